@@ -1,0 +1,61 @@
+"""enface: a loss laboratory for paired image translation.
+
+What a plugin needs is exported here. Names load on first use, so that ``import enface`` (and with it the
+command line's help) does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "components": (
+        "AdversarialLoss DataInfo Dataset Discriminator Fixed Generator Loss Mask Metric Row Schedulable Schedule"
+        " as_schedule"
+    ),
+    "errors": (
+        "CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"
+    ),
+    "hookspecs": "hookimpl",
+    "weights": "HubFile SdistMember Weights",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+if TYPE_CHECKING:
+    from enface.components import AdversarialLoss as AdversarialLoss
+    from enface.components import DataInfo as DataInfo
+    from enface.components import Dataset as Dataset
+    from enface.components import Discriminator as Discriminator
+    from enface.components import Fixed as Fixed
+    from enface.components import Generator as Generator
+    from enface.components import Loss as Loss
+    from enface.components import Mask as Mask
+    from enface.components import Metric as Metric
+    from enface.components import Row as Row
+    from enface.components import Schedulable as Schedulable
+    from enface.components import Schedule as Schedule
+    from enface.components import as_schedule as as_schedule
+    from enface.errors import CheckpointError as CheckpointError
+    from enface.errors import DataError as DataError
+    from enface.errors import EnfaceError as EnfaceError
+    from enface.errors import NonFiniteLossError as NonFiniteLossError
+    from enface.errors import PluginError as PluginError
+    from enface.errors import RecipeError as RecipeError
+    from enface.errors import WeightsError as WeightsError
+    from enface.hookspecs import hookimpl as hookimpl
+    from enface.weights import Weights as Weights
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'enface' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"enface.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

@@ -1,0 +1,297 @@
+"""From a checked recipe to networks, terms and phases; a name nobody provides is refused here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from enface.catalog import Catalog
+from enface.components import AdversarialLoss, DataInfo, Discriminator, Generator, Loss, Mask, Metric
+from enface.engine import Engine, reseed
+from enface.errors import RecipeError, WeightsError
+from enface.params import closest
+from enface.recipe import Loaded, OptimizerModel, Recipe, StageModel, TermModel
+from enface.step import MaskUse, Phase, Player, Step, Term
+
+
+def build_generator(loaded: Loaded, data: DataInfo) -> Generator:
+    """The recipe's generator, initialised from the recipe's seed."""
+    recipe = loaded.recipe
+    reseed(recipe.seed, 0)
+    try:
+        generator = loaded.catalog.build("generator", recipe.generator.use, recipe.generator.params, data)
+    except RecipeError as error:
+        raise RecipeError(f"{loaded.place(('generator',))}: {error}") from error
+    assert isinstance(generator, Generator)
+    return generator
+
+
+def build_metrics(recipe: Recipe, catalog: Catalog, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics that can be had, and for the others why not."""
+    metrics: dict[str, Metric] = {}
+    missing: dict[str, str] = {}
+    for name, spec in recipe.metrics.items():
+        try:
+            metrics[name] = catalog.build("metric", spec.use, spec.params, data).eval()
+        except WeightsError as error:
+            missing[name] = str(error)
+    return metrics, missing
+
+
+@dataclass
+class StageBuilder:
+    """Builds one stage's step.
+
+    Args:
+        columns: What the batch can give, by name.
+    """
+
+    loaded: Loaded
+    name: str
+    generator: Generator
+    data: DataInfo
+    columns: Sequence[str]
+    engine: Engine
+
+    @property
+    def _stage(self) -> StageModel:
+        return self.loaded.recipe.stages[self.name]
+
+    def build(self) -> Step:
+        """The step, with frozen parts frozen.
+
+        Raises:
+            RecipeError: naming file and key of what does not fit together.
+        """
+        stage, number = self._stage, list(self.loaded.recipe.stages).index(self.name)
+        if stage.batch % (stage.accumulate * self.engine.processes):
+            raise self._error(
+                f"{stage.batch} images cannot be split evenly over {self.engine.processes} processes x "
+                f"{stage.accumulate} parts",
+                "batch",
+            )
+        self.freeze()
+        reseed(self.loaded.recipe.seed, 1, number)
+        critics = {name: self._critic(name) for name in stage.discriminators}
+        player = Player(
+            "generator",
+            self.generator,
+            self.engine,
+            self._optimizer(stage.optimizer, "optimizer"),
+            self.loaded.catalog.schedule(stage.optimizer.lr),
+            stage.clip,
+        )
+        own, theirs = self._terms(critics)
+        if not own:
+            raise self._error("has no term for the generator", "terms")
+        phases = [Phase(critics[name], terms, f"{name}.") for name, terms in theirs.items() if terms]
+        phases.append(Phase(player, own, ""))
+        idle = [name for name, terms in theirs.items() if not terms]
+        if idle:
+            raise self._error("no term trains it; name it in an adversarial term's 'against'", "discriminators", idle[0])
+        step = Step(self.engine, player, self.generator.provides, critics, phases)
+        step.seed = (self.loaded.recipe.seed, number)
+        self._check_columns(step)
+        return step
+
+    def freeze(self) -> None:
+        """Put the generator in training mode, and its frozen parts to rest.
+
+        Raises:
+            RecipeError: when ``freeze`` names a part the generator does not have.
+        """
+        self.generator.train()
+        self.generator.requires_grad_(True)
+        parts = self.generator.parts
+        for index, name in enumerate(self._stage.freeze):
+            if name not in parts:
+                used = self.loaded.recipe.generator.use
+                raise self._error(f"generator {used} has no part {name!r}{closest(name, parts)}", "freeze", index)
+            parts[name].requires_grad_(False).eval()
+
+    # ------------------------------------------------------------------ players
+
+    def _critic(self, name: str) -> Player:
+        model = self._stage.discriminators[name]
+        try:
+            module = self.loaded.catalog.build("discriminator", model.use, model.params, self.data)
+        except RecipeError as error:
+            raise self._error(str(error), "discriminators", name) from error
+        assert isinstance(module, Discriminator)
+        columns = asked_by(module.forward)[1:]
+        for column in columns:
+            self._require(column, self.columns, "discriminators", name)
+        return Player(
+            name,
+            self.engine.place(module).train(),
+            self.engine,
+            self._optimizer(model.optimizer, "discriminators", name, "optimizer"),
+            self.loaded.catalog.schedule(model.optimizer.lr),
+            self._stage.clip,
+            tuple(columns),
+        )
+
+    def _optimizer(
+        self, model: OptimizerModel, *path: str
+    ) -> Callable[[list[nn.Parameter]], torch.optim.Optimizer]:
+        known = {
+            name.lower(): item
+            for name, item in vars(torch.optim).items()
+            if isinstance(item, type) and issubclass(item, torch.optim.Optimizer)
+        }
+        known.pop("optimizer", None)
+        if model.use not in known:
+            raise self._error(f"torch.optim has no {model.use!r}{closest(model.use, known)}", *path, "use")
+        chosen: Any = known[model.use]
+        options = list(inspect.signature(chosen.__init__).parameters)[2:]
+        for key in model.params:
+            if key not in options:
+                raise self._error(f"unknown key {key!r}{closest(key, options)}", *path, key)
+        lr = self.loaded.catalog.schedule(model.lr)
+
+        def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+            optimizer: torch.optim.Optimizer
+            try:
+                optimizer = chosen(parameters, lr=lr(0), **model.params)
+            except (TypeError, ValueError) as error:
+                raise self._error(str(error), *path) from error
+            return optimizer
+
+        return make
+
+    # ------------------------------------------------------------------ terms
+
+    def _terms(self, critics: Mapping[str, Player]) -> tuple[list[Term], dict[str, list[Term]]]:
+        """The generator's terms, and each critic's."""
+        own: list[Term] = []
+        theirs: dict[str, list[Term]] = {name: [] for name in critics}
+        for name, model in self._stage.terms.items():
+            loss = self._loss(name, model)
+            if isinstance(loss, AdversarialLoss):
+                if model.against is None:
+                    raise self._error(
+                        f"loss {model.use} is a game of two: name a discriminator of this stage, "
+                        f"'against: {next(iter(critics), 'NAME')}'",
+                        "terms",
+                        name,
+                    )
+                weight = self.loaded.catalog.schedule(model.critic_weight)
+                theirs[model.against].append(self._term(name, model, loss, loss.critic, weight, critics))
+            weight = self.loaded.catalog.schedule(model.weight)
+            own.append(self._term(name, model, loss, loss.forward, weight, critics))
+        return own, theirs
+
+    def _loss(self, name: str, model: TermModel) -> Loss:
+        try:
+            loss = self.loaded.catalog.build("loss", model.use, model.params, self.data)
+        except (RecipeError, WeightsError) as error:
+            raise self._error(str(error), "terms", name) from error
+        assert isinstance(loss, Loss)
+        loss = loss.to(self.engine.device)
+        # A loss has no optimizer: what it holds is a measure, and must stay what it was.
+        loss.requires_grad_(False)
+        return loss
+
+    def _term(
+        self,
+        name: str,
+        model: TermModel,
+        loss: Loss,
+        function: Callable[..., torch.Tensor],
+        weight: Any,
+        critics: Mapping[str, Player],
+    ) -> Term:
+        available = [*self.columns, *self.generator.provides, "step"]
+        if model.against is not None:
+            judge = critics[model.against].module
+            assert isinstance(judge, Discriminator)
+            available += [f"{side}_{item}" for side in ("real", "fake") for item in judge.provides]
+        asked = asked_by(loss.forward)
+        if isinstance(loss, AdversarialLoss):
+            asked += asked_by(loss.critic)
+        for argument in model.inputs:
+            if argument not in asked:
+                raise self._error(
+                    f"loss {model.use} has no input {argument!r}{closest(argument, asked)}", "terms", name, "inputs"
+                )
+        arguments = self._arguments(function, model.inputs, available, "terms", name)
+        mask = self._mask(model) if model.mask else None
+        return Term(name, function, arguments, weight, mask, model.against)
+
+    def _mask(self, model: TermModel) -> MaskUse:
+        assert model.mask is not None
+        spec = self.loaded.recipe.masks[model.mask]
+        try:
+            mask = self.loaded.catalog.build("mask", spec.use, spec.params, self.data)
+        except RecipeError as error:
+            raise RecipeError(f"{self.loaded.place(('masks', model.mask))}: {error}") from error
+        assert isinstance(mask, Mask)
+        arguments = self._arguments(mask.forward, {}, [*self.columns, "step"], "masks", model.mask)
+        use = MaskUse(model.mask, mask.to(self.engine.device), arguments, model.mask_on)
+        if not set(arguments.values()) - {"step"}:
+            self._check_mask(use)
+        return use
+
+    def _check_mask(self, use: MaskUse) -> None:
+        weights = use({"step": 0})
+        size = self.data.size
+        where = self.loaded.place(("masks", use.name))
+        if weights.dim() != 4 or weights.shape[1] != 1 or tuple(weights.shape[-2:]) != (size, size):
+            raise RecipeError(
+                f"{where}: gives weights of shape {tuple(weights.shape)}, but the images are {size} x {size}: "
+                f"(N or 1, 1, {size}, {size}) is needed"
+            )
+        if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+            raise RecipeError(f"{where}: gives weights that are negative or not finite")
+
+    def _arguments(
+        self,
+        function: Callable[..., Any],
+        inputs: Mapping[str, str],
+        available: Sequence[str],
+        *path: str,
+    ) -> dict[str, str]:
+        """Argument -> name, for what ``function`` asks for; an argument with a default may be missing."""
+        arguments = {}
+        for argument, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            name = inputs.get(argument, argument)
+            optional = parameter.default is not parameter.empty and argument not in inputs
+            if optional and name not in available:
+                continue
+            self._require(name, available, *path)
+            arguments[argument] = name
+        return arguments
+
+    def _require(self, name: str, available: Iterable[str], *path: str | int) -> None:
+        if name not in available:
+            listed = ", ".join(sorted(available))
+            raise self._error(
+                f"asks for {name!r}, which nobody provides; provided: {listed} (a term's 'inputs' renames)", *path
+            )
+
+    def _check_columns(self, step: Step) -> None:
+        for name in sorted(step.wants):
+            for column in self.generator.provides[name]:
+                if column not in self.columns:
+                    role = " (add 'pairs.partner')" if column == "partner" else ""
+                    raise self._error(f"{name!r} is computed from {column!r}, which the batch does not have{role}", "terms")
+
+    def _error(self, message: str, *path: str | int) -> RecipeError:
+        whole = path if path[:1] == ("masks",) else ("stages", self.name, *path)
+        return RecipeError(f"{self.loaded.place(whole)}: {message}")
+
+
+def asked_by(function: Callable[..., Any]) -> list[str]:
+    """The argument names of a ``forward`` or ``critic``: what it asks for."""
+    return [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]

@@ -1,0 +1,274 @@
+"""The command line. Torch is imported inside commands only, so that help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from enface.errors import EnfaceError
+
+if TYPE_CHECKING:
+    from enface.engine import Engine
+    from enface.recipe import Loaded
+    from enface.run import Run
+
+app = typer.Typer(
+    name="enface",
+    help="A loss laboratory for paired image translation: write a recipe, train it, read what each idea bought.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at data.")
+weights_app = typer.Typer(no_args_is_help=True, help="Pretrained weights: list and fetch them.")
+app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe file, or a run directory.", show_default=False)]
+RunPath = Annotated[Path, typer.Argument(help="A run directory (runs/NAME/ID).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as stages.main.steps=100; repeatable."),
+]
+Runs = Annotated[Path, typer.Option("--runs", help="Where run directories go.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except EnfaceError as error:
+        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        import enface
+
+        typer.echo(f"enface {enface.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest run of this recipe.")] = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train a recipe, evaluate it on the test split and write a report."""
+    from enface.trainer import Interrupted
+
+    try:
+        with _quiet_start():
+            _run(recipe, set_ or [], resume, runs)
+    except Interrupted as stopped:
+        _say(f"stopped by {stopped}; everything is saved. Go on with: enface run {stopped.directory} --resume")
+        raise typer.Exit(128 + stopped.number) from None
+
+
+@app.command()
+def check(recipe: RecipePath, set_: Overrides = None) -> None:
+    """Check a recipe: its keys and components, without reading data."""
+    loaded = _load(recipe, set_ or [])
+    found = loaded.recipe
+    for name, stage in found.stages.items():
+        frozen = f", frozen: {', '.join(stage.freeze)}" if stage.freeze else ""
+        typer.echo(f"{name}: {stage.steps} steps of {stage.batch}, terms: {', '.join(stage.terms)}{frozen}")
+    typer.echo(f"{found.name}: ok")
+
+
+@app.command()
+def evaluate(run: RunPath) -> None:
+    """Evaluate a run's latest checkpoint on the test split, and write its report anew."""
+    with _opened(run) as opened:
+        from enface.evaluate import load_network
+
+        network = load_network(opened)
+        opened.notify("run_started")
+        _evaluate(opened, network)
+        opened.notify("run_ended", completed=True)
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Write a run's report page from what lies in its directory."""
+    from enface.report import write_report
+
+    _require_run(run)
+    _say(f"report: {write_report(run)}")
+
+
+@data_app.command("preview")
+def preview(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    out: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("preview.png"),
+    people: Annotated[int, typer.Option("--people", min=1, help="Rows: one identity each.")] = 12,
+) -> None:
+    """Write a contact sheet of a recipe's data: a row an identity, with target and region map at the end."""
+    from enface.preview import contact_sheet
+
+    loaded = _load(recipe, set_ or [])
+    contact_sheet(_pack(loaded), people, out)
+    _say(f"preview: {out}")
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """List the pretrained weights that installed plugins know, and which are here."""
+    from enface import weights
+
+    for item in _known_weights().values():
+        found = weights.find(item)
+        typer.echo(f"{item.name}\t{'here: ' + str(found) if found else 'missing'}\t{item.about}")
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all unless given.", show_default=False)] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Take them from a file you have.")
+    ] = None,
+) -> None:
+    """Fetch pretrained weights into the cache, checking their digest."""
+    from enface import weights
+    from enface.params import closest
+
+    known = _known_weights()
+    for name in names or list(known):
+        if name not in known:
+            raise EnfaceError(f"no weights are called {name!r}{closest(name, known)}")
+        _say(f"{name}: {weights.fetch(known[name], from_)}")
+
+
+# ------------------------------------------------------------------ running
+
+
+def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
+    from enface import checkpoint
+    from enface.evaluate import Evaluator
+    from enface.run import Run, check_same_recipe, latest_directory, new_directory, start_directory
+    from enface.sampling import split_rows
+    from enface.trainer import Trainer
+
+    loaded = _load(path, overrides)
+    recipe = loaded.recipe
+    engine = _engine(loaded)
+    with engine.main_first():
+        pack = _pack(loaded, show=engine.is_main)
+    rows = split_rows(pack.table, recipe.data.split)
+    directory = Path()
+    if resume:
+        directory = path if (path / "recipe.yaml").is_file() else latest_directory(runs, recipe)
+        check_same_recipe(directory, recipe)
+    elif engine.is_main:
+        directory = new_directory(runs, recipe.name)
+    directory = engine.share(directory)
+    current = Run(directory, loaded, engine, pack, rows)
+    validate = Evaluator(current, "val") if len(rows["val"]) and recipe.metrics else None
+    better = validate.metrics[recipe.log.best].higher_is_better if validate and recipe.log.best else True
+    trainer = Trainer(current, validate.means if validate else None, better)
+    trainer.check()
+    if engine.is_main and not resume:
+        start_directory(directory, loaded, engine)
+    if engine.is_main:
+        _say(f"run: {directory}")
+    trainer.train(resume=resume)
+    if engine.is_main:
+        current.log("trained", digest=checkpoint.digest(trainer.network))
+        _evaluate(current, trainer.network)
+    current.notify("run_ended", completed=True)
+    engine.wait()
+    engine.close()
+
+
+def _evaluate(current: Run, network: Any) -> None:
+    from rich.progress import Progress
+
+    from enface.evaluate import evaluate as measure
+    from enface.report import write_report
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("evaluating", total=None)
+        summary = measure(current, network, lambda done, total: bar.update(task, completed=done, total=total))
+    for name, item in summary["metrics"].items():
+        others = ", ".join(f"{key} {value:.4f}" for key, value in item["baselines"].items())
+        _say(f"{name}: {item['mean']:.4f} [{item['low']:.4f}, {item['high']:.4f}]  (baselines: {others})")
+    for name, reason in summary["unavailable"].items():
+        _say(f"{name}: unavailable. {reason}")
+    _say(f"report: {write_report(current.directory)}")
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[Run]:
+    from enface.run import Run
+    from enface.sampling import split_rows
+
+    _require_run(directory)
+    loaded = _load(directory, [])
+    engine = _engine(loaded)
+    pack = _pack(loaded)
+    yield Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
+    engine.close()
+
+
+def _require_run(directory: Path) -> None:
+    if not (directory / "recipe.yaml").is_file():
+        raise EnfaceError(f"{directory} is not a run directory (it has no recipe.yaml)")
+
+
+def _load(path: Path, overrides: list[str]) -> Loaded:
+    from enface.recipe import load_recipe
+
+    return load_recipe(path / "recipe.yaml" if (path / "recipe.yaml").is_file() else path, overrides)
+
+
+def _engine(loaded: Loaded) -> Engine:
+    from enface.engine import Engine
+
+    return Engine(loaded.recipe.engine)
+
+
+def _pack(loaded: Loaded, *, show: bool = True) -> Any:
+    from rich.progress import MofNCompleteColumn, Progress
+
+    from enface.pack import prepare
+
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), disable=not show, transient=True) as bar:
+        task = bar.add_task(f"packing {loaded.recipe.data.use}", total=None, visible=False)
+        pack = prepare(
+            loaded.recipe,
+            loaded.catalog,
+            lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+        )
+    if show and pack.about["skipped"]:
+        _say(f"{len(pack.about['skipped'])} unreadable images left out; they are named in {pack.folder}/pack.json")
+    return pack
+
+
+def _known_weights() -> dict[str, Any]:
+    from enface.plugins import load_plugins
+
+    return {item.name: item for items in load_plugins().hook.weights() for item in items}
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    # TensorBoard's C++ core and torch's nested threads warn about things no user can act on.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    yield
+
+
+def _say(text: str) -> None:
+    typer.echo(text)

@@ -1,0 +1,199 @@
+"""Base classes of everything a recipe can name with ``use:``.
+
+A component's recipe name is its class name in snake case, its kind is the base class below, and its
+keyword-only, typed ``__init__`` is its schema. Images are float tensors (N, 3, H, W) in [-1, 1] everywhere
+in training; metrics see them in [0, 1].
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+Row = Mapping[str, Any]
+"""One image's line in a dataset's table: ``key``, ``identity`` and whatever else is known of it."""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a component may know of the data when it is built.
+
+    A component asks for it with an ``__init__`` parameter annotated ``DataInfo``; such a parameter is filled in
+    by the core and is not part of the recipe's schema.
+
+    Attributes:
+        size: Height and width of the images in pixels.
+        classes: For each column of the table, how many different values it has.
+    """
+
+    size: int
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+
+class Schedule(ABC):
+    """A number that depends on the step, counted from 0 at the start of the stage."""
+
+    @abstractmethod
+    def __call__(self, step: int) -> float:
+        """The value at ``step``."""
+
+
+class Fixed(Schedule):
+    """A plain number where a schedule is expected; what the core makes of ``weight: 3``."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __call__(self, step: int) -> float:
+        return self.value
+
+
+Schedulable = float | Schedule
+"""Annotation of a parameter that may be a number or a schedule in a recipe; see :func:`as_schedule`."""
+
+
+def as_schedule(value: Schedulable) -> Schedule:
+    """A schedule of ``value``: itself when it is one, else a :class:`Fixed` number."""
+    return value if isinstance(value, Schedule) else Fixed(float(value))
+
+
+class Loss(nn.Module):
+    """A map of errors, never weighted and never reduced: the term masks, averages and weights it.
+
+    ``forward``'s argument names are requests: columns of the batch (``source target partner pose ...``), what
+    the generator provides (``output ...``), ``step``, or, for a term that is ``against:`` a discriminator,
+    ``real_* fake_*`` of what that provides (``real_logits fake_features ...``). It runs in float32.
+
+    Returns (from ``forward``): (N, C, H, W), or (N,).
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+
+class AdversarialLoss(Loss):
+    """A two-player loss: ``forward`` is the generator's side and :meth:`critic` the discriminator's.
+
+    Its term must be ``against:`` a discriminator. Both sides' argument names are requests.
+    """
+
+    def critic(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The discriminator's map of errors, to be minimised by it."""
+        raise NotImplementedError(f"{type(self).__name__}.critic")
+
+
+class Mask(nn.Module):
+    """Weights >= 0 over the image, (N or 1, 1, H, W); ``forward``'s argument names are requests, as a loss's."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+
+class Generator(nn.Module):
+    """The network that makes the output.
+
+    ``forward(wants, **columns)`` gets the set of names that active terms ask for and, by argument name, the
+    batch's columns these need; it computes nothing else and returns at least the names in ``wants``.
+
+    Attributes:
+        provides: For each name it can compute, the columns of the batch that name is computed from.
+    """
+
+    provides: Mapping[str, tuple[str, ...]] = MappingProxyType({"output": ("source",)})
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        """The parts that ``freeze:`` may name."""
+        return {}
+
+    # Open signatures, so that a subclass naming the columns it asks for is no override error to type checkers.
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+
+class Discriminator(nn.Module):
+    """A network that judges images; ``forward``'s first argument is the image (N, 3, H, W).
+
+    Further argument names are requests for columns of the batch (``source`` for a conditional critic).
+    ``forward`` returns a dict holding the names in ``provides``: ``logits`` a tensor (or a tuple of tensors, one
+    a scale), ``features`` a tuple of tensors.
+    """
+
+    provides: tuple[str, ...] = ("logits", "features")
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+
+class Dataset(ABC):
+    """Where images come from: a table and a way to read one. Packing, splitting and pairing are the core's.
+
+    Attributes:
+        pairs: The pairing used when a recipe gives none, in the recipe's own form.
+        region_names: Names of the values in :meth:`regions`, by index; empty when there are no region maps.
+    """
+
+    pairs: ClassVar[Mapping[str, Any]] = {}
+    region_names: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def rows(self) -> Iterable[Row]:
+        """One mapping an image: ``key`` (unique text), ``identity``, and any further columns.
+
+        Rows that are costly together (one mesh, one file) should be neighbours: packing hands them to one worker.
+
+        Raises:
+            DataError: when there is nothing to read, naming the folder.
+        """
+
+    @abstractmethod
+    def image(self, row: Row) -> npt.NDArray[np.uint8]:
+        """The image of a row: uint8 (H, W, 3), sRGB, any size; the pack resizes it.
+
+        Raises:
+            DataError: when it cannot be read, naming the file.
+        """
+
+    def regions(self, row: Row) -> npt.NDArray[np.uint8] | None:
+        """The region map of a row: uint8 (H, W) of indices into ``region_names``, or None."""
+        return None
+
+    def fingerprint(self) -> str:
+        """Text that changes when the files behind the dataset change; part of the pack's digest."""
+        return ""
+
+
+class Metric(nn.Module):
+    """A number for each image: ``forward(output, target)`` in [0, 1], float32 (N, 3, H, W) -> (N,).
+
+    ``__init__`` raises :class:`~enface.errors.WeightsError` when weights it needs are missing; the report then
+    says so and shows no number.
+    """
+
+    higher_is_better: ClassVar[bool]
+
+    @property
+    def card(self) -> dict[str, str]:
+        """What makes two numbers comparable: implementation, version, weights' digest, data range, crop."""
+        raise NotImplementedError(f"{type(self).__name__}.card")
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+
+KINDS: Mapping[str, type] = {
+    "loss": Loss,
+    "mask": Mask,
+    "discriminator": Discriminator,
+    "schedule": Schedule,
+    "generator": Generator,
+    "dataset": Dataset,
+    "metric": Metric,
+}

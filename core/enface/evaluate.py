@@ -1,0 +1,246 @@
+"""Per-image metrics on people the network never saw, with intervals and two baselines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from enface.build import build_generator, build_metrics
+from enface.checkpoint import Checkpoint, load
+from enface.components import Generator, Metric
+from enface.run import Run, latest_checkpoint
+from enface.errors import CheckpointError
+from enface.sampling import Columns, Indices, Pairs
+from torch.optim.swa_utils import AveragedModel
+
+BASELINES = ("source", "mean_target")
+CONFIDENCE = 0.95
+
+
+@dataclass
+class Evaluator:
+    """Measures a network on one split of a run's data.
+
+    Outputs and targets are compared in [0, 1] in float32, after outputs are clipped to that range.
+
+    Args:
+        split: ``test`` or ``val``.
+    """
+
+    run: Run
+    split: str = "test"
+    metrics: dict[str, Metric] = field(init=False)
+    unavailable: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        run = self.run
+        built, self.unavailable = build_metrics(run.recipe, run.loaded.catalog, run.pack.info)
+        self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
+        pairs = run.pairs(self.split)
+        sources = _spread(pairs.sources, run.recipe.evaluation.images)
+        self.rows = pairs.draw(sources, np.random.default_rng([run.recipe.seed, 3]))
+        self._columns = Columns(run.pack, pairs.roles, run.engine.device)
+
+    def means(self, network: nn.Module) -> dict[str, float]:
+        """Each metric's mean over the split."""
+        frame = self.measure(lambda source: network(frozenset({"output"}), source=source)["output"])
+        return {name: float(frame[name].mean()) for name in self.metrics}
+
+    @torch.no_grad()
+    def measure(
+        self, make: Callable[[Tensor], Tensor], progress: Callable[[int, int], None] | None = None
+    ) -> pd.DataFrame:
+        """A row an image, a column a metric, for outputs that ``make`` gives for sources in [-1, 1]."""
+        found: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in self.metrics}
+        done = 0
+        for rows in self._batches():
+            source, target = (self._columns.gather(name, rows) for name in ("source", "target"))
+            output = make(source)
+            for name, metric in self.metrics.items():
+                found[name].append(metric(_unit(output), _unit(target)).float().cpu().numpy())
+            done += len(source)
+            if progress is not None:
+                progress(done, len(self.rows["source"]))
+        return pd.DataFrame({name: np.concatenate(values) for name, values in found.items()})
+
+    def baselines(self) -> dict[str, pd.DataFrame]:
+        """The same numbers for copying the source, and for the mean target of the training split."""
+        mean = mean_target(self.run.pairs("train"), self.run).to(self.run.engine.device)
+        return {
+            "source": self.measure(lambda source: source),
+            "mean_target": self.measure(lambda source: mean.expand_as(source)),
+        }
+
+    def about(self) -> pd.DataFrame:
+        """What is known of each source image: key, identity, pose, light, ..., and its target's key."""
+        table = self.run.pack.table
+        about = table.iloc[self.rows["source"]].reset_index(drop=True)
+        about.insert(1, "target_key", table["key"].to_numpy()[self.rows["target"]])
+        return about
+
+    def images(self, network: nn.Module, rows: Mapping[str, Indices]) -> dict[str, Tensor]:
+        """``source``, ``output`` and ``target`` of some rows, in [0, 1] on the CPU."""
+        found = {name: self._columns.gather(name, rows) for name in ("source", "target")}
+        with torch.no_grad():
+            found["output"] = network(frozenset({"output"}), source=found["source"])["output"]
+        return {name: _unit(image).cpu() for name, image in found.items()}
+
+    def _batches(self) -> Iterator[dict[str, Indices]]:
+        size = self.run.recipe.evaluation.batch
+        for start in range(0, len(self.rows["source"]), size):
+            yield {role: rows[start : start + size] for role, rows in self.rows.items()}
+
+
+def mean_target(pairs: Pairs, run: Run) -> Tensor:
+    """The mean of the targets drawn for all training sources: float (3, H, W) in [-1, 1]."""
+    rows = pairs.draw(pairs.sources, np.random.default_rng([run.recipe.seed, 4]))["target"]
+    targets, counts = np.unique(rows, return_counts=True)
+    total = np.zeros(run.pack.images.shape[1:], np.float64)
+    for start in range(0, len(targets), 256):
+        chunk = slice(start, start + 256)
+        total += np.tensordot(counts[chunk].astype(np.float64), run.pack.images[targets[chunk]], axes=1)
+    return torch.from_numpy(total / counts.sum() / 127.5 - 1).float()
+
+
+def evaluate(
+    run: Run, network: nn.Module, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Evaluate on the test split and write ``evaluation/``: ``images.csv``, ``summary.json``.
+
+    Returns:
+        What ``summary.json`` holds.
+    """
+    network.eval()
+    evaluator = Evaluator(run)
+    frame = evaluator.measure(lambda source: network(frozenset({"output"}), source=source)["output"], progress)
+    baselines = evaluator.baselines()
+    about = evaluator.about()
+    summary = summarise(frame, baselines, about, evaluator, run.recipe.seed)
+    folder = run.directory / "evaluation"
+    folder.mkdir(exist_ok=True)
+    pd.concat([about, frame], axis=1).to_csv(folder / "images.csv", index=False)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    run.log("evaluated", values={name: item["mean"] for name, item in summary["metrics"].items()})
+    run.notify("evaluated", step=run.step, summary={name: item["mean"] for name, item in summary["metrics"].items()})
+    return summary
+
+
+def summarise(
+    frame: pd.DataFrame,
+    baselines: Mapping[str, pd.DataFrame],
+    about: pd.DataFrame,
+    evaluator: Evaluator,
+    seed: int,
+) -> dict[str, Any]:
+    """Means with intervals, beside the baselines, over all images and by pose."""
+    metrics: dict[str, Any] = {}
+    for name, metric in evaluator.metrics.items():
+        low, high = interval(
+            frame[name].to_numpy(), about["identity"].to_numpy(), evaluator.run.recipe.evaluation.bootstrap, seed
+        )
+        metrics[name] = {
+            "mean": float(frame[name].mean()),
+            "low": low,
+            "high": high,
+            "baselines": {key: float(other[name].mean()) for key, other in baselines.items()},
+            "higher_is_better": metric.higher_is_better,
+            "card": metric.card,
+        }
+    return {
+        "metrics": metrics,
+        "unavailable": evaluator.unavailable,
+        "by_pose": _by(frame, baselines, about, "pose"),
+        "images": len(frame),
+        "identities": int(about["identity"].nunique()),
+        "interval": f"{CONFIDENCE:.0%} bootstrap over identities",
+        "split": evaluator.split,
+        "step": evaluator.run.step,
+    }
+
+
+def _by(
+    frame: pd.DataFrame, baselines: Mapping[str, pd.DataFrame], about: pd.DataFrame, column: str
+) -> dict[str, Any]:
+    if column not in about:
+        return {}
+    found: dict[str, Any] = {}
+    for value in sorted(about[column].unique()):
+        here = (about[column] == value).to_numpy()
+        found[str(value)] = {
+            "images": int(here.sum()),
+            "metrics": {
+                str(name): {
+                    "mean": float(frame[name][here].mean()),
+                    "baselines": {key: float(other[name][here].mean()) for key, other in baselines.items()},
+                }
+                for name in frame.columns
+            },
+        }
+    return found
+
+
+def interval(
+    values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: int, seed: int
+) -> tuple[float, float]:
+    """The 95 % percentile interval of the mean, resampling identities: images of one person are not independent.
+
+    Source:
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval, cluster resampling).
+    """
+    people, place = np.unique(identities.astype(str), return_inverse=True)
+    sums = np.bincount(place, weights=values)
+    sizes = np.bincount(place)
+    rng = np.random.default_rng([seed, 5])
+    draws = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=resamples)
+    means = (draws @ sums) / (draws @ sizes)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def load_network(run: Run, path: Path | None = None) -> nn.Module:
+    """A run's network as a checkpoint holds it, the running average where there is one.
+
+    Args:
+        path: The checkpoint; the latest unless given.
+
+    Raises:
+        CheckpointError: when there is none, or it does not fit the recipe.
+    """
+    path = path or latest_checkpoint(run.directory)
+    if path is None:
+        raise CheckpointError(f"{run.directory} has no checkpoint yet; train it, or go on with --resume")
+    saved = load(path)
+    run.step = int(saved.state["step"])
+    return _network(run, saved)
+
+
+def _network(run: Run, saved: Checkpoint) -> nn.Module:
+    generator: Generator = build_generator(run.loaded, run.pack.info)
+    generator.to(run.engine.device)
+    if not saved.part("ema"):
+        saved.load("generator", generator)
+        return generator
+    average = AveragedModel(generator, use_buffers=True)
+    saved.load("ema", average)
+    return average.module
+
+
+def _unit(image: Tensor) -> Tensor:
+    return ((image.float() + 1) / 2).clamp(0, 1)
+
+
+def _spread(sources: Indices, count: int | None) -> Indices:
+    """At most ``count`` of the sources, evenly spread over the table."""
+    if count is None or count >= len(sources):
+        return sources
+    return sources[np.linspace(0, len(sources) - 1, count).round().astype(np.int64)]

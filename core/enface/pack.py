@@ -1,0 +1,281 @@
+"""Packs: a dataset prepared once on disk, ``images.npy`` (uint8, N x 3 x H x W), ``table.csv``, ``pack.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from enface.catalog import Catalog
+from enface.components import DataInfo, Dataset
+from enface.errors import DataError
+from enface.plugins import load_plugins
+from enface.recipe import Recipe
+from enface.weights import cache_folder
+
+FORMAT = 1
+CHUNK = 60
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A packed dataset.
+
+    Attributes:
+        images: uint8 (N, 3, H, W), memory-mapped.
+        regions: uint8 (N, H, W) of indices into ``region_names``, memory-mapped; None when there are none.
+        table: One row an image, in the images' order.
+        about: What ``pack.json`` says: source, parameters, digest, skipped images.
+    """
+
+    folder: Path
+    images: npt.NDArray[np.uint8]
+    regions: npt.NDArray[np.uint8] | None
+    table: pd.DataFrame
+    about: Mapping[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Height and width of the images."""
+        return int(self.images.shape[-1])
+
+    @property
+    def info(self) -> DataInfo:
+        """What components may know of it."""
+        return DataInfo(self.size, {str(name): int(self.table[name].nunique()) for name in self.table.columns})
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a worker process needs to build the dataset for itself."""
+
+    plugins: tuple[str, ...]
+    use: str
+    params: dict[str, Any]
+    size: int
+
+    def build(self, catalog: Catalog) -> Dataset:
+        dataset = catalog.build("dataset", self.use, self.params, DataInfo(self.size))
+        assert isinstance(dataset, Dataset)
+        return dataset
+
+
+def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) -> Pack:
+    """The recipe's pack, from the cache or made now.
+
+    Args:
+        progress: Called with (images done, images in all) while packing.
+
+    Raises:
+        DataError: when the dataset is empty, an image cannot be read (and ``on_error`` is ``raise``), or a key
+            occurs twice.
+    """
+    data = recipe.data
+    source = _Source(tuple(recipe.plugins), data.use, data.params, data.size)
+    dataset = source.build(catalog)
+    digest = _digest(source, dataset, data.on_error)
+    folder = cache_folder() / "packs" / f"{data.use}-{data.size}-{digest}"
+    if (folder / "pack.json").is_file():
+        return read_pack(folder)
+    table = _table(dataset, data.use)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write(work, table, dataset, source, data.on_error, digest, progress or (lambda done, total: None))
+        try:
+            os.rename(work, folder)
+        except OSError:
+            # Another process packed the same data in the meantime; its pack is as good.
+            if not (folder / "pack.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return read_pack(folder)
+
+
+def read_pack(folder: Path) -> Pack:
+    """Open a pack.
+
+    Raises:
+        DataError: when a file of it is missing or damaged, naming it.
+    """
+    try:
+        about = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
+        table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
+        for column, kind in about["columns"].items():
+            table[column] = table[column].astype(kind)
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        regions = folder / "regions.npy"
+        maps = np.load(regions, mmap_mode="r", allow_pickle=False) if regions.is_file() else None
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"pack {folder} is damaged ({error}); delete that folder to have it made again") from error
+    if len(table) != len(images):
+        raise DataError(f"pack {folder} is damaged (table and images differ); delete that folder")
+    return Pack(folder, images, maps, table, about)
+
+
+def _digest(source: _Source, dataset: Dataset, on_error: str) -> str:
+    parts = [FORMAT, source.use, source.params, source.size, on_error, dataset.fingerprint()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _table(dataset: Dataset, use: str) -> pd.DataFrame:
+    rows = [dict(row) for row in dataset.rows()]
+    if not rows:
+        raise DataError(f"dataset {use} has no images")
+    table = pd.DataFrame(rows)
+    for column in ("key", "identity"):
+        if column not in table:
+            raise DataError(f"dataset {use}: its rows have no column {column!r}")
+        table[column] = table[column].astype(str)
+    twice = table["key"][table["key"].duplicated()]
+    if len(twice):
+        raise DataError(f"dataset {use}: key {twice.iloc[0]!r} occurs more than once")
+    return table
+
+
+def _write(
+    work: Path,
+    table: pd.DataFrame,
+    dataset: Dataset,
+    source: _Source,
+    on_error: str,
+    digest: str,
+    progress: Progress,
+) -> None:
+    count, size = len(table), source.size
+    np.lib.format.open_memmap(work / "images.npy", "w+", np.uint8, (count, 3, size, size)).flush()
+    if dataset.region_names:
+        np.lib.format.open_memmap(work / "regions.npy", "w+", np.uint8, (count, size, size)).flush()
+    skipped: dict[int, str] = {}
+    done = 0
+    for finished, failed in _fill(work, table, source):
+        if failed and on_error == "raise":
+            raise DataError(f"{next(iter(failed.values()))}\n(data.on_error=skip leaves unreadable images out)")
+        skipped.update(failed)
+        done += finished
+        progress(done, count)
+    if skipped:
+        if len(skipped) == count:
+            raise DataError(f"no image could be read; the first: {skipped[min(skipped)]}")
+        table = _drop_skipped(work, table, sorted(skipped))
+    columns = {str(name): str(table[name].dtype) for name in table.columns if table[name].dtype.kind in "iufb"}
+    table.to_csv(work / "table.csv", index=False)
+    about = {
+        "format": FORMAT,
+        "dataset": source.use,
+        "parameters": json.loads(json.dumps(source.params, default=str)),
+        "size": size,
+        "digest": digest,
+        "images": len(table),
+        "columns": columns,
+        "region_names": list(dataset.region_names),
+        "skipped": [skipped[index] for index in sorted(skipped)],
+    }
+    (work / "pack.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def _fill(work: Path, table: pd.DataFrame, source: _Source) -> Iterator[tuple[int, dict[int, str]]]:
+    """Have worker processes read the images; yields (images done, index -> error) a chunk."""
+    records = table.to_dict("records")
+    chunks = [list(range(start, min(start + CHUNK, len(records)))) for start in range(0, len(records), CHUNK)]
+    workers = min(os.cpu_count() or 1, len(chunks))
+    if workers == 1:
+        job = _Job(work, source)
+        for chunk in chunks:
+            yield len(chunk), job([(index, records[index]) for index in chunk])
+        return
+    # A forked child of a process with running torch threads can hang; a fresh one cannot.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(work, source)) as pool:
+        jobs = {pool.submit(_work, [(index, records[index]) for index in chunk]): chunk for chunk in chunks}
+        try:
+            for future in as_completed(jobs):
+                yield len(jobs[future]), future.result()
+        except BrokenProcessPool as error:
+            raise DataError(f"a worker process reading dataset {source.use} died; is memory short?") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _Job:
+    """Reads images of one dataset into the pack's files."""
+
+    def __init__(self, work: Path, source: _Source) -> None:
+        self._dataset = source.build(Catalog(load_plugins(source.plugins)))
+        self._size = source.size
+        self._images = np.lib.format.open_memmap(work / "images.npy", "r+")
+        has_regions = bool(self._dataset.region_names)
+        self._regions = np.lib.format.open_memmap(work / "regions.npy", "r+") if has_regions else None
+
+    def __call__(self, rows: list[tuple[int, Any]]) -> dict[int, str]:
+        failed = {}
+        for index, row in rows:
+            try:
+                self._images[index] = _resized(self._dataset.image(row), self._size).transpose(2, 0, 1)
+                if self._regions is not None:
+                    self._regions[index] = _resized_map(self._dataset.regions(row), self._size)
+            except DataError as error:
+                failed[index] = str(error)
+        return failed
+
+
+_job: _Job | None = None
+
+
+def _start_worker(work: Path, source: _Source) -> None:
+    global _job
+    import torch
+
+    torch.set_num_threads(1)
+    _job = _Job(work, source)
+
+
+def _work(rows: list[tuple[int, Any]]) -> dict[int, str]:
+    assert _job is not None
+    return _job(rows)
+
+
+def _resized(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    if image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _resized_map(regions: npt.NDArray[np.uint8] | None, size: int) -> npt.NDArray[np.uint8]:
+    if regions is None:
+        return np.zeros((size, size), np.uint8)
+    if regions.shape == (size, size):
+        return regions
+    return np.asarray(Image.fromarray(regions).resize((size, size), Image.Resampling.NEAREST))
+
+
+def _drop_skipped(work: Path, table: pd.DataFrame, skipped: list[int]) -> pd.DataFrame:
+    kept = np.setdiff1d(np.arange(len(table)), skipped)
+    for name in ("images.npy", "regions.npy"):
+        if (work / name).is_file():
+            full = np.load(work / name, mmap_mode="r", allow_pickle=False)
+            small = np.lib.format.open_memmap(
+                work / f"kept-{name}", "w+", np.uint8, (len(kept), *full.shape[1:])
+            )
+            for place, index in enumerate(kept):
+                small[place] = full[index]
+            small.flush()
+            del full, small
+            os.replace(work / f"kept-{name}", work / name)
+    return table.iloc[kept].reset_index(drop=True)

@@ -1,0 +1,91 @@
+"""Finding plugins: installed ones by entry point (group ``enface``), others by the path a recipe names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+
+import pluggy
+
+from enface import hookspecs
+from enface.errors import PluginError
+
+
+def load_plugins(extra: Iterable[str] = ()) -> pluggy.PluginManager:
+    """A plugin manager holding every installed plugin, and ``extra`` ones.
+
+    Args:
+        extra: Paths of Python files, or importable module names.
+
+    Raises:
+        PluginError: when one cannot be imported, or implements a hook that does not exist.
+    """
+    manager = pluggy.PluginManager("enface")
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.load_setuptools_entrypoints("enface")
+    except Exception as error:
+        raise PluginError(f"an installed plugin cannot be loaded: {type(error).__name__}: {error}") from error
+    for name in extra:
+        module = _import_file(Path(name)) if name.endswith(".py") else _import_module(name)
+        if not manager.is_registered(module):
+            manager.register(module, name=name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"plugin {origin(error.plugin)}: {error}") from error
+    for name in extra:
+        _refuse_empty(manager, name)
+    return manager
+
+
+def origin(plugin: object) -> str:
+    """Where a plugin or class comes from, for messages: a file's path, or a module's name."""
+    name = getattr(plugin, "__module__", None) or getattr(plugin, "__name__", repr(plugin))
+    module = plugin if isinstance(plugin, ModuleType) else sys.modules.get(str(name))
+    file = getattr(module, "__file__", None)
+    return f"{name} ({file})" if file else str(name)
+
+
+def _refuse_empty(manager: pluggy.PluginManager, name: str) -> None:
+    plugin = manager.get_plugin(name)
+    if plugin is not None and not manager.get_hookcallers(plugin):
+        raise PluginError(
+            f"plugin {name} implements no hook; add '@hookimpl def components(): return [YourClass]'"
+        )
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise PluginError(f"plugin module {name!r} cannot be imported: {error}") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise PluginError(f"plugin file {path} does not exist")
+    # The name carries the path, so that two files called losses.py do not shadow each other.
+    name = f"enface_file_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[name]
+        raise PluginError(f"plugin file {path}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        del sys.modules[name]
+        raise PluginError(f"plugin file {path}: {type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,330 @@
+"""Splits, pairs and batches: all pure functions of the table, the seed, the stage and the step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from enface.errors import DataError
+from enface.pack import Pack
+from enface.params import closest
+from enface.recipe import PairRule, PairsModel, SplitModel
+
+Indices = npt.NDArray[np.int64]
+ROLES = ("source", "target", "partner")
+
+
+# ------------------------------------------------------------------ splits
+
+
+def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
+    """Row indices of ``train``, ``val`` and ``test``.
+
+    Raises:
+        DataError: when a part asks for more than there is, names an unknown value, or shares an identity with
+            another part.
+    """
+    if split.by not in table:
+        raise DataError(f"data.split.by: no column {split.by!r}{closest(split.by, map(str, table.columns))}")
+    values = sorted(table[split.by].unique().tolist(), key=_natural)
+    parts = {"train": _choose(values, split.train, "train", ())}
+    parts["val"] = _choose(values, split.val, "val", parts["train"])
+    taken = [*parts["train"], *parts["val"]]
+    parts["test"] = _choose(values, 1.0 if split.test is None else split.test, "test", taken, len(taken))
+    rows = {
+        name: np.flatnonzero(table[split.by].isin(chosen).to_numpy()).astype(np.int64)
+        for name, chosen in parts.items()
+    }
+    for name in ("train", "test"):
+        if not len(rows[name]):
+            raise DataError(f"data.split.{name}: is empty ({len(values)} values of {split.by!r} in the data)")
+    _refuse_shared_identities(table, rows)
+    return rows
+
+
+def _choose(
+    values: list[object], wanted: int | float | list[str | int] | None, part: str, taken: Iterable[object], done: int = 0
+) -> list[object]:
+    if isinstance(wanted, list):
+        return _named(values, wanted, part)
+    free = [value for value in values if value not in set(taken)]
+    if isinstance(wanted, float) and part == "test" and wanted == 1.0:
+        return free
+    count = round(wanted * len(values)) if isinstance(wanted, float) else int(wanted or 0)
+    if count > len(free):
+        raise DataError(f"data.split.{part}: asks for {count}, but only {len(free)} of {len(values)} are left")
+    return free[:count]
+
+
+def _named(values: list[object], wanted: list[str | int], part: str) -> list[object]:
+    texts = [str(value) for value in values]
+    chosen: list[object] = []
+    for item in map(str, wanted):
+        first, dash, last = item.partition("-")
+        if item in texts:
+            chosen.append(values[texts.index(item)])
+        elif dash and first in texts and last in texts:
+            chosen.extend(values[texts.index(first) : texts.index(last) + 1])
+        else:
+            raise DataError(f"data.split.{part}: no value {item!r} in the data{closest(item, texts)}")
+    return chosen
+
+
+def _refuse_shared_identities(table: pd.DataFrame, rows: Mapping[str, Indices]) -> None:
+    people = {name: set(table["identity"].iloc[chosen]) for name, chosen in rows.items()}
+    for first, second in (("train", "test"), ("train", "val"), ("val", "test")):
+        shared = sorted(people[first] & people[second], key=_natural)
+        if shared:
+            raise DataError(
+                f"data.split: {len(shared)} identities are in both {first} and {second}: "
+                f"{', '.join(map(str, shared[:10]))}; split by identity"
+            )
+
+
+def _natural(value: object) -> list[tuple[int, float, str]]:
+    if isinstance(value, int | float | np.number):
+        return [(0, float(value), "")]
+    parts = re.split(r"(\d+)", str(value))
+    return [(0, float(part), "") if part.isdigit() else (1, 0.0, part) for part in parts]
+
+
+# ------------------------------------------------------------------ pairs
+
+
+class Candidates:
+    """For every row of the table, the rows that a rule allows as its second image."""
+
+    def __init__(self, table: pd.DataFrame, rows: Indices, rule: PairRule, role: str) -> None:
+        for column in [*rule.same, *rule.where, *([rule.adjacent] if rule.adjacent else [])]:
+            if column not in table:
+                known = closest(column, map(str, table.columns))
+                raise DataError(f"pairs.{role}: no column {column!r} in the data{known}")
+        self.chance = rule.chance
+        pool = rows[satisfying(table, rows, rule.where)]
+        group = _codes(table, rule.same)
+        if rule.adjacent is None:
+            self._spans = [_Span(group, group[pool], pool)]
+            return
+        # Neighbours are one step away among the values that occur, so -45 and -30 are, whatever the file order.
+        rank = np.unique(table[rule.adjacent].to_numpy(), return_inverse=True)[1].astype(np.int64)
+        width = int(rank.max()) + 3
+        place = group * width + rank + 1
+        self._spans = [_Span(place + shift, place[pool], pool) for shift in (-1, 1)]
+
+    def counts(self, sources: Indices) -> Indices:
+        """How many rows may be drawn for each source."""
+        counts: Indices = np.sum([span.length[sources] for span in self._spans], axis=0, dtype=np.int64)
+        return counts
+
+    def draw(self, sources: Indices, uniform: npt.NDArray[np.float64]) -> Indices:
+        """One allowed row for each source; where there is none, -1.
+
+        Args:
+            uniform: One number in [0, 1) a source.
+        """
+        counts = self.counts(sources)
+        pick = np.minimum((uniform * counts).astype(np.int64), counts - 1)
+        drawn = np.full(len(sources), -1, np.int64)
+        for span in self._spans:
+            inside = (pick >= 0) & (pick < span.length[sources])
+            drawn[inside] = span.members[span.start[sources][inside] + pick[inside]]
+            pick = np.where(inside, -1, pick - span.length[sources])
+        return drawn
+
+
+class _Span:
+    """For every row, a stretch of ``members``: the pool's rows whose place is the one that row asks for."""
+
+    def __init__(self, asked: Indices, places: Indices, pool: Indices) -> None:
+        order = np.argsort(places, kind="stable")
+        self.members = pool[order]
+        ordered = places[order]
+        self.start = np.searchsorted(ordered, asked, "left").astype(np.int64)
+        self.length = (np.searchsorted(ordered, asked, "right") - self.start).astype(np.int64)
+
+
+def satisfying(table: pd.DataFrame, rows: Indices, where: Mapping[str, object]) -> npt.NDArray[np.bool_]:
+    """Which of ``rows`` have, in each column of ``where``, the value (or one of the values) it names."""
+    keep = np.ones(len(rows), bool)
+    for column, wanted in where.items():
+        allowed = {str(item) for item in (wanted if isinstance(wanted, list) else [wanted])}
+        keep &= table[column].iloc[rows].astype(str).isin(allowed).to_numpy()
+    return keep
+
+
+def _codes(table: pd.DataFrame, columns: list[str]) -> Indices:
+    if not columns:
+        return np.zeros(len(table), np.int64)
+    codes: Indices = table.groupby(columns, sort=True).ngroup().to_numpy().astype(np.int64)
+    return codes
+
+
+class Pairs:
+    """The pairing of one split.
+
+    Raises:
+        DataError: when a source has no target, naming identities.
+    """
+
+    def __init__(self, table: pd.DataFrame, rows: Indices, rules: PairsModel) -> None:
+        for column in rules.source.where:
+            if column not in table:
+                raise DataError(f"pairs.source: no column {column!r}{closest(column, map(str, table.columns))}")
+        self.sources = rows[satisfying(table, rows, rules.source.where)]
+        if not len(self.sources):
+            raise DataError(f"pairs.source: no image has {_conditions(rules.source.where)}")
+        self._rows = rows
+        self._target = Candidates(table, rows, rules.target, "target")
+        self._partner = Candidates(table, rows, rules.partner, "partner") if rules.partner else None
+        if rules.target.chance < 1:
+            raise DataError("pairs.target.chance: must be 1; a target is never any image")
+        lonely = table["identity"].iloc[self.sources[self._target.counts(self.sources) == 0]].unique()
+        if len(lonely):
+            raise DataError(
+                f"pairs.target: {len(lonely)} identities have no image with {_conditions(rules.target.where)} "
+                f"(agreeing in {', '.join(rules.target.same) or 'nothing'}): {', '.join(map(str, lonely[:10]))}; "
+                "leave them out of the data, or change pairs.target"
+            )
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The images of a pair."""
+        return ROLES if self._partner else ROLES[:2]
+
+    def draw(self, sources: Indices, rng: np.random.Generator) -> dict[str, Indices]:
+        """Rows of target and partner for each source row."""
+        rows = {"source": sources, "target": self._target.draw(sources, rng.random(len(sources)))}
+        if self._partner is not None:
+            by_rule = self._partner.draw(sources, rng.random(len(sources)))
+            anyone = self._rows[rng.integers(len(self._rows), size=len(sources))]
+            use_rule = (rng.random(len(sources)) < self._partner.chance) & (by_rule >= 0)
+            rows["partner"] = np.where(use_rule, by_rule, anyone)
+        return rows
+
+
+def _conditions(where: Mapping[str, object]) -> str:
+    return ", ".join(f"{column}={value}" for column, value in where.items()) or "any value"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which pairs make the batch of a step: each source is seen once an epoch, in an order drawn for it.
+
+    Attributes:
+        batch: Images a step, over all processes.
+        stage: The stage's number, so that two stages do not see the same order.
+    """
+
+    pairs: Pairs
+    batch: int
+    seed: int
+    stage: int
+
+    def rows(self, step: int) -> dict[str, Indices]:
+        """Rows of source, target and partner at a step (counted from 0 in the stage)."""
+        count = len(self.pairs.sources)
+        places = step * self.batch + np.arange(self.batch)
+        chosen = np.empty(self.batch, np.int64)
+        for epoch in np.unique(places // count):
+            here = places // count == epoch
+            order = _epoch_order(count, self.seed, self.stage, int(epoch))
+            chosen[here] = order[places[here] % count]
+        rng = np.random.default_rng([self.seed, self.stage, step, 1])
+        return self.pairs.draw(self.pairs.sources[chosen], rng)
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(count: int, seed: int, stage: int, epoch: int) -> Indices:
+    return np.random.default_rng([seed, stage, epoch, 0]).permutation(count)
+
+
+# ------------------------------------------------------------------ columns
+
+
+class Columns:
+    """The tensors of a batch by name, gathered from a pack on a device.
+
+    Names: ``source target partner`` are images, float (N, 3, H, W) in [-1, 1]; a column of the table is the
+    source's value, ``COLUMN_class`` its index among the values that occur; with ``target_`` or ``partner_``
+    before it, the other image's; ``same_COLUMN`` is 1.0 where source and partner agree; ``ROLE_regions`` is the
+    region map, int64 (N, H, W).
+
+    Args:
+        resident: Keep the whole pack on the device when it takes less than half of its free memory.
+    """
+
+    def __init__(
+        self, pack: Pack, roles: tuple[str, ...], device: torch.device, *, channels_last: bool = False
+    ) -> None:
+        self.pack = pack
+        self.roles = roles
+        self._device = device
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._resident = _resident(pack.images, device)
+        self._numeric = [str(name) for name, kind in pack.table.dtypes.items() if kind.kind in "iufb"]
+
+    @property
+    def names(self) -> list[str]:
+        """Every name that can be asked for."""
+        prefixes = ["", *(f"{role}_" for role in self.roles if role != "source")]
+        found = list(self.roles)
+        for prefix in prefixes:
+            found += [f"{prefix}{name}" for name in self._numeric]
+            found += [f"{prefix}{name}_class" for name in self.pack.table.columns if name != "key"]
+        if "partner" in self.roles:
+            found += [f"same_{name}" for name in self.pack.table.columns if name != "key"]
+        if self.pack.regions is not None:
+            found += [f"{role}_regions" for role in self.roles]
+        return found
+
+    def gather(self, name: str, rows: Mapping[str, Indices]) -> Tensor:
+        """The tensor of a name for these rows."""
+        if name in self.roles:
+            return self._images(rows[name])
+        if name.startswith("same_") and name not in self._numeric:
+            column = self.pack.table[name.removeprefix("same_")].to_numpy()
+            return self._tensor((column[rows["source"]] == column[rows["partner"]]).astype(np.float32))
+        role, rest = self._role(name)
+        if rest == "regions" and self.pack.regions is not None:
+            return self._tensor(self.pack.regions[rows[role]].astype(np.int64))
+        if rest in self._numeric:
+            values = self.pack.table[rest].to_numpy()[rows[role]]
+            return self._tensor(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
+        return self._tensor(self._classes(rest.removesuffix("_class"))[rows[role]])
+
+    def _role(self, name: str) -> tuple[str, str]:
+        for role in self.roles:
+            if name.startswith(f"{role}_") and name not in self.pack.table.columns:
+                return role, name.removeprefix(f"{role}_")
+        return "source", name
+
+    def _classes(self, column: str) -> Indices:
+        return np.unique(self.pack.table[column].to_numpy().astype(object), return_inverse=True)[1].astype(np.int64)
+
+    def _images(self, rows: Indices) -> Tensor:
+        if self._resident is not None:
+            pixels = self._resident[torch.from_numpy(rows).to(self._device)]
+        else:
+            pixels = self._tensor(self.pack.images[rows])
+        return (pixels.float() / 127.5 - 1).contiguous(memory_format=self._format)
+
+    def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        if self._device.type == "cuda":
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor
+
+
+def _resident(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor | None:
+    """The pack on the device, when it takes less than half of what is free there."""
+    if device.type != "cuda" or images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return None
+    return torch.from_numpy(np.array(images)).to(device)

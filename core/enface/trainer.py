@@ -1,0 +1,367 @@
+"""The stage loop: it trains, logs, saves and resumes exactly, and knows no kind of loss."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from enface import checkpoint
+from enface.build import StageBuilder, build_generator
+from enface.checkpoint import SUFFIX, Checkpoint
+from enface.components import Generator
+from enface.errors import CheckpointError, NonFiniteLossError
+from enface.recipe import StageModel
+from enface.run import Run, latest_checkpoint, rewind_log
+from enface.sampling import Columns, Indices, Plan
+from enface.step import Step
+
+Validate = Callable[[nn.Module], dict[str, float]]
+SAMPLES = 9
+
+
+class Interrupted(Exception):
+    """The run was asked to stop by a signal; everything is saved."""
+
+    def __init__(self, number: int, directory: Path) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+        self.directory = directory
+
+
+@dataclass
+class _Best:
+    """The best validation value so far."""
+
+    value: float | None = None
+    step: int = 0
+
+    def improved_by(self, value: float, higher_is_better: bool) -> bool:
+        return self.value is None or (value > self.value if higher_is_better else value < self.value)
+
+
+@dataclass
+class Trainer:
+    """Trains a run's stages in turn.
+
+    Args:
+        validate: Metric means of a network on the validation split; None when there is nothing to validate on.
+        higher_is_better: Of the metric that ``log.best`` names.
+    """
+
+    run: Run
+    validate: Validate | None = None
+    higher_is_better: bool = True
+    generator: Generator = field(init=False)
+    average: AveragedModel | None = field(init=False, default=None)
+    _best: _Best = field(init=False, default_factory=_Best)
+    _stop: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        run = self.run
+        self.generator = build_generator(run.loaded, run.pack.info)
+        self.generator = run.engine.place(self.generator)  # type: ignore[assignment]
+        self._pairs = run.pairs("train")
+        self._columns = Columns(
+            run.pack, self._pairs.roles, run.engine.device, channels_last=run.engine.channels_last
+        )
+        self._samples = self._sample_rows()
+
+    @property
+    def network(self) -> nn.Module:
+        """The network to judge: the running average where there is one."""
+        return self.average.module if self.average is not None else self.generator
+
+    def train(self, *, resume: bool = False) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: after saving, when SIGINT or SIGTERM came.
+            NonFiniteLossError: when a term became NaN or infinite; the batch is saved.
+        """
+        saved = self._resumed() if resume else None
+        self.run.notify("run_started")
+        with self._signals_caught():
+            for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
+                if saved is not None and _reached(saved) >= (number, stage.steps):
+                    continue
+                self._train_stage(number, name, stage, saved)
+                saved = None
+        self._load_final(saved)
+
+    # ------------------------------------------------------------------ a stage
+
+    def _builder(self, name: str) -> StageBuilder:
+        run = self.run
+        return StageBuilder(run.loaded, name, self.generator, run.pack.info, self._columns.names, run.engine)
+
+    def check(self) -> None:
+        """Build every stage without training it, so that what does not fit is known at once.
+
+        Raises:
+            RecipeError: naming file and key.
+        """
+        for name in self.run.recipe.stages:
+            self._builder(name).build()
+        self.generator.requires_grad_(True).train()
+
+    def _train_stage(self, number: int, name: str, stage: StageModel, saved: Checkpoint | None) -> None:
+        run = self.run
+        if saved is not None:
+            saved.load("generator", self.generator)
+        builder = self._builder(name)
+        step = builder.build()
+        self.average = self._new_average(stage)
+        done = 0
+        if saved is not None and saved.state["stage"] == name:
+            done = int(saved.state["stage_step"])
+            self._restore(step, saved)
+        plan = Plan(self._pairs, stage.batch, run.recipe.seed, number)
+        run.notify("stage_started", stage=name, step=done)
+        run.log("stage_started", stage=name, stage_step=done)
+        if run.step == 0:
+            self._show_samples(builder)
+        spent, unreported = 0.0, 0
+        for current in range(done, stage.steps):
+            started = time.perf_counter()
+            values = self._one_step(step, plan, stage, current)
+            spent, unreported = spent + time.perf_counter() - started, unreported + stage.batch
+            run.step += 1
+            ends = current + 1 == stage.steps
+            if _due(run.step, run.recipe.log.every) or ends:
+                self._report(name, step, current, values, unreported / spent)
+                spent, unreported = 0.0, 0
+            if _due(run.step, run.recipe.log.samples) or ends:
+                self._show_samples(builder)
+            improved = (_due(run.step, run.recipe.log.validate_) or ends) and self._validated(builder)
+            stopping = run.engine.any(self._stop is not None)
+            if _due(run.step, run.recipe.log.checkpoint) or ends or stopping or improved:
+                self._save(step, number, name, current + 1, ends, improved)
+            if stopping:
+                run.notify("run_ended", completed=False)
+                raise Interrupted(self._stop or signal.SIGTERM, run.directory)
+
+    def _one_step(self, step: Step, plan: Plan, stage: StageModel, current: int) -> dict[str, Tensor]:
+        rows = plan.rows(current)
+        count = self.run.engine.processes * stage.accumulate
+        first = self.run.engine.rank * stage.accumulate
+        share = stage.batch // count
+
+        def part(number: int) -> Callable[[], dict[str, Tensor]]:
+            here = slice((first + number) * share, (first + number + 1) * share)
+            mine = {role: chosen[here] for role, chosen in rows.items()}
+            return lambda: {name: self._columns.gather(name, mine) for name in step.columns}
+
+        parts = [part(number) for number in range(stage.accumulate)]
+        try:
+            values = step(current, parts)
+        except NonFiniteLossError as error:
+            raise self._stopped_by(error, parts) from None
+        if self.average is not None:
+            self.average.update_parameters(self.generator)
+        return values
+
+    def _stopped_by(
+        self, error: NonFiniteLossError, parts: list[Callable[[], dict[str, Tensor]]]
+    ) -> NonFiniteLossError:
+        run = self.run
+        path = run.directory / f"bad-batch-{run.step:08d}{SUFFIX}"
+        batch = [part() for part in parts]
+        if run.engine.is_main:
+            joined = {name: torch.cat([part[name] for part in batch]) for name in batch[0]}
+            checkpoint.save(path, joined, {"step": run.step, "reason": str(error)})
+        last = latest_checkpoint(run.directory)
+        kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been saved yet"
+        run.log("non_finite", reason=str(error), batch=path.name)
+        run.notify("run_ended", completed=False)
+        return NonFiniteLossError(
+            f"{error} at step {run.step}; no weight was changed by it. {kept}; the batch is saved in {path}. "
+            "Lower the learning rate or the term's weight, or set 'clip'"
+        )
+
+    # ------------------------------------------------------------------ what is written
+
+    def _report(
+        self, stage: str, step: Step, current: int, values: Mapping[str, Tensor], images_per_second: float
+    ) -> None:
+        numbers = self.run.engine.average(values)
+        players = {"generator": step.generator, **step.critics}
+        numbers |= {f"lr/{name}": player.lr(current) for name, player in players.items()}
+        numbers["images_per_second"] = images_per_second
+        self.run.log("step", stage=stage, values=numbers)
+        self.run.notify("step_ended", stage=stage, step=current + 1, values=numbers)
+
+    @torch.no_grad()
+    def _show_samples(self, builder: StageBuilder) -> None:
+        if not self.run.engine.is_main:
+            return
+        images = {name: self._columns.gather(name, self._samples) for name in ("source", "target")}
+        with _judging(self.network):
+            images["output"] = self.network(frozenset({"output"}), source=images["source"])["output"]
+        shown = {name: image.float().cpu() for name, image in images.items()}
+        self.run.notify("samples_ready", step=self.run.step, images=shown)
+        builder.freeze()
+
+    def _sample_rows(self) -> dict[str, Indices]:
+        """Nine faces of nine identities of the test split, the same at every step."""
+        pairs = self.run.pairs("test")
+        rng = np.random.default_rng([self.run.recipe.seed, 2])
+        people = self.run.pack.table["identity"].to_numpy()[pairs.sources]
+        names = np.unique(people.astype(str))
+        chosen = [rng.choice(pairs.sources[people == name]) for name in names[:SAMPLES]]
+        return pairs.draw(np.array(chosen, np.int64), rng)
+
+    def _validated(self, builder: StageBuilder) -> bool:
+        """Validate; whether the metric of ``log.best`` improved."""
+        if self.validate is None:
+            return False
+        means: dict[str, float] = {}
+        if self.run.engine.is_main:
+            with _judging(self.network):
+                means = self.validate(self.network)
+        means = self.run.engine.share(means)
+        builder.freeze()
+        self.run.log("validated", values=means)
+        self.run.notify("evaluated", step=self.run.step, summary=means)
+        name = self.run.recipe.log.best
+        if name is None or name not in means or not self._best.improved_by(means[name], self.higher_is_better):
+            return False
+        self._best = _Best(means[name], self.run.step)
+        return True
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def _save(self, step: Step, number: int, name: str, done: int, ends: bool, improved: bool) -> None:
+        run = self.run
+        if not run.engine.is_main:
+            run.engine.wait()
+            return
+        self._refuse_spoilt()
+        tensors = {f"generator/{key}": value for key, value in self.generator.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"ema/{key}": value for key, value in self.average.state_dict().items()}
+        optimizers = {}
+        for player in (step.generator, *step.critics.values()):
+            found, plain = checkpoint.optimizer_tensors(player.optimizer)
+            tensors |= {f"optimizer/{player.name}/{key}": value for key, value in found.items()}
+            optimizers[player.name] = {**plain, "scaler": player.scaler.state_dict()}
+            if player is not step.generator:
+                tensors |= {
+                    f"critic/{player.name}/{key}": value for key, value in player.module.state_dict().items()
+                }
+        state = {
+            "step": run.step,
+            "stage": name,
+            "stage_number": number,
+            "stage_step": done,
+            "stage_ended": ends,
+            "recipe": run.recipe.training_digest(),
+            "data": {"size": run.pack.size, "classes": dict(run.pack.info.classes)},
+            # Generators' states are derived from these at each step; see enface.engine.reseed.
+            "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
+            "optimizers": optimizers,
+            "best": {"value": self._best.value, "step": self._best.step},
+        }
+        path = run.checkpoints / f"step-{run.step:08d}{SUFFIX}"
+        checkpoint.save(path, tensors, state)
+        if improved:
+            checkpoint.save(run.checkpoints / f"best{SUFFIX}", tensors, state)
+        self._prune()
+        run.log("checkpoint", path=path.name)
+        run.notify("checkpoint_saved", step=run.step, path=path)
+        run.engine.wait()
+
+    def _refuse_spoilt(self) -> None:
+        for name, value in self.generator.named_parameters():
+            if not bool(torch.isfinite(value).all()):
+                raise NonFiniteLossError(
+                    f"weights of {name} became NaN or infinite before step {self.run.step}; the last good "
+                    f"checkpoint is {latest_checkpoint(self.run.directory)}"
+                )
+
+    def _prune(self) -> None:
+        """Keep the latest few and each stage's last."""
+        found = sorted(self.run.checkpoints.glob(f"step-*{SUFFIX}"))
+        for path in found[: -self.run.recipe.log.keep]:
+            if not checkpoint.read_state(path)["stage_ended"]:
+                path.unlink()
+
+    def _resumed(self) -> Checkpoint | None:
+        path = latest_checkpoint(self.run.directory)
+        if path is None:
+            rewind_log(self.run.directory, -1)
+            return None
+        saved = checkpoint.load(path)
+        if saved.state["recipe"] != self.run.recipe.training_digest():
+            raise CheckpointError(f"checkpoint {path} was made by another recipe than {self.run.directory}/recipe.yaml")
+        self.run.step = int(saved.state["step"])
+        self._best = _Best(**saved.state["best"])
+        if self.run.engine.is_main:
+            rewind_log(self.run.directory, self.run.step)
+        return saved
+
+    def _restore(self, step: Step, saved: Checkpoint) -> None:
+        for player in (step.generator, *step.critics.values()):
+            if player is not step.generator:
+                saved.load(f"critic/{player.name}", player.module)
+            plain = saved.state["optimizers"][player.name]
+            checkpoint.load_optimizer(player.optimizer, saved.part(f"optimizer/{player.name}"), plain)
+            player.scaler.load_state_dict(plain["scaler"])
+        if self.average is not None:
+            saved.load("ema", self.average)
+
+    def _load_final(self, saved: Checkpoint | None) -> None:
+        """When nothing was left to train, the saved networks are the result."""
+        if saved is None:
+            return
+        saved.load("generator", self.generator)
+        last = list(self.run.recipe.stages.values())[-1]
+        self.average = self._new_average(last)
+        if self.average is not None:
+            saved.load("ema", self.average)
+
+    def _new_average(self, stage: StageModel) -> AveragedModel | None:
+        if stage.ema is None:
+            return None
+        decay = get_ema_multi_avg_fn(stage.ema)  # type: ignore[no-untyped-call]
+        average = AveragedModel(self.generator, multi_avg_fn=decay, use_buffers=True)
+        return average.requires_grad_(False)
+
+    @contextmanager
+    def _signals_caught(self) -> Iterator[None]:
+        def ask_to_stop(number: int, frame: Any) -> None:
+            if self._stop is not None and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self._stop = number
+
+        before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _judging(network: nn.Module) -> Iterator[None]:
+    network.eval()
+    with torch.no_grad():
+        yield
+
+
+def _reached(saved: Checkpoint) -> tuple[int, int]:
+    """How far a checkpoint is: (stage's number, steps of that stage)."""
+    return int(saved.state["stage_number"]), int(saved.state["stage_step"])
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

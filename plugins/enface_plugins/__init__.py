@@ -1,0 +1,22 @@
+"""The built-in components; they reach the core through an entry point, like anyone's plugin."""
+
+from __future__ import annotations
+
+from enface import Weights, hookimpl
+
+
+@hookimpl
+def components() -> list[type]:
+    """Every built-in component."""
+    from enface_plugins import datasets, discriminators, generators, losses, masks, metrics, schedules
+
+    kinds = (losses, masks, discriminators, schedules, generators, datasets, metrics)
+    return [component for kind in kinds for component in kind.COMPONENTS]
+
+
+@hookimpl
+def weights() -> list[Weights]:
+    """The pretrained trunks that metrics and perceptual losses use."""
+    from enface_plugins.metrics.pretrained import TRUNKS
+
+    return list(TRUNKS)

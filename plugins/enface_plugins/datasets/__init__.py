@@ -1,0 +1,2 @@
+"""Datasets."""
+COMPONENTS = ()

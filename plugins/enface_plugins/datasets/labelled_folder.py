@@ -1,0 +1,106 @@
+"""A folder of images whose file names say who and what is seen."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from enface import DataError, Dataset, Row
+from enface_plugins.datasets.images import EXTENSIONS, fingerprint, list_images, read_image
+
+# What a batch calls its images, and the column that this dataset writes itself.
+RESERVED = ("key", "source", "target", "partner")
+# Stricter than int() and float(): "nan", "1_000" and numbers too long for a table stay text.
+INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
+
+
+class LabelledFolder(Dataset):
+    """Images anywhere under a folder, labelled by a pattern over their paths.
+
+    With ``pattern: '(?P<identity>\\d+)_yaw(?P<pose>[+-]\\d+)'`` the file ``007/007_yaw-045.png`` is identity
+    ``007`` at pose -45. A column whose every value is a number becomes one; identities stay text.
+
+    Args:
+        root: The folder.
+        pattern: A regular expression with named groups, searched in each image's path relative to ``root`` (with
+            forward slashes). Each group becomes a column; one must be ``identity``. Images it does not match are
+            left out, with a warning.
+        extensions: Which files are images.
+    """
+
+    pairs: ClassVar[dict[str, Any]] = {"target": {"same": ["identity"], "where": {"pose": 0}}}
+
+    def __init__(self, *, root: Path, pattern: str, extensions: tuple[str, ...] = EXTENSIONS) -> None:
+        self._root = root.expanduser()
+        self._pattern = _compiled(pattern)
+        self._extensions = extensions
+
+    def rows(self) -> Iterator[Row]:
+        """One row an image that the pattern matches, in natural order.
+
+        Raises:
+            DataError: when the folder is missing or empty, or no image matches.
+        """
+        matches = {name: match for name in self._names if (match := self._pattern.search(name))}
+        self._report_unmatched([name for name in self._names if name not in matches], len(matches))
+        columns = {
+            group: _values(group, [match[group] or "" for match in matches.values()])
+            for group in self._pattern.groupindex
+        }
+        for index, name in enumerate(matches):
+            yield {"key": name, **{group: values[index] for group, values in columns.items()}}
+
+    def image(self, row: Row) -> npt.NDArray[np.uint8]:
+        """The image of a row."""
+        return read_image(self._root / str(row["key"]))
+
+    def fingerprint(self) -> str:
+        """Digest of the files' names, sizes and times of change."""
+        return fingerprint(self._root, self._names)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list_images(self._root, self._extensions)
+
+    def _report_unmatched(self, unmatched: list[str], matched: int) -> None:
+        if not matched:
+            raise DataError(
+                f"no image in {self._root} matches the pattern {self._pattern.pattern!r}; "
+                f"one of {len(unmatched)} file names is {unmatched[0]!r}"
+            )
+        if unmatched:
+            warnings.warn(
+                f"{len(unmatched)} of {len(unmatched) + matched} images in {self._root} do not match the pattern "
+                f"{self._pattern.pattern!r} and are left out; the first is {unmatched[0]!r}",
+                stacklevel=3,
+            )
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"data.pattern: {pattern!r} is not a regular expression ({error})") from error
+    if "identity" not in compiled.groupindex:
+        raise DataError(f"data.pattern: {pattern!r} has no group (?P<identity>...), which says who is seen")
+    taken = [name for name in RESERVED if name in compiled.groupindex]
+    if taken:
+        raise DataError(f"data.pattern: a group may not be called {taken[0]!r}; that name is enface's own")
+    return compiled
+
+
+def _values(group: str, texts: Sequence[str]) -> list[Any]:
+    if group == "identity":
+        return list(texts)
+    for form, kind in ((INTEGER, int), (DECIMAL, float)):
+        if all(form.fullmatch(text) for text in texts):
+            return [kind(text) for text in texts]
+    return list(texts)

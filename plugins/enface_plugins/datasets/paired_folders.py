@@ -1,0 +1,123 @@
+"""Image pairs as image translation keeps them: two folders, or both halves in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from enface import DataError, Dataset, Row
+from enface_plugins.datasets.images import fingerprint, list_images, read_image
+
+ROLES = ("source", "target")
+
+
+class PairedFolders(Dataset):
+    """Pairs of a source and a target, matched by name; each pair is one identity, called by that name.
+
+    Args:
+        root: The folder.
+        layout: ``folders``: one folder of sources, one of targets, matched by path without extension.
+            ``side_by_side``: each image of ``root`` is a source and a target of equal width, beside each other.
+        source: The folder of sources in ``root`` (layout ``folders``).
+        target: The folder of targets in ``root`` (layout ``folders``).
+        source_side: Which half is the source (layout ``side_by_side``).
+    """
+
+    pairs: ClassVar[dict[str, Any]] = {
+        "source": {"where": {"role": "source"}},
+        "target": {"same": ["identity"], "where": {"role": "target"}},
+    }
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        layout: Literal["folders", "side_by_side"] = "folders",
+        source: str = "source",
+        target: str = "target",
+        source_side: Literal["left", "right"] = "left",
+    ) -> None:
+        self._root = root.expanduser()
+        self._halves = layout == "side_by_side"
+        self._folders = {"source": self._root / source, "target": self._root / target}
+        self._source_side = source_side
+
+    def rows(self) -> Iterator[Row]:
+        """The source and the target of each pair, pair after pair in natural order.
+
+        Raises:
+            DataError: when a folder is missing or empty, an image has no counterpart, or two share a name.
+        """
+        for stem in self._names["source"]:
+            for role in ROLES:
+                yield {"key": f"{role}/{self._names[role][stem]}", "identity": stem, "role": role}
+
+    def image(self, row: Row) -> npt.NDArray[np.uint8]:
+        """The image of a row.
+
+        Raises:
+            DataError: when it cannot be read, or is to be halved and its width is odd, naming the file.
+        """
+        role, _, name = str(row["key"]).partition("/")
+        if self._halves:
+            return self._half(self._root / name, role)
+        return read_image(self._folders[role] / name)
+
+    def fingerprint(self) -> str:
+        """Digest of the files' names, sizes and times of change."""
+        if self._halves:
+            return fingerprint(self._root, self._names["source"].values())
+        return "-".join(
+            fingerprint(folder, self._names[role].values()) for role, folder in self._folders.items()
+        )
+
+    @cached_property
+    def _names(self) -> dict[str, dict[str, str]]:
+        """For each role, stem -> path relative to its folder."""
+        if self._halves:
+            return dict.fromkeys(ROLES, _by_stem(self._root))
+        if self._folders["source"].resolve() == self._folders["target"].resolve():
+            raise DataError(f"data.source and data.target are one folder, {self._folders['source']}")
+        names = {role: _by_stem(folder) for role, folder in self._folders.items()}
+        self._refuse_lonely(names)
+        return names
+
+    def _half(self, path: Path, role: str) -> npt.NDArray[np.uint8]:
+        both = read_image(path)
+        width = both.shape[1]
+        if width % 2:
+            raise DataError(
+                f"image {path} is {width} pixels wide; source and target side by side need an even width"
+            )
+        left = (role == "source") == (self._source_side == "left")
+        return both[:, : width // 2] if left else both[:, width // 2 :]
+
+    def _refuse_lonely(self, names: dict[str, dict[str, str]]) -> None:
+        problems = []
+        for role, other in (ROLES, ROLES[::-1]):
+            lonely = [name for stem, name in names[role].items() if stem not in names[other]]
+            if lonely:
+                more = f" and {len(lonely) - 10} more" if len(lonely) > 10 else ""
+                problems.append(
+                    f"{len(lonely)} images in {self._folders[role]} have no counterpart of the same name in "
+                    f"{self._folders[other]}: {', '.join(lonely[:10])}{more}"
+                )
+        if problems:
+            raise DataError("\n".join(problems))
+
+
+def _by_stem(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in list_images(folder):
+        stem = name.rpartition(".")[0]
+        if stem in found:
+            raise DataError(
+                f"{folder} holds {found[stem]} and {name}, which differ only in the extension; keep one"
+            )
+        found[stem] = name
+    return found

@@ -1,0 +1,188 @@
+"""The Siamese network that keeps identity apart from pose and light."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Annotated, Literal
+
+from annotated_types import Gt
+from torch import Tensor, nn
+
+from enface import DataInfo, Generator, RecipeError
+
+HEADS = ("pose", "light")
+
+
+class Siamese(Generator):
+    """Frontal face synthesis by a Siamese encoder whose code is split by channel.
+
+    Three quarters of the code (240 channels) are the identity, from which the decoder draws the frontal face.
+    From the last quarter (80) one convolution over the whole code each reads pose and light. The encoder's
+    second branch, on ``partner``, shares its weights and runs only when something ``partner_*`` is wanted. It
+    is a separate call, so each branch is normalised by its own batch statistics. The network of a 2018 system
+    for Multi-PIE: 6.3 M parameters for 96 px, 9 poses and 20 lights.
+
+    Provides: ``output`` (N, 3, H, H) in [-1, 1], ``identity_code`` (N, 240 (H/16)^2), and, for the columns
+    ``pose`` and ``light`` that the data has, ``pose_logits`` (N, poses) and ``light_logits`` (N, lights); all
+    but the output also as ``partner_*``. Parts: ``encoder``, ``decoder``, ``heads``.
+
+    Args:
+        width: Factor on all channel counts, which are then rounded to a multiple of 8.
+        decoder: How the decoder enlarges: by transposed convolutions (the published results), or by bilinear
+            interpolation and a convolution (the first model; no checkerboard patterns).
+
+    Raises:
+        RecipeError: when the images' side is not a multiple of 16.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: Annotated[float, Gt(0)] = 1.0,
+        decoder: Literal["transposed", "bilinear"] = "transposed",
+        data: DataInfo,
+    ) -> None:
+        super().__init__()
+        _check_size(data.size)
+        code = _scaled(320, width)
+        self.split = [code - code // 4, code // 4]
+        self.encoder = Encoder(width)
+        self.decoder = _decoder(self.split[0], width, decoder == "transposed")
+        self.heads = nn.ModuleDict(
+            {
+                name: nn.Conv2d(self.split[1], data.classes[name], data.size // 16)
+                for name in HEADS
+                if name in data.classes
+            }
+        )
+        self.apply(_initialize)
+        codes = ["identity_code", *(f"{name}_logits" for name in self.heads)]
+        self.provides = (
+            {"output": ("source",)}
+            | dict.fromkeys(codes, ("source",))
+            | dict.fromkeys((f"partner_{name}" for name in codes), ("partner",))
+        )
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {"encoder": self.encoder, "decoder": self.decoder, "heads": self.heads}
+
+    def forward(
+        self, wants: frozenset[str], source: Tensor | None = None, partner: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        unknown = wants.difference(self.provides)
+        if unknown:
+            raise RecipeError(
+                f"siamese does not provide {', '.join(sorted(unknown))} for this data; "
+                f"it provides {', '.join(self.provides)}"
+            )
+        of_partner = {name for name in wants if name.startswith("partner_")}
+        found = self._branch(wants - of_partner, source)
+        second = self._branch({name.removeprefix("partner_") for name in of_partner}, partner)
+        return found | {f"partner_{name}": value for name, value in second.items()}
+
+    def _branch(self, wants: Set[str], image: Tensor | None) -> dict[str, Tensor]:
+        if not wants:
+            return {}
+        assert image is not None, "the core passes the columns that provides names"
+        identity, rest = self.encoder(image).split(self.split, dim=1)
+        found = {}
+        if "output" in wants:
+            found["output"] = self.decoder(identity)
+        if "identity_code" in wants:
+            found["identity_code"] = identity.flatten(1)
+        for name, head in self.heads.items():
+            if f"{name}_logits" in wants:
+                found[f"{name}_logits"] = head(rest).flatten(1)
+        return found
+
+
+class Encoder(nn.Module):
+    """Image (N, 3, H, H) -> code (N, 320, H/16, H/16): a stem and four residual stages of stride 2.
+
+    Args:
+        width: Factor on all channel counts.
+    """
+
+    def __init__(self, width: float) -> None:
+        super().__init__()
+        inputs = _scaled(64, width)
+        self.stem = Residual(
+            shortcut=nn.Conv2d(3, inputs, 1, bias=False),
+            body=nn.Sequential(_conv(3, inputs), nn.ELU(), _conv(inputs, inputs)),
+        )
+        self.stages = nn.Sequential()
+        for channels in (128, 192, 256, 320):
+            narrow, wide = _scaled(channels / 2, width), _scaled(channels, width)
+            self.stages.append(_stage(inputs, narrow, wide))
+            inputs = wide
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.stages(self.stem(image))
+
+
+class Residual(nn.Module):
+    """ELU(shortcut(x) + body(x))."""
+
+    def __init__(self, shortcut: nn.Module, body: nn.Module) -> None:
+        super().__init__()
+        self.shortcut, self.body, self.activation = shortcut, body, nn.ELU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.activation(self.shortcut(features) + self.body(features))
+
+
+def _stage(inputs: int, narrow: int, wide: int) -> nn.Sequential:
+    body = nn.Sequential(_conv(wide, narrow), nn.ELU(), _conv(narrow, wide))
+    return nn.Sequential(_conv(inputs, wide, stride=2), nn.ELU(), Residual(nn.Identity(), body))
+
+
+def _decoder(inputs: int, width: float, transposed: bool) -> nn.Sequential:
+    # Each line but the first begins with the layer that doubles the size.
+    layout = ((160, 256), (256, 128, 192), (192, 96, 128), (128, 64, 64), (64, 32))
+    layers = nn.Sequential()
+    for number, stage in enumerate(layout):
+        for place, channels in enumerate(stage):
+            outputs = _scaled(channels, width)
+            layers.append(_up(inputs, outputs, double=number > 0 and place == 0, transposed=transposed))
+            inputs = outputs
+    last = nn.ConvTranspose2d if transposed else nn.Conv2d
+    return layers.append(nn.Sequential(last(inputs, 3, 3, padding=1), nn.Tanh()))
+
+
+def _up(inputs: int, outputs: int, double: bool, transposed: bool) -> nn.Sequential:
+    if not transposed:
+        enlarge = [nn.Upsample(scale_factor=2, mode="bilinear")] if double else []
+        return nn.Sequential(*enlarge, _conv(inputs, outputs), nn.ELU())
+    stride, extra = (2, 1) if double else (1, 0)
+    conv = nn.ConvTranspose2d(inputs, outputs, 3, stride, padding=1, output_padding=extra, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ELU())
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    # No bias: the batch norm has one.
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
+def _scaled(channels: float, width: float) -> int:
+    return max(8, 8 * round(channels * width / 8))
+
+
+def _check_size(size: int) -> None:
+    if size % 16 == 0 and size > 0:
+        return
+    below = size // 16 * 16
+    nearest = f"{below} or {below + 16}" if below else "16"
+    raise RecipeError(f"siamese needs images whose side is a multiple of 16; for size: {size} use {nearest}")
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,137 @@
+"""The U-Net generator of pix2pix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Le, Lt
+from torch import Tensor, nn
+
+from enface import DataInfo, Generator, RecipeError
+
+Norm = Literal["batch", "instance"]
+
+
+class Unet(Generator):
+    """An encoder and a decoder with skips between layers of the same size.
+
+    Down by 4x4 convolutions of stride 2 with LeakyReLU 0.2, up by 4x4 transposed ones with ReLU, tanh at the
+    end. The skips carry the source's layout, which helps where output and source are aligned and may hinder
+    where the face turns. After Isola et al., "Image-to-image translation with conditional adversarial
+    networks", CVPR 2017; the paper's norm is ``batch``.
+
+    Provides: ``output`` (N, 3, H, H) in [-1, 1] of ``source``. Parts: ``encoder``, ``decoder``.
+
+    Args:
+        width: Channels of the first layer; each further layer has twice as many, up to 8 times.
+        depth: Number of times the size is halved. By default as often as the size allows, from 3 to 7: 5 at
+            96 px, 7 at 128 px and 256 px (the paper has 8 at 256 px).
+        norm: What follows each inner convolution.
+        dropout: Chance of dropping an activation in the first three decoder layers (the paper: 0.5).
+
+    Raises:
+        RecipeError: when the images' side is not a multiple of 2^depth.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: Annotated[int, Ge(1)] = 64,
+        depth: Annotated[int, Ge(2), Le(8)] | None = None,
+        norm: Norm = "instance",
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+        data: DataInfo,
+    ) -> None:
+        super().__init__()
+        depth = depth or _fitting_depth(data.size)
+        _check_size(data.size, depth)
+        widths = [width * min(2**level, 8) for level in range(depth)]
+        self.encoder = Encoder(widths, norm)
+        self.decoder = Decoder(widths, norm, dropout)
+        self.apply(_initialize)
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
+    def forward(self, wants: frozenset[str], source: Tensor | None = None) -> dict[str, Tensor]:
+        if "output" not in wants:
+            return {}
+        assert source is not None, "the core passes the columns that provides names"
+        return {"output": self.decoder(self.encoder(source))}
+
+
+class Encoder(nn.Module):
+    """Image (N, 3, H, H) -> the activations of every level, largest first."""
+
+    def __init__(self, widths: list[int], norm: Norm) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList()
+        for level, (inputs, outputs) in enumerate(zip([3, *widths], widths, strict=False)):
+            # No norm on the innermost level: at 1x1 it would leave nothing of the code.
+            inner = 0 < level < len(widths) - 1
+            conv = nn.Conv2d(inputs, outputs, 4, 2, padding=1, bias=not inner)
+            norms = [_norm(outputs, norm)] if inner else []
+            self.levels.append(nn.Sequential(conv, *norms, nn.LeakyReLU(0.2)))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        activations = []
+        for level in self.levels:
+            image = level(image)
+            activations.append(image)
+        return activations
+
+
+class Decoder(nn.Module):
+    """The encoder's activations -> image (N, 3, H, H) in [-1, 1]."""
+
+    def __init__(self, widths: list[int], norm: Norm, dropout: float) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList()
+        inputs = widths[-1]
+        for place, outputs in enumerate(reversed(widths[:-1])):
+            conv = nn.ConvTranspose2d(inputs, outputs, 4, 2, padding=1, bias=False)
+            drop = [nn.Dropout(dropout)] if place < 3 and dropout else []
+            self.levels.append(nn.Sequential(conv, _norm(outputs, norm), *drop, nn.ReLU()))
+            inputs = 2 * outputs
+        self.last = nn.Sequential(nn.ConvTranspose2d(inputs, 3, 4, 2, padding=1), nn.Tanh())
+
+    def forward(self, activations: list[Tensor]) -> Tensor:
+        *skips, image = activations
+        for level, skip in zip(self.levels, reversed(skips), strict=True):
+            image = torch.cat([level(image), skip], dim=1)
+        return self.last(image)
+
+
+def _fitting_depth(size: int) -> int:
+    return max(depth for depth in range(3, 8) if depth == 3 or size % 2**depth == 0)
+
+
+def _check_size(size: int, depth: int) -> None:
+    unit = 2**depth
+    if size % unit == 0 and size > 0:
+        return
+    below = size // unit * unit
+    nearest = f"{below} or {below + unit}" if below else str(unit)
+    raise RecipeError(
+        f"unet with depth: {depth} needs images whose side is a multiple of {unit}; "
+        f"for size: {size} use {nearest}, or a smaller depth"
+    )
+
+
+def _norm(channels: int, kind: Norm) -> nn.Module:
+    # Affine in both: the paper's instance norm is its batch norm at batch size 1.
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels, affine=True)
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,38 @@
+"""Contrastive loss on pairs of codes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import Tensor
+
+from enface import Loss
+
+
+class Contrastive(Loss):
+    """Pulls codes of a same pair together and pushes others apart, up to a margin.
+
+    same * d^2 + (1 - same) * max(0, margin - d)^2, with d the Euclidean distance of the flattened codes.
+    After Hadsell, Chopra and LeCun, "Dimensionality reduction by learning an invariant mapping", CVPR 2006,
+    without its factors 1/2. A term names its pair:
+    ``inputs: {a: identity_code, b: partner_identity_code, same: same_identity}``.
+
+    Two equal codes of a different pair get no gradient: no direction is better than another there.
+
+    Shapes: a, b (N, ...), same (N,) bool or float in [0, 1] -> (N,). Range: [0, inf).
+
+    Args:
+        margin: Distance beyond which codes of different pairs are left alone, in units of the code.
+    """
+
+    def __init__(self, *, margin: Annotated[float, Gt(0)] = 2.0) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, a: Tensor, b: Tensor, same: Tensor) -> Tensor:
+        # vector_norm has gradient 0 at 0, where sqrt(sum of squares) would give NaN.
+        distance = torch.linalg.vector_norm((a - b).flatten(1), dim=1)
+        same = same.to(distance.dtype)
+        return same * distance.square() + (1 - same) * (self.margin - distance).relu().square()

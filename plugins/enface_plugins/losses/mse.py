@@ -1,0 +1,20 @@
+"""Squared error."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from enface import Loss
+
+
+class MSE(Loss):
+    """Squared error, (output - target)^2.
+
+    It tends to the mean of the possible targets, which looks blurred where they disagree. With
+    ``mask_on: images`` the weight on the squared error is the mask's square.
+
+    Shapes: output, target (N, C, H, W) -> (N, C, H, W). Range: [0, 4] for images in [-1, 1].
+    """
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).square()

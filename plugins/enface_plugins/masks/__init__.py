@@ -1,0 +1,7 @@
+"""Masks: weights over the image."""
+
+from __future__ import annotations
+
+from enface_plugins.masks.ellipse import Ellipse
+
+COMPONENTS = (Ellipse, )

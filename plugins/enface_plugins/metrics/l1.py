@@ -1,0 +1,32 @@
+"""Mean absolute error."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from enface import Metric
+
+
+class L1(Metric):
+    """Mean absolute error, mean |output - target|.
+
+    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 1], 0 for equal images. Half of what the
+    loss of the same name gives, which sees images in [-1, 1].
+    """
+
+    higher_is_better: ClassVar[bool] = False
+
+    @property
+    def card(self) -> dict[str, str]:
+        return {
+            "implementation": "enface",
+            "data_range": "1",
+            "colour": "RGB",
+            "crop": "none",
+            "resize": "none",
+        }
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).abs().flatten(1).mean(1)

@@ -1,0 +1,56 @@
+"""Learned perceptual image patch similarity."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from enface import DataInfo, EnfaceError, Metric
+from enface_plugins.metrics.pretrained import TRUNK_OF, lpips_network
+
+# What is left of smaller images after the trunk's pooling is less than a pixel.
+SMALLEST = {"alex": 31, "vgg": 16}
+
+
+class LPIPS(Metric):
+    """Distance of deep features, weighted as people judge it; version 0.1, of the lpips package.
+
+    Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a perceptual
+    metric", CVPR 2018. Its trunk needs pretrained weights: ``enface weights fetch``.
+
+    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, inf), 0 for equal images.
+
+    Args:
+        net: The trunk: ``alex`` (the authors' choice for measuring) or ``vgg``; their numbers do not compare.
+
+    Raises:
+        WeightsError: when the trunk's weights are missing or damaged.
+        EnfaceError: when the images are too small for the trunk.
+    """
+
+    higher_is_better: ClassVar[bool] = False
+
+    def __init__(self, *, data: DataInfo, net: Literal["alex", "vgg"] = "alex") -> None:
+        super().__init__()
+        if data.size < SMALLEST[net]:
+            raise EnfaceError(
+                f"lpips with net: {net} needs images of at least {SMALLEST[net]} px; these have {data.size}"
+            )
+        self.trunk = TRUNK_OF[net]
+        self.network = lpips_network(net)
+
+    @property
+    def card(self) -> dict[str, str]:
+        return {
+            "implementation": f"lpips {version('lpips')}, LPIPS version {self.network.version}",
+            "trunk": f"{self.trunk.name}, weights {self.trunk.digest}",
+            "data_range": "1, shown to the network as [-1, 1]",
+            "colour": "RGB",
+            "crop": "none",
+            "resize": "none",
+        }
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return self.network(2 * output - 1, 2 * target - 1).flatten()

@@ -1,0 +1,101 @@
+"""Structural similarity at several scales."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, ClassVar
+
+import pytorch_msssim
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from enface import DataInfo, EnfaceError, Metric
+
+WINDOW, SIGMA = 11, 1.5
+K1, K2 = 0.01, 0.03
+FIVE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""The paper's exponents, from the finest scale to the coarsest."""
+
+
+class MsSsim(Metric):
+    """Structural similarity at several scales, each half the size of the one before.
+
+    Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image quality assessment", Asilomar
+    2003: the product over scales of contrast and structure, and of luminance at the last one, each to its
+    exponent. Each colour channel by itself, then their mean; negative terms count as 0.
+
+    Five scales need images larger than 160 px. With fewer, the first exponents are used, rescaled to the same
+    sum, and the card says how many: numbers with different scales are not comparable.
+
+    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 1], 1 for equal images.
+
+    Args:
+        scales: How many; as many as fit the images unless given.
+
+    Raises:
+        EnfaceError: when so many scales do not fit the images.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(self, *, data: DataInfo, scales: Annotated[int, Ge(1), Le(5)] | None = None) -> None:
+        super().__init__()
+        fitting = sum(data.size > too_small(number) for number in range(1, 6))
+        self.scales = scales or fitting
+        if not 0 < self.scales <= fitting:
+            needed = max(self.scales, 1)
+            advice = f"; {fitting} fit (scales: {fitting})" if fitting else ""
+            raise EnfaceError(
+                f"ms_ssim at {needed} scales needs images larger than {too_small(needed)} px; these have"
+                f" {data.size}{advice}"
+            )
+        first = FIVE_WEIGHTS[: self.scales]
+        self.exponents = [weight / sum(first) * sum(FIVE_WEIGHTS) for weight in first]
+
+    @property
+    def card(self) -> dict[str, str]:
+        return {
+            "implementation": f"pytorch-msssim {version('pytorch-msssim')}",
+            "scales": str(self.scales),
+            "exponents": " ".join(f"{exponent:.4f}" for exponent in self.exponents),
+            "window": f"Gaussian, {WINDOW} px, sigma {SIGMA}, inside the image",
+            "data_range": "1",
+            "colour": "RGB, mean of channels",
+            "crop": "none",
+            "resize": "none",
+        }
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        # The package's own ms_ssim refuses images up to 160 px whatever the number of scales, so its ssim is
+        # used at each scale; a channel is an image of its own, for the channels' mean comes after the product.
+        first, second = (image.flatten(0, 1).unsqueeze(1) for image in (output, target))
+        factors = []
+        for scale, exponent in enumerate(self.exponents, start=1):
+            last = scale == self.scales
+            factors.append(_ssim(first, second, with_luminance=last) ** exponent)
+            if not last:
+                odd = [side % 2 for side in first.shape[2:]]
+                first, second = (avg_pool2d(image, 2, padding=odd) for image in (first, second))
+        return torch.stack(factors).prod(0).unflatten(0, output.shape[:2]).mean(1)
+
+
+def too_small(scales: int) -> int:
+    """The largest size in pixels at which the coarsest scale is still smaller than the window."""
+    return (WINDOW - 1) << (scales - 1)
+
+
+def _ssim(first: Tensor, second: Tensor, *, with_luminance: bool) -> Tensor:
+    # The luminance term is (2 m1 m2 + C1) / (m1^2 + m2^2 + C1) with C1 = K1^2, which is exactly 1 in float32
+    # when K1 is huge; what is left is the mean of contrast and structure.
+    return pytorch_msssim.ssim(
+        first,
+        second,
+        data_range=1.0,
+        size_average=False,
+        win_size=WINDOW,
+        win_sigma=SIGMA,
+        K=(K1 if with_luminance else 1e6, K2),
+        nonnegative_ssim=True,
+    )

@@ -1,0 +1,57 @@
+"""Scalars and sample grids for TensorBoard: ``tensorboard --logdir runs``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from enface import hookimpl
+
+
+class TensorBoard:
+    """Writes event files below the run's ``tensorboard/``."""
+
+    def __init__(self) -> None:
+        self._writer: Any = None
+
+    @hookimpl
+    def run_started(self, run: Any) -> None:
+        """Open the event file; a resumed run's values replace those logged after the step it goes on from."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._close()
+        self._writer = SummaryWriter(str(run.directory / "tensorboard"), purge_step=run.step + 1)
+
+    @hookimpl
+    def step_ended(self, run: Any, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Write every value."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, run.step)
+
+    @hookimpl
+    def samples_ready(self, run: Any, step: int, images: Mapping[str, Tensor]) -> None:
+        """Write the grids."""
+        for name, image in images.items():
+            self._writer.add_image(name, make_grid(image, 8, normalize=True, value_range=(-1, 1)), step)
+
+    @hookimpl
+    def evaluated(self, run: Any, step: int, summary: Mapping[str, float]) -> None:
+        """Write metric means."""
+        for name, value in summary.items():
+            self._writer.add_scalar(f"metric/{name}", value, step)
+
+    @hookimpl
+    def run_ended(self, run: Any, completed: bool) -> None:
+        """Close the event file."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+
+plugin = TensorBoard()

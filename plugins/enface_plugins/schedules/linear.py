@@ -1,0 +1,30 @@
+"""A straight line between two values."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge
+
+from enface import Schedule
+
+
+class Linear(Schedule):
+    """A straight line: ``start`` until step ``begin``, ``end`` from step ``begin + over`` on.
+
+    Args:
+        start: Value up to and at step ``begin``.
+        end: Value at and after step ``begin + over``.
+        over: Length of the change, in steps.
+        begin: Step at which the change begins, counted from 0 at the start of the stage.
+    """
+
+    def __init__(
+        self, *, start: float, end: float, over: Annotated[int, Ge(1)], begin: Annotated[int, Ge(0)] = 0
+    ) -> None:
+        self.start, self.end, self.over, self.begin = start, end, over, begin
+
+    def __call__(self, step: int) -> float:
+        done = min(max((step - self.begin) / self.over, 0.0), 1.0)
+        # This form, unlike start + (end - start) * done, gives both ends exactly.
+        return self.start * (1 - done) + self.end * done

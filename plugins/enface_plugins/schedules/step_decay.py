@@ -1,0 +1,27 @@
+"""A staircase."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+
+from enface import Schedule
+
+
+class StepDecay(Schedule):
+    """A staircase: start * factor ^ floor(step / every).
+
+    Args:
+        start: Value of the first ``every`` steps.
+        every: Steps between two changes.
+        factor: What the value is multiplied by at each change.
+    """
+
+    def __init__(
+        self, *, start: float, every: Annotated[int, Ge(1)], factor: Annotated[float, Gt(0)] = 0.5
+    ) -> None:
+        self.start, self.every, self.factor = start, every, factor
+
+    def __call__(self, step: int) -> float:
+        return self.start * self.factor ** (step // self.every)

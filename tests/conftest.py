@@ -1,0 +1,69 @@
+"""Fixtures: a cache of the tests' own, toy recipes, and the command line called in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SUPPORT = Path(__file__).parent / "support"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packs made by tests stay out of the user's cache; fetched weights are found where they are."""
+    from enface.weights import cache_folder
+
+    users = cache_folder()
+    mine = tmp_path_factory.mktemp("cache")
+    if (users / "weights").is_dir():
+        (mine / "weights").symlink_to(users / "weights")
+    os.environ["ENFACE_CACHE"] = str(mine)
+    return mine
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def enface(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the command line as a user would; a traceback would fail the test."""
+
+    def call(*words: object) -> Outcome:
+        from enface.cli import main
+
+        monkeypatch.setattr("sys.argv", ["enface", *map(str, words)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., Path]:
+    """Write a recipe that extends the toy one: ``recipe({"stages": ...})`` or raw text."""
+
+    def write(content: dict[str, object] | str, name: str = "mine.yaml") -> Path:
+        path = tmp_path / name
+        if isinstance(content, str):
+            path.write_text(content, encoding="utf-8")
+        else:
+            path.write_text(yaml.safe_dump({"extends": str(SUPPORT / "toy.yaml"), **content}), encoding="utf-8")
+        return path
+
+    return write
