@@ -113,6 +113,8 @@ class StageBuilder:
                 used = self.loaded.recipe.generator.use
                 raise self._error(f"generator {used} has no part {name!r}{closest(name, parts)}", "freeze", index)
             parts[name].requires_grad_(False).eval()
+        if not any(parameter.requires_grad for parameter in self.generator.parameters()):
+            raise self._error("leaves nothing of the generator to learn", "freeze")
 
     # ------------------------------------------------------------------ players
 

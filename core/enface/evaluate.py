@@ -13,17 +13,19 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torchvision.utils import save_image
 
 from enface.build import build_generator, build_metrics
 from enface.checkpoint import Checkpoint, load
 from enface.components import Generator, Metric
-from enface.run import Run, latest_checkpoint
 from enface.errors import CheckpointError
+from enface.run import Run, latest_checkpoint
 from enface.sampling import Columns, Indices, Pairs
-from torch.optim.swa_utils import AveragedModel
 
 BASELINES = ("source", "mean_target")
 CONFIDENCE = 0.95
+GRID = 12
 
 
 @dataclass
@@ -129,9 +131,23 @@ def evaluate(
     folder.mkdir(exist_ok=True)
     pd.concat([about, frame], axis=1).to_csv(folder / "images.csv", index=False)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
-    run.log("evaluated", values={name: item["mean"] for name, item in summary["metrics"].items()})
-    run.notify("evaluated", step=run.step, summary={name: item["mean"] for name, item in summary["metrics"].items()})
+    _save_grid(evaluator, network, about, folder / "grid.png")
+    means = {name: item["mean"] for name, item in summary["metrics"].items()}
+    run.log("evaluated", values=means)
+    run.notify("evaluated", step=run.step, summary=means)
     return summary
+
+
+def _save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, path: Path) -> None:
+    """A picture of source, output and target, one above the other: a column a person, each seen differently."""
+    chosen = []
+    for number, (_, images) in enumerate(list(about.groupby("identity"))[:GRID]):
+        # A stride coprime to most counts of poses and lights, so that neighbours do not show the same view.
+        chosen.append(int(images.index[number * 7 % len(images)]))
+    rows = {role: indices[chosen] for role, indices in evaluator.rows.items()}
+    shown = evaluator.images(network, rows)
+    tiles = torch.cat([shown[name] for name in ("source", "output", "target")])
+    save_image(tiles, path, nrow=len(chosen), padding=2)
 
 
 def summarise(

@@ -107,8 +107,7 @@ class Player:
         self.lr = lr
         self.clip = clip
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        if not self.parameters:
-            raise RecipeError(f"{name} has nothing left to learn: every part of it is frozen")
+        assert self.parameters, f"{name} has nothing to learn"
         self.optimizer = optimizer(self.parameters)
         self.scaler = engine.scaler()
 

@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 PACKAGE_INDEX = "https://pypi.org/simple"
 TIMEOUT = 15
 """Seconds that a server may stay silent."""
-_LARGEST = 2**30
+_LARGEST = 2**30  # Bytes after which a download is given up.
 
 
 class Source(ABC):

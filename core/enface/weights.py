@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import platformdirs
 from safetensors.torch import load_file, save
@@ -112,8 +113,11 @@ def fetch(weights: Weights, file: Path | None = None, say: Say = print) -> Path:
     Raises:
         WeightsError: when no source has them, or the file is not these weights; the cache is then as before.
     """
-    tensors = _from_file(weights, file) if file is not None else _from_sources(weights, say)
-    _write(weights.path, save(tensors, {"sha256": weights.sha256, "about": weights.about}))
+    try:
+        tensors = _from_file(weights, file) if file is not None else _from_sources(weights, say)
+        _write(weights.path, save(tensors, {"sha256": weights.sha256, "about": weights.about}))
+    except OSError as error:
+        raise WeightsError(f"{weights.path}: cannot be written: {error.strerror or error}") from error
     return weights.path
 
 
@@ -147,8 +151,8 @@ def _from_sources(weights: Weights, say: Say) -> dict[str, Tensor]:
                 path = source.download(Path(folder), say)
                 return weights.check(_guarded(source.read, path), path)
             except WeightsError as error:
-                failures.append(str(error))
-                say(f"not from there: {error}")
+                failures.append(str(error).replace(f"{folder}{os.sep}", ""))
+                say(f"not from there: {failures[-1]}")
     raise WeightsError(
         f"the weights {weights.name!r} could not be fetched:\n"
         + "".join(f"  - {failure}\n" for failure in failures)
@@ -170,7 +174,7 @@ def _write(path: Path, content: bytes) -> None:
     # Beside and renamed: at no moment does a partial file stand where a run would load it. Opened plainly, not
     # by mkstemp, which would keep others out of a cache that people share.
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with beside.open("wb") as file:
             file.write(content)

@@ -1,2 +1,9 @@
-"""Datasets."""
-COMPONENTS = ()
+"""Datasets: where images and their labels come from."""
+
+from __future__ import annotations
+
+from enface_plugins.datasets.labelled_folder import LabelledFolder
+from enface_plugins.datasets.paired_folders import PairedFolders
+from enface_plugins.datasets.synthetic_heads import SyntheticHeads
+
+COMPONENTS = (LabelledFolder, PairedFolders, SyntheticHeads)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .identity import Glasses
-from .rays import Scene
+from enface_plugins.datasets.heads.identity import Glasses
+from enface_plugins.datasets.heads.rays import Scene
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]

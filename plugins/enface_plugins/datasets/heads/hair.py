@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter
 
-from . import noise
-from .identity import Hair
-from .rays import Scene
+from enface_plugins.datasets.heads import noise
+from enface_plugins.datasets.heads.identity import Hair
+from enface_plugins.datasets.heads.rays import Scene
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -44,7 +44,9 @@ def hair_shell(
     radius, mean = _smooth(values[..., 0], 1.0), values[..., 1:]
     inside = _inside_hairline(style, mean, phase)
     if style.long:
-        radius = _fall(radius)
+        # Wide enough for the ears underneath; the edges curl in to the skin.
+        wide = _fall(_smooth(maximum_filter(radius, (5, 7), mode=("nearest", "wrap")), 2.5))
+        radius = radius + (wide - radius) * noise.step(-0.2, 1.4, inside)
     thickness = _thickness(style, mean, inside, phase)
     vertices = origins + (radius + thickness)[..., None] * outward
     return vertices.reshape(-1, 3).astype(np.float32), _faces(inside > -0.5)
@@ -71,9 +73,7 @@ def _fill(values: Floats, unknown: npt.NDArray[np.bool_]) -> Floats:
             values[row] = values[row - 1]
             continue
         for channel in range(values.shape[2]):
-            values[row, :, channel] = np.interp(
-                places, places[known], values[row, known, channel], period=_COLUMNS
-            )
+            values[row, :, channel] = np.interp(places, places[known], values[row, known, channel], period=_COLUMNS)
     return values
 
 
@@ -88,9 +88,15 @@ def _inside_hairline(style: Hair, mean: Floats, phase: float) -> Floats:
     azimuth = np.degrees(np.arctan2(np.abs(x), z - _AXIS_Z))
     front, temple = style.front, style.temple
     if style.long:
-        line = {0: front, 20: front, 40: front - 0.6 + temple, 55: front - 2.2, 64: 1.5, 70: -3, 76: -20, 180: -20}
+        line = {0: front + style.sweep, 14: front + 0.7 * style.sweep, 30: front - 0.4, 44: front - 2.2 - style.sweep}
+        line |= {56: 2.4 - style.sweep, 66: -2.0, 74: -20, 180: -20}
     else:
-        line = {0: front, 18: front + 0.2 * temple, 36: front - 0.3 + temple, 50: front - 1.6 + 0.6 * temple}
+        line = {
+            0: front - style.peak,
+            18: front + 0.2 * temple,
+            36: front - 0.3 + temple,
+            50: front - 1.6 + 0.6 * temple,
+        }
         line |= {60: 3.2, 68: 0.6, 73: -1.8, 83: -2.2, 87: 1.2, 95: 1.9, 106: 1.8, 113: 0.5, 118: -3.5}
         line |= {130: style.nape + 1, 150: style.nape, 180: style.nape}
     degrees = np.arange(181)
@@ -112,9 +118,10 @@ def _thickness(style: Hair, mean: Floats, inside: Floats, phase: float) -> Float
     rise = noise.step(0.0, 1.0 + 0.8 * style.volume, inside) ** 0.8
     azimuth = np.arctan2(x, z - _AXIS_Z)
     locks = np.sin(22 * azimuth + 2.5 * np.sin(0.35 * y + phase) + phase)
-    locks += noise.smooth(mean.reshape(-1, 3), 0.9 + 1.2 * style.wave, phase + 3).reshape(x.shape)
-    part = noise.bump(x - 3.0 * style.parting + 0.15 * (z + 4), 0.45) * noise.step(-12, -6, z) * noise.step(5, 8, y)
-    thickness = full * rise * (1 + 0.22 * style.wave * locks - 0.45 * part)
+    curls = noise.smooth(mean.reshape(-1, 3), 1.0 + 1.6 * style.curl, phase + 3).reshape(x.shape)
+    locks = (1 - style.curl) * locks + (1 + 0.8 * style.curl) * curls
+    part = noise.bump(x - 3.0 * style.parting, 0.4) * noise.step(-12, -6, z) * noise.step(5, 8, y)
+    thickness = full * rise * (1 - 0.45 * part) + 0.09 * rise * style.wave * locks
     # Outside the hairline the shell dives under the skin, so that the two surfaces meet in a line.
     return np.where(inside > 0, thickness + 0.03, np.maximum(0.6 * inside, -0.3)).astype(np.float32)
 

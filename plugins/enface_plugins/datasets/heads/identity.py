@@ -16,7 +16,7 @@ BeardStyle = Literal["none", "stubble", "full", "goatee", "moustache"]
 
 # sRGB anchors from the lightest to the darkest skin; people lie between neighbours.
 _SKIN = ((242, 205, 180), (232, 186, 154), (214, 160, 122), (186, 128, 90), (146, 94, 64), (104, 66, 46), (76, 48, 35))
-_DARK_HAIR = ((20, 16, 15), (34, 24, 19), (50, 34, 24))
+_DARK_HAIR = ((30, 26, 25), (42, 31, 25), (58, 40, 29))
 _ANY_HAIR = (*_DARK_HAIR, (78, 52, 34), (112, 78, 48), (160, 122, 76), (196, 162, 112), (126, 60, 30))
 _GREY_HAIR = ((120, 118, 116), (170, 168, 165), (205, 203, 200))
 _DARK_EYES = ((48, 29, 17), (66, 41, 23), (84, 54, 30))
@@ -37,7 +37,10 @@ class Hair:
         sides: Thickness at the sides.
         long: Whether it falls over the ears and down beside the neck.
         parting: Sideways shift of the parting, in [-1, 1].
-        wave: Strength of the locks, 0 (smooth) to 1 (curly).
+        wave: Height of the locks, 0 (smooth) to 1.
+        curl: 0 for straight strands, 1 for curls.
+        peak: How far the hairline dips in the middle of the forehead.
+        sweep: How far long hair is swept from the middle to the sides.
     """
 
     front: float
@@ -49,6 +52,9 @@ class Hair:
     long: bool
     parting: float
     wave: float
+    curl: float
+    peak: float
+    sweep: float
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,9 @@ def draw_identity(seed: int, index: int) -> Identity:
     age = float(np.clip(rng.beta(1.2, 1.8) * 0.36 + 0.62, 0.62, 0.97))
     ancestry = rng.dirichlet((0.55, 0.55, 0.75))
     phenotype = _phenotype(rng, masculine, age, ancestry)
-    tone = float(np.clip(ancestry @ (0.78, 0.36, 0.14) + rng.normal(0, 0.09), 0, 1))
+    tone = float(np.clip(ancestry @ (0.86, 0.32, 0.1) + rng.normal(0, 0.1), 0, 1))
     skin = _jitter(rng, _between(_SKIN, tone), 0.04)
-    grey = rng.random() < max(0.0, (age - 0.72) * 3.2)
+    grey = rng.random() < max(0.0, (age - 0.74) * 2.5)
     hair_colour = _hair_colour(rng, tone, bool(grey))
     eyes = _DARK_EYES if tone > 0.3 else _ANY_EYES
     beard, density = _beard(rng, masculine)
@@ -117,7 +123,7 @@ def draw_identity(seed: int, index: int) -> Identity:
         hair_colour=hair_colour,
         brow_colour=_mix(hair_colour, linear(_DARK_HAIR[1]), 0.45),
         brow=_brow(rng, masculine),
-        hair=_hair(rng, masculine, age),
+        hair=_hair(rng, masculine, age, tone),
         beard=beard,
         beard_density=density,
         glasses=_glasses(rng) if rng.random() < 0.25 else None,
@@ -159,11 +165,11 @@ def _phenotype(
 
 def _hair_colour(rng: np.random.Generator, tone: float, grey: bool) -> Colour:
     choices = _GREY_HAIR if grey else _DARK_HAIR if tone > 0.3 else _ANY_HAIR
-    return _jitter(rng, linear(choices[rng.integers(len(choices))]), 0.12)
+    return _jitter(rng, linear(choices[rng.integers(len(choices))]), 0.03 if grey else 0.12)
 
 
 def _lips(rng: np.random.Generator, skin: Colour, masculine: bool) -> Colour:
-    natural = np.asarray(skin) * (0.88, 0.52, 0.50)
+    natural = np.asarray(skin) * (0.76, 0.52, 0.51)
     painted = np.asarray(linear((168, 40, 52))) * rng.uniform(0.6, 1.1)
     amount = 0.0 if masculine else float(rng.uniform(0, 0.7)) * float(rng.random() < 0.6)
     return _jitter(rng, _mix(tuple(natural), tuple(painted), amount), 0.06)
@@ -181,19 +187,27 @@ def _beard(rng: np.random.Generator, masculine: bool) -> tuple[BeardStyle, float
     return (style, density) if masculine and rng.random() < 0.38 else ("none", 0.0)
 
 
-def _hair(rng: np.random.Generator, masculine: bool, age: float) -> Hair:
+def _hair(rng: np.random.Generator, masculine: bool, age: float, tone: float) -> Hair:
     bald = masculine and rng.random() < 0.08 + max(0.0, age - 0.72) * 1.2
-    long = bool(rng.random() < (0.05 if masculine else 0.7))
+    long = bool(rng.random() < (0.05 if masculine else 0.65)) and not bald
+    curl = float(np.clip(rng.beta(0.6, 1.6) + 0.9 * (tone - 0.45), 0, 1))
+    volume = rng.uniform(0.3, 0.5) if bald else rng.uniform(0.4, 1.6) if masculine else rng.uniform(0.8, 1.8)
+    sides = rng.uniform(0.25, 0.7) if masculine else rng.uniform(0.4, 1.1)
+    if curl > 0.5 and not bald and rng.random() < 0.4:
+        volume, sides = rng.uniform(1.4, 2.2), rng.uniform(1.0, 2.0)
     return Hair(
-        front=float(rng.normal(6.6 if masculine else 6.2, 0.5)) + 1.2 * bald,
+        front=float(rng.normal(6.6 if masculine else 6.2, 0.6)) + 1.2 * bald,
         temple=float(rng.uniform(0.3, 1.8) if masculine else rng.uniform(0.0, 0.8)),
         crown=float(rng.uniform(0.6, 1.0)) if bald else 0.0,
         nape=float(rng.uniform(-16, -9) if long else rng.uniform(-8, -5.5)),
-        volume=float(rng.uniform(0.3, 0.5) if bald else rng.uniform(0.4, 1.6) if masculine else rng.uniform(0.9, 1.9)),
-        sides=float(rng.uniform(0.25, 0.7) if masculine else rng.uniform(0.5, 1.1)),
-        long=long and not bald,
+        volume=float(volume),
+        sides=float(sides),
+        long=long,
         parting=float(rng.uniform(-1, 1)),
         wave=float(rng.uniform(0.1, 1.0)),
+        curl=curl,
+        peak=float(rng.uniform(-0.3, 0.7)),
+        sweep=float(rng.uniform(0.0, 1.0)),
     )
 
 

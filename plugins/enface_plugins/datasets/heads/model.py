@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from enface import DataError
-
-from .identity import Identity
+from enface_plugins.datasets.heads.identity import Identity
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -30,7 +29,9 @@ _MEAN = {"gender": 0.5, "age": 0.7, "muscle": 0.5, "weight": 0.5, "height": 0.5,
 _FACIAL = re.compile(r"^(l-|r-)?(head|forehead|eyebrows|eye|nose|mouth|ear|chin|cheek|neck)-")
 # Changes that move whole parts off the axis of symmetry or far away, and those too strong to be drawn at full size.
 _STILL = re.compile(r"-trans-(out|in)$|^(head|neck)-(trans|angle)|^neck-|pointed|triangle|flap|cleft")
-_GENTLE = re.compile(r"nubian|forehead-scale|head-(age|scale|fat|back)|ear-trans|ear-rot|jaw-drop|chin-height|nose-point-up")
+_GENTLE = re.compile(
+    r"nubian|forehead-scale|head-(age|scale|fat|back)|ear-trans|ear-rot|jaw-drop|chin-height|nose-point-up"
+)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _local_changes(model: Any, person: Identity) -> dict[str, float]:
     for position, label in enumerate(labels):
         number = names.index(label.removeprefix("l-").removeprefix("r-"))
         value = person.draws[number] + 0.12 * person.draws[200 + position]
-        spread = 0.12 if _GENTLE.search(label) else 0.3
+        spread = 0.13 if _GENTLE.search(label) else 0.36
         values[label] = float(np.clip(spread * value, -0.65, 0.65))
     return values
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .model import need
+from enface_plugins.datasets.heads.model import need
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]

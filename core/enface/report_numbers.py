@@ -1,0 +1,206 @@
+"""What a report says of an evaluation: the verdict, and tables of numbers made ready to be read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+NONE = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+BASELINES = {"source": "source", "mean_target": "mean target"}
+WORDS = {
+    "good": "better on",
+    "bad": "worse on",
+    "even": "not clearly different on",
+    "none": "without a number on",
+}
+
+
+@dataclass(frozen=True)
+class KeyNumber:
+    """One metric over all images, as text, beside its baselines.
+
+    Attributes:
+        outcome: ``good``, ``bad`` or ``even`` against the better baseline; ``none`` when a number is missing.
+        rival: The better baseline's name.
+    """
+
+    name: str
+    higher_is_better: bool
+    mean: str
+    low: str
+    high: str
+    baselines: Mapping[str, str]
+    outcome: str
+    rival: str
+    difference: str
+
+    @property
+    def against(self) -> str:
+        """The better baseline's mean."""
+        return self.baselines.get(self.rival, NONE)
+
+
+@dataclass(frozen=True)
+class PoseTable:
+    """One metric by pose: a line is (pose, images, output, one text a baseline, whether output is the best)."""
+
+    name: str
+    higher_is_better: bool
+    lines: list[tuple[str, int, str, list[str], bool]]
+    curves: Mapping[str, list[tuple[float, float]]]
+
+
+def number(value: Any) -> float:
+    """A finite number, or NaN for anything else."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if good else math.nan
+
+
+def decimals(values: Iterable[float]) -> int:
+    """How many decimals give the largest of some values four significant digits; all of them then align."""
+    largest = max((abs(value) for value in values if value and math.isfinite(value)), default=1.0)
+    return min(max(3 - math.floor(math.log10(largest)), 0), 8)
+
+
+def shown(value: float, places: int) -> str:
+    """A number as text, with a true minus sign."""
+    return f"{value:.{places}f}".replace("-", MINUS) if math.isfinite(value) else NONE
+
+
+def key_numbers(summary: Mapping[str, Any]) -> list[KeyNumber]:
+    """Every metric of ``summary.json``."""
+    return [_key_number(str(name), item) for name, item in _map(summary, "metrics").items()]
+
+
+def baseline_names(summary: Mapping[str, Any]) -> list[str]:
+    """The baselines any metric was compared with, in order."""
+    found = [str(name) for item in _map(summary, "metrics").values() for name in _map(item, "baselines")]
+    return list(dict.fromkeys(found))
+
+
+def verdict(numbers: Iterable[KeyNumber]) -> list[tuple[str, str, list[KeyNumber]]]:
+    """The metrics in groups of one outcome: (outcome, words, metrics)."""
+    groups = {outcome: [item for item in numbers if item.outcome == outcome] for outcome in WORDS}
+    return [(outcome, WORDS[outcome], items) for outcome, items in groups.items() if items]
+
+
+def pose_tables(summary: Mapping[str, Any]) -> list[PoseTable]:
+    """One table a metric; empty when images have no pose."""
+    poses = sorted(_map(summary, "by_pose").items(), key=lambda item: _pose_order(str(item[0])))
+    metrics = _map(summary, "metrics")
+    return [
+        _pose_table(str(name), item, poses, baseline_names(summary))
+        for name, item in metrics.items()
+        if poses
+    ]
+
+
+def spread(images: pd.DataFrame, metrics: Mapping[str, bool]) -> list[dict[str, str]]:
+    """How a metric spreads over the images: quantiles from worse to better, and the worst image.
+
+    Args:
+        images: ``evaluation/images.csv``.
+        metrics: Name -> whether higher is better.
+    """
+    found = []
+    for name, higher in metrics.items():
+        if name not in images or "key" not in images:
+            continue
+        values = pd.to_numeric(images[name], errors="coerce").dropna()
+        if values.empty:
+            continue
+        quantiles = values.quantile([0.05, 0.5, 0.95] if higher else [0.95, 0.5, 0.05]).tolist()
+        worst = int(values.argmin() if higher else values.argmax())
+        numbers = [float(values.iloc[worst]), *quantiles]
+        texts = [shown(value, decimals(numbers)) for value in numbers]
+        keys = dict(zip(("worst", "bad", "median", "good"), texts, strict=True))
+        found.append({"name": name, "key": str(images["key"].loc[values.index].iloc[worst]), **keys})
+    return found
+
+
+def _key_number(name: str, item: Mapping[str, Any]) -> KeyNumber:
+    higher = bool(item.get("higher_is_better", True))
+    mean, low, high = (number(item.get(key)) for key in ("mean", "low", "high"))
+    baselines = {str(key): number(value) for key, value in _map(item, "baselines").items()}
+    places = decimals([mean, low, high, *baselines.values()])
+    rival = _best(baselines, higher)
+    against = baselines.get(rival, math.nan)
+    difference = shown(mean - against, places)
+    return KeyNumber(
+        name=name,
+        higher_is_better=higher,
+        mean=shown(mean, places),
+        low=shown(low, places),
+        high=shown(high, places),
+        baselines={key: shown(value, places) for key, value in baselines.items()},
+        outcome=_outcome(low, high, against, higher),
+        rival=rival,
+        difference=difference if difference.startswith((MINUS, NONE)) else f"+{difference}",
+    )
+
+
+def _best(baselines: Mapping[str, float], higher: bool) -> str:
+    known = {name: value for name, value in baselines.items() if math.isfinite(value)}
+    return (max if higher else min)(known, key=known.__getitem__) if known else ""
+
+
+def _outcome(low: float, high: float, against: float, higher: bool) -> str:
+    if not all(map(math.isfinite, (low, high, against))):
+        return "none"
+    if low <= against <= high:
+        return "even"
+    return "good" if (low > against) == higher else "bad"
+
+
+def _pose_table(
+    name: str, item: Mapping[str, Any], poses: list[tuple[Any, Any]], names: list[str]
+) -> PoseTable:
+    higher = bool(item.get("higher_is_better", True))
+    read = []
+    for pose, here in poses:
+        found = _map(_map(here, "metrics"), name)
+        others = [number(_map(found, "baselines").get(other)) for other in names]
+        read.append((str(pose), int(here.get("images", 0)), number(found.get("mean")), others))
+    places = decimals(value for _, _, mean, others in read for value in (mean, *others))
+    lines = [
+        (
+            pose,
+            count,
+            shown(mean, places),
+            [shown(value, places) for value in others],
+            _beats(mean, others, higher),
+        )
+        for pose, count, mean, others in read
+    ]
+    curves: dict[str, list[tuple[float, float]]] = {"output": [], **{other: [] for other in names}}
+    for pose, _, mean, others in read:
+        for curve, value in zip(curves.values(), (mean, *others), strict=True):
+            curve.append((_as_number(pose), value))
+    drawable = all(math.isfinite(place) for place, _ in curves["output"]) and len(read) > 1
+    return PoseTable(name, higher, lines, curves if drawable else {})
+
+
+def _beats(mean: float, others: list[float], higher: bool) -> bool:
+    return math.isfinite(mean) and all(mean > value if higher else mean < value for value in others)
+
+
+def _pose_order(pose: str) -> tuple[float, str]:
+    value = _as_number(pose)
+    return (value if math.isfinite(value) else math.inf, pose)
+
+
+def _as_number(text: str) -> float:
+    try:
+        return number(float(text))
+    except ValueError:
+        return math.nan
+
+
+def _map(owner: Any, key: str) -> Mapping[str, Any]:
+    found = owner.get(key) if isinstance(owner, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,172 @@
+"""From a head, a pose and a light to pixels.
+
+A camera's samples are found once a pose (:func:`look`); each light then only casts shadows and shades (:func:`shade`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from enface_plugins.datasets.heads import lights
+from enface_plugins.datasets.heads.identity import Identity
+from enface_plugins.datasets.heads.mesh import Mesh
+from enface_plugins.datasets.heads.model import Floats
+from enface_plugins.datasets.heads.paint import REGION_NAMES, Paint, paint
+
+SUPERSAMPLING = 2
+_DISTANCE = 130.0
+_AXIS_Z = -5.0
+_MIDDLE_Y = 0.2
+_HALF = 13.9
+_BACKGROUND = np.float32(0.22)
+_ROOM, _ROOM_ALONE, _FLASH = 0.2, 0.62, 1.0
+# Light bleeds through skin, red the furthest: the terminator is soft and warm.
+_WRAP = np.asarray((0.28, 0.12, 0.08), np.float32)
+# A flash is not a point: the samples of a pixel look at different places of it.
+_FLASH_SIZE = 0.035
+
+
+@dataclass(frozen=True)
+class View:
+    """The samples of one camera that hit the head; N of them.
+
+    Attributes:
+        size: Pixels a side.
+        pixel: (N,) index of each sample in the supersampled image, rows of ``2 * size``.
+        corner: (N,) which of the four samples of its pixel it is.
+        position: (N, 3) centimetres.
+        towards: (N, 3) unit vectors to the camera.
+        openness: (N,) to the sky.
+        paint: Colours.
+    """
+
+    size: int
+    pixel: npt.NDArray[np.intp]
+    corner: npt.NDArray[np.intp]
+    position: Floats
+    towards: Floats
+    openness: Floats
+    paint: Paint
+
+
+def look(person: Identity, mesh: Mesh, pose: int, size: int) -> View:
+    """What a camera sees of a head.
+
+    Args:
+        person: Whose head it is.
+        mesh: The head.
+        pose: Yaw of the camera around the head's vertical axis in degrees; positive: towards the person's left,
+            whose nose then points to the left of the image.
+        size: Pixels a side.
+    """
+    origin, directions = _camera(pose, size * SUPERSAMPLING)
+    hits = mesh.scene.hit(np.broadcast_to(origin, directions.shape), directions)
+    pixel = np.flatnonzero(hits.found)
+    values = hits.interpolate(mesh.faces, mesh.attributes)[pixel]
+    towards = -directions[pixel]
+    normal = _facing(values[:, 3:6], towards)
+    colours = paint(person, mesh.material[hits.triangle[pixel]], values[:, 6:9], normal)
+    row, column = np.divmod(pixel, size * SUPERSAMPLING)
+    corner = row % 2 * 2 + column % 2
+    return View(size, pixel, corner, np.ascontiguousarray(values[:, :3]), towards, values[:, 9], colours)
+
+
+def shade(mesh: Mesh, view: View, light: int) -> npt.NDArray[np.uint8]:
+    """The image under a light: uint8 (size, size, 3), sRGB."""
+    albedo, normal = view.paint.albedo, view.paint.normal
+    towards = lights.direction(light)
+    room = _ROOM_ALONE if towards is None else _ROOM
+    colour = albedo * (room * (0.75 + 0.25 * normal[:, 1]) * view.openness)[:, None]
+    if towards is not None:
+        facing = normal @ towards
+        reached = np.flatnonzero(facing > -_WRAP[0])
+        rays = _spread(towards)[view.corner[reached]]
+        open_way = ~mesh.scene.blocked(view.position[reached] + 0.06 * normal[reached], rays)
+        lit, facing = reached[open_way], facing[reached[open_way]]
+        flash = albedo[lit] * np.maximum((facing[:, None] + _WRAP) * (_FLASH / (1 + _WRAP)), 0)
+        flash += (_highlight(view, lit, towards) * (facing > 0))[:, None]
+        colour[lit] += flash
+    image = np.full((view.size * view.size * SUPERSAMPLING**2, 3), _BACKGROUND, np.float32)
+    image[view.pixel] = colour
+    return _encode(_shrink(image, view.size))
+
+
+def regions(view: View) -> npt.NDArray[np.uint8]:
+    """What most samples of a pixel show, uint8 (size, size); ties go to the thinner thing, named later."""
+    samples = np.zeros(view.size * view.size * SUPERSAMPLING**2, np.uint8)
+    samples[view.pixel] = view.paint.region
+    count = np.stack(
+        [
+            _shrink((samples == index).astype(np.float32)[:, None], view.size)[..., 0] + 1e-3 * index
+            for index in range(len(REGION_NAMES))
+        ]
+    )
+    return count.argmax(axis=0).astype(np.uint8)
+
+
+def _camera(pose: int, samples: int) -> tuple[Floats, Floats]:
+    """Origin (3,) and unit directions (samples * samples, 3), row by row from the top left."""
+    turn = np.radians(pose)
+    back = np.asarray([np.sin(turn), 0, np.cos(turn)])
+    right = np.asarray([np.cos(turn), 0, -np.sin(turn)])
+    grid = ((np.arange(samples) + 0.5) / samples * 2 - 1) * _HALF
+    across, down = np.meshgrid(grid, grid)
+    directions = across[..., None] * right - down[..., None] * np.asarray([0, 1, 0]) - _DISTANCE * back
+    directions = directions.reshape(-1, 3)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    origin = np.asarray([0, _MIDDLE_Y, _AXIS_Z]) + _DISTANCE * back
+    return origin.astype(np.float32), directions.astype(np.float32)
+
+
+def _facing(normal: Floats, towards: Floats) -> Floats:
+    """Unit normals on the camera's side."""
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    side = np.where((normal * towards).sum(axis=1, keepdims=True) < -0.15, -1, 1)
+    return (normal * side / np.maximum(length, 1e-6)).astype(np.float32)
+
+
+def _spread(towards: Floats) -> Floats:
+    """Directions to the four corners of a flash, (4, 3)."""
+    side = np.cross(towards, (0.0, 1.0, 0.0))
+    side /= np.linalg.norm(side)
+    up = np.cross(side, towards)
+    corners = [(row, column) for row in (-1, 1) for column in (-1, 1)]
+    # Turned a little against the pixels, so that no edge of a shadow is met by all corners at once.
+    rays = np.stack(
+        [towards + _FLASH_SIZE * (r * (0.9 * up + 0.3 * side) + c * (0.9 * side - 0.3 * up)) for r, c in corners]
+    )
+    return (rays / np.linalg.norm(rays, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _highlight(view: View, lit: npt.NDArray[np.intp], towards: Floats) -> Floats:
+    """Blinn-Phong highlight of the samples ``lit``."""
+    half = view.towards[lit] + towards
+    aligned = np.einsum("nc,nc->n", half, view.paint.normal[lit])
+    aligned = np.maximum(aligned / np.sqrt(np.einsum("nc,nc->n", half, half)), 1e-4)
+    sharpness = view.paint.sharpness[lit]
+    return (view.paint.gloss[lit] * aligned**sharpness).astype(np.float32)
+
+
+def _shrink(image: Floats, size: int) -> Floats:
+    """Mean over the samples of each pixel: (size * size * 4, C) -> (size, size, C)."""
+    samples = image.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, -1)
+    # Adding the four slices is many times faster than a mean over two axes.
+    total: Floats = samples[:, 0, :, 0] + samples[:, 0, :, 1] + samples[:, 1, :, 0] + samples[:, 1, :, 1]
+    return total / np.float32(SUPERSAMPLING**2)
+
+
+@lru_cache(maxsize=1)
+def _curve() -> npt.NDArray[np.uint8]:
+    """sRGB of linear light in [0, 2), 4,096 steps; a shoulder above 0.6 keeps highlights from being cut off."""
+    light = (np.arange(4096) + 0.5) / 2048
+    light = np.where(light < 0.6, light, 0.6 + 0.4 * np.tanh((light - 0.6) / 0.4))
+    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.rint(srgb * 255).astype(np.uint8)
+
+
+def _encode(image: Floats) -> npt.NDArray[np.uint8]:
+    return _curve()[np.minimum(image * 2048, 4095).astype(np.int32)]
