@@ -27,6 +27,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mine
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Images this small gain nothing from a second thread, and wait for it long on a busy machine."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @dataclass
 class Outcome:
     code: int
@@ -65,5 +73,25 @@ def recipe(tmp_path: Path) -> Callable[..., Path]:
         else:
             path.write_text(yaml.safe_dump({"extends": str(SUPPORT / "toy.yaml"), **content}), encoding="utf-8")
         return path
+
+    return write
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Callable[..., str]:
+    """Write a plugin file that imports what plugins use; its path."""
+
+    def write(body: str, name: str = "mine.py", brings: str = "") -> str:
+        path = tmp_path / name
+        head = """
+import os, signal, torch
+from typing import Annotated
+from annotated_types import Ge, Gt
+from enface import AdversarialLoss, DataError, DataInfo, Dataset, Discriminator, Generator
+from enface import Loss, Mask, Metric, Schedulable, Schedule, as_schedule, hookimpl
+"""
+        tail = f"\n@hookimpl\ndef components():\n    return [{brings}]\n" if brings else ""
+        path.write_text(head + body + tail, encoding="utf-8")
+        return str(path)
 
     return write

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from enface.catalog import Catalog
-from enface.components import AdversarialLoss, DataInfo, Discriminator, Generator, Loss, Mask, Metric
+from enface.components import AdversarialLoss, DataInfo, Discriminator, Generator, Loss, Mask, Metric, Schedule
 from enface.engine import Engine, reseed
 from enface.errors import RecipeError, WeightsError
-from enface.params import closest
+from enface.params import ScheduleSpec, closest
 from enface.recipe import Loaded, OptimizerModel, Recipe, StageModel, TermModel
 from enface.step import MaskUse, Phase, Player, Step, Term
 
@@ -83,7 +83,7 @@ class StageBuilder:
             self.generator,
             self.engine,
             self._optimizer(stage.optimizer, "optimizer"),
-            self.loaded.catalog.schedule(stage.optimizer.lr),
+            self._schedule(stage.optimizer.lr, "optimizer", "lr"),
             stage.clip,
         )
         own, theirs = self._terms(critics)
@@ -133,7 +133,7 @@ class StageBuilder:
             self.engine.place(module).train(),
             self.engine,
             self._optimizer(model.optimizer, "discriminators", name, "optimizer"),
-            self.loaded.catalog.schedule(model.optimizer.lr),
+            self._schedule(model.optimizer.lr, "discriminators", name, "optimizer", "lr"),
             self._stage.clip,
             tuple(columns),
         )
@@ -146,7 +146,9 @@ class StageBuilder:
             for name, item in vars(torch.optim).items()
             if isinstance(item, type) and issubclass(item, torch.optim.Optimizer)
         }
-        known.pop("optimizer", None)
+        # The base class, and two that take other steps than one gradient's: a closure, sparse gradients.
+        for name in ("optimizer", "lbfgs", "sparseadam"):
+            known.pop(name, None)
         if model.use not in known:
             raise self._error(f"torch.optim has no {model.use!r}{closest(model.use, known)}", *path, "use")
         chosen: Any = known[model.use]
@@ -154,7 +156,7 @@ class StageBuilder:
         for key in model.params:
             if key not in options:
                 raise self._error(f"unknown key {key!r}{closest(key, options)}", *path, key)
-        lr = self.loaded.catalog.schedule(model.lr)
+        lr = self._schedule(model.lr, *path, "lr")
 
         def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
             optimizer: torch.optim.Optimizer
@@ -165,6 +167,14 @@ class StageBuilder:
             return optimizer
 
         return make
+
+    def _schedule(self, value: float | ScheduleSpec, *path: str) -> Schedule:
+        try:
+            schedule = self.loaded.catalog.schedule(value)
+        except RecipeError as error:
+            raise self._error(str(error), *path) from error
+        assert isinstance(schedule, Schedule)
+        return schedule
 
     # ------------------------------------------------------------------ terms
 
@@ -182,9 +192,9 @@ class StageBuilder:
                         "terms",
                         name,
                     )
-                weight = self.loaded.catalog.schedule(model.critic_weight)
+                weight = self._schedule(model.critic_weight, "terms", name, "critic_weight")
                 theirs[model.against].append(self._term(name, model, loss, loss.critic, weight, critics))
-            weight = self.loaded.catalog.schedule(model.weight)
+            weight = self._schedule(model.weight, "terms", name, "weight")
             own.append(self._term(name, model, loss, loss.forward, weight, critics))
         return own, theirs
 

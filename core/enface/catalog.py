@@ -88,6 +88,8 @@ class Catalog:
         return self.schedule(value) if isinstance(value, ScheduleSpec) else value
 
     def _add(self, component: type) -> None:
+        if not isinstance(component, type):
+            raise PluginError(f"{origin(component)}: components() must return classes, not {component!r}")
         kinds = [kind for kind, base in KINDS.items() if issubclass(component, base)]
         if len(kinds) != 1:
             raise PluginError(

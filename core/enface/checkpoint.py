@@ -94,9 +94,12 @@ def read_state(path: Path) -> dict[str, Any]:
             text = (file.metadata() or {}).get("enface")
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
-    if text is None:
+    try:
+        state = json.loads(text or "")
+    except json.JSONDecodeError:
+        state = None
+    if not isinstance(state, dict) or "format" not in state:
         raise CheckpointError(f"{path} is not a checkpoint of enface")
-    state: dict[str, Any] = json.loads(text)
     if state["format"] > FORMAT:
         raise CheckpointError(
             f"checkpoint {path} is of format {state['format']}, newer than this enface reads ({FORMAT}); "

@@ -45,7 +45,7 @@ class Engine:
         torch.use_deterministic_algorithms(model.deterministic, warn_only=True)
         torch.backends.cudnn.benchmark = not model.deterministic
         # Filling fresh memory guards against reading it unset; no kernel used here does, and it costs time.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined, unused-ignore]
 
     def _precision(self, wanted: str) -> str:
         if wanted != "auto":

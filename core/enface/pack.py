@@ -118,19 +118,33 @@ def read_pack(folder: Path) -> Pack:
         about = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
         table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
         for column, kind in about["columns"].items():
-            table[column] = table[column].astype(kind)
+            table[column] = _typed(table[column], kind)
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         regions = folder / "regions.npy"
         maps = np.load(regions, mmap_mode="r", allow_pickle=False) if regions.is_file() else None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError) as error:
         raise DataError(f"pack {folder} is damaged ({error}); delete that folder to have it made again") from error
     if len(table) != len(images):
         raise DataError(f"pack {folder} is damaged (table and images differ); delete that folder")
     return Pack(folder, images, maps, table, about)
 
 
+def _typed(texts: pd.Series[str], kind: str) -> pd.Series[Any]:
+    # Any text but "" is true to NumPy, and a missing number is written as "".
+    return texts == "True" if kind == "bool" else texts.replace("", "nan").astype(kind)
+
+
 def _digest(source: _Source, dataset: Dataset, on_error: str) -> str:
-    parts = [FORMAT, source.use, source.params, source.size, on_error, dataset.fingerprint()]
+    # The module, for two plugin files may each have a dataset of one name.
+    parts = [
+        FORMAT,
+        type(dataset).__module__,
+        source.use,
+        source.params,
+        source.size,
+        on_error,
+        dataset.fingerprint(),
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -227,7 +241,8 @@ class _Job:
         failed = {}
         for index, row in rows:
             try:
-                self._images[index] = _resized(self._dataset.image(row), self._size).transpose(2, 0, 1)
+                image = _checked(self._dataset.image(row), row)
+                self._images[index] = _resized(image, self._size).transpose(2, 0, 1)
                 if self._regions is not None:
                     self._regions[index] = _resized_map(self._dataset.regions(row), self._size)
             except DataError as error:
@@ -249,6 +264,12 @@ def _start_worker(work: Path, source: _Source) -> None:
 def _work(rows: list[tuple[int, Any]]) -> dict[int, str]:
     assert _job is not None
     return _job(rows)
+
+
+def _checked(image: npt.NDArray[np.uint8], row: Any) -> npt.NDArray[np.uint8]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(f"image {row['key']} is {image.dtype} {image.shape}; uint8 (H, W, 3) is needed")
+    return image
 
 
 def _resized(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from enface.components import DataInfo, Schedulable
 
+# How pydantic names the branches of a union in a complaint's path.
+UNION_BRANCHES = {"bool", "float", "int", "str", "constrained-float", "constrained-int", "constrained-str", "ScheduleSpec"}
+
 
 class ScheduleSpec(BaseModel):
     """A schedule in a recipe: ``{use: NAME, ...its parameters}``."""
@@ -22,7 +25,7 @@ class ScheduleSpec(BaseModel):
 
 
 class _Params(BaseModel):
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 @lru_cache(maxsize=None)
@@ -87,7 +90,7 @@ def explain(item: Any, known: Iterable[str]) -> tuple[tuple[str | int, ...], str
 
 def _is_union_branch(part: str | int) -> bool:
     # Pydantic adds the tried branch of a union to the path; a recipe has no such key.
-    return isinstance(part, str) and (part in {"float", "int", "str", "ScheduleSpec"} or "[" in part)
+    return isinstance(part, str) and (part in UNION_BRANCHES or "[" in part)
 
 
 def _init_parameters(component: type) -> list[tuple[str, inspect.Parameter]]:

@@ -34,7 +34,7 @@ def load_plugins(extra: Iterable[str] = ()) -> pluggy.PluginManager:
     for name in extra:
         module = _import_file(Path(name)) if name.endswith(".py") else _import_module(name)
         if not manager.is_registered(module):
-            manager.register(module, name=name)
+            _register(manager, module, name)
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
@@ -50,6 +50,13 @@ def origin(plugin: object) -> str:
     module = plugin if isinstance(plugin, ModuleType) else sys.modules.get(str(name))
     file = getattr(module, "__file__", None)
     return f"{name} ({file})" if file else str(name)
+
+
+def _register(manager: pluggy.PluginManager, module: ModuleType, name: str) -> None:
+    try:
+        manager.register(module, name=name)
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"plugin {origin(module)}: {error}") from error
 
 
 def _refuse_empty(manager: pluggy.PluginManager, name: str) -> None:

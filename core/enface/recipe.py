@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import pluggy
 import yaml
 from annotated_types import Ge, Gt, Le
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -24,19 +24,20 @@ from enface.plugins import load_plugins
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_\-]*$")]
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
+Whole = Annotated[int, Ge(0)]
 SchedulableNumber = float | ScheduleSpec
 
 
 class Model(BaseModel):
     """A map with known keys only."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Spec(BaseModel):
     """A map naming a component: ``use`` and, beside the model's own keys, that component's parameters."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     use: str = ""
 
     @property
@@ -53,9 +54,9 @@ class SplitModel(Model):
     """
 
     by: str = "identity"
-    train: int | Share | list[str | int] = 0.8
-    val: int | Share | list[str | int] = 0
-    test: int | Share | list[str | int] | None = None
+    train: Whole | Share | list[str | int] = 0.8
+    val: Whole | Share | list[str | int] = 0
+    test: Whole | Share | list[str | int] | None = None
 
 
 class DataModel(Spec):
@@ -304,7 +305,7 @@ class _Text:
                 line = _line_of(root, path[:cut])
                 if line is not None:
                     return f"{file}:{line}: {dotted}"
-        return dotted
+        return f"{self.files[0][0]}: {dotted}" if self.files else dotted
 
     def error(self, problems: Iterable[tuple[Sequence[str | int], str]]) -> RecipeError:
         return RecipeError("\n".join(f"{self.place(path)}: {message}" for path, message in problems))
@@ -356,11 +357,16 @@ def _merge(parent: DictConfig, child: DictConfig) -> DictConfig:
 
 
 def _forget_replaced(parent: DictConfig, child: DictConfig) -> None:
-    # Another component's parameters mean nothing to the one that replaces it.
     for key in child:
         mine, theirs = parent._get_node(key), child._get_node(key)
-        if isinstance(mine, DictConfig) and isinstance(theirs, DictConfig):
-            if "use" in theirs and theirs._get_node("use") != mine._get_node("use") and "use" in mine:
+        if isinstance(mine, ListConfig) and isinstance(theirs, DictConfig) and key == "metrics":
+            parent[key] = {name: {} for name in mine}
+        elif isinstance(mine, Container) and isinstance(theirs, Container) and type(mine) is not type(theirs):
+            del parent[key]
+        elif isinstance(mine, DictConfig) and isinstance(theirs, DictConfig):
+            # Another component's parameters mean nothing to the one that replaces it.
+            default = "adam" if key == "optimizer" else key
+            if "use" in theirs and theirs._get_node("use") != mine.get("use", default):
                 del parent[key]
             else:
                 _forget_replaced(mine, theirs)

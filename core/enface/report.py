@@ -214,7 +214,7 @@ def _samples(found: Found) -> list[Picture]:
 
 def _skipped(environment: Mapping[str, Any]) -> int:
     skipped = _mapping(environment.get("pack")).get("skipped", 0)
-    return len(skipped) if isinstance(skipped, list) else int(report_numbers.number(skipped) or 0)
+    return len(skipped) if isinstance(skipped, list) else skipped if isinstance(skipped, int) else 0
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+INFINITY = "\N{INFINITY}"
 BASELINES = {"source": "source", "mean_target": "mean target"}
 WORDS = {
     "good": "better on",
@@ -56,9 +57,8 @@ class PoseTable:
 
 
 def number(value: Any) -> float:
-    """A finite number, or NaN for anything else."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else math.nan
+    """A number as it is, infinite too (a PSNR of equal images is), and NaN for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def decimals(values: Iterable[float]) -> int:
@@ -69,7 +69,9 @@ def decimals(values: Iterable[float]) -> int:
 
 def shown(value: float, places: int) -> str:
     """A number as text, with a true minus sign."""
-    return f"{value:.{places}f}".replace("-", MINUS) if math.isfinite(value) else NONE
+    if math.isnan(value):
+        return NONE
+    return f"{value:.{places}f}".replace("inf", INFINITY).replace("-", MINUS)
 
 
 def key_numbers(summary: Mapping[str, Any]) -> list[KeyNumber]:
@@ -145,12 +147,12 @@ def _key_number(name: str, item: Mapping[str, Any]) -> KeyNumber:
 
 
 def _best(baselines: Mapping[str, float], higher: bool) -> str:
-    known = {name: value for name, value in baselines.items() if math.isfinite(value)}
+    known = {name: value for name, value in baselines.items() if not math.isnan(value)}
     return (max if higher else min)(known, key=known.__getitem__) if known else ""
 
 
 def _outcome(low: float, high: float, against: float, higher: bool) -> str:
-    if not all(map(math.isfinite, (low, high, against))):
+    if any(map(math.isnan, (low, high, against))):
         return "none"
     if low <= against <= high:
         return "even"
@@ -186,7 +188,7 @@ def _pose_table(
 
 
 def _beats(mean: float, others: list[float], higher: bool) -> bool:
-    return math.isfinite(mean) and all(mean > value if higher else mean < value for value in others)
+    return not math.isnan(mean) and all(mean > value if higher else mean < value for value in others)
 
 
 def _pose_order(pose: str) -> tuple[float, str]:

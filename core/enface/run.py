@@ -101,18 +101,18 @@ def latest_directory(root: Path, recipe: Recipe) -> Path:
     return found[-1]
 
 
-def start_directory(directory: Path, loaded: Loaded, engine: Engine) -> None:
+def start_directory(run: Run) -> None:
     """Write what a run directory holds from the first moment."""
-    save_recipe(loaded.recipe, directory / "recipe.yaml")
-    text = json.dumps(environment(loaded.recipe, engine), indent=1)
-    (directory / "environment.json").write_text(text, encoding="utf-8")
+    save_recipe(run.recipe, run.directory / "recipe.yaml")
+    text = json.dumps(environment(run), indent=1)
+    (run.directory / "environment.json").write_text(text, encoding="utf-8")
     for name in ("samples", "checkpoints", "evaluation"):
-        (directory / name).mkdir(exist_ok=True)
+        (run.directory / name).mkdir(exist_ok=True)
 
 
-def environment(recipe: Recipe, engine: Engine) -> dict[str, Any]:
-    """Versions, device, git commit of the working directory, seeds."""
-    device = engine.device
+def environment(run: Run) -> dict[str, Any]:
+    """Versions, device, data, git commit of the working directory, seeds."""
+    engine, device = run.engine, run.engine.device
     return {
         "enface": enface.__version__,
         "python": sys.version.split()[0],
@@ -123,7 +123,8 @@ def environment(recipe: Recipe, engine: Engine) -> dict[str, Any]:
         "processes": engine.processes,
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
-        "seed": recipe.seed,
+        "seed": run.recipe.seed,
+        "pack": {key: run.pack.about[key] for key in ("dataset", "size", "digest", "images", "skipped")},
         "git": _git_commit(),
         "command": sys.argv,
     }
@@ -190,7 +191,9 @@ def rewind_log(directory: Path, step: int) -> None:
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            entry = json.loads(line)
+            # What follows training is done again, even by a run that was cut off there.
+            if entry["step"] <= step and entry["event"] not in ("trained", "evaluated"):
                 kept.append(line)
         except (json.JSONDecodeError, KeyError):
             # The line that was being written when the run was cut off.

@@ -35,10 +35,11 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
     if split.by not in table:
         raise DataError(f"data.split.by: no column {split.by!r}{closest(split.by, map(str, table.columns))}")
     values = sorted(table[split.by].unique().tolist(), key=_natural)
-    parts = {"train": _choose(values, split.train, "train", ())}
+    parts = {"train": _choose(values, split.train, "train", [])}
     parts["val"] = _choose(values, split.val, "val", parts["train"])
-    taken = [*parts["train"], *parts["val"]]
-    parts["test"] = _choose(values, 1.0 if split.test is None else split.test, "test", taken, len(taken))
+    taken = parts["train"] + parts["val"]
+    rest = [value for value in values if value not in taken]
+    parts["test"] = rest if split.test is None else _choose(values, split.test, "test", taken)
     rows = {
         name: np.flatnonzero(table[split.by].isin(chosen).to_numpy()).astype(np.int64)
         for name, chosen in parts.items()
@@ -51,14 +52,12 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
 
 
 def _choose(
-    values: list[object], wanted: int | float | list[str | int] | None, part: str, taken: Iterable[object], done: int = 0
+    values: list[object], wanted: int | float | list[str | int], part: str, taken: list[object]
 ) -> list[object]:
     if isinstance(wanted, list):
         return _named(values, wanted, part)
-    free = [value for value in values if value not in set(taken)]
-    if isinstance(wanted, float) and part == "test" and wanted == 1.0:
-        return free
-    count = round(wanted * len(values)) if isinstance(wanted, float) else int(wanted or 0)
+    free = [value for value in values if value not in taken]
+    count = round(wanted * len(values)) if isinstance(wanted, float) else wanted
     if count > len(free):
         raise DataError(f"data.split.{part}: asks for {count}, but only {len(free)} of {len(values)} are left")
     return free[:count]
@@ -71,7 +70,7 @@ def _named(values: list[object], wanted: list[str | int], part: str) -> list[obj
         first, dash, last = item.partition("-")
         if item in texts:
             chosen.append(values[texts.index(item)])
-        elif dash and first in texts and last in texts:
+        elif dash and first in texts and last in texts[texts.index(first) :]:
             chosen.extend(values[texts.index(first) : texts.index(last) + 1])
         else:
             raise DataError(f"data.split.{part}: no value {item!r} in the data{closest(item, texts)}")
@@ -155,8 +154,13 @@ def satisfying(table: pd.DataFrame, rows: Indices, where: Mapping[str, object]) 
     """Which of ``rows`` have, in each column of ``where``, the value (or one of the values) it names."""
     keep = np.ones(len(rows), bool)
     for column, wanted in where.items():
-        allowed = {str(item) for item in (wanted if isinstance(wanted, list) else [wanted])}
-        keep &= table[column].iloc[rows].astype(str).isin(allowed).to_numpy()
+        values = table[column].iloc[rows]
+        allowed = wanted if isinstance(wanted, list) else [wanted]
+        if values.dtype.kind in "iufb":
+            # Numbers are compared as numbers, so that 0 in a recipe is 0.0 in a table.
+            keep &= values.isin([item for item in allowed if not isinstance(item, str)]).to_numpy()
+        else:
+            keep &= values.astype(str).isin([str(item) for item in allowed]).to_numpy()
     return keep
 
 

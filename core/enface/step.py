@@ -231,6 +231,9 @@ class Step:
                 for kind, value in (("term", found[term.name]), ("weighted", weighted)):
                     key = f"{kind}/{phase.label}{term.name}"
                     values[key] = values.get(key, torch.zeros_like(value)) + value.detach() / parts
+            if not objective.requires_grad:
+                names = ", ".join(term.name for term in phase.terms)
+                raise RecipeError(f"no term ({names}) reaches a part of {player.name} that learns; freeze less, or add one")
             player.scaler.scale(objective).backward()  # type: ignore[no-untyped-call]
         self.engine.average_gradients(player.parameters)
         player.update(step)

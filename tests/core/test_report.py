@@ -291,6 +291,11 @@ def test_outcome_is_against_the_better_baseline(low, high, higher, outcome):
     assert (found.outcome, found.rival) == (outcome, "mean_target" if higher else "source")
 
 
+def test_an_infinite_baseline_is_the_better_one():
+    found = key_numbers({"metrics": {"psnr": metric(20.0, 19.0, 21.0, math.inf, 15.0)}})[0]
+    assert (found.outcome, found.rival, found.against, found.mean) == ("bad", "source", "∞", "20.00")
+
+
 def test_log_keeps_finite_numbers_and_each_stage_once():
     events = [*log_lines(), {"event": "stage_started", "step": 450, "stage": "main", "stage_step": 150}]
     log = read_log(events)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
-from types import MappingProxyType
+from importlib.metadata import version
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from enface import Dataset, Row
+from enface import DataInfo, Dataset, RecipeError, Row
 from enface_plugins.datasets.heads import lights as lighting
 from enface_plugins.datasets.heads import render
 from enface_plugins.datasets.heads.identity import Identity, draw_identity
@@ -19,6 +19,8 @@ from enface_plugins.datasets.heads.mesh import Mesh, build_mesh
 from enface_plugins.datasets.heads.model import anny_model, need
 from enface_plugins.datasets.heads.paint import REGION_NAMES
 
+# To be raised with any change to what the pictures look like.
+_REVISION = 1
 _POSES = {9: range(-60, 61, 15), 13: range(-90, 91, 15)}
 
 
@@ -37,16 +39,16 @@ class SyntheticHeads(Dataset):
         identities: Number of people.
         poses: 9 yaws from -60 to 60 degrees, or 13 from -90 to 90; 15 degrees apart.
         lights: Number of lights; fewer than 20 are spread out and always include 7.
-        size: Height and width of the images in pixels.
         seed: Of the population.
+
+    Raises:
+        RecipeError: when the images' size is not 32 to 256 pixels.
     """
 
-    pairs: ClassVar[Mapping[str, Any]] = MappingProxyType(
-        {
-            "target": {"same": ["identity"], "where": {"pose": 0, "light": lighting.STANDARD}},
-            "partner": {"adjacent": "pose", "same": ["identity", "light"], "chance": 0.5},
-        }
-    )
+    pairs: ClassVar[dict[str, Any]] = {
+        "target": {"same": ["identity"], "where": {"pose": 0, "light": lighting.STANDARD}},
+        "partner": {"adjacent": "pose", "same": ["identity", "light"], "chance": 0.5},
+    }
     region_names: ClassVar[tuple[str, ...]] = REGION_NAMES
 
     def __init__(
@@ -55,13 +57,15 @@ class SyntheticHeads(Dataset):
         identities: Annotated[int, Ge(2)] = 112,
         poses: Literal[9, 13] = 9,
         lights: Annotated[int, Ge(1), Le(20)] = 20,
-        size: Annotated[int, Ge(32), Le(256)] = 96,
         seed: Annotated[int, Ge(0)] = 0,
+        data: DataInfo,
     ) -> None:
         self.identities = identities
         self.poses = poses
         self.lights = lights
-        self.size = size
+        if not 32 <= data.size <= 256:
+            raise RecipeError(f"synthetic_heads draws 32 to 256 pixels; data.size is {data.size}")
+        self.size = data.size
         self.seed = seed
 
     def rows(self) -> Iterator[Row]:
@@ -80,6 +84,10 @@ class SyntheticHeads(Dataset):
                 for light in lighting.choose(self.lights):
                     key = f"{number:04d}_{pose:+04d}_{light:02d}"
                     yield {"key": key, "identity": f"{number:04d}", "pose": pose, "light": light, **traits}
+
+    def fingerprint(self) -> str:
+        """anny's version, and the revision of the pictures themselves."""
+        return f"anny {version('anny')}, heads {_REVISION}"
 
     def image(self, row: Row) -> npt.NDArray[np.uint8]:
         number = int(row["identity"])

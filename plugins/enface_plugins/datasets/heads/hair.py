@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter
 
 from enface_plugins.datasets.heads import noise
 from enface_plugins.datasets.heads.identity import Hair
+from enface_plugins.datasets.heads.model import need
 from enface_plugins.datasets.heads.rays import Scene
 
 Floats = npt.NDArray[np.float32]
@@ -45,7 +45,7 @@ def hair_shell(
     inside = _inside_hairline(style, mean, phase)
     if style.long:
         # Wide enough for the ears underneath; the edges curl in to the skin.
-        wide = _fall(_smooth(maximum_filter(radius, (5, 7), mode=("nearest", "wrap")), 2.5))
+        wide = _fall(_smooth(need("scipy.ndimage").maximum_filter(radius, (5, 7), mode=("nearest", "wrap")), 2.5))
         radius = radius + (wide - radius) * noise.step(-0.2, 1.4, inside)
     thickness = _thickness(style, mean, inside, phase)
     vertices = origins + (radius + thickness)[..., None] * outward
@@ -78,7 +78,7 @@ def _fill(values: Floats, unknown: npt.NDArray[np.bool_]) -> Floats:
 
 
 def _smooth(values: Floats, sigma: float) -> Floats:
-    out: Floats = gaussian_filter(values, (sigma, sigma), mode=("nearest", "wrap"))
+    out: Floats = need("scipy.ndimage").gaussian_filter(values, (sigma, sigma), mode=("nearest", "wrap"))
     return out
 
 
@@ -99,17 +99,28 @@ def _inside_hairline(style: Hair, mean: Floats, phase: float) -> Floats:
         }
         line |= {60: 3.2, 68: 0.6, 73: -1.8, 83: -2.2, 87: 1.2, 95: 1.9, 106: 1.8, 113: 0.5, 118: -3.5}
         line |= {130: style.nape + 1, 150: style.nape, 180: style.nape}
-    degrees = np.arange(181)
-    heights = gaussian_filter1d(np.interp(degrees, list(line), list(line.values())), 1.5, mode="nearest")
-    slope = np.gradient(heights) / np.radians(8.0)
-    distance = (y - np.interp(azimuth, degrees, heights)) / np.sqrt(1 + np.interp(azimuth, degrees, slope) ** 2)
+    distance = _signed_distance(line, azimuth, y)
     if style.crown:
         # Bare from the top down, less so towards the back of the head.
         distance = np.minimum(distance, 8.0 - 4.0 * style.crown - y + 0.25 * np.maximum(-9 - z, 0))
     if style.long:
         distance = np.minimum(distance, y - style.nape)
     wobble = noise.smooth(mean.reshape(-1, 3).astype(np.float32), 2.2, phase).reshape(distance.shape)
-    return (distance + 0.15 * wobble).astype(np.float32)
+    return np.asarray(distance + 0.15 * wobble, np.float32)
+
+
+def _signed_distance(line: dict[int, float], azimuth: Floats, y: Floats) -> Floats:
+    """Distance to a line of heights at degrees around the head, positive above it; the scalp unrolled, 8 cm wide."""
+    degrees = np.arange(0, 180.5, 0.5)
+    heights = np.interp(degrees, list(line), list(line.values()))
+    heights = need("scipy.ndimage").gaussian_filter1d(heights, 3, mode="nearest")
+    along = np.radians(degrees) * 8
+    length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(along), np.diff(heights)))])
+    even = np.linspace(0, length[-1], int(length[-1] / 0.1))
+    curve = np.column_stack([np.interp(even, length, along), np.interp(even, length, heights)])
+    places = np.column_stack([np.radians(azimuth).ravel() * 8, y.ravel()])
+    distance = need("scipy.spatial").cKDTree(curve).query(places)[0].reshape(y.shape)
+    return np.asarray(np.where(y > np.interp(azimuth, degrees, heights), distance, -distance), np.float32)
 
 
 def _thickness(style: Hair, mean: Floats, inside: Floats, phase: float) -> Floats:
@@ -121,9 +132,9 @@ def _thickness(style: Hair, mean: Floats, inside: Floats, phase: float) -> Float
     curls = noise.smooth(mean.reshape(-1, 3), 1.0 + 1.6 * style.curl, phase + 3).reshape(x.shape)
     locks = (1 - style.curl) * locks + (1 + 0.8 * style.curl) * curls
     part = noise.bump(x - 3.0 * style.parting, 0.4) * noise.step(-12, -6, z) * noise.step(5, 8, y)
-    thickness = full * rise * (1 - 0.45 * part) + 0.09 * rise * style.wave * locks
+    thickness = full * rise * (1 - 0.3 * part) + 0.09 * rise * style.wave * locks
     # Outside the hairline the shell dives under the skin, so that the two surfaces meet in a line.
-    return np.where(inside > 0, thickness + 0.03, np.maximum(0.6 * inside, -0.3)).astype(np.float32)
+    return np.asarray(np.where(inside > 0, thickness + 0.03, np.maximum(0.6 * inside, -0.3)), np.float32)
 
 
 def _fall(radius: Floats) -> Floats:

@@ -66,7 +66,6 @@ class Glasses:
     radius: float
     roundness: float
     colour: Colour
-    tint: float
 
 
 @dataclass(frozen=True)
@@ -219,5 +218,4 @@ def _glasses(rng: np.random.Generator) -> Glasses:
         radius=float(rng.uniform(0.11, 0.2)),
         roundness=float(rng.uniform(2.0, 4.0)),
         colour=linear(colour),
-        tint=float(rng.uniform(0.0, 0.25)),
     )

@@ -81,7 +81,7 @@ def _bearded(head: Floats, person: Identity, shared: Template) -> Floats:
         return head
     density = beard_density(shared.canonical, person)
     density[np.unique(shared.faces[shared.material != SKIN])] = 0
-    return (head + 0.4 * density[:, None] * vertex_normals(head, shared.faces)).astype(np.float32)
+    return np.asarray(head + 0.4 * density[:, None] * vertex_normals(head, shared.faces), np.float32)
 
 
 def _neck(head: Floats, shared: Template) -> tuple[Floats, Ints, npt.NDArray[np.uint8], Floats]:
@@ -98,7 +98,7 @@ def _neck(head: Floats, shared: Template) -> tuple[Floats, Ints, npt.NDArray[np.
     down = edge + np.int32(len(used))
     faces = np.concatenate([np.column_stack([edge[:, 1], edge[:, 0], down[:, 0]]), np.column_stack([edge[:, 1], down])])
     skin = np.full(len(faces), SKIN, np.uint8)
-    return vertices, faces[:, :].astype(np.int32), skin, np.concatenate([shared.canonical[used], canonical])
+    return vertices, faces.astype(np.int32), skin, np.concatenate([shared.canonical[used], canonical])
 
 
 def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
@@ -109,7 +109,7 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
     total = [np.bincount(flat, np.repeat(across[:, axis], 3), len(vertices)) for axis in range(3)]
     normals = np.stack(total, axis=1)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return (normals / np.maximum(length, 1e-9)).astype(np.float32)
+    return np.asarray(normals / np.maximum(length, 1e-9), np.float32)
 
 
 def _openness(scene: Scene, vertices: Floats, normals: Floats) -> Floats:
@@ -123,4 +123,4 @@ def _openness(scene: Scene, vertices: Floats, normals: Floats) -> Floats:
     blocked = scene.blocked(vertices[vertex] + 0.05 * normals[vertex], sky[direction])
     weight = facing[vertex, direction]
     seen = np.bincount(vertex, weight * ~blocked, len(vertices))
-    return (seen / np.maximum(np.bincount(vertex, weight, len(vertices)), 1e-6)).astype(np.float32)
+    return np.asarray(seen / np.maximum(np.bincount(vertex, weight, len(vertices)), 1e-6), np.float32)

@@ -98,7 +98,8 @@ def template() -> Template:
     sides = {part: float(vertices[parts == part, 0].mean()) for part in np.unique(parts)}
     skin = int(np.bincount(parts).argmax())
     kind = {part: EYE if abs(x) > 1 else MOUTH for part, x in sides.items()} | {skin: SKIN}
-    left, right = (np.flatnonzero(parts == pick(sides, key=sides.__getitem__)) for pick in (max, min))
+    left = np.flatnonzero(parts == max(sides, key=lambda part: sides[part])).astype(np.int32)
+    right = np.flatnonzero(parts == min(sides, key=lambda part: sides[part])).astype(np.int32)
     names = list(model.blendshape_labels)
     ear_moves = [names.index(f"local_change:{side}-ear-shape-round") for side in "lr"]
     size = np.linalg.norm(model.blendshapes[ear_moves].numpy(), axis=2).sum(axis=0)
@@ -107,8 +108,8 @@ def template() -> Template:
         material=np.asarray([kind[part] for part in parts[faces[:, 0]]], np.uint8),
         canonical=_centred(vertices, left, right),
         ears=np.clip(size / size.max() * 5 - 0.3, 0, 1).astype(np.float32),
-        left_eye=left.astype(np.int32),
-        right_eye=right.astype(np.int32),
+        left_eye=left,
+        right_eye=right,
     )
 
 
@@ -118,7 +119,7 @@ def head_vertices(person: Identity) -> Floats:
     vertices = _centimetres(_rest(model, person.phenotype, _local_changes(model, person)))
     vertices = _centred(vertices, shared.left_eye, shared.right_eye)
     gap = float(eye_centre(vertices, shared.left_eye)[0] - eye_centre(vertices, shared.right_eye)[0])
-    return (vertices * (person.eye_distance / gap)).astype(np.float32)
+    return np.asarray(vertices * (person.eye_distance / gap), np.float32)
 
 
 def eye_centre(vertices: Floats, eye: Ints) -> Floats:
@@ -126,7 +127,7 @@ def eye_centre(vertices: Floats, eye: Ints) -> Floats:
     low, high = vertices[eye].min(axis=0), vertices[eye].max(axis=0)
     centre = (low + high) / 2
     centre[2] = high[2] - (high[0] - low[0]) / 2
-    return centre.astype(np.float32)
+    return np.asarray(centre, np.float32)
 
 
 def _local_changes(model: Any, person: Identity) -> dict[str, float]:
@@ -143,27 +144,24 @@ def _local_changes(model: Any, person: Identity) -> dict[str, float]:
 
 
 def _rest(model: Any, phenotype: Mapping[str, float], changes: Mapping[str, float]) -> npt.NDArray[np.float64]:
-    # One thread: the product is small, and several packing processes share the cores.
     output = model(phenotype_kwargs=dict(phenotype), local_changes_kwargs=dict(changes))
     vertices: npt.NDArray[np.float64] = output["rest_vertices"][0].detach().numpy()
     return vertices
 
 
 def _centimetres(vertices: npt.NDArray[np.float64]) -> Floats:
-    return (vertices[:, [0, 2, 1]] * (100, 100, -100)).astype(np.float32)
+    # Rounded, because the last bits depend on the number of threads that summed the blend shapes.
+    return np.round(vertices[:, [0, 2, 1]] * (100, 100, -100), 5).astype(np.float32)
 
 
 def _centred(vertices: Floats, left: Ints, right: Ints) -> Floats:
     middle = (eye_centre(vertices, left) + eye_centre(vertices, right)) / 2
-    return (vertices - middle).astype(np.float32)
+    return np.asarray(vertices - middle, np.float32)
 
 
 def _parts(faces: Ints, count: int) -> npt.NDArray[np.int32]:
     """Connected part of each vertex."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    labels: npt.NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    graph = need("scipy.sparse").coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    labels: npt.NDArray[np.int32] = need("scipy.sparse.csgraph").connected_components(graph, directed=False)[1]
     return labels

@@ -25,9 +25,9 @@ def smooth(points: Floats, frequency: float, phase: float) -> Floats:
 def step(low: float, high: float, value: Floats) -> Floats:
     """Smoothstep: 0 below ``low``, 1 above ``high``."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def bump(value: Floats, width: float) -> Floats:
     """A Gaussian bump around 0."""
-    return np.exp(-((value / np.float32(width)) ** 2)).astype(np.float32)
+    return np.asarray(np.exp(-((value / np.float32(width)) ** 2)), np.float32)

@@ -75,7 +75,7 @@ def beard_density(place: Floats, person: Identity) -> Floats:
     moustache = np.minimum.reduce([2.9 - x - 0.35 * np.maximum(-6 - y, 0), -5.5 - y, y + 7.5]) + ragged
     chin = np.minimum.reduce([2.6 - x, -6.2 - y, y + 12.6]) + ragged
     shape = {"moustache": moustache, "goatee": np.maximum(moustache, chin)}.get(person.beard, full)
-    return (person.beard_density * noise.step(-0.1, 0.7, shape) * noise.step(-4.5, -1.5, z)).astype(np.float32)
+    return np.asarray(person.beard_density * noise.step(-0.2, 0.9, shape) * noise.step(-4.5, -1.5, z), np.float32)
 
 
 def _skin(person: Identity, place: Floats, where: npt.NDArray[np.intp], out: Paint) -> None:
@@ -118,7 +118,7 @@ def _blend(colour: Floats, hair: Colour, amount: Floats, place: Floats, person: 
 def _lashes(x: Floats, y: Floats, place: Floats) -> Floats:
     distance = np.sqrt((x - _EYE_X) ** 2 + y**2 + place[:, 2] ** 2)
     rim = noise.step(1.86, 1.66, distance) * noise.step(0.2, 0.7, place[:, 2])
-    return (rim * (0.35 + 0.65 * noise.step(-0.35, 0.1, y))).astype(np.float32)
+    return np.asarray(rim * (0.35 + 0.65 * noise.step(-0.35, 0.1, y)), np.float32)
 
 
 def _lip_cover(x: Floats, y: Floats, z: Floats) -> Floats:
@@ -148,7 +148,7 @@ def _eye(person: Identity, place: Floats, where: npt.NDArray[np.intp], out: Pain
     x = np.abs(place[:, 0]) - _EYE_X
     radius = np.hypot(x, place[:, 1] + 0.08)
     turn = np.arctan2(place[:, 1] + 0.08, x)
-    white = np.asarray((0.78, 0.73, 0.70), np.float32) * (1 - 0.25 * noise.step(0.9, 1.5, radius))[:, None]
+    white = np.asarray((0.68, 0.63, 0.60), np.float32) * (1 - 0.25 * noise.step(0.9, 1.5, radius))[:, None]
     fibre = 1 + 0.2 * np.sin(17 * turn + person.noise) + 0.5 * noise.step(0.5, 0.25, radius)
     iris = np.asarray(person.iris, np.float32) * fibre[:, None] * (1 - 0.6 * noise.step(0.48, 0.62, radius))[:, None]
     inside = noise.step(_IRIS + 0.06, _IRIS - 0.04, radius)[:, None]

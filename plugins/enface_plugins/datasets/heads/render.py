@@ -14,7 +14,7 @@ import numpy.typing as npt
 from enface_plugins.datasets.heads import lights
 from enface_plugins.datasets.heads.identity import Identity
 from enface_plugins.datasets.heads.mesh import Mesh
-from enface_plugins.datasets.heads.model import Floats
+from enface_plugins.datasets.heads.model import HAIR, Floats
 from enface_plugins.datasets.heads.paint import REGION_NAMES, Paint, paint
 
 SUPERSAMPLING = 2
@@ -38,7 +38,7 @@ class View:
         size: Pixels a side.
         pixel: (N,) index of each sample in the supersampled image, rows of ``2 * size``.
         corner: (N,) which of the four samples of its pixel it is.
-        position: (N, 3) centimetres.
+        position: (N, 3) centimetres, just above the surface.
         towards: (N, 3) unit vectors to the camera.
         openness: (N,) to the sky.
         paint: Colours.
@@ -69,10 +69,13 @@ def look(person: Identity, mesh: Mesh, pose: int, size: int) -> View:
     values = hits.interpolate(mesh.faces, mesh.attributes)[pixel]
     towards = -directions[pixel]
     normal = _facing(values[:, 3:6], towards)
-    colours = paint(person, mesh.material[hits.triangle[pixel]], values[:, 6:9], normal)
+    material = mesh.material[hits.triangle[pixel]]
+    colours = paint(person, material, values[:, 6:9], normal)
+    # Shadow rays start above the surface, whose facets would shade each other; the hair's are the largest.
+    position = values[:, :3] + np.where(material == HAIR, 0.15, 0.06)[:, None].astype(np.float32) * normal
     row, column = np.divmod(pixel, size * SUPERSAMPLING)
     corner = row % 2 * 2 + column % 2
-    return View(size, pixel, corner, np.ascontiguousarray(values[:, :3]), towards, values[:, 9], colours)
+    return View(size, pixel, corner, position, towards, values[:, 9], colours)
 
 
 def shade(mesh: Mesh, view: View, light: int) -> npt.NDArray[np.uint8]:
@@ -85,7 +88,7 @@ def shade(mesh: Mesh, view: View, light: int) -> npt.NDArray[np.uint8]:
         facing = normal @ towards
         reached = np.flatnonzero(facing > -_WRAP[0])
         rays = _spread(towards)[view.corner[reached]]
-        open_way = ~mesh.scene.blocked(view.position[reached] + 0.06 * normal[reached], rays)
+        open_way = ~mesh.scene.blocked(view.position[reached], rays)
         lit, facing = reached[open_way], facing[reached[open_way]]
         flash = albedo[lit] * np.maximum((facing[:, None] + _WRAP) * (_FLASH / (1 + _WRAP)), 0)
         flash += (_highlight(view, lit, towards) * (facing > 0))[:, None]
@@ -105,7 +108,7 @@ def regions(view: View) -> npt.NDArray[np.uint8]:
             for index in range(len(REGION_NAMES))
         ]
     )
-    return count.argmax(axis=0).astype(np.uint8)
+    return np.asarray(count.argmax(axis=0), np.uint8)
 
 
 def _camera(pose: int, samples: int) -> tuple[Floats, Floats]:
@@ -126,7 +129,7 @@ def _facing(normal: Floats, towards: Floats) -> Floats:
     """Unit normals on the camera's side."""
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     side = np.where((normal * towards).sum(axis=1, keepdims=True) < -0.15, -1, 1)
-    return (normal * side / np.maximum(length, 1e-6)).astype(np.float32)
+    return np.asarray(normal * side / np.maximum(length, 1e-6), np.float32)
 
 
 def _spread(towards: Floats) -> Floats:
@@ -139,7 +142,7 @@ def _spread(towards: Floats) -> Floats:
     rays = np.stack(
         [towards + _FLASH_SIZE * (r * (0.9 * up + 0.3 * side) + c * (0.9 * side - 0.3 * up)) for r, c in corners]
     )
-    return (rays / np.linalg.norm(rays, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True), np.float32)
 
 
 def _highlight(view: View, lit: npt.NDArray[np.intp], towards: Floats) -> Floats:
@@ -148,7 +151,7 @@ def _highlight(view: View, lit: npt.NDArray[np.intp], towards: Floats) -> Floats
     aligned = np.einsum("nc,nc->n", half, view.paint.normal[lit])
     aligned = np.maximum(aligned / np.sqrt(np.einsum("nc,nc->n", half, half)), 1e-4)
     sharpness = view.paint.sharpness[lit]
-    return (view.paint.gloss[lit] * aligned**sharpness).astype(np.float32)
+    return np.asarray(view.paint.gloss[lit] * aligned**sharpness, np.float32)
 
 
 def _shrink(image: Floats, size: int) -> Floats:
@@ -165,7 +168,7 @@ def _curve() -> npt.NDArray[np.uint8]:
     light = (np.arange(4096) + 0.5) / 2048
     light = np.where(light < 0.6, light, 0.6 + 0.4 * np.tanh((light - 0.6) / 0.4))
     srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(srgb * 255).astype(np.uint8)
+    return np.asarray(np.rint(srgb * 255), np.uint8)
 
 
 def _encode(image: Floats) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,103 @@
+"""Kind and name to class."""
+
+from __future__ import annotations
+
+import pytest
+
+from enface import Loss, Schedule
+from enface.catalog import Catalog, snake_case
+from enface.components import KINDS, Fixed
+from enface.errors import PluginError, RecipeError
+from enface.params import ScheduleSpec
+from enface.plugins import load_plugins
+
+LOSS = "class Mine(Loss):\n    def forward(self, output, target): return output - target\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("PatchGAN", "patch_gan"),
+        ("L1", "l1"),
+        ("MSE", "mse"),
+        ("LPIPS", "lpips"),
+        ("MsSsim", "ms_ssim"),
+        ("StepDecay", "step_decay"),
+        ("GANLoss", "gan_loss"),
+        ("L1Smooth", "l1_smooth"),
+    ],
+)
+def test_recipe_names_are_class_names_in_snake_case(name, expected):
+    assert snake_case(name) == expected
+
+
+def test_every_kind_is_there_and_of_its_base():
+    catalog = Catalog(load_plugins())
+    assert {entry.kind for entry in catalog} == set(KINDS)
+    assert all(issubclass(entry.component, KINDS[entry.kind]) for entry in catalog)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(RecipeError, match=r"no loss is called 'charbonier'; did you mean 'charbonnier'\?"):
+        Catalog(load_plugins()).get("loss", "charbonier")
+
+
+def test_two_of_one_name_are_refused_naming_both(plugin):
+    first = plugin(LOSS, name="first.py", brings="Mine")
+    second = plugin(LOSS, name="second.py", brings="Mine")
+    with pytest.raises(PluginError) as caught:
+        Catalog(load_plugins([first, second]))
+    assert first in str(caught.value)
+    assert second in str(caught.value)
+    assert "'mine'" in str(caught.value)
+
+
+def test_a_file_may_not_take_a_built_in_name(plugin):
+    with pytest.raises(PluginError, match="two loss components are called 'l1'"):
+        Catalog(load_plugins([plugin(LOSS.replace("Mine", "L1"), brings="L1")]))
+
+
+def test_one_name_may_stand_for_two_kinds():
+    catalog = Catalog(load_plugins())
+    assert catalog.get("loss", "l1").component is not catalog.get("metric", "l1").component
+
+
+@pytest.mark.parametrize(
+    ("body", "brings", "says"),
+    [
+        ("class Mine: ...\n", "Mine", "exactly one base"),
+        ("class Mine(Loss, Mask): ...\n", "Mine", "exactly one base"),
+        (LOSS, "Mine()", "Mine"),
+        ("class Mine(Loss):\n    def __init__(self, scale: float): ...\n", "Mine", "keyword-only"),
+        ("class Mine(Loss):\n    def __init__(self, *, scale: 'Absent'): ...\n", "Mine", "Absent"),
+    ],
+    ids=["no base", "two bases", "not a class", "positional", "unknown annotation"],
+)
+def test_what_is_no_component_is_refused_naming_the_file(plugin, body, brings, says):
+    file = plugin(body, brings=brings)
+    with pytest.raises(PluginError) as caught:
+        Catalog(load_plugins([file]))
+    assert says in str(caught.value)
+    assert "mine.py" in str(caught.value)
+
+
+def test_schedules_are_built_from_numbers_and_maps():
+    catalog = Catalog(load_plugins())
+    assert isinstance(catalog.schedule(0.5), Fixed)
+    assert catalog.schedule(0.5)(10**6) == 0.5
+    linear = catalog.schedule(ScheduleSpec.model_validate({"use": "linear", "start": 0, "end": 2, "over": 4}))
+    assert [linear(step) for step in (0, 2, 4, 9)] == [0, 1, 2, 2]
+
+
+def test_a_schedule_among_parameters_is_built(plugin):
+    body = (
+        "class Strong(Loss):\n"
+        "    def __init__(self, *, strength: Schedulable = 1.0) -> None:\n"
+        "        super().__init__()\n"
+        "        self.strength = as_schedule(strength)\n"
+    )
+    catalog = Catalog(load_plugins([plugin(body, brings="Strong")]))
+    loss = catalog.build("loss", "strong", {"strength": {"use": "step_decay", "start": 8, "every": 2}})
+    assert isinstance(loss, Loss)
+    assert isinstance(loss.strength, Schedule)
+    assert [loss.strength(step) for step in (0, 1, 2, 4)] == [8, 8, 4, 2]

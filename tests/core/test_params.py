@@ -1,0 +1,95 @@
+"""A component's signature as its schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Ge, Gt
+from pydantic import ValidationError
+
+from enface import DataInfo, Loss, Schedulable
+from enface.params import ScheduleSpec, closest, explain, parameter_help, params_model, wants_data_info
+
+
+class Sample(Loss):
+    """A loss.
+
+    Args:
+        scale: How far it reaches,
+            over two lines: with a colon.
+        kind (str): Which.
+        strength: How strong.
+
+    Raises:
+        RecipeError: never: this is no parameter.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: Annotated[float, Gt(0)],
+        kind: Literal["a", "b"] = "a",
+        strength: Annotated[Schedulable, Ge(0)] = 1.0,
+        data: DataInfo,
+    ) -> None:
+        super().__init__()
+
+
+def complaint(params: dict[str, object]) -> str:
+    with pytest.raises(ValidationError) as caught:
+        params_model(Sample).model_validate(params)
+    path, message = explain(caught.value.errors()[0], params_model(Sample).model_fields)
+    return f"{'.'.join(map(str, path))}: {message}"
+
+
+def test_what_the_core_fills_in_is_no_parameter():
+    assert list(params_model(Sample).model_fields) == ["scale", "kind", "strength"]
+    assert wants_data_info(Sample) == "data"
+    assert wants_data_info(Loss) is None
+
+
+def test_help_is_read_from_the_docstring():
+    assert parameter_help(Sample) == {
+        "scale": "How far it reaches, over two lines: with a colon.",
+        "kind": "Which.",
+        "strength": "How strong.",
+    }
+    schema = params_model(Sample).model_json_schema()
+    assert schema["properties"]["scale"]["description"].startswith("How far")
+    assert schema["required"] == ["scale"]
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"scale": 1, "scael": 1}, "scael: unknown key 'scael'; did you mean 'scale'?"),
+        ({}, "scale: is required and missing"),
+        ({"scale": 0}, "scale: input should be greater than 0 (given: 0)"),
+        ({"scale": "wide"}, "scale: input should be a valid number"),
+        ({"scale": 1, "kind": "c"}, "kind: input should be 'a' or 'b' (given: 'c')"),
+        ({"scale": 1, "strength": -1}, "strength: input should be greater than or equal to 0"),
+    ],
+)
+def test_complaints_name_key_value_and_remedy(params, says):
+    assert complaint(params).startswith(says)
+
+
+def test_a_schedulable_number_may_be_a_schedule():
+    found = params_model(Sample).model_validate({"scale": 1, "strength": {"use": "linear", "start": -1}})
+    assert isinstance(found.strength, ScheduleSpec)
+    assert found.strength.model_extra == {"start": -1}
+
+
+@pytest.mark.parametrize("init", ["def __init__(self, scale: float) -> None: ...", "def __init__(self, *, scale=1): ..."])
+def test_positional_or_untyped_parameters_are_the_authors_mistake(init):
+    space: dict[str, type] = {"Loss": Loss}
+    exec(f"class Bad(Loss):\n    {init}", space)
+    with pytest.raises(TypeError, match="'scale' must be keyword-only and annotated"):
+        params_model(space["Bad"])
+
+
+def test_a_suggestion_is_the_nearest_name_or_the_list():
+    assert closest("encoderr", ["encoder", "decoder"]) == "; did you mean 'encoder'?"
+    assert closest("zzz", ["b", "a"]) == "; known: a, b"
+    assert closest("zzz", []) == ""

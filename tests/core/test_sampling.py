@@ -1,0 +1,297 @@
+"""Splits, pairs and batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from enface.errors import DataError
+from enface.pack import prepare
+from enface.recipe import PairsModel, SplitModel
+from enface.sampling import Columns, Pairs, Plan, split_rows
+
+YAWS = (-60, -45, -30, -15, 0, 15, 30, 45, 60)
+RULES = {
+    "target": {"same": ["identity"], "where": {"yaw": 0, "light": 0}},
+    "partner": {"adjacent": "yaw", "same": ["identity", "light"], "chance": 0.5},
+}
+
+
+@pytest.fixture(scope="module")
+def table():
+    rows = [
+        {"key": f"{who}-{yaw}-{light}", "identity": f"p{who}", "yaw": yaw, "light": light}
+        for who in range(12)
+        for yaw in YAWS
+        for light in range(3)
+    ]
+    # In no order a rule could lean on.
+    return pd.DataFrame(rows).sample(frac=1, random_state=0).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def pairs(table):
+    return Pairs(table, split_rows(table, SplitModel(train=8))["train"], PairsModel.model_validate(RULES))
+
+
+def people(table, **split):
+    rows = split_rows(table, SplitModel(**split))
+    return {name: sorted(set(table["identity"].iloc[chosen]), key=lambda who: int(who[1:])) for name, chosen in rows.items()}
+
+
+# ------------------------------------------------------------------ splits
+
+
+def test_counts_take_values_in_natural_order(table):
+    assert people(table, train=3, val=2) == {
+        "train": ["p0", "p1", "p2"],
+        "val": ["p3", "p4"],
+        "test": [f"p{n}" for n in range(5, 12)],
+    }
+
+
+def test_fractions_are_of_all_values(table):
+    found = people(table, train=0.5, val=0.25)
+    assert [len(found[name]) for name in ("train", "val", "test")] == [6, 3, 3]
+    assert [len(people(table, train=0.5, test=0.25)[name]) for name in ("train", "val", "test")] == [6, 0, 3]
+
+
+def test_a_fraction_of_one_is_all_and_one_is_one(table):
+    assert len(people(table, train=1, test=1.0)["train"]) == 1
+    assert len(people(table, train=1, test=1)["test"]) == 1
+    assert len(people(table, train=1)["test"]) == 11
+    with pytest.raises(DataError, match=r"data\.split\.test: is empty"):
+        people(table, train=1.0)
+
+
+def test_lists_and_ranges(table):
+    found = people(table, train=["p9-p11", "p0"], val=["p8"])
+    assert found["train"] == ["p0", "p9", "p10", "p11"]
+    assert found["val"] == ["p8"]
+    assert found["test"] == [f"p{n}" for n in range(1, 8)]
+    assert people(table, train=2, test=["p5"])["test"] == ["p5"]
+
+
+def test_rows_of_a_split_are_all_rows_of_its_people_and_disjoint(table):
+    rows = split_rows(table, SplitModel(train=3, val=2))
+    assert sorted(np.concatenate(list(rows.values())).tolist()) == list(range(len(table)))
+    assert len(rows["train"]) == 3 * len(YAWS) * 3
+
+
+def test_numbers_are_ordered_as_numbers():
+    table = pd.DataFrame({"key": list("abcd"), "identity": list("wxyz"), "session": [10, 2, 1, 30]})
+    rows = split_rows(table, SplitModel(by="session", train=2))
+    assert table["session"].iloc[rows["train"]].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("split", "says"),
+    [
+        ({"train": 13}, r"data\.split\.train: asks for 13, but only 12 of 12"),
+        ({"train": 10, "val": 3}, r"data\.split\.val: asks for 3, but only 2 of 12"),
+        ({"train": 10, "test": 3}, r"data\.split\.test: asks for 3, but only 2 of 12"),
+        ({"train": 12}, r"data\.split\.test: is empty"),
+        ({"train": 0}, r"data\.split\.train: is empty"),
+        ({"by": "idenity"}, r"data\.split\.by: no column 'idenity'; did you mean 'identity'\?"),
+        ({"train": ["p0"], "test": ["p0", "p1"]}, r"1 identities are in both train and test: p0"),
+        ({"train": ["p0", "p1"], "val": ["p1"]}, r"in both train and val: p1"),
+        ({"train": ["p0"], "val": ["p1-p2"], "test": ["p2-p3"]}, r"in both val and test: p2"),
+        ({"by": "light", "train": [0], "test": [1]}, r"12 identities are in both train and test: p0, p1, p2"),
+        ({"train": ["p99"]}, r"data\.split\.train: no value 'p99'"),
+        ({"train": ["p3-p1"]}, r"data\.split\.train: .*p3-p1"),
+    ],
+)
+def test_splits_that_cannot_be_made(table, split, says):
+    with pytest.raises(DataError, match=says):
+        split_rows(table, SplitModel(**split))
+
+
+# ------------------------------------------------------------------ pairs
+
+
+def drawn(pairs, repeats=40):
+    rng = np.random.default_rng(1)
+    found = [pairs.draw(pairs.sources, rng) for _ in range(repeats)]
+    return {role: np.concatenate([rows[role] for rows in found]) for role in found[0]}
+
+
+def test_a_target_obeys_same_and_where(table, pairs):
+    rows = drawn(pairs, 2)
+    target, source = table.iloc[rows["target"]], table.iloc[rows["source"]]
+    assert (target["identity"].to_numpy() == source["identity"].to_numpy()).all()
+    assert set(target["yaw"]) == {0}
+    assert set(target["light"]) == {0}
+
+
+def test_about_half_the_partners_are_neighbours_of_same_identity_and_light(table, pairs):
+    rows = drawn(pairs)
+    source, partner = table.iloc[rows["source"]], table.iloc[rows["partner"]]
+    ranks = {yaw: rank for rank, yaw in enumerate(YAWS)}
+    apart = np.abs(source["yaw"].map(ranks).to_numpy() - partner["yaw"].map(ranks).to_numpy())
+    same = (source["identity"].to_numpy() == partner["identity"].to_numpy()) & (
+        source["light"].to_numpy() == partner["light"].to_numpy()
+    )
+    ruled = (apart == 1) & same
+    # By chance any of 8 x 9 x 3 rows: 16/9 of them in the mean are neighbours.
+    expected = 0.5 + 0.5 * (16 / 9) / 216
+    assert abs(ruled.mean() - expected) < 4 * np.sqrt(0.25 / len(ruled))
+
+
+def test_with_chance_one_every_partner_is_a_neighbour_on_either_side(table):
+    rules = PairsModel.model_validate({**RULES, "partner": {**RULES["partner"], "chance": 1.0}})
+    rows = drawn(Pairs(table, np.arange(len(table)), rules), 4)
+    source, partner = table["yaw"].to_numpy()[rows["source"]], table["yaw"].to_numpy()[rows["partner"]]
+    steps = partner - source
+    assert set(steps) == {-15, 15}
+    assert set(steps[source == -60]) == {15}, "the left end has one neighbour"
+    assert set(steps[source == 60]) == {-15}, "so has the right end"
+    middle = steps[source == 0]
+    assert abs((middle > 0).mean() - 0.5) < 4 * np.sqrt(0.25 / len(middle))
+
+
+def test_neighbours_are_one_step_among_the_values_that_occur():
+    table = pd.DataFrame({"key": list("abcd"), "identity": ["x"] * 4, "yaw": [90, -5, 10, 11]})
+    rules = PairsModel.model_validate({"partner": {"adjacent": "yaw", "same": ["identity"]}})
+    rows = drawn(Pairs(table, np.arange(4), rules), 50)
+    seen = {(int(table["yaw"][s]), int(table["yaw"][p])) for s, p in zip(rows["source"], rows["partner"], strict=True)}
+    assert seen == {(-5, 10), (10, -5), (10, 11), (11, 10), (11, 90), (90, 11)}
+
+
+def test_a_missing_neighbour_is_not_borrowed_from_someone_else():
+    table = pd.DataFrame({"key": list("abcd"), "identity": list("xxyy"), "yaw": [0, 30, 15, 30]})
+    rules = PairsModel.model_validate({"partner": {"adjacent": "yaw", "same": ["identity"]}})
+    pairs = Pairs(table, np.arange(4), rules)
+    assert pairs._partner.counts(np.arange(4)).tolist() == [0, 0, 1, 1]
+
+
+def test_without_a_rule_all_partners_are_anyone_of_the_split(table):
+    rules = PairsModel.model_validate({**RULES, "partner": {"chance": 0.0, "same": ["identity"]}})
+    train = split_rows(table, SplitModel(train=8))["train"]
+    rows = drawn(Pairs(table, train, rules))
+    assert set(rows["partner"]) == set(train)
+
+
+def test_every_image_of_a_pair_is_of_the_split(table, pairs):
+    train = set(split_rows(table, SplitModel(train=8))["train"])
+    rows = drawn(pairs, 5)
+    assert all(set(rows[role]) <= train for role in ("source", "target", "partner"))
+
+
+def test_sources_may_be_limited(table):
+    rules = PairsModel.model_validate({**RULES, "source": {"where": {"yaw": [-15, 15], "light": 1}}})
+    found = table.iloc[Pairs(table, np.arange(len(table)), rules).sources]
+    assert len(found) == 12 * 2
+    assert set(found["yaw"]) == {-15, 15}
+    assert set(found["light"]) == {1}
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ({"target": {"same": ["idenity"]}}, r"pairs\.target: no column 'idenity'.*'identity'"),
+        ({"target": {"where": {"yav": 0}}}, r"pairs\.target: no column 'yav'"),
+        ({"target": {"same": ["identity"]}, "partner": {"adjacent": "pose"}}, r"pairs\.partner: no column 'pose'"),
+        ({"source": {"where": {"pose": 0}}}, r"pairs\.source: no column 'pose'"),
+        ({"source": {"where": {"yaw": 7}}}, r"pairs\.source: no image has yaw=7"),
+        ({"target": {"same": ["identity"], "where": {"yaw": 7}}}, r"12 identities have no image with yaw=7 .*p\d"),
+        ({"target": {"same": ["identity"], "chance": 0.5}}, r"pairs\.target\.chance: must be 1"),
+    ],
+)
+def test_rules_that_cannot_be_followed(table, rules, says):
+    with pytest.raises(DataError, match=says):
+        Pairs(table, np.arange(len(table)), PairsModel.model_validate(rules))
+
+
+def test_someone_without_a_frontal_view_is_named(table):
+    without = table[~((table["identity"] == "p3") & (table["yaw"] == 0))].reset_index(drop=True)
+    with pytest.raises(DataError, match=r"1 identities have no image with yaw=0, light=0 .*: p3;"):
+        Pairs(without, np.arange(len(without)), PairsModel.model_validate(RULES))
+
+
+# ------------------------------------------------------------------ plans
+
+
+def test_each_source_comes_once_an_epoch_in_another_order(pairs):
+    count = len(pairs.sources)
+    plan = Plan(pairs, count // 8, 3, 0)
+    assert count % 8 == 0
+    epochs = [np.concatenate([plan.rows(8 * epoch + step)["source"] for step in range(8)]) for epoch in (0, 1)]
+    for epoch in epochs:
+        assert sorted(epoch) == sorted(pairs.sources)
+    assert (epochs[0] != epochs[1]).any()
+
+
+def test_epochs_join_without_a_gap_where_batches_do_not_fit(pairs):
+    count = len(pairs.sources)
+    plan = Plan(pairs, 50, 3, 0)
+    stream = np.concatenate([plan.rows(step)["source"] for step in range(3 * count // 50)])
+    assert count % 50
+    assert sorted(stream[:count]) == sorted(pairs.sources)
+    assert sorted(stream[count : 2 * count]) == sorted(pairs.sources)
+
+
+def test_a_batch_may_be_larger_than_the_data(pairs):
+    count = len(pairs.sources)
+    rows = Plan(pairs, 2 * count + 5, 3, 0).rows(0)
+    assert len(rows["source"]) == 2 * count + 5
+    assert sorted(rows["source"][:count]) == sorted(pairs.sources)
+
+
+def same(first, second):
+    return all((first[role] == second[role]).all() for role in first)
+
+
+def test_a_batch_is_a_function_of_seed_stage_and_step_alone(pairs):
+    plan = Plan(pairs, 32, 3, 0)
+    wanted = plan.rows(5)
+    for step in (40, 0, 17):
+        plan.rows(step)
+    np.random.seed(9)
+    assert same(plan.rows(5), wanted)
+    assert same(Plan(pairs, 32, 3, 0).rows(5), wanted)
+    assert not same(plan.rows(6), wanted)
+    assert not same(Plan(pairs, 32, 4, 0).rows(5), wanted)
+    assert not same(Plan(pairs, 32, 3, 1).rows(5), wanted)
+
+
+# ------------------------------------------------------------------ columns
+
+
+@pytest.fixture
+def toy(load):
+    loaded = load()
+    pack = prepare(loaded.recipe, loaded.catalog)
+    return pack, Columns(pack, ("source", "target", "partner"), torch.device("cpu"))
+
+
+def test_columns_are_what_they_say(toy):
+    pack, columns = toy
+    rows = {"source": np.array([3, 10]), "target": np.array([4, 4]), "partner": np.array([5, 50])}
+    pixels = columns.gather("source", rows)
+    assert pixels.dtype == torch.float32
+    assert torch.equal(pixels[0], torch.from_numpy(pack.images[3].copy()).float() / 127.5 - 1)
+    assert -1 <= pixels.min() < pixels.max() <= 1
+    assert columns.gather("pose", rows).tolist() == pack.table["pose"].to_numpy()[[3, 10]].tolist()
+    assert columns.gather("pose_class", rows).tolist() == [(p + 30) // 15 for p in pack.table["pose"].to_numpy()[[3, 10]]]
+    assert columns.gather("target_light", rows).tolist() == pack.table["light"].to_numpy()[[4, 4]].tolist()
+    assert columns.gather("partner_identity_class", rows).tolist() == [0, 5]
+    assert columns.gather("same_identity", rows).tolist() == [1.0, 0.0]
+    assert torch.equal(columns.gather("target_regions", rows)[0], torch.from_numpy(pack.regions[4].astype(np.int64)))
+
+
+def test_every_name_can_be_gathered(toy):
+    _, columns = toy
+    rows = {role: np.arange(4) for role in ("source", "target", "partner")}
+    assert {"source", "pose", "pose_class", "partner_light", "same_light", "source_regions"} <= set(columns.names)
+    assert "identity" not in columns.names, "text is no tensor"
+    for name in columns.names:
+        assert len(columns.gather(name, rows)) == 4
+        assert columns.gather(name, rows).dtype in (torch.float32, torch.int64)
+
+
+def test_without_a_partner_there_are_no_columns_of_one(toy):
+    pack, _ = toy
+    names = Columns(pack, ("source", "target"), torch.device("cpu")).names
+    assert not [name for name in names if "partner" in name or name.startswith("same_")]

@@ -1,0 +1,445 @@
+"""One training step: what is computed, who learns, and what the numbers are."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from enface.checkpoint import digest
+from enface.components import Fixed
+from enface.errors import NonFiniteLossError
+from enface.step import MaskUse, Term
+
+CONTRAST = {"use": "contrastive", "inputs": {"a": "identity_code", "b": "partner_identity_code", "same": "same_identity"}}
+ADVERSARIAL = {
+    "discriminators": {"patch": {"use": "patch_gan", "width": 8, "layers": 1}},
+    "terms": {"l1": {}, "gan": {"use": "hinge", "against": "patch", "weight": 0.1}},
+}
+UNET = {"use": "unet", "width": 4, "depth": 3}
+# Layers whose gradients do not depend on how a batch is cut: no batch statistics.
+CRITIC = {"use": "patch_gan", "width": 4, "layers": 1, "norm": "instance"}
+
+
+class Calls:
+    """Counts a module's calls."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.count = 0
+        module.register_forward_hook(self._one)
+
+    def _one(self, *_: object) -> None:
+        self.count += 1
+
+
+def flops(made, batch, direction="all"):
+    """Operations of one step, by module name."""
+    with FlopCounterMode(display=False) as counter:
+        made(batch)
+    return counter.get_total_flops()
+
+
+# ------------------------------------------------------------------ what is computed
+
+
+def test_without_a_term_on_it_the_second_branch_never_runs(bench):
+    plain, contrast = bench({"terms": {"l1": {}}}), bench({"terms": {"l1": {}, "pair": CONTRAST}})
+    for made, encoder, decoder in ((plain, 1, 1), (contrast, 2, 1)):
+        calls = Calls(made.generator.encoder), Calls(made.generator.decoder)
+        made(made.batch())
+        assert (calls[0].count, calls[1].count) == (encoder, decoder)
+    assert "partner" not in plain.step.columns
+    assert "partner" in contrast.step.columns
+
+
+def test_a_code_without_an_image_needs_no_decoder(bench):
+    made = bench({"terms": {"pair": CONTRAST}})
+    calls = Calls(made.generator.encoder), Calls(made.generator.decoder)
+    made(made.batch())
+    assert (calls[0].count, calls[1].count) == (2, 0)
+    assert made.step.wants == {"identity_code", "partner_identity_code"}
+    assert all(parameter.grad is None for parameter in made.generator.decoder.parameters())
+
+
+def test_the_second_branch_costs_one_encoder_and_nothing_else(bench):
+    plain, contrast = bench({"terms": {"l1": {}}}), bench({"terms": {"l1": {}, "pair": CONTRAST}})
+    batch = plain.batch()
+    with FlopCounterMode(display=False) as counter:
+        plain.generator.encoder(batch["source"]).sum().backward()
+    encoder = counter.get_total_flops()
+    assert flops(contrast, contrast.batch()) - flops(plain, batch) == encoder > 0
+
+
+def test_under_a_frozen_encoder_no_gradient_flows_there(bench):
+    free = bench({"terms": {"l1": {}}})
+    frozen = bench({"terms": {"l1": {}}, "freeze": ["encoder"]})
+    batch = free.batch()
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        code = free.generator.encoder(batch["source"])
+        free.generator.decoder(code[:, : free.generator.split[0]])
+    both, less = flops(free, batch), flops(frozen, frozen.batch())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        free.generator.encoder(batch["source"])
+    # The backward pass of a convolution costs twice its forward pass, but the first needs no gradient of the image.
+    assert both - less > 1.5 * counter.get_total_flops()
+    assert less > forward.get_total_flops()
+    assert all(parameter.grad is None for parameter in frozen.generator.encoder.parameters())
+    assert all(parameter.grad is not None for parameter in frozen.generator.decoder.parameters())
+
+
+def test_a_frozen_part_is_bit_identical_statistics_included(bench):
+    made = bench({"terms": {"l1": {}}, "freeze": ["encoder"]})
+    encoder, decoder = digest(made.generator.encoder), digest(made.generator.decoder)
+    for number in range(3):
+        made(made.batch(number), number=number)
+    assert digest(made.generator.encoder) == encoder
+    assert digest(made.generator.decoder) != decoder
+    assert not made.generator.encoder.training
+    assert made.generator.decoder.training
+
+
+def test_statistics_of_a_part_that_learns_do_move(bench):
+    made = bench({"terms": {"l1": {}}})
+    norm = next(module for module in made.generator.encoder.modules() if isinstance(module, nn.BatchNorm2d))
+    before = norm.running_mean.clone()
+    made(made.batch())
+    assert not torch.equal(norm.running_mean, before)
+
+
+def test_one_generator_pass_serves_every_phase(bench):
+    made = bench(ADVERSARIAL)
+    calls = Calls(made.generator), Calls(made.generator.encoder)
+    made(made.batch())
+    assert [call.count for call in calls] == [1, 1]
+
+
+def test_real_images_are_judged_in_the_critics_phase_only(bench):
+    made = bench(ADVERSARIAL)
+    calls = Calls(made.step.critics["patch"].module)
+    made(made.batch())
+    assert calls.count == 3, "real and fake for the critic, fake for the generator"
+
+
+def test_real_features_are_judged_for_the_generator_where_it_asks(bench, plugin):
+    body = (
+        "class Matching(AdversarialLoss):\n    '''Features.'''\n"
+        "    def forward(self, real_features, fake_features):\n"
+        "        return (real_features[0].detach() - fake_features[0]).abs()\n"
+        "    def critic(self, real_logits, fake_logits): return fake_logits - real_logits\n"
+    )
+    stage = {**ADVERSARIAL, "terms": {"matching": {"against": "patch"}}}
+    made = bench(stage, plugins=[plugin(body, brings="Matching"), "TOY"])
+    calls = Calls(made.step.critics["patch"].module)
+    values = made(made.batch())
+    assert calls.count == 4
+    assert set(values) == {"term/matching", "weighted/matching", "term/patch.matching", "weighted/patch.matching"}
+
+
+def test_two_critics_play_each_their_own_game(bench):
+    critic = {"use": "patch_gan", "width": 4, "layers": 1}
+    made = bench(
+        {
+            "discriminators": {"fine": critic, "coarse": {**critic, "layers": 2}},
+            "terms": {"a": {"use": "hinge", "against": "fine"}, "b": {"use": "hinge", "against": "coarse"}},
+        }
+    )
+    calls = [Calls(player.module) for player in made.step.critics.values()]
+    values = made(made.batch())
+    assert [call.count for call in calls] == [3, 3]
+    assert {"term/fine.a", "term/coarse.b", "term/a", "term/b"} <= set(values)
+    assert "term/fine.b" not in values
+
+
+# ------------------------------------------------------------------ who learns
+
+
+def learn(made, phase, batch):
+    """Run one phase alone, as the step does."""
+    scene = made.step._scene(0, 0, made.parts(batch)[0])
+    if phase.player is not made.step.generator:
+        scene = {**scene, "output": scene["output"].detach()}
+    values = {}
+    made.step._learn(phase, 0, [scene], 1, values)
+    return values
+
+
+def test_a_critic_learns_in_its_phase_and_no_one_else(bench):
+    made = bench(ADVERSARIAL)
+    phase, critic = made.step.phases[0], made.step.critics["patch"].module
+    batch = made.batch()
+    made.step._scene(0, 0, made.parts(batch)[0])
+    # Weights alone: the pass that makes the output moves running statistics.
+    weights = [parameter.clone() for parameter in made.generator.parameters()]
+    before = [parameter.clone() for parameter in critic.parameters()]
+    values = learn(made, phase, batch)
+    assert set(values) == {"term/patch.gan", "weighted/patch.gan"}
+    assert all(parameter.grad is None for parameter in made.generator.parameters())
+    assert all(map(torch.equal, weights, made.generator.parameters()))
+    assert not all(map(torch.equal, before, critic.parameters()))
+
+
+def test_the_generator_learns_in_its_phase_and_no_critic(bench):
+    made = bench(ADVERSARIAL)
+    critic = made.step.critics["patch"].module
+    batch = made.batch()
+    learn(made, made.step.phases[0], batch)
+    weights = [parameter.clone() for parameter in critic.parameters()]
+    gradients = [parameter.grad.clone() for parameter in critic.parameters()]
+    before = [parameter.clone() for parameter in made.generator.decoder.parameters()]
+    learn(made, made.step.phases[1], batch)
+    assert all(map(torch.equal, weights, critic.parameters()))
+    assert all(map(torch.equal, gradients, (parameter.grad for parameter in critic.parameters())))
+    assert not all(map(torch.equal, before, made.generator.decoder.parameters()))
+
+
+def test_the_adversarial_gradient_reaches_the_generator(bench):
+    made = bench({**ADVERSARIAL, "terms": {"gan": {"use": "hinge", "against": "patch"}}})
+    made(made.batch())
+    assert all(float(parameter.grad.abs().sum()) > 0 for parameter in made.generator.decoder[-1].parameters())
+
+
+def test_critics_come_first(bench):
+    assert [phase.label for phase in bench(ADVERSARIAL).step.phases] == ["patch.", ""]
+
+
+# ------------------------------------------------------------------ accumulation
+
+
+def twice(bench, stage, **keys):
+    """The same step in one part and in two."""
+    found = []
+    for count in (1, 2):
+        made = bench({**stage, "accumulate": count}, generator=UNET, **keys)
+        batch = made.batch()
+        values = [made(batch, number=number, count=count) for number in range(2)]
+        found.append((made, values))
+    return found
+
+
+@pytest.mark.parametrize("adversarial", [False, True], ids=["l1", "adversarial"])
+def test_two_parts_make_the_same_gradients_and_weights_as_one(bench, adversarial):
+    stage = {"terms": {"l1": {}}, "optimizer": {"use": "sgd", "lr": 0.1}}
+    if adversarial:
+        stage |= ADVERSARIAL | {"discriminators": {"patch": {**CRITIC, "optimizer": {"use": "sgd", "lr": 0.1}}}}
+    (one, values), (two, others) = twice(bench, stage)
+    for first, second in zip(values, others, strict=True):
+        assert first.keys() == second.keys()
+        for name in first:
+            torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-6)
+    modules = [(one.generator, two.generator)]
+    modules += [(one.step.critics[name].module, two.step.critics[name].module) for name in one.step.critics]
+    for first, second in modules:
+        for a, b in zip(first.parameters(), second.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-6)
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_the_first_pass_for_critics_leaves_no_trace_in_statistics(bench):
+    critic = {"patch": {**CRITIC, "optimizer": {"use": "sgd", "lr": 0.0}}}
+    plain = bench({"terms": {"l1": {}}, "accumulate": 2, "optimizer": {"use": "sgd", "lr": 0.0}})
+    game = bench({**ADVERSARIAL, "discriminators": critic, "accumulate": 2, "optimizer": {"use": "sgd", "lr": 0.0}})
+    for made in (plain, game):
+        made(made.batch(), count=2)
+    assert digest(plain.generator) == digest(game.generator)
+
+
+def test_dropout_is_the_same_for_critic_and_generator(bench, plugin):
+    # The preview that critics see and the pass the generator learns from must be one image.
+    body = (
+        "SEEN = []\nclass Watching(AdversarialLoss):\n    '''Keeps what it saw.'''\n"
+        "    def forward(self, fake_logits, output):\n"
+        "        SEEN.append(output.detach().clone()); return fake_logits\n"
+        "    def critic(self, fake_logits, output):\n"
+        "        SEEN.append(output.detach().clone()); return fake_logits\n"
+    )
+    stage = {"discriminators": {"patch": CRITIC}, "terms": {"watching": {"against": "patch"}}, "accumulate": 2}
+    made = bench(stage, generator={**UNET, "dropout": 0.5}, plugins=[plugin(body, brings="Watching"), "TOY"])
+    made(made.batch(), count=2)
+    import sys
+
+    seen = sys.modules[type(made.step.phases[0].terms[0].function.__self__).__module__].SEEN
+    assert len(seen) == 4
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[3])
+    assert not torch.equal(seen[0], seen[1])
+
+
+# ------------------------------------------------------------------ what the numbers are
+
+
+def term(function, arguments, mask=None, against=None):
+    return Term("t", function, arguments, Fixed(1.0), mask, against)
+
+
+class Half(nn.Module):
+    """Weights 4 on the left half and 1 on the right."""
+
+    def forward(self):
+        weights = torch.ones(1, 1, 8, 8)
+        weights[..., :4] = 4
+        return weights
+
+
+IMAGES = {"output": "output", "target": "target"}
+
+
+def images():
+    rng = torch.Generator().manual_seed(0)
+    return {name: torch.rand(2, 3, 8, 8, generator=rng) * 2 - 1 for name in ("output", "target")}
+
+
+def square(output, target):
+    return (output - target).square()
+
+
+def test_a_mask_on_the_error_weighs_the_map():
+    names, weights = images(), Half()()
+    value = term(square, IMAGES, MaskUse("m", Half(), {}, "error"))(names)
+    torch.testing.assert_close(value, (weights * square(**names)).mean())
+
+
+def test_a_mask_on_images_is_squared_by_a_squared_error():
+    names, weights = images(), Half()()
+    value = term(square, IMAGES, MaskUse("m", Half(), {}, "images"))(names)
+    torch.testing.assert_close(value, (weights**2 * square(**names)).mean())
+
+
+def test_a_mask_on_images_leaves_other_inputs_alone():
+    names = {**images(), "regions": torch.ones(2, 3, 8, 8)}
+    use = MaskUse("m", Half(), {}, "images")
+    value = term(lambda output, regions: output + regions, {"output": "output", "regions": "regions"}, use)(names)
+    torch.testing.assert_close(value, (names["output"] * Half()() + 1).mean())
+
+
+def test_a_mask_is_averaged_down_to_a_smaller_map():
+    names = images()
+    value = term(lambda output, target: square(output, target)[..., ::2, ::2], IMAGES, MaskUse("m", Half(), {}, "error"))(names)
+    weights = torch.ones(1, 1, 4, 4)
+    weights[..., :2] = 4
+    torch.testing.assert_close(value, (weights * square(**names)[..., ::2, ::2]).mean())
+
+
+def test_several_scales_are_averaged_each_weighing_the_same():
+    small, large = torch.full((2, 1, 2, 2), 3.0), torch.full((2, 1, 8, 8), 1.0)
+    names = {"real_logits": (small, large), "fake_logits": (-small, large)}
+    found = term(lambda real_logits, fake_logits: real_logits + fake_logits, {n: n for n in names})(names)
+    assert found.item() == pytest.approx((0 + 2) / 2)
+
+
+def test_features_are_no_scales():
+    names = {"fake_features": (torch.ones(1, 2), torch.zeros(1, 3))}
+    found = term(lambda fake_features: fake_features[0].sum() + len(fake_features), {"fake_features": "fake_features"})(names)
+    assert found.item() == 4
+
+
+def test_weights_follow_their_schedule(bench):
+    made = bench({"terms": {"l1": {"weight": {"use": "linear", "start": 1, "end": 3, "over": 2}}}})
+    batch = made.batch()
+    for number, weight in ((0, 1), (1, 2), (2, 3), (9, 3)):
+        values = made(batch, number=number)
+        torch.testing.assert_close(values["weighted/l1"], weight * values["term/l1"])
+
+
+def test_weight_and_critic_weight_scale_their_own_side(bench):
+    stage = {**ADVERSARIAL, "terms": {"gan": {"use": "hinge", "against": "patch", "weight": 2, "critic_weight": 5}}}
+    made = bench(stage)
+    values = made(made.batch())
+    torch.testing.assert_close(values["weighted/gan"], 2 * values["term/gan"])
+    torch.testing.assert_close(values["weighted/patch.gan"], 5 * values["term/patch.gan"])
+
+
+def test_the_learning_rate_follows_its_schedule(bench):
+    made = bench({"terms": {"l1": {}}, "optimizer": {"use": "sgd", "lr": {"use": "step_decay", "start": 0.4, "every": 1}}})
+    made(made.batch(), number=2)
+    assert made.step.generator.optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_one_step_of_sgd_is_the_gradient_of_the_weighted_sum(bench):
+    made = bench({"terms": {"l1": {"weight": 3}, "mse": {"weight": 0.5}}, "optimizer": {"use": "sgd", "lr": 0.1}}, generator=UNET)
+    batch = made.batch()
+    output = made.generator(frozenset({"output"}), source=batch["source"])["output"]
+    objective = 3 * (output - batch["target"]).abs().mean() + 0.5 * (output - batch["target"]).square().mean()
+    wanted = torch.autograd.grad(objective, list(made.generator.parameters()))
+    before = [parameter.detach().clone() for parameter in made.generator.parameters()]
+    made(batch)
+    for old, gradient, new in zip(before, wanted, made.generator.parameters(), strict=True):
+        torch.testing.assert_close(new, old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_are_clipped_to_the_norm(bench):
+    made = bench({"terms": {"l1": {"weight": 100}}, "clip": 0.5})
+    made(made.batch())
+    norm = math.sqrt(sum(float(parameter.grad.square().sum()) for parameter in made.generator.parameters() if parameter.grad is not None))
+    assert norm == pytest.approx(0.5, rel=1e-4)
+
+
+def test_without_clip_they_are_not(bench):
+    made = bench({"terms": {"l1": {"weight": 100}}})
+    made(made.batch())
+    norm = math.sqrt(sum(float(parameter.grad.square().sum()) for parameter in made.generator.parameters() if parameter.grad is not None))
+    assert norm > 0.5
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_losses_see_float32_whatever_the_precision(bench, plugin, precision):
+    body = (
+        "SEEN = {}\nclass Watching(AdversarialLoss):\n    '''Keeps types.'''\n"
+        "    def forward(self, output, target, fake_logits, fake_features):\n"
+        "        SEEN.update(output=output.dtype, target=target.dtype, logits=fake_logits.dtype,\n"
+        "                    features=fake_features[0].dtype, autocast=torch.is_autocast_enabled('cpu'))\n"
+        "        return (output @ target.mT).square()\n"
+        "    def critic(self, fake_logits): SEEN.update(critic=fake_logits.dtype); return fake_logits\n"
+    )
+    stage = {"discriminators": {"patch": CRITIC}, "terms": {"watching": {"against": "patch"}}}
+    made = bench(stage, engine={"precision": precision}, plugins=[plugin(body, brings="Watching"), "TOY"])
+    inner = []
+    made.generator.decoder[0][0].register_forward_hook(lambda module, given, found: inner.append(found.dtype))
+    values = made(made.batch())
+    import sys
+
+    seen = sys.modules[type(made.step.phases[0].terms[0].function.__self__).__module__].SEEN
+    assert inner == [torch.bfloat16 if precision == "bf16" else torch.float16]
+    assert seen.pop("autocast") is False
+    assert set(seen.values()) == {torch.float32}
+    assert values["term/watching"].dtype == torch.float32
+    assert all(parameter.dtype == torch.float32 for parameter in made.generator.parameters())
+
+
+def test_fp16_skips_an_update_that_overflows_and_scales_down(bench):
+    made = bench({"terms": {"l1": {"weight": 1e8}}}, engine={"precision": "fp16"})
+    weights, scale = [parameter.clone() for parameter in made.generator.parameters()], made.step.generator.scaler.get_scale()
+    made(made.batch())
+    assert all(map(torch.equal, weights, made.generator.parameters()))
+    assert made.step.generator.scaler.get_scale() < scale
+
+
+# ------------------------------------------------------------------ what stops it
+
+
+def test_a_term_that_is_not_finite_is_named_before_a_weight_changes(bench, plugin):
+    body = (
+        "class Broken(Loss):\n    '''NaN from step 2 on.'''\n"
+        "    def forward(self, output, step): return output * (float('nan') if step >= 2 else 1.0)\n"
+    )
+    made = bench({"terms": {"l1": {}, "broken": {}}}, plugins=[plugin(body, brings="Broken"), "TOY"])
+    for number in (0, 1):
+        made(made.batch(number), number=number)
+    weights = [parameter.clone() for parameter in made.generator.parameters()]
+    with pytest.raises(NonFiniteLossError, match=r"^term broken became NaN or infinite$"):
+        made(made.batch(2), number=2)
+    assert all(map(torch.equal, weights, made.generator.parameters()))
+
+
+def test_a_critics_term_is_named_with_its_critic(bench, plugin):
+    body = (
+        "class Broken(AdversarialLoss):\n    '''Infinite.'''\n"
+        "    def forward(self, fake_logits): return fake_logits\n"
+        "    def critic(self, fake_logits): return fake_logits / 0\n"
+    )
+    stage = {"discriminators": {"patch": CRITIC}, "terms": {"broken": {"against": "patch"}}}
+    made = bench(stage, plugins=[plugin(body, brings="Broken"), "TOY"])
+    with pytest.raises(NonFiniteLossError, match=r"^term patch\.broken"):
+        made(made.batch())
