@@ -35,9 +35,9 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
     if split.by not in table:
         raise DataError(f"data.split.by: no column {split.by!r}{closest(split.by, map(str, table.columns))}")
     values = sorted(table[split.by].unique().tolist(), key=_natural)
-    parts = {"train": _choose(values, split.train, "train", [])}
-    parts["val"] = _choose(values, split.val, "val", parts["train"])
-    taken = parts["train"] + parts["val"]
+    parts = {"train": _choose(values, split.train, "train", set())}
+    parts["val"] = _choose(values, split.val, "val", set(parts["train"]))
+    taken = {*parts["train"], *parts["val"]}
     rest = [value for value in values if value not in taken]
     parts["test"] = rest if split.test is None else _choose(values, split.test, "test", taken)
     rows = {
@@ -52,7 +52,7 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
 
 
 def _choose(
-    values: list[object], wanted: int | float | list[str | int], part: str, taken: list[object]
+    values: list[object], wanted: int | float | list[str | int], part: str, taken: set[object]
 ) -> list[object]:
     if isinstance(wanted, list):
         return _named(values, wanted, part)

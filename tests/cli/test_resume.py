@@ -103,10 +103,7 @@ def test_another_seed_is_another_run(expected, cut, shell, log):
     assert trained["digest"] != expected["digest"]
 
 
-@pytest.mark.parametrize(
-    "moment",
-    ["stage:0", "step:1", "checkpoint:2", "checkpoint:3", "stage:3", "step:5", "samples:6", "validated:6", "step:9", "checkpoint:10"],
-)
+@pytest.mark.parametrize("moment", ["step:1", "checkpoint:3", "step:5", "validated:6", "checkpoint:10"])
 def test_a_killed_run_resumes_to_the_same_bits(expected, cut, shell, log, moment):
     child = shell("run", cut, STOP_AT=moment, STOP_BY="SIGKILL")
     assert child.process.exitcode == -signal.SIGKILL, child.out
@@ -134,8 +131,7 @@ def test_a_line_cut_off_in_the_log_is_dropped(expected, cut, shell, log):
     check_same(expected, directory, log)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("moment", ["step:1", "step:5", "validated:10"])
+@pytest.mark.parametrize(("name", "moment"), [("SIGINT", "step:5"), ("SIGTERM", "step:1"), ("SIGTERM", "validated:10")])
 def test_a_signal_saves_and_says_how_to_go_on(expected, cut, shell, log, name, moment):
     child = shell("run", cut, STOP_AT=moment, STOP_BY=name)
     directory = shell.run_directory("cut")
@@ -173,11 +169,27 @@ def test_a_finished_run_is_only_evaluated_again(expected, cut, shell, log):
 # ------------------------------------------------------------------ what cannot be resumed
 
 
+@pytest.fixture(scope="module")
+def halted():
+    """A run cut off at step 5, made once."""
+    return {}
+
+
 @pytest.fixture
-def stopped(cut, shell):
-    """A run cut off at step 5: its directory and its latest checkpoint."""
-    shell("run", cut, STOP_AT="step:5", STOP_BY="SIGTERM")
-    directory = shell.run_directory("cut")
+def stopped(halted, cut, shell, tmp_path):
+    """A run cut off at step 5, by the recipe at the test's own place: its directory and its latest checkpoint."""
+    directory = tmp_path / "halted" / "cut" / "once"
+    if not halted:
+        shell("run", cut, STOP_AT="step:5", STOP_BY="SIGTERM")
+        halted["files"] = {
+            path.relative_to(shell.run_directory("cut")): path.read_bytes()
+            for path in shell.run_directory("cut").rglob("*")
+            if path.is_file()
+        }
+        halted["plugin"] = str(tmp_path / "killer.py")
+    for name, content in halted["files"].items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)
     (path,) = directory.glob("checkpoints/step-00000005*")
     return directory, path
 
@@ -223,8 +235,8 @@ def test_a_checkpoint_of_another_recipe(stopped, enface):
     assert f"{path} was made by another recipe" in refused(enface, directory)
 
 
-def test_another_recipe_is_refused_naming_what_differs(stopped, cut, enface):
-    message = refused(enface, cut, "--runs", stopped[0].parents[1], "--set", "stages.game.terms.gan.weight=0.2", "--set", "seed=3")
+def test_another_recipe_is_refused_naming_what_differs(stopped, enface):
+    message = refused(enface, stopped[0], "--set", "stages.game.terms.gan.weight=0.2", "--set", "seed=3")
     assert "made by another recipe; different: seed, stages.game.terms.gan.weight" in message
 
 

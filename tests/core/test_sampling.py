@@ -59,7 +59,7 @@ def test_fractions_are_of_all_values(table):
 
 
 def test_a_fraction_of_one_is_all_and_one_is_one(table):
-    assert len(people(table, train=1, test=1.0)["train"]) == 1
+    assert len(people(table, train=1)["train"]) == 1
     assert len(people(table, train=1, test=1)["test"]) == 1
     assert len(people(table, train=1)["test"]) == 11
     with pytest.raises(DataError, match=r"data\.split\.test: is empty"):
