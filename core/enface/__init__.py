@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from enface.errors import RecipeError as RecipeError
     from enface.errors import WeightsError as WeightsError
     from enface.hookspecs import hookimpl as hookimpl
+    from enface.weights import HubFile as HubFile
+    from enface.weights import SdistMember as SdistMember
     from enface.weights import Weights as Weights
 
 

@@ -15,8 +15,10 @@ from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
     from enface.engine import Engine
+    from enface.evaluate import Evaluator
     from enface.recipe import Loaded
     from enface.run import Run
+    from enface.trainer import Trainer
 
 app = typer.Typer(
     name="enface",
@@ -80,9 +82,15 @@ def run(
 
 
 @app.command()
-def check(recipe: RecipePath, set_: Overrides = None) -> None:
-    """Check a recipe: its keys and components, without reading data."""
+def check(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    data: Annotated[bool, typer.Option("--data", help="Pack the data too, and build every stage.")] = False,
+) -> None:
+    """Check a recipe's keys and components; with --data, everything that training would refuse."""
     loaded = _load(recipe, set_ or [])
+    if data:
+        _trainer(_prepared(loaded))
     found = loaded.recipe
     for name, stage in found.stages.items():
         frozen = f", frozen: {', '.join(stage.freeze)}" if stage.freeze else ""
@@ -93,13 +101,16 @@ def check(recipe: RecipePath, set_: Overrides = None) -> None:
 @app.command()
 def evaluate(run: RunPath) -> None:
     """Evaluate a run's latest checkpoint on the test split, and write its report anew."""
-    with _opened(run) as opened:
-        from enface.evaluate import load_network
+    from enface.evaluate import Evaluator, load_network
 
-        network = load_network(opened)
-        opened.notify("run_started")
-        _evaluate(opened, network)
-        opened.notify("run_ended", completed=True)
+    _require_run(run)
+    opened = _prepared(_load(run, []))
+    opened.directory = run
+    evaluator, network = Evaluator(opened), load_network(opened)
+    opened.notify("run_started")
+    _evaluate(evaluator, network)
+    opened.notify("run_ended", completed=True)
+    opened.engine.close()
 
 
 @app.command()
@@ -158,68 +169,73 @@ def weights_fetch(
 
 
 def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
-    from enface import checkpoint
+    from enface.checkpoint import digest
     from enface.evaluate import Evaluator
-    from enface.run import Run, check_same_recipe, latest_directory, new_directory, start_directory
-    from enface.sampling import split_rows
-    from enface.trainer import Trainer
+    from enface.run import check_same_recipe, latest_directory, new_directory, start_directory
 
     loaded = _load(path, overrides)
-    recipe = loaded.recipe
-    engine = _engine(loaded)
-    with engine.main_first():
-        pack = _pack(loaded, show=engine.is_main)
-    rows = split_rows(pack.table, recipe.data.split)
-    directory = Path()
+    current = _prepared(loaded)
+    engine = current.engine
     if resume:
-        directory = path if (path / "recipe.yaml").is_file() else latest_directory(runs, recipe)
-        check_same_recipe(directory, recipe)
-    elif engine.is_main:
-        directory = new_directory(runs, recipe.name)
-    directory = engine.share(directory)
-    current = Run(directory, loaded, engine, pack, rows)
-    validate = Evaluator(current, "val") if len(rows["val"]) and recipe.metrics else None
-    better = validate.metrics[recipe.log.best].higher_is_better if validate and recipe.log.best else True
-    trainer = Trainer(current, validate.means if validate else None, better)
-    trainer.check()
-    if engine.is_main and not resume:
-        start_directory(current)
+        current.directory = path if (path / "recipe.yaml").is_file() else latest_directory(runs, loaded.recipe)
+        check_same_recipe(current.directory, loaded.recipe)
+    # Before anything is trained, so that what would be refused at the end is refused at the start.
+    trainer, evaluator = _trainer(current), Evaluator(current)
+    if not resume:
+        current.directory = engine.share(new_directory(runs, loaded.recipe.name) if engine.is_main else None)
+        if engine.is_main:
+            start_directory(current)
     if engine.is_main:
-        _say(f"run: {directory}")
+        _say(f"run: {current.directory}")
     trainer.train(resume=resume)
     if engine.is_main:
-        current.log("trained", digest=checkpoint.digest(trainer.network))
-        _evaluate(current, trainer.network)
+        current.log("trained", digest=digest(trainer.network))
+        _evaluate(evaluator, trainer.network)
     current.notify("run_ended", completed=True)
     engine.wait()
     engine.close()
 
 
-def _evaluate(current: Run, network: Any) -> None:
+def _prepared(loaded: Loaded) -> Run:
+    """A run of a recipe whose data is packed and split; it has no directory yet."""
+    from enface.run import Run
+    from enface.sampling import split_rows
+
+    engine = _engine(loaded)
+    with engine.main_first():
+        pack = _pack(loaded, show=engine.is_main)
+    return Run(Path(), loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
+
+
+def _trainer(current: Run) -> Trainer:
+    """The trainer of a run, with every stage known to fit together."""
+    from enface.evaluate import Evaluator
+    from enface.trainer import Trainer
+
+    recipe = current.recipe
+    validator = Evaluator(current, "val") if len(current.rows["val"]) and recipe.metrics else None
+    higher_is_better = True
+    if validator is not None and recipe.log.best is not None:
+        if recipe.log.best in validator.unavailable:
+            raise EnfaceError(f"log.best: {validator.unavailable[recipe.log.best]}")
+        higher_is_better = validator.metrics[recipe.log.best].higher_is_better
+    trainer = Trainer(current, validator.means if validator else None, higher_is_better)
+    trainer.check()
+    return trainer
+
+
+def _evaluate(evaluator: Evaluator, network: Any) -> None:
     from enface.evaluate import evaluate as measure
     from enface.report import write_report
 
     with _progress("evaluating") as progress:
-        summary = measure(current, network, progress)
+        summary = measure(evaluator, network, progress)
     for name, item in summary["metrics"].items():
         others = ", ".join(f"{key} {value:.4f}" for key, value in item["baselines"].items())
         _say(f"{name}: {item['mean']:.4f} [{item['low']:.4f}, {item['high']:.4f}]  (baselines: {others})")
     for name, reason in summary["unavailable"].items():
         _say(f"{name}: unavailable. {reason}")
-    _say(f"report: {write_report(current.directory)}")
-
-
-@contextmanager
-def _opened(directory: Path) -> Iterator[Run]:
-    from enface.run import Run
-    from enface.sampling import split_rows
-
-    _require_run(directory)
-    loaded = _load(directory, [])
-    engine = _engine(loaded)
-    pack = _pack(loaded)
-    yield Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
-    engine.close()
+    _say(f"report: {write_report(evaluator.run.directory)}")
 
 
 def _require_run(directory: Path) -> None:

@@ -114,15 +114,15 @@ def mean_target(pairs: Pairs, run: Run) -> Tensor:
 
 
 def evaluate(
-    run: Run, network: nn.Module, progress: Callable[[int, int], None] | None = None
+    evaluator: Evaluator, network: nn.Module, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Evaluate on the test split and write ``evaluation/``: ``images.csv``, ``summary.json``.
+    """Evaluate a network and write the run's ``evaluation/``: ``images.csv``, ``summary.json``, ``grid.png``.
 
     Returns:
         What ``summary.json`` holds.
     """
+    run = evaluator.run
     network.eval()
-    evaluator = Evaluator(run)
     frame = evaluator.measure(lambda source: network(frozenset({"output"}), source=source)["output"], progress)
     baselines = evaluator.baselines()
     about = evaluator.about()

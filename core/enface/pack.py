@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -129,9 +130,10 @@ def read_pack(folder: Path) -> Pack:
     return Pack(folder, images, maps, table, about)
 
 
-def _typed(texts: pd.Series[str], kind: str) -> pd.Series[Any]:
+def _typed(texts: pd.Series[str], kind: str) -> npt.NDArray[Any]:
+    values = texts.to_numpy(dtype=object)
     # Any text but "" is true to NumPy, and a missing number is written as "".
-    return texts == "True" if kind == "bool" else texts.replace("", "nan").astype(kind)
+    return values == "True" if kind == "bool" else np.where(values == "", "nan", values).astype(kind)
 
 
 def _digest(source: _Source, dataset: Dataset, on_error: str) -> str:
@@ -258,6 +260,8 @@ def _start_worker(work: Path, source: _Source) -> None:
     import torch
 
     torch.set_num_threads(1)
+    # Ctrl-C reaches every process of the terminal; the parent alone says what happens then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _job = _Job(work, source)
 
 

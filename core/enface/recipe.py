@@ -265,6 +265,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     named = plain.get("plugins") or []
     if not isinstance(named, list) or not all(isinstance(item, str) for item in named):
         raise RecipeError(f"{text.place(('plugins',))}: must be a list of files or module names")
+    plain["plugins"] = named = [_absolute_plugin(item, Path.cwd()) for item in named]
     manager = load_plugins(named)
     catalog = Catalog(manager)
     _default_pairs(plain, catalog)
@@ -305,6 +306,10 @@ class _Text:
                 line = _line_of(root, path[:cut])
                 if line is not None:
                     return f"{file}:{line}: {dotted}"
+            # A map that no file has was made by an override below it.
+            made_by = [text for key, text in self.overrides if cut and key[:cut] == tuple(map(str, path[:cut]))]
+            if made_by:
+                return f"--set {made_by[-1]}: {dotted}"
         return f"{self.files[0][0]}: {dotted}" if self.files else dotted
 
     def error(self, problems: Iterable[tuple[Sequence[str | int], str]]) -> RecipeError:
@@ -472,7 +477,11 @@ def _check_components(recipe: Recipe, catalog: Catalog, text: _Text) -> None:
                 problems.append(((*path, *map(str, where)), message))
             return
         for key in checked.model_fields_set:
-            check_schedule(getattr(checked, key), *path, key)
+            value = getattr(checked, key)
+            check_schedule(value, *path, key)
+            if isinstance(value, Path) and spec.model_extra is not None:
+                # As typed it means something in this folder only; a run must be found from any other.
+                spec.model_extra[key] = str(value.expanduser().resolve())
 
     def check_schedule(value: Any, *path: str) -> None:
         if isinstance(value, ScheduleSpec):

@@ -242,10 +242,10 @@ class Trainer:
 
     def _save(self, step: Step, number: int, name: str, done: int, ends: bool, improved: bool) -> None:
         run = self.run
+        self._refuse_spoilt()
         if not run.engine.is_main:
             run.engine.wait()
             return
-        self._refuse_spoilt()
         tensors = {f"generator/{key}": value for key, value in self.generator.state_dict().items()}
         if self.average is not None:
             tensors |= {f"ema/{key}": value for key, value in self.average.state_dict().items()}

@@ -128,7 +128,7 @@ def test_a_key_or_value_that_is_wrong(recipe, fails, content, key, says):
     assert says in message
     # The line is that of the key, or of the nearest map above it.
     text = path.read_text().splitlines()[line - 1]
-    assert any(f"{part}:" in text or f"- {part}" in text for part in [*key.split("."), "stages", "encodr", "progres", "psnrr"])
+    assert any(f"{part}:" in text or f"- {part}" in text for part in [*key.split("."), "use", "stages", "encodr", "progres", "psnrr"])
 
 
 def test_a_key_of_a_parent_is_placed_in_the_parents_file(recipe, fails):

@@ -33,7 +33,7 @@ class SyntheticHeads(Dataset):
     left, so that the nose points to the left of the image), ``light`` (0 the room alone, 1 to 13 flashes from the
     person's right to their left, 7 frontal, 14 to 19 from above), ``glasses`` and ``beard`` (0 or 1).
 
-    The first use on a machine takes about a minute more, while anny fills its cache.
+    The first use on a machine takes some seconds more, while anny fills its cache (660 MB).
 
     Args:
         identities: Number of people.

