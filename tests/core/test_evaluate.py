@@ -28,8 +28,9 @@ def run(load, tmp_path):
         pack = prepare(loaded.recipe, loaded.catalog)
         directory = tmp_path / "run"
         directory.mkdir(exist_ok=True)
-        start_directory(directory, loaded, engine)
-        return Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
+        made = Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
+        start_directory(made)
+        return made
 
     return build
 
@@ -100,7 +101,7 @@ def test_baselines_are_the_source_and_the_mean_training_target(run):
 def test_what_is_written(run):
     made = run({"metrics": ["l1", "psnr"]})
     network = Copy(0.1).train()
-    summary = evaluate(made, network)
+    summary = evaluate(Evaluator(made), network)
     folder = made.directory / "evaluation"
     assert json.loads((folder / "summary.json").read_text()) == summary
     frame = pd.read_csv(folder / "images.csv", dtype={"identity": str})
@@ -130,7 +131,7 @@ def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(run, p
     )
     toy = str(Path(__file__).parents[1] / "support" / "toy_faces.py")
     made = run({"plugins": [plugin(body, brings="Absent"), toy], "metrics": ["l1", "absent"]})
-    summary = evaluate(made, Copy())
+    summary = evaluate(Evaluator(made), Copy())
     assert list(summary["metrics"]) == ["l1"]
     assert summary["unavailable"] == {"absent": "fetch them with: enface weights fetch absent"}
 

@@ -31,8 +31,9 @@ def trainer(load, tmp_path):
         pack = prepare(loaded.recipe, loaded.catalog)
         directory = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
         directory.mkdir()
-        start_directory(directory, loaded, engine)
-        return Trainer(Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split)), **options)
+        run = Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
+        start_directory(run)
+        return Trainer(run, **options)
 
     return build
 
