@@ -272,9 +272,10 @@ class Trainer:
             "best": {"value": self._best.value, "step": self._best.step},
         }
         path = run.checkpoints / f"step-{run.step:08d}{SUFFIX}"
-        checkpoint.save(path, tensors, state)
+        # The best first: a run cut off between the two goes on from before, and saves both again.
         if improved:
             checkpoint.save(run.checkpoints / f"best{SUFFIX}", tensors, state)
+        checkpoint.save(path, tensors, state)
         self._prune()
         run.log("checkpoint", path=path.name)
         run.notify("checkpoint_saved", step=run.step, path=path)
@@ -298,7 +299,8 @@ class Trainer:
     def _resumed(self) -> Checkpoint | None:
         path = latest_checkpoint(self.run.directory)
         if path is None:
-            rewind_log(self.run.directory, -1)
+            if self.run.engine.is_main:
+                rewind_log(self.run.directory, -1)
             return None
         saved = checkpoint.load(path)
         if saved.state["recipe"] != self.run.recipe.training_digest():

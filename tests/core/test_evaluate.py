@@ -22,7 +22,7 @@ def run(load, tmp_path):
     from enface.sampling import split_rows
 
     def build(content=None):
-        content = {"engine": {"device": "cpu", "precision": "fp32"}, "data": {"split": {"train": 2, "val": 1, "test": 3}}, **(content or {})}
+        content = {"engine": {"device": "cpu", "precision": "fp32"}, "data": {"split": {"train": 2, "val": 1, "test": 3}}, "log": {"observers": []}, **(content or {})}
         loaded = load(content)
         engine = Engine(loaded.recipe.engine)
         pack = prepare(loaded.recipe, loaded.catalog)
