@@ -71,7 +71,9 @@ def recipe(tmp_path: Path) -> Callable[..., Path]:
         if isinstance(content, str):
             path.write_text(content, encoding="utf-8")
         else:
-            path.write_text(yaml.safe_dump({"extends": str(SUPPORT / "toy.yaml"), **content}, sort_keys=False), encoding="utf-8")
+            path.write_text(
+                yaml.safe_dump({"extends": str(SUPPORT / "toy.yaml"), **content}, sort_keys=False), encoding="utf-8"
+            )
         return path
 
     return write

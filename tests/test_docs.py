@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from enface.recipe import load_recipe
+from enface.loading import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

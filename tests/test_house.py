@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core" / "enface"
 PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
-    "errors components hookspecs plugins params catalog weight_sources weights recipe pack sampling batchnorm engine"
-    " step build checkpoint run trainer evaluate report_numbers report_curves report preview cli"
-).split()
+    *("errors", "components", "hookspecs", "plugins", "params", "optimizers", "catalog", "weight_sources", "weights"),
+    *("recipe_text", "recipe", "loading", "pack", "sampling", "batchnorm", "engine", "step", "build", "checkpoint"),
+    *("run", "trainer", "evaluate", "report_numbers", "report_curves", "report", "preview", "cli"),
+)
 ENTRANCES = {"__init__", "__main__"}
 
 
@@ -124,15 +125,24 @@ def test_the_check_for_torch_can_fail():
 
 
 HOOKS = [
-    "components", "weights", "run_started", "stage_started", "step_ended", "samples_ready", "checkpoint_saved",
-    "evaluated", "run_ended",
+    "components",
+    "weights",
+    "run_started",
+    "stage_started",
+    "step_ended",
+    "samples_ready",
+    "checkpoint_saved",
+    "evaluated",
+    "run_ended",
 ]
 
 
 def test_every_hook_is_in_the_docs():
     from enface import hookspecs
 
-    found = [name for name, item in vars(hookspecs).items() if inspect.isfunction(item) and hasattr(item, "enface_spec")]
+    found = [
+        name for name, item in vars(hookspecs).items() if inspect.isfunction(item) and hasattr(item, "enface_spec")
+    ]
     assert sorted(found) == sorted(HOOKS)
     page = ROOT / "docs" / "plugins" / "hooks.md"
     if not page.is_file():

@@ -16,9 +16,7 @@ _HOMES = {
         "AdversarialLoss DataInfo Dataset Discriminator Fixed Generator Loss Mask Metric Row Schedulable Schedule"
         " as_schedule"
     ),
-    "errors": (
-        "CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"
-    ),
+    "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
     "hookspecs": "hookimpl",
     "weights": "HubFile SdistMember Weights",
 }

@@ -14,8 +14,10 @@ from enface.catalog import Catalog
 from enface.components import AdversarialLoss, DataInfo, Discriminator, Generator, Loss, Mask, Metric, Schedule
 from enface.engine import Engine, reseed
 from enface.errors import RecipeError, WeightsError
+from enface.loading import Loaded
+from enface.optimizers import optimizers
 from enface.params import ScheduleSpec, closest
-from enface.recipe import Loaded, OptimizerModel, Recipe, StageModel, TermModel
+from enface.recipe import OptimizerModel, Recipe, StageModel, TermModel
 from enface.step import MaskUse, Phase, Player, Step, Term
 
 
@@ -93,7 +95,9 @@ class StageBuilder:
         phases.append(Phase(player, own, ""))
         idle = [name for name, terms in theirs.items() if not terms]
         if idle:
-            raise self._error("no term trains it; name it in an adversarial term's 'against'", "discriminators", idle[0])
+            raise self._error(
+                "no term trains it; name it in an adversarial term's 'against'", "discriminators", idle[0]
+            )
         step = Step(self.engine, player, self.generator.provides, critics, phases)
         step.seed = (self.loaded.recipe.seed, number)
         self._check_columns(step)
@@ -138,24 +142,8 @@ class StageBuilder:
             tuple(columns),
         )
 
-    def _optimizer(
-        self, model: OptimizerModel, *path: str
-    ) -> Callable[[list[nn.Parameter]], torch.optim.Optimizer]:
-        known = {
-            name.lower(): item
-            for name, item in vars(torch.optim).items()
-            if isinstance(item, type) and issubclass(item, torch.optim.Optimizer)
-        }
-        # The base class, and two that take other steps than one gradient's: a closure, sparse gradients.
-        for name in ("optimizer", "lbfgs", "sparseadam"):
-            known.pop(name, None)
-        if model.use not in known:
-            raise self._error(f"torch.optim has no {model.use!r}{closest(model.use, known)}", *path, "use")
-        chosen: Any = known[model.use]
-        options = list(inspect.signature(chosen.__init__).parameters)[2:]
-        for key in model.params:
-            if key not in options:
-                raise self._error(f"unknown key {key!r}{closest(key, options)}", *path, key)
+    def _optimizer(self, model: OptimizerModel, *path: str) -> Callable[[list[nn.Parameter]], torch.optim.Optimizer]:
+        chosen = optimizers()[model.use]
         lr = self._schedule(model.lr, *path, "lr")
 
         def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -293,7 +281,9 @@ class StageBuilder:
             for column in self.generator.provides[name]:
                 if column not in self.columns:
                     role = " (add 'pairs.partner')" if column == "partner" else ""
-                    raise self._error(f"{name!r} is computed from {column!r}, which the batch does not have{role}", "terms")
+                    raise self._error(
+                        f"{name!r} is computed from {column!r}, which the batch does not have{role}", "terms"
+                    )
 
     def _error(self, message: str, *path: str | int) -> RecipeError:
         whole = path if path[:1] == ("masks",) else ("stages", self.name, *path)

@@ -126,9 +126,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
     return tensors, {"groups": state["param_groups"], "scalars": scalars}
 
 
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
-) -> None:
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
     """Fill an optimizer from what :func:`optimizer_tensors` gave."""
     parameters = [item for group in optimizer.param_groups for item in group["params"]]
     state: dict[int, dict[str, Any]] = {}
@@ -140,8 +138,7 @@ def load_optimizer(
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[key] = value
     groups = [
-        {**group, "betas": tuple(group["betas"])} if "betas" in group else dict(group)
-        for group in plain["groups"]
+        {**group, "betas": tuple(group["betas"])} if "betas" in group else dict(group) for group in plain["groups"]
     ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 

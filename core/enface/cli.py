@@ -16,7 +16,7 @@ from enface.errors import EnfaceError
 if TYPE_CHECKING:
     from enface.engine import Engine
     from enface.evaluate import Evaluator
-    from enface.recipe import Loaded
+    from enface.loading import Loaded
     from enface.run import Run
     from enface.trainer import Trainer
 
@@ -244,7 +244,7 @@ def _require_run(directory: Path) -> None:
 
 
 def _load(path: Path, overrides: list[str]) -> Loaded:
-    from enface.recipe import load_recipe
+    from enface.loading import load_recipe
 
     return load_recipe(path / "recipe.yaml" if (path / "recipe.yaml").is_file() else path, overrides)
 

@@ -183,9 +183,7 @@ def summarise(
     }
 
 
-def _by(
-    frame: pd.DataFrame, baselines: Mapping[str, pd.DataFrame], about: pd.DataFrame, column: str
-) -> dict[str, Any]:
+def _by(frame: pd.DataFrame, baselines: Mapping[str, pd.DataFrame], about: pd.DataFrame, column: str) -> dict[str, Any]:
     if column not in about:
         return {}
     found: dict[str, Any] = {}
@@ -204,9 +202,7 @@ def _by(
     return found
 
 
-def interval(
-    values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: int, seed: int
-) -> tuple[float, float]:
+def interval(values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: int, seed: int) -> tuple[float, float]:
     """The 95 % percentile interval of the mean, resampling identities: images of one person are not independent.
 
     Source:

@@ -159,6 +159,9 @@ def _table(dataset: Dataset, use: str) -> pd.DataFrame:
         if column not in table:
             raise DataError(f"dataset {use}: its rows have no column {column!r}")
         table[column] = table[column].astype(str)
+    for column in map(str, table.columns):
+        if column.startswith(("real_", "fake_")):
+            raise DataError(f"dataset {use}: column {column!r} has the name of what a discriminator says; rename it")
     twice = table["key"][table["key"].duplicated()]
     if len(twice):
         raise DataError(f"dataset {use}: key {twice.iloc[0]!r} occurs more than once")
@@ -249,6 +252,8 @@ class _Job:
                     self._regions[index] = _resized_map(self._dataset.regions(row), self._size)
             except DataError as error:
                 failed[index] = str(error)
+            except Exception as error:
+                failed[index] = f"image {row['key']}: {type(error).__name__}: {error}"
         return failed
 
 
@@ -295,9 +300,7 @@ def _drop_skipped(work: Path, table: pd.DataFrame, skipped: list[int]) -> pd.Dat
     for name in ("images.npy", "regions.npy"):
         if (work / name).is_file():
             full = np.load(work / name, mmap_mode="r", allow_pickle=False)
-            small = np.lib.format.open_memmap(
-                work / f"kept-{name}", "w+", np.uint8, (len(kept), *full.shape[1:])
-            )
+            small = np.lib.format.open_memmap(work / f"kept-{name}", "w+", np.uint8, (len(kept), *full.shape[1:]))
             for place, index in enumerate(kept):
                 small[place] = full[index]
             small.flush()

@@ -6,7 +6,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -14,7 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from enface.components import DataInfo, Schedulable
 
 # How pydantic names the branches of a union in a complaint's path.
-UNION_BRANCHES = {"bool", "float", "int", "str", "constrained-float", "constrained-int", "constrained-str", "ScheduleSpec"}
+UNION_BRANCHES = {
+    "bool",
+    "float",
+    "int",
+    "str",
+    "constrained-float",
+    "constrained-int",
+    "constrained-str",
+    "ScheduleSpec",
+}
 
 
 class ScheduleSpec(BaseModel):
@@ -28,7 +37,7 @@ class _Params(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
-@lru_cache(maxsize=None)
+@cache
 def params_model(component: type) -> type[BaseModel]:
     """The pydantic model of a component's parameters; what the core fills in (DataInfo) is left out.
 
@@ -40,9 +49,7 @@ def params_model(component: type) -> type[BaseModel]:
     help_texts = parameter_help(component)
     for name, parameter in _init_parameters(component):
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name not in hints:
-            raise TypeError(
-                f"{component.__qualname__}.__init__: parameter {name!r} must be keyword-only and annotated"
-            )
+            raise TypeError(f"{component.__qualname__}.__init__: parameter {name!r} must be keyword-only and annotated")
         if hints[name] is DataInfo:
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default

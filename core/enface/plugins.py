@@ -62,9 +62,7 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, name: str) -> N
 def _refuse_empty(manager: pluggy.PluginManager, name: str) -> None:
     plugin = manager.get_plugin(name)
     if plugin is not None and not manager.get_hookcallers(plugin):
-        raise PluginError(
-            f"plugin {name} implements no hook; add '@hookimpl def components(): return [YourClass]'"
-        )
+        raise PluginError(f"plugin {name} implements no hook; add '@hookimpl def components(): return [YourClass]'")
 
 
 def _import_module(name: str) -> ModuleType:

@@ -158,9 +158,7 @@ def _contents(found: Found) -> dict[str, Any]:
         "baselines": report_numbers.baseline_names(summary),
         "labels": report_numbers.BASELINES,
         "unavailable": _mapping(summary.get("unavailable")),
-        "grid": found.picture(
-            grid, "Rows of test faces: the source image, the network's output, the target."
-        ),
+        "grid": found.picture(grid, "Rows of test faces: the source image, the network's output, the target."),
         "poses": _poses(summary),
         "spread": report_numbers.spread(
             found.table("evaluation/images.csv"), {item.name: item.higher_is_better for item in numbers}

@@ -95,11 +95,7 @@ def pose_tables(summary: Mapping[str, Any]) -> list[PoseTable]:
     """One table a metric; empty when images have no pose."""
     poses = sorted(_map(summary, "by_pose").items(), key=lambda item: _pose_order(str(item[0])))
     metrics = _map(summary, "metrics")
-    return [
-        _pose_table(str(name), item, poses, baseline_names(summary))
-        for name, item in metrics.items()
-        if poses
-    ]
+    return [_pose_table(str(name), item, poses, baseline_names(summary)) for name, item in metrics.items() if poses]
 
 
 def spread(images: pd.DataFrame, metrics: Mapping[str, bool]) -> list[dict[str, str]]:
@@ -159,9 +155,7 @@ def _outcome(low: float, high: float, against: float, higher: bool) -> str:
     return "good" if (low > against) == higher else "bad"
 
 
-def _pose_table(
-    name: str, item: Mapping[str, Any], poses: list[tuple[Any, Any]], names: list[str]
-) -> PoseTable:
+def _pose_table(name: str, item: Mapping[str, Any], poses: list[tuple[Any, Any]], names: list[str]) -> PoseTable:
     higher = bool(item.get("higher_is_better", True))
     read = []
     for pose, here in poses:

@@ -22,8 +22,9 @@ import enface
 from enface import checkpoint
 from enface.engine import Engine
 from enface.errors import CheckpointError, RecipeError
+from enface.loading import Loaded
 from enface.pack import Pack
-from enface.recipe import Loaded, Recipe, save_recipe
+from enface.recipe import Recipe, save_recipe
 from enface.sampling import Indices, Pairs
 
 PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "pytorch-msssim", "numpy", "pluggy")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,8 +41,7 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
     rest = [value for value in values if value not in taken]
     parts["test"] = rest if split.test is None else _choose(values, split.test, "test", taken)
     rows = {
-        name: np.flatnonzero(table[split.by].isin(chosen).to_numpy()).astype(np.int64)
-        for name, chosen in parts.items()
+        name: np.flatnonzero(table[split.by].isin(chosen).to_numpy()).astype(np.int64) for name, chosen in parts.items()
     }
     for name in ("train", "test"):
         if not len(rows[name]):
@@ -51,9 +50,7 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
     return rows
 
 
-def _choose(
-    values: list[object], wanted: int | float | list[str | int], part: str, taken: set[object]
-) -> list[object]:
+def _choose(values: list[object], wanted: int | float | list[str | int], part: str, taken: set[object]) -> list[object]:
     if isinstance(wanted, list):
         return _named(values, wanted, part)
     free = [value for value in values if value not in taken]

@@ -214,9 +214,7 @@ class Step:
                 outputs = self.generator.call(self.wants, **{name: batch[name] for name in sorted(columns)})
         return {**batch, **outputs, "step": step}
 
-    def _learn(
-        self, phase: Phase, step: int, scenes: Iterable[Named], parts: int, values: dict[str, Tensor]
-    ) -> None:
+    def _learn(self, phase: Phase, step: int, scenes: Iterable[Named], parts: int, values: dict[str, Tensor]) -> None:
         player = phase.player
         for other in self.critics.values():
             other.learning(other is player)
@@ -233,7 +231,9 @@ class Step:
                     values[key] = values.get(key, torch.zeros_like(value)) + value.detach() / parts
             if not objective.requires_grad:
                 names = ", ".join(term.name for term in phase.terms)
-                raise RecipeError(f"no term ({names}) reaches a part of {player.name} that learns; freeze less, or add one")
+                raise RecipeError(
+                    f"no term ({names}) reaches a part of {player.name} that learns; freeze less, or add one"
+                )
             player.scaler.scale(objective).backward()  # type: ignore[no-untyped-call]
         self.engine.average_gradients(player.parameters)
         player.update(step)
@@ -286,5 +286,3 @@ def _buffers_kept(module: nn.Module) -> Iterator[None]:
     with torch.no_grad():
         for buffer, value in zip(module.buffers(), kept, strict=True):
             buffer.copy_(value)
-
-

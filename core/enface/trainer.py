@@ -71,9 +71,7 @@ class Trainer:
         self.generator = build_generator(run.loaded, run.pack.info)
         self.generator = run.engine.place(self.generator)  # type: ignore[assignment]
         self._pairs = run.pairs("train")
-        self._columns = Columns(
-            run.pack, self._pairs.roles, run.engine.device, channels_last=run.engine.channels_last
-        )
+        self._columns = Columns(run.pack, self._pairs.roles, run.engine.device, channels_last=run.engine.channels_last)
         self._samples = self._sample_rows()
 
     @property
@@ -255,9 +253,7 @@ class Trainer:
             tensors |= {f"optimizer/{player.name}/{key}": value for key, value in found.items()}
             optimizers[player.name] = {**plain, "scaler": player.scaler.state_dict()}
             if player is not step.generator:
-                tensors |= {
-                    f"critic/{player.name}/{key}": value for key, value in player.module.state_dict().items()
-                }
+                tensors |= {f"critic/{player.name}/{key}": value for key, value in player.module.state_dict().items()}
         state = {
             "step": run.step,
             "stage": name,

@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-PRELOADED = ["enface.trainer", "enface.evaluate", "enface.cli", "accelerate", "torchvision.utils", "enface_plugins.metrics"]
+PRELOADED = [
+    "enface.trainer",
+    "enface.evaluate",
+    "enface.cli",
+    "accelerate",
+    "torchvision.utils",
+    "enface_plugins.metrics",
+]
 # What the child does before it is the command line; a string, for a test module cannot be imported by its name.
 CHILD = """
 import os, sys
@@ -128,5 +135,3 @@ def until() -> Callable[..., None]:
             time.sleep(0.01)
 
     return wait
-
-

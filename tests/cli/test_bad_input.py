@@ -83,14 +83,26 @@ def test_a_recipe_that_extends_itself(recipe, fails):
         (stage(stepps=1), "stages.main.stepps", "did you mean 'steps'?"),
         (stage(terms={"l1": {"wieght": 1}}), "stages.main.terms.l1.wieght", "did you mean 'weight'?"),
         (stage(terms={"charbonnier": {"epz": 1}}), "stages.main.terms.charbonnier.epz", "did you mean 'eps'?"),
-        (stage(discriminators={"patch": {**PATCH, "layer": 1}}), "stages.main.discriminators.patch.layer", "did you mean 'layers'?"),
+        (
+            stage(discriminators={"patch": {**PATCH, "layer": 1}}),
+            "stages.main.discriminators.patch.layer",
+            "did you mean 'layers'?",
+        ),
         ({"masks": {"ellipse": {"insid": 1}}}, "masks.ellipse.insid", "did you mean 'inside'?"),
         ({"log": {"evry": 1}}, "log.evry", "did you mean 'every'?"),
         ({"log": {"validat": 1}}, "log.validat", "did you mean 'validate'?"),
         ({"engine": {"precison": "fp32"}}, "engine.precison", "did you mean 'precision'?"),
         ({"evaluation": {"bootstraps": 100}}, "evaluation.bootstraps", "did you mean 'bootstrap'?"),
-        (stage(optimizer={"use": "adam", "lr": {"use": "linear", "strat": 1, "end": 0, "over": 2}}), "stages.main.optimizer.lr.strat", "did you mean 'start'?"),
-        (stage(terms={"l1": {"weight": {"use": "liner"}}}), "stages.main.terms.l1.weight", "no schedule is called 'liner'; did you mean 'linear'?"),
+        (
+            stage(optimizer={"use": "adam", "lr": {"use": "linear", "strat": 1, "end": 0, "over": 2}}),
+            "stages.main.optimizer.lr.strat",
+            "did you mean 'start'?",
+        ),
+        (
+            stage(terms={"l1": {"weight": {"use": "liner"}}}),
+            "stages.main.terms.l1.weight",
+            "no schedule is called 'liner'; did you mean 'linear'?",
+        ),
         ({"seed": "one"}, "seed", "given: 'one'"),
         ({"data": {"size": "large"}}, "data.size", "given: 'large'"),
         ({"generator": {"width": []}}, "generator.width", "valid number"),
@@ -106,12 +118,20 @@ def test_a_recipe_that_extends_itself(recipe, fails):
         ({"metrics": ["l1", "psnrr"]}, "metrics.psnrr", "no metric is called 'psnrr'; did you mean 'psnr'?"),
         (stage(terms={"charbonier": {}}), "stages.main.terms.charbonier", "did you mean 'charbonnier'?"),
         ({"masks": {"face": {"use": "elipse"}}}, "masks.face.use", "did you mean 'ellipse'?"),
-        (stage(discriminators={"patch": {"use": "patchgan"}}), "stages.main.discriminators.patch.use", "did you mean 'patch_gan'?"),
+        (
+            stage(discriminators={"patch": {"use": "patchgan"}}),
+            "stages.main.discriminators.patch.use",
+            "did you mean 'patch_gan'?",
+        ),
         (stage(terms={"l1": {"mask": "face"}}), "stages.main.terms.l1.mask", "no mask 'face'; defined: none"),
         (stage(terms={"gan": GAN}), "stages.main.terms.gan.against", "no discriminator 'patch'; defined: none"),
         (stage(discriminators={"fine": PATCH}, terms={"gan": GAN}), "stages.main.terms.gan.against", "defined: fine"),
         (stage(terms={"hinge": {}}), "stages.main.terms.hinge", "game of two"),
-        (stage(terms={"cross_entropy": {}}), "stages.main.terms.cross_entropy", "asks for 'logits', which nobody provides; provided: "),
+        (
+            stage(terms={"cross_entropy": {}}),
+            "stages.main.terms.cross_entropy",
+            "asks for 'logits', which nobody provides; provided: ",
+        ),
         (stage(freeze=["encodr"]), "stages.main.freeze", "no part 'encodr'; did you mean 'encoder'?"),
         (stage(batch=9, accumulate=2), "stages.main.batch", "cannot be split evenly"),
         (stage(optimizer={"use": "adamw2"}), "stages.main.optimizer.use", "did you mean 'adamw'?"),
@@ -128,7 +148,10 @@ def test_a_key_or_value_that_is_wrong(recipe, fails, content, key, says):
     assert says in message
     # The line is that of the key, or of the nearest map above it.
     text = path.read_text().splitlines()[line - 1]
-    assert any(f"{part}:" in text or f"- {part}" in text for part in [*key.split("."), "use", "stages", "encodr", "progres", "psnrr"])
+    assert any(
+        f"{part}:" in text or f"- {part}" in text
+        for part in [*key.split("."), "use", "stages", "encodr", "progres", "psnrr"]
+    )
 
 
 def test_a_key_of_a_parent_is_placed_in_the_parents_file(recipe, fails):
@@ -196,7 +219,11 @@ LOSS = "class Mine(Loss):\n    '''Mine.'''\n    def forward(self, output, target
         ("1 / 0\n", "", "ZeroDivisionError"),
         ("from enface import Lossy\n", "", "Lossy"),
         (LOSS.replace("Mine", "L1"), "L1", "two loss components are called 'l1'"),
-        ("class Mine(Loss):\n    def __init__(self, scale=1.0): super().__init__()\n", "Mine", "'scale' must be keyword-only"),
+        (
+            "class Mine(Loss):\n    def __init__(self, scale=1.0): super().__init__()\n",
+            "Mine",
+            "'scale' must be keyword-only",
+        ),
         ("class Mine: pass\n", "Mine", "exactly one base of"),
     ],
 )
@@ -221,7 +248,11 @@ def test_a_plugin_that_is_not_there(recipe, fails, name):
 def test_a_mask_of_the_wrong_size(recipe, plugin, fails):
     body = "class Small(Mask):\n    '''Small.'''\n    def forward(self): return torch.ones(1, 1, 31, 32)\n"
     path = recipe(
-        {"plugins": [plugin(body, brings="Small"), TOY], "masks": {"small": {}}, **stage(terms={"l1": {"mask": "small"}})}
+        {
+            "plugins": [plugin(body, brings="Small"), TOY],
+            "masks": {"small": {}},
+            **stage(terms={"l1": {"mask": "small"}}),
+        }
     )
     message = fails(path)
     assert f"{path}:" in message
@@ -238,7 +269,10 @@ def test_a_mask_of_the_wrong_size(recipe, plugin, fails):
         ({"broken": "002_-15_01"}, "image 002_-15_01 cannot be read"),
         ({"skip_frontal": "002"}, "1 identities have no image with pose=0, light=0 (agreeing in identity): 002"),
         ({"skip_frontal": "005"}, "no image with pose=0, light=0 (agreeing in identity): 005"),
-        ({"split": {"train": ["000-003"], "val": 0, "test": ["003-005"]}}, "1 identities are in both train and test: 003"),
+        (
+            {"split": {"train": ["000-003"], "val": 0, "test": ["003-005"]}},
+            "1 identities are in both train and test: 003",
+        ),
         ({"split": {"train": ["000-003"], "val": ["002"]}}, "in both train and val: 002"),
         ({"split": {"train": 7}}, "data.split.train: asks for 7, but only 6 of 6"),
         ({"split": {"train": 4, "val": 1, "test": 2}}, "data.split.test: asks for 2, but only 1 of 6"),
@@ -279,7 +313,9 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(recipe, plugin, 
         "class Rotten(Loss):\n    '''NaN later on.'''\n"
         f"    def forward(self, output, step): return output * (float('nan') if step >= {first} else 1.0)\n"
     )
-    path = recipe({"plugins": [plugin(body, brings="Rotten"), TOY], **stage(terms={"bad": {"use": "rotten", "weight": 0.1}})})
+    path = recipe(
+        {"plugins": [plugin(body, brings="Rotten"), TOY], **stage(terms={"bad": {"use": "rotten", "weight": 0.1}})}
+    )
     found = enface("run", path, "--runs", tmp_path / "runs")
     assert found.code == 2
     assert "Traceback" not in found.err

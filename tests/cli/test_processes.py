@@ -14,7 +14,12 @@ RECIPE = {
     "name": "pair",
     "stages": {
         # Adam divides by the gradient's size, and so makes rounding errors of small gradients as large as steps.
-        "main": {"steps": 3, "batch": 8, "optimizer": {"use": "sgd", "lr": 0.05}, "terms": {"l1": {}, "charbonnier": {}}},
+        "main": {
+            "steps": 3,
+            "batch": 8,
+            "optimizer": {"use": "sgd", "lr": 0.05},
+            "terms": {"l1": {}, "charbonnier": {}},
+        },
         "game": {
             "steps": 3,
             "batch": 8,
@@ -46,11 +51,24 @@ def steps(directory):
 
 def torchrun(count, folder, *words):
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count),
-        "-m", "enface", "run", *map(str, words),
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(count),
+        "-m",
+        "enface",
+        "run",
+        *map(str, words),
     ]
     found = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=170, check=False,
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert found.returncode == 0, found.stderr[-4000:]
@@ -71,8 +89,13 @@ def runs(tmp_path_factory):
     words = ("pair.yaml", "--set", "data.lights=1", "--set", "data.identities=6")
     found = {2: torchrun(2, folder, *words, "--runs", "two")}
     one = subprocess.run(
-        [sys.executable, "-m", "enface", "run", *words, "--runs", "one"], cwd=folder, capture_output=True, text=True,
-        timeout=170, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-m", "enface", "run", *words, "--runs", "one"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert one.returncode == 0, one.stderr[-4000:]
     found[1] = one

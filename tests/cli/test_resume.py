@@ -21,7 +21,9 @@ RECIPE = {
             "ema": 0.8,
             "clip": 1.0,
             "optimizer": {"use": "adam", "lr": {"use": "step_decay", "start": 1.0e-3, "every": 3}},
-            "discriminators": {"patch": {"use": "patch_gan", "width": 4, "layers": 1, "norm": "batch", "spectral_norm": True}},
+            "discriminators": {
+                "patch": {"use": "patch_gan", "width": 4, "layers": 1, "norm": "batch", "spectral_norm": True}
+            },
             "terms": {"l1": {}, "gan": {"use": "hinge", "against": "patch", "weight": 0.1}},
         },
     },

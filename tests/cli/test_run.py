@@ -39,14 +39,37 @@ def events(directory, kind):
 
 
 def test_a_run_leaves_what_the_docs_say(ran, recipe):
-    directory, found = ran({"stages": {"main": {"steps": 5}, "game": {"steps": 2, "ema": 0.5, **GAME}}, "log": {"samples": 3}})
-    for name in ("recipe.yaml", "environment.json", "log.jsonl", "report/index.html", "evaluation/summary.json", "evaluation/images.csv"):
+    directory, found = ran(
+        {"stages": {"main": {"steps": 5}, "game": {"steps": 2, "ema": 0.5, **GAME}}, "log": {"samples": 3}}
+    )
+    for name in (
+        "recipe.yaml",
+        "environment.json",
+        "log.jsonl",
+        "report/index.html",
+        "evaluation/summary.json",
+        "evaluation/images.csv",
+    ):
         assert (directory / name).stat().st_size > 0, name
     assert [event["stage"] for event in events(directory, "stage_started")] == ["main", "game"]
     assert [event["step"] for event in events(directory, "step")] == [2, 4, 5, 6, 7]
     values = events(directory, "step")[-1]["values"]
-    assert {"term/l1", "term/gan", "term/patch.gan", "weighted/gan", "lr/generator", "lr/patch", "images_per_second"} <= set(values)
-    assert {path.name[:8] for path in (directory / "samples").iterdir()} == {"00000000", "00000003", "00000005", "00000006", "00000007"}
+    assert {
+        "term/l1",
+        "term/gan",
+        "term/patch.gan",
+        "weighted/gan",
+        "lr/generator",
+        "lr/patch",
+        "images_per_second",
+    } <= set(values)
+    assert {path.name[:8] for path in (directory / "samples").iterdir()} == {
+        "00000000",
+        "00000003",
+        "00000005",
+        "00000006",
+        "00000007",
+    }
     kept = {path.name for path in (directory / "checkpoints").iterdir()}
     assert kept == {"step-00000005.safetensors", "step-00000006.safetensors", "step-00000007.safetensors"}
     environment = json.loads((directory / "environment.json").read_text())
@@ -128,7 +151,9 @@ def test_every_recipe_in_the_repository_is_valid(enface, recipe_file):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision(ran, precision):
-    directory, _ = ran({"stages": {"main": {"steps": 2}, "game": {"steps": 2, **GAME}}, "engine": {"precision": precision}})
+    directory, _ = ran(
+        {"stages": {"main": {"steps": 2}, "game": {"steps": 2, **GAME}}, "engine": {"precision": precision}}
+    )
     (trained,) = events(directory, "trained")
     assert trained["digest"]
     half = events(directory, "step")[0]["values"]["term/l1"]
@@ -136,7 +161,9 @@ def test_half_precision(ran, precision):
     assert half == pytest.approx(events(plain, "step")[0]["values"]["term/l1"], rel=0.05)
 
 
-COMPILED = "import sys; sys.argv = ['enface', 'run', sys.argv[1], '--runs', sys.argv[2]]; from enface.cli import main; main()"
+COMPILED = (
+    "import sys; sys.argv = ['enface', 'run', sys.argv[1], '--runs', sys.argv[2]]; from enface.cli import main; main()"
+)
 
 
 def test_compiled_networks(recipe, tmp_path):
@@ -151,8 +178,12 @@ def test_compiled_networks(recipe, tmp_path):
     )
     try:
         found = subprocess.run(
-            [sys.executable, "-c", COMPILED, str(path), str(tmp_path / "runs")], capture_output=True, text=True, timeout=60,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}, check=False,
+            [sys.executable, "-c", COMPILED, str(path), str(tmp_path / "runs")],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+            check=False,
         )
     except subprocess.TimeoutExpired:
         pytest.skip("compiling takes more than a minute here")

@@ -48,7 +48,7 @@ def load(recipe: Callable[..., Path]) -> Callable[..., Any]:
     """A recipe that extends the toy one, read and checked."""
 
     def read(content: dict[str, Any] | str = "", *overrides: str) -> Any:
-        from enface.recipe import load_recipe
+        from enface.loading import load_recipe
 
         return load_recipe(recipe(content or {}), overrides)
 

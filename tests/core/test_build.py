@@ -20,26 +20,56 @@ MASK = (
 @pytest.mark.parametrize(
     ("stage", "says"),
     [
-        ({"terms": {"cross_entropy": {}}}, r"stages\.one\.terms\.cross_entropy: asks for 'logits', which nobody provides; provided: .*pose_logits.*source"),
+        (
+            {"terms": {"cross_entropy": {}}},
+            r"stages\.one\.terms\.cross_entropy: asks for 'logits', which nobody provides; provided: .*pose_logits.*source",  # noqa: E501
+        ),
         ({"terms": {"l1": {"inputs": {"target": "targt"}}}}, r"terms\.l1.*asks for 'targt'"),
-        ({"terms": {"l1": {"inputs": {"tagret": "source"}}}}, r"terms\.l1\.inputs.*no input 'tagret'; did you mean 'target'\?"),
+        (
+            {"terms": {"l1": {"inputs": {"tagret": "source"}}}},
+            r"terms\.l1\.inputs.*no input 'tagret'; did you mean 'target'\?",
+        ),
         ({"terms": {"l1": {"inputs": {"target": "real_logits"}}}}, r"asks for 'real_logits'"),
-        ({**GAME, "terms": {"l1": {}, "gan": {**GAN, "inputs": {"fake_logits": "fake_logit"}}}}, r"'fake_logit'.*provided: .*fake_features"),
+        (
+            {**GAME, "terms": {"l1": {}, "gan": {**GAN, "inputs": {"fake_logits": "fake_logit"}}}},
+            r"'fake_logit'.*provided: .*fake_features",
+        ),
         ({"terms": {"hinge": {}}}, r"terms\.hinge: loss hinge is a game of two.*against: NAME"),
         ({**GAME, "terms": {"hinge": {}}}, r"terms\.hinge: .*against: patch"),
         ({**GAME, "terms": {"l1": {}}}, r"discriminators\.patch: no term trains it"),
-        ({"discriminators": {"patch_gan": {"layers": 6}}, "terms": {"hinge": {"against": "patch_gan"}}}, r"discriminators\.patch_gan: .*layers"),
-        ({"terms": {"l1": {}}, "freeze": ["encoderr"]}, r"freeze\.0: generator siamese has no part 'encoderr'; did you mean 'encoder'"),
+        (
+            {"discriminators": {"patch_gan": {"layers": 6}}, "terms": {"hinge": {"against": "patch_gan"}}},
+            r"discriminators\.patch_gan: .*layers",
+        ),
+        (
+            {"terms": {"l1": {}}, "freeze": ["encoderr"]},
+            r"freeze\.0: generator siamese has no part 'encoderr'; did you mean 'encoder'",
+        ),
         ({"terms": {"l1": {}}, "freeze": ["encoder", "decoder", "heads"]}, r"freeze: leaves nothing"),
-        ({"terms": {"l1": {}}, "batch": 5, "accumulate": 2}, r"batch: 5 images cannot be split evenly over 1 processes x 2 parts"),
-        ({"terms": {"l1": {}}, "optimizer": {"use": "adamm"}}, r"optimizer\.use: torch\.optim has no 'adamm'; did you mean 'adam"),
+        (
+            {"terms": {"l1": {}}, "batch": 5, "accumulate": 2},
+            r"batch: 5 images cannot be split evenly over 1 processes x 2 parts",
+        ),
+        (
+            {"terms": {"l1": {}}, "optimizer": {"use": "adamm"}},
+            r"optimizer\.use: torch\.optim has no 'adamm'; did you mean 'adam",
+        ),
         ({"terms": {"l1": {}}, "optimizer": {"use": "optimizer"}}, r"optimizer\.use: torch\.optim has no 'optimizer'"),
         ({"terms": {"l1": {}}, "optimizer": {"use": "lbfgs"}}, r"optimizer\.use: torch\.optim has no 'lbfgs'"),
-        ({"terms": {"l1": {}}, "optimizer": {"use": "adam", "beta": 1}}, r"optimizer\.beta: unknown key 'beta'; did you mean 'betas'"),
+        (
+            {"terms": {"l1": {}}, "optimizer": {"use": "adam", "beta": 1}},
+            r"optimizer\.beta: unknown key 'beta'; did you mean 'betas'",
+        ),
         ({"terms": {"l1": {}}, "optimizer": {"use": "adam", "betas": [2, 3]}}, r"optimizer: .*[Ii]nvalid beta"),
         ({"terms": {"l1": {}}, "optimizer": {"lr": -1}}, r"optimizer: .*[Ii]nvalid learning rate"),
-        ({"terms": {"l1": {}}, "optimizer": {"lr": {"use": "cosine", "start": 1, "over": 5, "warmup": 9}}}, r"optimizer\.lr: cosine: warmup"),
-        ({"terms": {"l1": {"weight": {"use": "cosine", "start": 1, "over": 5, "warmup": 9}}}}, r"terms\.l1\.weight: cosine: warmup"),
+        (
+            {"terms": {"l1": {}}, "optimizer": {"lr": {"use": "cosine", "start": 1, "over": 5, "warmup": 9}}},
+            r"optimizer\.lr: cosine: warmup",
+        ),
+        (
+            {"terms": {"l1": {"weight": {"use": "cosine", "start": 1, "over": 5, "warmup": 9}}}},
+            r"terms\.l1\.weight: cosine: warmup",
+        ),
     ],
 )
 def test_a_stage_that_does_not_fit_together(bench, stage, says):
@@ -64,7 +94,10 @@ def test_a_mask_of_the_wrong_size_or_sign(bench, plugin, weights, says):
 
 
 def test_a_mask_cannot_weigh_one_number_an_image(bench):
-    contrast = {"use": "contrastive", "inputs": {"a": "identity_code", "b": "partner_identity_code", "same": "same_identity"}}
+    contrast = {
+        "use": "contrastive",
+        "inputs": {"a": "identity_code", "b": "partner_identity_code", "same": "same_identity"},
+    }
     made = bench({"terms": {"pair": {**contrast, "mask": "ellipse"}}}, masks={"ellipse": {}})
     with pytest.raises(RecipeError, match="term 'pair' gives one number an image"):
         made(made.batch())
@@ -98,7 +131,7 @@ def test_networks_follow_from_the_recipes_seed(bench):
 def test_an_optional_input_is_given_where_it_is_there(bench, plugin):
     body = (
         "class Opt(Loss):\n    '''Opt.'''\n"
-        "    def forward(self, output, pose=None, age=None): return output * 0 + (pose is not None) + 2 * (age is not None)\n"
+        "    def forward(self, output, pose=None, age=None): return output * 0 + (pose is not None) + 2 * (age is not None)\n"  # noqa: E501
     )
     made = bench({"terms": {"opt": {}}}, plugins=[plugin(body, brings="Opt"), "TOY"])
     assert made(made.batch())["term/opt"] == 1
@@ -119,9 +152,11 @@ def test_every_optimizer_that_is_offered_can_take_a_step(bench, load):
     assert {"adam", "adamw", "sgd"} <= set(known)
     for name in known:
         try:
-            made = bench({"terms": {"l1": {}}, "optimizer": {"use": name, "lr": 1e-3}}, generator={"use": "unet", "width": 4})
+            made = bench(
+                {"terms": {"l1": {}}, "optimizer": {"use": name, "lr": 1e-3}}, generator={"use": "unet", "width": 4}
+            )
         except RecipeError as error:
-            assert "optimizer" in str(error)
+            assert "optimizer" in str(error)  # noqa: PT017
             continue
         made(made.batch())
 

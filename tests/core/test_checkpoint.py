@@ -85,7 +85,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_newer_format_says_to_upgrade(tmp_path):
     save_file(TENSORS, tmp_path / "x", {"enface": json.dumps({"format": checkpoint.FORMAT + 1})})
-    with pytest.raises(CheckpointError, match="newer than this enface reads.*upgrade"):
+    with pytest.raises(CheckpointError, match=r"newer than this enface reads.*upgrade"):
         checkpoint.load(tmp_path / "x")
 
 
@@ -138,9 +138,13 @@ def test_no_code_of_ours_can_load_a_pickle():
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             assert called not in {"pickle.load", "pickle.loads", "eval", "exec", "yaml.load", "joblib.load"}, path
             if called == "torch.load":
-                assert any(word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in node.keywords), path
+                assert any(
+                    word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in node.keywords
+                ), path
             if called == "np.load":
-                assert any(word.arg == "allow_pickle" and ast.unparse(word.value) == "False" for word in node.keywords), path
+                assert any(
+                    word.arg == "allow_pickle" and ast.unparse(word.value) == "False" for word in node.keywords
+                ), path
 
 
 # ------------------------------------------------------------------ modules and optimizers
@@ -176,7 +180,11 @@ def test_an_optimizer_goes_on_where_it_stopped(tmp_path, name):
     module, optimizer = make()
     go(module, optimizer, range(3))
     tensors, plain = checkpoint.optimizer_tensors(optimizer)
-    checkpoint.save(tmp_path / "x", {**{f"o/{k}": v for k, v in tensors.items()}, **{f"m/{k}": v for k, v in module.state_dict().items()}}, {"plain": plain})
+    checkpoint.save(
+        tmp_path / "x",
+        {**{f"o/{k}": v for k, v in tensors.items()}, **{f"m/{k}": v for k, v in module.state_dict().items()}},
+        {"plain": plain},
+    )
     go(module, optimizer, range(3, 6))
     again, second = make()
     found = checkpoint.load(tmp_path / "x")

@@ -22,7 +22,12 @@ def run(load, tmp_path):
     from enface.sampling import split_rows
 
     def build(content=None):
-        content = {"engine": {"device": "cpu", "precision": "fp32"}, "data": {"split": {"train": 2, "val": 1, "test": 3}}, "log": {"observers": []}, **(content or {})}
+        content = {
+            "engine": {"device": "cpu", "precision": "fp32"},
+            "data": {"split": {"train": 2, "val": 1, "test": 3}},
+            "log": {"observers": []},
+            **(content or {}),
+        }
         loaded = load(content)
         engine = Engine(loaded.recipe.engine)
         pack = prepare(loaded.recipe, loaded.catalog)
@@ -95,7 +100,9 @@ def test_baselines_are_the_source_and_the_mean_training_target(run):
     # Each identity has as many sources, so each frontal view counts the same.
     mean = unit(made, frontal).mean(0)
     np.testing.assert_allclose((mean_target(made.pairs("train"), made).numpy() + 1) / 2, mean, atol=1e-5)
-    np.testing.assert_allclose(baselines["mean_target"]["l1"], np.abs(mean - target).mean((1, 2, 3)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        baselines["mean_target"]["l1"], np.abs(mean - target).mean((1, 2, 3)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_what_is_written(run):

@@ -95,12 +95,12 @@ def test_two_files_with_a_dataset_of_one_name_do_not_share_a_pack(load, plugin, 
 
 
 def test_progress_ends_at_the_count_and_nothing_half_made_stays(fresh, cache):
-    loaded = fresh(lights=1, identities=6)
+    loaded = fresh(lights=1, identities=11)
     seen = []
     pack = prepare(loaded.recipe, loaded.catalog, lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (30, 30)
+    assert seen[-1] == (55, 55)
     assert not [path for path in (cache / "packs").iterdir() if path.name.startswith(".")]
-    assert pack.about["images"] == 30
+    assert pack.about["images"] == 55
 
 
 def test_workers_make_the_same_bits_as_one_process(fresh, monkeypatch):
@@ -224,7 +224,9 @@ def test_tables_that_cannot_be_used(load, plugin, rows, says):
         packed(loaded)
 
 
-@pytest.mark.parametrize("image", ["np.zeros((8, 8), np.uint8)", "np.zeros((8, 8, 3), np.float32)", "np.zeros((8, 8, 4), np.uint8)"])
+@pytest.mark.parametrize(
+    "image", ["np.zeros((8, 8), np.uint8)", "np.zeros((8, 8, 3), np.float32)", "np.zeros((8, 8, 4), np.uint8)"]
+)
 def test_an_image_of_the_wrong_kind_names_its_key(load, plugin, image):
     body = (
         "import numpy as np\nclass Odd(Dataset):\n    '''Odd.'''\n"

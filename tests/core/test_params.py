@@ -81,7 +81,9 @@ def test_a_schedulable_number_may_be_a_schedule():
     assert found.strength.model_extra == {"start": -1}
 
 
-@pytest.mark.parametrize("init", ["def __init__(self, scale: float) -> None: ...", "def __init__(self, *, scale=1): ..."])
+@pytest.mark.parametrize(
+    "init", ["def __init__(self, scale: float) -> None: ...", "def __init__(self, *, scale=1): ..."]
+)
 def test_positional_or_untyped_parameters_are_the_authors_mistake(init):
     space: dict[str, type] = {"Loss": Loss}
     exec(f"class Bad(Loss):\n    {init}", space)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from enface.errors import RecipeError
-from enface.recipe import load_recipe, save_recipe
+from enface.loading import load_recipe
+from enface.recipe import save_recipe
 
 TOY = Path(__file__).parents[1] / "support" / "toy_faces.py"
 BASE = """\
@@ -49,7 +50,9 @@ def family(tmp_path):
 
 
 def test_maps_merge_and_all_else_is_replaced(family):
-    recipe = family("name: child\nstages: {main: {steps: 9, freeze: [heads], optimizer: {lr: 0.1}, terms: {l1: {weight: 3}}}}")
+    recipe = family(
+        "name: child\nstages: {main: {steps: 9, freeze: [heads], optimizer: {lr: 0.1}, terms: {l1: {weight: 3}}}}"
+    )
     stage = recipe.stages["main"]
     assert (recipe.name, stage.steps, stage.batch) == ("child", 9, 8)
     assert stage.freeze == ["heads"]
@@ -144,8 +147,13 @@ def test_an_interpolation_of_nothing_names_the_key(family):
 
 def test_overrides_reach_anything(family):
     recipe = family(
-        "", "stages.main.terms.l1.weight=5", "stages.main.freeze=[heads]", "metrics=[ssim]", "stages.later=false",
-        "stages.main.terms.l1.weight={use: linear, start: 0, end: 1, over: 10}", "data.split.train=[000-002]",
+        "",
+        "stages.main.terms.l1.weight=5",
+        "stages.main.freeze=[heads]",
+        "metrics=[ssim]",
+        "stages.later=false",
+        "stages.main.terms.l1.weight={use: linear, start: 0, end: 1, over: 10}",
+        "data.split.train=[000-002]",
     )
     assert recipe.stages["main"].terms["l1"].weight.model_extra == {"start": 0, "end": 1, "over": 10}
     assert recipe.stages["main"].freeze == ["heads"]
@@ -171,7 +179,9 @@ def test_everything_wrong_is_said_at_once(family):
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
     assert "child.yaml:2: generator.widht: unknown key 'widht'; did you mean 'width'?" in lines[0]
-    assert any("child.yaml:4: metrics.psnrr: no metric is called 'psnrr'; did you mean 'psnr'?" in line for line in lines)
+    assert any(
+        "child.yaml:4: metrics.psnrr: no metric is called 'psnrr'; did you mean 'psnr'?" in line for line in lines
+    )
     assert any("child.yaml:3: stages.main.terms.l1.mask: no mask 'fase'; defined: face" in line for line in lines)
 
 
@@ -235,7 +245,9 @@ def test_text_that_is_not_utf8(tmp_path):
 
 
 def test_a_saved_recipe_reads_back_the_same(family, tmp_path):
-    recipe = family("stages: {main: {optimizer: {lr: {use: step_decay, start: 1, every: 2}}, terms: {charbonnier: {weight: 3}}}}")
+    recipe = family(
+        "stages: {main: {optimizer: {lr: {use: step_decay, start: 1, every: 2}}, terms: {charbonnier: {weight: 3}}}}"
+    )
     save_recipe(recipe, tmp_path / "saved.yaml")
     again = load_recipe(tmp_path / "saved.yaml").recipe
     assert again.dump() == recipe.dump()

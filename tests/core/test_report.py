@@ -38,9 +38,7 @@ def summary():
     by_pose = {
         pose: {
             "images": 5,
-            "metrics": {
-                name: {"mean": 0.9, "baselines": item["baselines"]} for name, item in metrics.items()
-            },
+            "metrics": {name: {"mean": 0.9, "baselines": item["baselines"]} for name, item in metrics.items()},
         }
         for pose in ("-15", "-90", "0", "90")
     }
@@ -74,9 +72,7 @@ def log_lines():
 def make_run(directory, events):
     for name in ("samples", "evaluation"):
         (directory / name).mkdir(parents=True)
-    (directory / "recipe.yaml").write_text(
-        f"name: tiny\nnote: {json.dumps(HOSTILE)}\nurl: https://example.org\n"
-    )
+    (directory / "recipe.yaml").write_text(f"name: tiny\nnote: {json.dumps(HOSTILE)}\nurl: https://example.org\n")
     about = {"device": HOSTILE, "packages": {"torch": "2", "kornia": None}, "pack": {"skipped": ["a"]}}
     (directory / "environment.json").write_text(json.dumps(about))
     # The last line is one that a run was writing when it was cut off.

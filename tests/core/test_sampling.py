@@ -38,7 +38,9 @@ def pairs(table):
 
 def people(table, **split):
     rows = split_rows(table, SplitModel(**split))
-    return {name: sorted(set(table["identity"].iloc[chosen]), key=lambda who: int(who[1:])) for name, chosen in rows.items()}
+    return {
+        name: sorted(set(table["identity"].iloc[chosen]), key=lambda who: int(who[1:])) for name, chosen in rows.items()
+    }
 
 
 # ------------------------------------------------------------------ splits
@@ -274,7 +276,9 @@ def test_columns_are_what_they_say(toy):
     assert torch.equal(pixels[0], torch.from_numpy(pack.images[3].copy()).float() / 127.5 - 1)
     assert -1 <= pixels.min() < pixels.max() <= 1
     assert columns.gather("pose", rows).tolist() == pack.table["pose"].to_numpy()[[3, 10]].tolist()
-    assert columns.gather("pose_class", rows).tolist() == [(p + 30) // 15 for p in pack.table["pose"].to_numpy()[[3, 10]]]
+    assert columns.gather("pose_class", rows).tolist() == [
+        (p + 30) // 15 for p in pack.table["pose"].to_numpy()[[3, 10]]
+    ]
     assert columns.gather("target_light", rows).tolist() == pack.table["light"].to_numpy()[[4, 4]].tolist()
     assert columns.gather("partner_identity_class", rows).tolist() == [0, 5]
     assert columns.gather("same_identity", rows).tolist() == [1.0, 0.0]

@@ -14,7 +14,10 @@ from enface.components import Fixed
 from enface.errors import NonFiniteLossError
 from enface.step import MaskUse, Term
 
-CONTRAST = {"use": "contrastive", "inputs": {"a": "identity_code", "b": "partner_identity_code", "same": "same_identity"}}
+CONTRAST = {
+    "use": "contrastive",
+    "inputs": {"a": "identity_code", "b": "partner_identity_code", "same": "same_identity"},
+}
 ADVERSARIAL = {
     "discriminators": {"patch": {"use": "patch_gan", "width": 8, "layers": 1}},
     "terms": {"l1": {}, "gan": {"use": "hinge", "against": "patch", "weight": 0.1}},
@@ -316,7 +319,9 @@ def test_a_mask_on_images_leaves_other_inputs_alone():
 
 def test_a_mask_is_averaged_down_to_a_smaller_map():
     names = images()
-    value = term(lambda output, target: square(output, target)[..., ::2, ::2], IMAGES, MaskUse("m", Half(), {}, "error"))(names)
+    value = term(
+        lambda output, target: square(output, target)[..., ::2, ::2], IMAGES, MaskUse("m", Half(), {}, "error")
+    )(names)
     weights = torch.ones(1, 1, 4, 4)
     weights[..., :2] = 4
     torch.testing.assert_close(value, (weights * square(**names)[..., ::2, ::2]).mean())
@@ -331,7 +336,9 @@ def test_several_scales_are_averaged_each_weighing_the_same():
 
 def test_features_are_no_scales():
     names = {"fake_features": (torch.ones(1, 2), torch.zeros(1, 3))}
-    found = term(lambda fake_features: fake_features[0].sum() + len(fake_features), {"fake_features": "fake_features"})(names)
+    found = term(lambda fake_features: fake_features[0].sum() + len(fake_features), {"fake_features": "fake_features"})(
+        names
+    )
     assert found.item() == 4
 
 
@@ -352,13 +359,17 @@ def test_weight_and_critic_weight_scale_their_own_side(bench):
 
 
 def test_the_learning_rate_follows_its_schedule(bench):
-    made = bench({"terms": {"l1": {}}, "optimizer": {"use": "sgd", "lr": {"use": "step_decay", "start": 0.4, "every": 1}}})
+    made = bench(
+        {"terms": {"l1": {}}, "optimizer": {"use": "sgd", "lr": {"use": "step_decay", "start": 0.4, "every": 1}}}
+    )
     made(made.batch(), number=2)
     assert made.step.generator.optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
 
 
 def test_one_step_of_sgd_is_the_gradient_of_the_weighted_sum(bench):
-    made = bench({"terms": {"l1": {"weight": 3}, "mse": {"weight": 0.5}}, "optimizer": {"use": "sgd", "lr": 0.1}}, generator=UNET)
+    made = bench(
+        {"terms": {"l1": {"weight": 3}, "mse": {"weight": 0.5}}, "optimizer": {"use": "sgd", "lr": 0.1}}, generator=UNET
+    )
     batch = made.batch()
     output = made.generator(frozenset({"output"}), source=batch["source"])["output"]
     objective = 3 * (output - batch["target"]).abs().mean() + 0.5 * (output - batch["target"]).square().mean()
@@ -372,14 +383,26 @@ def test_one_step_of_sgd_is_the_gradient_of_the_weighted_sum(bench):
 def test_gradients_are_clipped_to_the_norm(bench):
     made = bench({"terms": {"l1": {"weight": 100}}, "clip": 0.5})
     made(made.batch())
-    norm = math.sqrt(sum(float(parameter.grad.square().sum()) for parameter in made.generator.parameters() if parameter.grad is not None))
+    norm = math.sqrt(
+        sum(
+            float(parameter.grad.square().sum())
+            for parameter in made.generator.parameters()
+            if parameter.grad is not None
+        )
+    )
     assert norm == pytest.approx(0.5, rel=1e-4)
 
 
 def test_without_clip_they_are_not(bench):
     made = bench({"terms": {"l1": {"weight": 100}}})
     made(made.batch())
-    norm = math.sqrt(sum(float(parameter.grad.square().sum()) for parameter in made.generator.parameters() if parameter.grad is not None))
+    norm = math.sqrt(
+        sum(
+            float(parameter.grad.square().sum())
+            for parameter in made.generator.parameters()
+            if parameter.grad is not None
+        )
+    )
     assert norm > 0.5
 
 
@@ -410,7 +433,10 @@ def test_losses_see_float32_whatever_the_precision(bench, plugin, precision):
 
 def test_fp16_skips_an_update_that_overflows_and_scales_down(bench):
     made = bench({"terms": {"l1": {"weight": 1e8}}}, engine={"precision": "fp16"})
-    weights, scale = [parameter.clone() for parameter in made.generator.parameters()], made.step.generator.scaler.get_scale()
+    weights, scale = (
+        [parameter.clone() for parameter in made.generator.parameters()],
+        made.step.generator.scaler.get_scale(),
+    )
     made(made.batch())
     assert all(map(torch.equal, weights, made.generator.parameters()))
     assert made.step.generator.scaler.get_scale() < scale

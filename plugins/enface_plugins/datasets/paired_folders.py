@@ -72,9 +72,7 @@ class PairedFolders(Dataset):
         """Digest of the files' names, sizes and times of change."""
         if self._halves:
             return fingerprint(self._root, self._names["source"].values())
-        return "-".join(
-            fingerprint(folder, self._names[role].values()) for role, folder in self._folders.items()
-        )
+        return "-".join(fingerprint(folder, self._names[role].values()) for role, folder in self._folders.items())
 
     @cached_property
     def _names(self) -> dict[str, dict[str, str]]:
@@ -91,9 +89,7 @@ class PairedFolders(Dataset):
         both = read_image(path)
         width = both.shape[1]
         if width % 2:
-            raise DataError(
-                f"image {path} is {width} pixels wide; source and target side by side need an even width"
-            )
+            raise DataError(f"image {path} is {width} pixels wide; source and target side by side need an even width")
         left = (role == "source") == (self._source_side == "left")
         return both[:, : width // 2] if left else both[:, width // 2 :]
 
@@ -116,8 +112,6 @@ def _by_stem(folder: Path) -> dict[str, str]:
     for name in list_images(folder):
         stem = name.rpartition(".")[0]
         if stem in found:
-            raise DataError(
-                f"{folder} holds {found[stem]} and {name}, which differ only in the extension; keep one"
-            )
+            raise DataError(f"{folder} holds {found[stem]} and {name}, which differ only in the extension; keep one")
         found[stem] = name
     return found

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from enface_plugins.discriminators.patch_gan import PatchGAN
 
-COMPONENTS = (PatchGAN, )
+COMPONENTS = (PatchGAN,)

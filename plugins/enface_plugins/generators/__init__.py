@@ -5,4 +5,7 @@ from __future__ import annotations
 from enface_plugins.generators.siamese import Siamese
 from enface_plugins.generators.unet import Unet
 
-COMPONENTS = (Siamese, Unet, )
+COMPONENTS = (
+    Siamese,
+    Unet,
+)

@@ -9,4 +9,11 @@ from enface_plugins.losses.hinge import Hinge
 from enface_plugins.losses.l1 import L1
 from enface_plugins.losses.mse import MSE
 
-COMPONENTS = (Charbonnier, Contrastive, CrossEntropy, Hinge, L1, MSE, )
+COMPONENTS = (
+    Charbonnier,
+    Contrastive,
+    CrossEntropy,
+    Hinge,
+    L1,
+    MSE,
+)

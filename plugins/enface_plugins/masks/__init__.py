@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from enface_plugins.masks.ellipse import Ellipse
 
-COMPONENTS = (Ellipse, )
+COMPONENTS = (Ellipse,)

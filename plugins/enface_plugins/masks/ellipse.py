@@ -50,15 +50,11 @@ class Ellipse(Mask):
     def forward(self, step: int) -> Tensor:
         inside, outside = self.inside(step), self.outside(step)
         if min(inside, outside) < 0:
-            raise RecipeError(
-                f"ellipse: negative weight at step {step}: inside {inside:g}, outside {outside:g}"
-            )
+            raise RecipeError(f"ellipse: negative weight at step {step}: inside {inside:g}, outside {outside:g}")
         return outside + (inside - outside) * self.shape
 
 
-def _soft_ellipse(
-    size: int, center: tuple[float, float], axes: tuple[float, float], falloff: float
-) -> Tensor:
+def _soft_ellipse(size: int, center: tuple[float, float], axes: tuple[float, float], falloff: float) -> Tensor:
     at = (torch.arange(size) + 0.5) / size
     x = (at - center[0]) / (axes[0] / 2)
     y = (at - center[1]) / (axes[1] / 2)

@@ -93,7 +93,5 @@ def lpips_network(trunk: Trunk) -> lpips.LPIPS:
     network.load_state_dict(filled, strict=False, assign=True)
     empty = [name for name, item in network.named_parameters() if item.is_meta]
     if empty:
-        raise WeightsError(
-            f"lpips {trunk!r}: the installed lpips package has weights unknown here: {empty[0]}"
-        )
+        raise WeightsError(f"lpips {trunk!r}: the installed lpips package has weights unknown here: {empty[0]}")
     return network.eval().requires_grad_(False)

@@ -45,6 +45,4 @@ class SSIM(Metric):
         }
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        return pytorch_msssim.ssim(
-            output, target, data_range=1.0, size_average=False, win_size=WINDOW, win_sigma=SIGMA
-        )
+        return pytorch_msssim.ssim(output, target, data_range=1.0, size_average=False, win_size=WINDOW, win_sigma=SIGMA)

@@ -7,4 +7,9 @@ from enface_plugins.schedules.cosine import Cosine
 from enface_plugins.schedules.linear import Linear
 from enface_plugins.schedules.step_decay import StepDecay
 
-COMPONENTS = (Constant, Cosine, Linear, StepDecay, )
+COMPONENTS = (
+    Constant,
+    Cosine,
+    Linear,
+    StepDecay,
+)

@@ -18,9 +18,7 @@ class StepDecay(Schedule):
         factor: What the value is multiplied by at each change.
     """
 
-    def __init__(
-        self, *, start: float, every: Annotated[int, Ge(1)], factor: Annotated[float, Gt(0)] = 0.5
-    ) -> None:
+    def __init__(self, *, start: float, every: Annotated[int, Ge(1)], factor: Annotated[float, Gt(0)] = 0.5) -> None:
         self.start, self.every, self.factor = start, every, factor
 
     def __call__(self, step: int) -> float:

@@ -80,9 +80,7 @@ def test_extensions_may_be_chosen(tmp_path):
     put(tmp_path / "1.png")
     put(tmp_path / "2.bmp")
     for extensions in (("bmp",), (".BMP",)):
-        assert [row["identity"] for row in rows(tmp_path, r"(?P<identity>\d)", extensions=extensions)] == [
-            "2"
-        ]
+        assert [row["identity"] for row in rows(tmp_path, r"(?P<identity>\d)", extensions=extensions)] == ["2"]
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):

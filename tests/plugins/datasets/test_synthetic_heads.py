@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from enface import DataInfo, DataError
+from enface import DataError, DataInfo
 
 pytest.importorskip("anny")
 pytest.importorskip("embreex")

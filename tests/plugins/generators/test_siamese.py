@@ -63,9 +63,7 @@ def test_encoder_layer_by_layer():
             (256, 12, 12),
             (320, 6, 6),
         ]
-    widths = [
-        [m.out_channels for m in s.modules() if isinstance(m, nn.Conv2d)] for s in network.encoder.stages
-    ]
+    widths = [[m.out_channels for m in s.modules() if isinstance(m, nn.Conv2d)] for s in network.encoder.stages]
     assert widths == [[128, 64, 128], [192, 96, 192], [256, 128, 256], [320, 160, 320]]
 
 
@@ -195,9 +193,7 @@ def test_bad_size_is_refused_with_the_nearest_right_ones(size, nearest):
         build(size=size)
 
 
-@pytest.mark.parametrize(
-    ("classes", "heads"), [({}, set()), ({"pose": 9}, {"pose"}), ({"light": 20}, {"light"})]
-)
+@pytest.mark.parametrize(("classes", "heads"), [({}, set()), ({"pose": 9}, {"pose"}), ({"light": 20}, {"light"})])
 def test_missing_column_gives_no_logits(classes, heads):
     network = build(width=0.25, size=32, classes=classes)
     assert set(network.heads) == heads

@@ -17,9 +17,7 @@ def build(size: int, **params) -> Unet:
     return Unet(data=DataInfo(size=size), **params)
 
 
-@pytest.mark.parametrize(
-    ("size", "depth"), [(24, 3), (32, 5), (64, 6), (96, 5), (128, 7), (224, 5), (256, 7)]
-)
+@pytest.mark.parametrize(("size", "depth"), [(24, 3), (32, 5), (64, 6), (96, 5), (128, 7), (224, 5), (256, 7)])
 def test_default_depth_and_shapes(size, depth):
     network = build(size, width=4)
     assert len(network.encoder.levels) == depth

@@ -93,9 +93,7 @@ def test_published_value_of_another_implementation():
     assert LPIPS(data=DATA, net="vgg")(first, second).mean().item() == pytest.approx(0.3493, abs=5e-5)
 
 
-@pytest.mark.skipif(
-    os.environ.get("ENFACE_TEST_NETWORK") != "1", reason="set ENFACE_TEST_NETWORK=1 to download"
-)
+@pytest.mark.skipif(os.environ.get("ENFACE_TEST_NETWORK") != "1", reason="set ENFACE_TEST_NETWORK=1 to download")
 @pytest.mark.parametrize("weights", TRUNKS, ids=lambda weights: weights.name)
 def test_fetching(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))

@@ -34,9 +34,7 @@ def test_negative_structure_counts_as_nothing():
 def test_one_scale_is_ssim():
     output, target = pair(40)
     one = MsSsim(data=DataInfo(40), scales=1)
-    torch.testing.assert_close(
-        one(output, target), SSIM(data=DataInfo(40))(output, target), atol=2e-4, rtol=0
-    )
+    torch.testing.assert_close(one(output, target), SSIM(data=DataInfo(40))(output, target), atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,185 @@
+"""Reading a recipe whole: its text, its plugins, and whether everything it names is there and fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pluggy
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from enface.catalog import Catalog
+from enface.errors import RecipeError
+from enface.optimizers import check_optimizer
+from enface.params import ScheduleSpec, closest, explain
+from enface.plugins import load_plugins
+from enface.recipe import OptimizerModel, Recipe, Spec, StageModel
+from enface.recipe_text import Text, absolute_plugin, apply_overrides, first_line, read_chain
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass
+class Loaded:
+    """A checked recipe with the catalog it was checked against.
+
+    Attributes:
+        place: ``FILE:LINE: key`` of a key's path, for messages.
+        plugins: The plugins, whose hooks are called by name.
+    """
+
+    recipe: Recipe
+    catalog: Catalog
+    plugins: pluggy.PluginManager
+    place: Callable[[Sequence[str | int]], str]
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Read a recipe and its parents, apply ``overrides`` (``a.b=value``), and check all of it.
+
+    Raises:
+        RecipeError: naming file, line and key of everything wrong at once.
+        PluginError: when a plugin it names does not load.
+    """
+    text = Text()
+    merged = read_chain(path, text, ())
+    merged = apply_overrides(merged, overrides, text)
+    try:
+        plain = OmegaConf.to_container(merged, resolve=True)
+    except OmegaConfBaseException as error:
+        raise RecipeError(f"{path}: {error.full_key or 'recipe'}: {first_line(error)}") from error
+    assert isinstance(plain, dict)
+    plain.setdefault("name", path.stem)
+    named = plain.get("plugins") or []
+    if not isinstance(named, list) or not all(isinstance(item, str) for item in named):
+        raise RecipeError(f"{text.place(('plugins',))}: must be a list of files or module names")
+    plain["plugins"] = named = [absolute_plugin(item, Path.cwd()) for item in named]
+    manager = load_plugins(named)
+    catalog = Catalog(manager)
+    _default_pairs(plain, catalog)
+    try:
+        recipe = Recipe.model_validate(plain)
+    except ValidationError as error:
+        raise text.error(
+            explain(item, _known_keys(Recipe, list(item["loc"][:-1]))) for item in error.errors()
+        ) from error
+    checker = _Checker(catalog)
+    checker.recipe(recipe, [name for name, _ in manager.list_name_plugin()])
+    if checker.problems:
+        raise text.error(checker.problems)
+    return Loaded(recipe, catalog, manager, text.place)
+
+
+def _default_pairs(plain: dict[Any, Any], catalog: Catalog) -> None:
+    """Write the dataset's own pairing into the recipe where that says nothing."""
+    data = plain.get("data")
+    if isinstance(data, dict) and data.get("use") in catalog.names("dataset"):
+        defaults = catalog.get("dataset", data["use"]).component.pairs  # type: ignore[attr-defined]
+        given = plain.get("pairs")
+        if given is None or isinstance(given, dict):
+            plain["pairs"] = {**defaults, **(given or {})}
+
+
+def _known_keys(model: Any, path: list[str | int]) -> list[str]:
+    """The keys allowed in the map at ``path``, found by walking the models."""
+    for part in path:
+        fields = {info.alias or key: info.annotation for key, info in getattr(model, "model_fields", {}).items()}
+        model = _inner_model(fields.get(part, model))
+    return [info.alias or key for key, info in getattr(model, "model_fields", {}).items()]
+
+
+def _inner_model(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in reversed(getattr(annotation, "__args__", ())):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None
+
+
+@dataclass
+class _Checker:
+    """Finds everything in a recipe that its models cannot know to be wrong."""
+
+    catalog: Catalog
+    problems: list[tuple[KeyPath, str]] = field(default_factory=list)
+
+    def recipe(self, recipe: Recipe, observers: list[str]) -> None:
+        self.component("dataset", recipe.data, "data")
+        self.component("generator", recipe.generator, "generator")
+        for name, mask in recipe.masks.items():
+            self.component("mask", mask, "masks", name)
+        for name, metric in recipe.metrics.items():
+            self.component("metric", metric, "metrics", name)
+        for name, stage in recipe.stages.items():
+            self._stage(stage, recipe, "stages", name)
+        for index, name in enumerate(recipe.log.observers or []):
+            if name not in observers:
+                self._add(f"no plugin is called {name!r}{closest(name, observers)}", "log", "observers", index)
+        best = recipe.log.best
+        if best is not None and best not in recipe.metrics:
+            self._add(f"no metric {best!r}; listed: {', '.join(recipe.metrics)}", "log", "best")
+        if best is not None and recipe.data.split.val in (0, []):
+            self._add("needs validation images; set data.split.val", "log", "best")
+
+    def component(self, kind: str, spec: Spec, *path: str) -> None:
+        if not spec.use:
+            self._add(f"says no 'use'; known: {', '.join(self.catalog.names(kind))}", *path)
+            return
+        try:
+            entry = self.catalog.get(kind, spec.use)
+        except RecipeError as error:
+            self._add(str(error), *path, *(() if spec.use == path[-1] else ("use",)))
+            return
+        ours = type(spec).model_fields
+        for name in entry.params.model_fields:
+            if name in ours:
+                self._add(f"{entry.origin}: parameter {name!r} has the name of a recipe's own key; rename it", *path)
+        try:
+            checked = entry.params.model_validate(spec.params)
+        except ValidationError as error:
+            for item in error.errors():
+                where, message = explain(item, [*entry.params.model_fields, *ours])
+                self._add(message, *path, *where)
+            return
+        for key in checked.model_fields_set:
+            value = getattr(checked, key)
+            self._schedule(value, *path, key)
+            if isinstance(value, Path) and spec.model_extra is not None:
+                # As typed it means something in this folder only; a run must be found from any other.
+                spec.model_extra[key] = str(value.expanduser().resolve())
+
+    def _stage(self, stage: StageModel, recipe: Recipe, *here: str) -> None:
+        self._optimizer(stage.optimizer, *here, "optimizer")
+        for name, term in stage.terms.items():
+            path = (*here, "terms", name)
+            self.component("loss", term, *path)
+            self._schedule(term.weight, *path, "weight")
+            self._schedule(term.critic_weight, *path, "critic_weight")
+            self._defined("mask", term.mask, list(recipe.masks), *path, "mask")
+            self._defined("discriminator", term.against, list(stage.discriminators), *path, "against")
+        for name, critic in stage.discriminators.items():
+            self.component("discriminator", critic, *here, "discriminators", name)
+            self._optimizer(critic.optimizer, *here, "discriminators", name, "optimizer")
+
+    def _optimizer(self, model: OptimizerModel, *path: str) -> None:
+        self._schedule(model.lr, *path, "lr")
+        for key, message in check_optimizer(model.use, model.params):
+            self._add(message, *path, key)
+
+    def _schedule(self, value: Any, *path: str) -> None:
+        if isinstance(value, ScheduleSpec):
+            self.component("schedule", Spec.model_validate(value.model_dump()), *path)
+
+    def _defined(self, kind: str, name: str | None, known: list[str], *path: str) -> None:
+        if name is not None and name not in known:
+            listed = ", ".join(known) or f"none; add it under '{kind}s:'"
+            self._add(f"no {kind} {name!r}; defined: {listed}", *path)
+
+    def _add(self, message: str, *path: str | int) -> None:
+        self.problems.append((path, message))
