@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ NEEDED: dict[tuple[str, str], dict[str, Any]] = {
     ("generator", "siamese"): {"width": 0.125},
     ("generator", "unet"): {"width": 4},
     ("discriminator", "patch_gan"): {"width": 4},
+    ("mask", "points"): {"file": str(Path(__file__).parent / "support" / "boundary.png")},
 }
 
 

@@ -1,0 +1,78 @@
+"""A mask from a file: pixels someone marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from enface import DataInfo, Mask, RecipeError, Schedulable, as_schedule
+
+
+class Points(Mask):
+    """One weight at the pixels a file marks, another elsewhere.
+
+    The file's lowest value means unmarked and its highest marked; values between are weighed between. So an array
+    of 1 and 5 with the default weights is itself. A file of another size but the same aspect is resized by area.
+
+    Shape: (1, 1, H, W). Range: between ``inside`` and ``outside``.
+
+    Args:
+        file: A ``.npy`` array H x W or H x W x C with equal channels, or an image file, read as grey.
+        inside: Weight of marked pixels, >= 0.
+        outside: Weight of all others, >= 0.
+    """
+
+    shape: Tensor
+
+    def __init__(self, *, file: Path, inside: Schedulable = 5.0, outside: Schedulable = 1.0, data: DataInfo) -> None:
+        super().__init__()
+        self.inside, self.outside = as_schedule(inside), as_schedule(outside)
+        # Not persistent: it follows from the recipe, so a checkpoint need not carry it.
+        self.register_buffer("shape", _marked(file, data.size), persistent=False)
+
+    def forward(self, step: int) -> Tensor:
+        inside, outside = self.inside(step), self.outside(step)
+        if min(inside, outside) < 0:
+            raise RecipeError(f"points: negative weight at step {step}: inside {inside:g}, outside {outside:g}")
+        return outside + (inside - outside) * self.shape
+
+
+def _marked(file: Path, size: int) -> Tensor:
+    values = _array(file) if file.suffix == ".npy" else _grey(file)
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise RecipeError(f"mask file {file}: holds values that are negative or not finite; weights are >= 0")
+    if values.shape[0] != values.shape[1]:
+        height, width = values.shape
+        raise RecipeError(f"mask file {file}: is {height} x {width}, but the images are {size} x {size}")
+    if values.min() == values.max():
+        raise RecipeError(f"mask file {file}: marks nothing, for all its values are {values.min():g}")
+    shape = torch.from_numpy((values - values.min()) / (values.max() - values.min())).float()[None, None]
+    return shape if values.shape[0] == size else functional.interpolate(shape, (size, size), mode="area")
+
+
+def _array(file: Path) -> npt.NDArray[np.float64]:
+    try:
+        values = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RecipeError(f"mask file {file} cannot be read: {error}") from error
+    if values.ndim == 3 and values.shape[2] and (values == values[..., :1]).all():
+        values = values[..., 0]
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
+        raise RecipeError(
+            f"mask file {file}: is {values.dtype} {values.shape}; numbers H x W, or H x W x C with equal channels"
+        )
+    return values.astype(np.float64)
+
+
+def _grey(file: Path) -> npt.NDArray[np.float64]:
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("L"), np.float64)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise RecipeError(f"mask file {file} cannot be read: {error}") from error
