@@ -16,8 +16,8 @@ CORE = ROOT / "core" / "enface"
 PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
     *("errors", "components", "hookspecs", "plugins", "params", "optimizers", "catalog", "weight_sources", "weights"),
-    *("recipe_text", "recipe", "loading", "pack", "sampling", "batchnorm", "engine", "step", "build", "checkpoint"),
-    *("run", "trainer", "evaluate", "report_numbers", "report_curves", "report", "preview", "cli"),
+    *("recipe_text", "recipe", "loading", "pack", "sampling", "columns", "batchnorm", "engine", "step", "build"),
+    *("checkpoint", "run", "trainer", "evaluate", "report_numbers", "report_curves", "report", "preview", "cli"),
 )
 ENTRANCES = {"__init__", "__main__"}
 

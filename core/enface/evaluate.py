@@ -18,10 +18,11 @@ from torchvision.utils import save_image
 
 from enface.build import build_generator, build_metrics
 from enface.checkpoint import Checkpoint, load
+from enface.columns import Columns
 from enface.components import Generator, Metric
 from enface.errors import CheckpointError
 from enface.run import Run, latest_checkpoint
-from enface.sampling import Columns, Indices, Pairs
+from enface.sampling import Indices, Pairs
 
 BASELINES = ("source", "mean_target")
 CONFIDENCE = 0.95

@@ -18,11 +18,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from enface import checkpoint
 from enface.build import StageBuilder, build_generator
 from enface.checkpoint import SUFFIX, Checkpoint
+from enface.columns import Columns
 from enface.components import Generator
 from enface.errors import CheckpointError, NonFiniteLossError
 from enface.recipe import StageModel
 from enface.run import Run, latest_checkpoint, rewind_log
-from enface.sampling import Columns, Indices, Plan
+from enface.sampling import Indices, Plan
 from enface.step import Step
 
 Validate = Callable[[nn.Module], dict[str, float]]

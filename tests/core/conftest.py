@@ -61,9 +61,10 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
 
     def build(stage: dict[str, Any], **keys: Any) -> Bench:
         from enface.build import StageBuilder, build_generator
+        from enface.columns import Columns
         from enface.engine import Engine
         from enface.pack import prepare
-        from enface.sampling import Columns, Pairs, split_rows
+        from enface.sampling import Pairs, split_rows
 
         whole = {"steps": 5, "batch": 4, "optimizer": {"lr": 1e-3}, **stage}
         engine = {**CPU, **keys.pop("engine", {})}

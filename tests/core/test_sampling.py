@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from enface.columns import Columns
 from enface.errors import DataError
 from enface.pack import prepare
 from enface.recipe import PairsModel, SplitModel
-from enface.sampling import Columns, Pairs, Plan, split_rows
+from enface.sampling import Pairs, Plan, split_rows
 
 YAWS = (-60, -45, -30, -15, 0, 15, 30, 45, 60)
 RULES = {
