@@ -71,7 +71,10 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest run of this recipe.")] = False,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Train a recipe, evaluate it on the test split and write a report."""
+    """Train a recipe, evaluate it and report.
+
+    The report is on the test split, which training never saw.
+    """
     from enface.trainer import Interrupted
 
     try:
@@ -87,7 +90,10 @@ def check(
     set_: Overrides = None,
     data: Annotated[bool, typer.Option("--data", help="Pack the data too, and build every stage.")] = False,
 ) -> None:
-    """Check a recipe's keys and components; with --data, everything that training would refuse."""
+    """Check a recipe, or with --data all of it.
+
+    Keys and components are checked without data; with it, everything that training would refuse.
+    """
     loaded = _load(recipe, set_ or [])
     if data:
         _trainer(_prepared(loaded))
@@ -100,7 +106,10 @@ def check(
 
 @app.command()
 def evaluate(run: RunPath) -> None:
-    """Evaluate a run's latest checkpoint on the test split, and write its report anew."""
+    """Evaluate a run and write its report anew.
+
+    The latest checkpoint is measured on the test split.
+    """
     from enface.evaluate import Evaluator, load_network
 
     _require_run(run)
@@ -115,7 +124,7 @@ def evaluate(run: RunPath) -> None:
 
 @app.command()
 def report(run: RunPath) -> None:
-    """Write a run's report page from what lies in its directory."""
+    """Write a run's report from its directory."""
     from enface.report import write_report
 
     _require_run(run)
