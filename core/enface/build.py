@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from enface.catalog import Catalog
 from enface.components import AdversarialLoss, DataInfo, Discriminator, Generator, Loss, Mask, Metric, Schedule
@@ -31,6 +31,12 @@ def build_generator(loaded: Loaded, data: DataInfo) -> Generator:
         raise RecipeError(f"{loaded.place(('generator',))}: {error}") from error
     assert isinstance(generator, Generator)
     return generator
+
+
+def output_of(network: nn.Module, source: Tensor) -> Tensor:
+    """A generator's output alone, for a source in [-1, 1]."""
+    output: Tensor = network(frozenset({"output"}), source=source)["output"]
+    return output
 
 
 def build_metrics(recipe: Recipe, catalog: Catalog, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:
@@ -129,7 +135,7 @@ class StageBuilder:
         except RecipeError as error:
             raise self._error(str(error), "discriminators", name) from error
         assert isinstance(module, Discriminator)
-        columns = asked_by(module.forward)[1:]
+        columns = list(asked_by(module.forward))[1:]
         for column in columns:
             self._require(column, self.columns, "discriminators", name)
         return Player(
@@ -213,7 +219,7 @@ class StageBuilder:
             available += [f"{side}_{item}" for side in ("real", "fake") for item in judge.provides]
         asked = asked_by(loss.forward)
         if isinstance(loss, AdversarialLoss):
-            asked += asked_by(loss.critic)
+            asked |= asked_by(loss.critic)
         for argument in model.inputs:
             if argument not in asked:
                 raise self._error(
@@ -258,9 +264,7 @@ class StageBuilder:
     ) -> dict[str, str]:
         """Argument -> name, for what ``function`` asks for; an argument with a default may be missing."""
         arguments = {}
-        for argument, parameter in inspect.signature(function).parameters.items():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                continue
+        for argument, parameter in asked_by(function).items():
             name = inputs.get(argument, argument)
             optional = parameter.default is not parameter.empty and argument not in inputs
             if optional and name not in available:
@@ -290,10 +294,10 @@ class StageBuilder:
         return RecipeError(f"{self.loaded.place(whole)}: {message}")
 
 
-def asked_by(function: Callable[..., Any]) -> list[str]:
-    """The argument names of a ``forward`` or ``critic``: what it asks for."""
-    return [
-        name
+def asked_by(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of a ``forward`` or ``critic``: what it asks for."""
+    return {
+        name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
+    }

@@ -186,7 +186,7 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     current = _prepared(loaded)
     engine = current.engine
     if resume:
-        current.directory = path if (path / "recipe.yaml").is_file() else latest_directory(runs, loaded.recipe)
+        current.directory = path if _is_run(path) else latest_directory(runs, loaded.recipe)
         check_same_recipe(current.directory, loaded.recipe)
     # Before anything is trained, so that what would be refused at the end is refused at the start.
     trainer, evaluator = _trainer(current), Evaluator(current)
@@ -247,15 +247,19 @@ def _evaluate(evaluator: Evaluator, network: Any) -> None:
     _say(f"report: {write_report(evaluator.run.directory)}")
 
 
+def _is_run(directory: Path) -> bool:
+    return (directory / "recipe.yaml").is_file()
+
+
 def _require_run(directory: Path) -> None:
-    if not (directory / "recipe.yaml").is_file():
+    if not _is_run(directory):
         raise EnfaceError(f"{directory} is not a run directory (it has no recipe.yaml)")
 
 
 def _load(path: Path, overrides: list[str]) -> Loaded:
     from enface.loading import load_recipe
 
-    return load_recipe(path / "recipe.yaml" if (path / "recipe.yaml").is_file() else path, overrides)
+    return load_recipe(path / "recipe.yaml" if _is_run(path) else path, overrides)
 
 
 def _engine(loaded: Loaded) -> Engine:

@@ -22,7 +22,7 @@ class Columns:
     region map, int64 (N, H, W).
 
     Args:
-        resident: Keep the whole pack on the device when it takes less than half of its free memory.
+        channels_last: Give images in this memory format.
     """
 
     def __init__(
@@ -33,6 +33,9 @@ class Columns:
         self._device = device
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._resident = _resident(pack.images, device)
+        # Taken from the table once: a column is as long as the data, and a step needs a batch of it.
+        self._values = {str(name): pack.table[name].to_numpy() for name in pack.table.columns}
+        self._codes: dict[str, Indices] = {}
         self._numeric = [str(name) for name, kind in pack.table.dtypes.items() if kind.kind in "iufb"]
 
     @property
@@ -54,13 +57,13 @@ class Columns:
         if name in self.roles:
             return self._images(rows[name])
         if name.startswith("same_") and name not in self._numeric:
-            column = self.pack.table[name.removeprefix("same_")].to_numpy()
+            column = self._values[name.removeprefix("same_")]
             return self._tensor((column[rows["source"]] == column[rows["partner"]]).astype(np.float32))
         role, rest = self._role(name)
         if rest == "regions" and self.pack.regions is not None:
             return self._tensor(self.pack.regions[rows[role]].astype(np.int64))
         if rest in self._numeric:
-            values = self.pack.table[rest].to_numpy()[rows[role]]
+            values = self._values[rest][rows[role]]
             return self._tensor(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
         return self._tensor(self._classes(rest.removesuffix("_class"))[rows[role]])
 
@@ -71,7 +74,10 @@ class Columns:
         return "source", name
 
     def _classes(self, column: str) -> Indices:
-        return np.unique(self.pack.table[column].to_numpy().astype(object), return_inverse=True)[1].astype(np.int64)
+        if column not in self._codes:
+            codes = np.unique(self._values[column].astype(object), return_inverse=True)[1]
+            self._codes[column] = codes.astype(np.int64)
+        return self._codes[column]
 
     def _images(self, rows: Indices) -> Tensor:
         if self._resident is not None:

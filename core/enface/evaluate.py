@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torchvision.utils import save_image
 
-from enface.build import build_generator, build_metrics
+from enface.build import build_generator, build_metrics, output_of
 from enface.checkpoint import Checkpoint, load
 from enface.columns import Columns
 from enface.components import Generator, Metric
@@ -55,7 +55,7 @@ class Evaluator:
 
     def means(self, network: nn.Module) -> dict[str, float]:
         """Each metric's mean over the split."""
-        frame = self.measure(lambda source: network(frozenset({"output"}), source=source)["output"])
+        frame = self.measure(lambda source: output_of(network, source))
         return {name: float(frame[name].mean()) for name in self.metrics}
 
     @torch.no_grad()
@@ -94,7 +94,7 @@ class Evaluator:
         """``source``, ``output`` and ``target`` of some rows, in [0, 1] on the CPU."""
         found = {name: self._columns.gather(name, rows) for name in ("source", "target")}
         with torch.no_grad():
-            found["output"] = network(frozenset({"output"}), source=found["source"])["output"]
+            found["output"] = output_of(network, found["source"])
         return {name: _unit(image).cpu() for name, image in found.items()}
 
     def _batches(self) -> Iterator[dict[str, Indices]]:
@@ -124,7 +124,7 @@ def evaluate(
     """
     run = evaluator.run
     network.eval()
-    frame = evaluator.measure(lambda source: network(frozenset({"output"}), source=source)["output"], progress)
+    frame = evaluator.measure(lambda source: output_of(network, source), progress)
     baselines = evaluator.baselines()
     about = evaluator.about()
     summary = summarise(frame, baselines, about, evaluator, run.recipe.seed)

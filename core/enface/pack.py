@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Pack:
         """Height and width of the images."""
         return int(self.images.shape[-1])
 
-    @property
+    @cached_property
     def info(self) -> DataInfo:
         """What components may know of it."""
         return DataInfo(self.size, {str(name): int(self.table[name].nunique()) for name in self.table.columns})

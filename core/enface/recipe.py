@@ -21,6 +21,10 @@ Whole = Annotated[int, Ge(0)]
 SchedulableNumber = float | ScheduleSpec
 
 
+NOT_TRAINING = {"name", "log", "metrics", "evaluation"}
+"""Keys that may differ when a run goes on: training does not depend on them."""
+
+
 class Model(BaseModel):
     """A map with known keys only."""
 
@@ -216,9 +220,7 @@ class Recipe(Model):
 
     def training_digest(self) -> str:
         """Digest of what training depends on: all but logging, metrics and evaluation."""
-        parts = {
-            key: value for key, value in self.dump().items() if key not in {"name", "log", "metrics", "evaluation"}
-        }
+        parts = {key: value for key, value in self.dump().items() if key not in NOT_TRAINING}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

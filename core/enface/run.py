@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +24,7 @@ from enface.engine import Engine
 from enface.errors import CheckpointError, RecipeError
 from enface.loading import Loaded
 from enface.pack import Pack
-from enface.recipe import Recipe, save_recipe
+from enface.recipe import NOT_TRAINING, Recipe, save_recipe
 from enface.sampling import Indices, Pairs
 
 PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "pytorch-msssim", "numpy", "pluggy")
@@ -45,7 +45,6 @@ class Run:
     pack: Pack
     rows: Mapping[str, Indices]
     step: int = 0
-    started: float = field(default_factory=time.time)
 
     @property
     def recipe(self) -> Recipe:
@@ -159,8 +158,7 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> None:
     if Recipe.model_validate(theirs).training_digest() == recipe.training_digest():
         return
     ours = recipe.dump()
-    ignored = ("name", "log", "metrics", "evaluation")
-    keys = [key for key in _differences(theirs, ours) if key.partition(".")[0] not in ignored]
+    keys = [key for key in _differences(theirs, ours) if key.partition(".")[0] not in NOT_TRAINING]
     raise CheckpointError(
         f"{directory} was made by another recipe; different: {', '.join(keys[:10])}; "
         "start a new run without --resume, or resume with the recipe of that run"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from enface import checkpoint
-from enface.build import StageBuilder, build_generator
+from enface.build import StageBuilder, build_generator, output_of
 from enface.checkpoint import SUFFIX, Checkpoint
 from enface.columns import Columns
 from enface.components import Generator
@@ -205,7 +205,7 @@ class Trainer:
             return
         images = {name: self._columns.gather(name, self._samples) for name in ("source", "target")}
         with _judging(self.network):
-            images["output"] = self.network(frozenset({"output"}), source=images["source"])["output"]
+            images["output"] = output_of(self.network, images["source"])
         shown = {name: image.float().cpu() for name, image in images.items()}
         self.run.notify("samples_ready", step=self.run.step, images=shown)
         builder.freeze()

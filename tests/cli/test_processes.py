@@ -49,6 +49,20 @@ def steps(directory):
     return [line for line in lines if line["event"] == "step"]
 
 
+def ran(command, folder):
+    found = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert found.returncode == 0, found.stderr[-4000:]
+    return found
+
+
 def torchrun(count, folder, *words):
     command = [
         sys.executable,
@@ -62,17 +76,7 @@ def torchrun(count, folder, *words):
         "run",
         *map(str, words),
     ]
-    found = subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert found.returncode == 0, found.stderr[-4000:]
-    return found
+    return ran(command, folder)
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +92,7 @@ def runs(tmp_path_factory):
     # An identity more than other tests have: both processes find no pack and must agree on who makes it.
     words = ("pair.yaml", "--set", "data.lights=1", "--set", "data.identities=6")
     found = {2: torchrun(2, folder, *words, "--runs", "two")}
-    one = subprocess.run(
-        [sys.executable, "-m", "enface", "run", *words, "--runs", "one"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert one.returncode == 0, one.stderr[-4000:]
-    found[1] = one
+    found[1] = ran([sys.executable, "-m", "enface", "run", *words, "--runs", "one"], folder)
     return {count: (next((folder / name / "pair").iterdir()), found[count]) for count, name in ((1, "one"), (2, "two"))}
 
 

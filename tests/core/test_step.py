@@ -380,29 +380,22 @@ def test_one_step_of_sgd_is_the_gradient_of_the_weighted_sum(bench):
         torch.testing.assert_close(new, old - 0.1 * gradient, rtol=1e-4, atol=1e-6)
 
 
+def gradient_norm(network):
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    return math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
+
+
 def test_gradients_are_clipped_to_the_norm(bench):
     made = bench({"terms": {"l1": {"weight": 100}}, "clip": 0.5})
     made(made.batch())
-    norm = math.sqrt(
-        sum(
-            float(parameter.grad.square().sum())
-            for parameter in made.generator.parameters()
-            if parameter.grad is not None
-        )
-    )
+    norm = gradient_norm(made.generator)
     assert norm == pytest.approx(0.5, rel=1e-4)
 
 
 def test_without_clip_they_are_not(bench):
     made = bench({"terms": {"l1": {"weight": 100}}})
     made(made.batch())
-    norm = math.sqrt(
-        sum(
-            float(parameter.grad.square().sum())
-            for parameter in made.generator.parameters()
-            if parameter.grad is not None
-        )
-    )
+    norm = gradient_norm(made.generator)
     assert norm > 0.5
 
 

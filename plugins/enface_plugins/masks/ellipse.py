@@ -8,7 +8,8 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from enface import DataInfo, Mask, RecipeError, Schedulable, as_schedule
+from enface import DataInfo, Mask, Schedulable, as_schedule
+from enface_plugins.masks.weighing import weigh
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 
@@ -48,10 +49,7 @@ class Ellipse(Mask):
         self.register_buffer("shape", _soft_ellipse(data.size, center, axes, falloff), persistent=False)
 
     def forward(self, step: int) -> Tensor:
-        inside, outside = self.inside(step), self.outside(step)
-        if min(inside, outside) < 0:
-            raise RecipeError(f"ellipse: negative weight at step {step}: inside {inside:g}, outside {outside:g}")
-        return outside + (inside - outside) * self.shape
+        return weigh("ellipse", step, self.shape, self.inside, self.outside)
 
 
 def _soft_ellipse(size: int, center: tuple[float, float], axes: tuple[float, float], falloff: float) -> Tensor:

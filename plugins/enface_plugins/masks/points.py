@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from enface import DataInfo, Mask, RecipeError, Schedulable, as_schedule
+from enface_plugins.masks.weighing import weigh
 
 
 class Points(Mask):
@@ -37,10 +38,7 @@ class Points(Mask):
         self.register_buffer("shape", _marked(file, data.size), persistent=False)
 
     def forward(self, step: int) -> Tensor:
-        inside, outside = self.inside(step), self.outside(step)
-        if min(inside, outside) < 0:
-            raise RecipeError(f"points: negative weight at step {step}: inside {inside:g}, outside {outside:g}")
-        return outside + (inside - outside) * self.shape
+        return weigh("points", step, self.shape, self.inside, self.outside)
 
 
 def _marked(file: Path, size: int) -> Tensor:
