@@ -14,10 +14,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "components": (
         "AdversarialLoss DataInfo Dataset Discriminator Fixed Generator Loss Mask Metric Row Schedulable Schedule"
-        " as_schedule"
+        " Targets as_schedule"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
     "hookspecs": "hookimpl",
+    "images": "IMAGE_EXTENSIONS files_fingerprint list_images read_image",
     "weights": "HubFile SdistMember Weights",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from enface.components import Row as Row
     from enface.components import Schedulable as Schedulable
     from enface.components import Schedule as Schedule
+    from enface.components import Targets as Targets
     from enface.components import as_schedule as as_schedule
     from enface.errors import CheckpointError as CheckpointError
     from enface.errors import DataError as DataError
@@ -44,6 +46,10 @@ if TYPE_CHECKING:
     from enface.errors import RecipeError as RecipeError
     from enface.errors import WeightsError as WeightsError
     from enface.hookspecs import hookimpl as hookimpl
+    from enface.images import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
+    from enface.images import files_fingerprint as files_fingerprint
+    from enface.images import list_images as list_images
+    from enface.images import read_image as read_image
     from enface.weights import HubFile as HubFile
     from enface.weights import SdistMember as SdistMember
     from enface.weights import Weights as Weights

@@ -8,7 +8,7 @@ in training; metrics see them in [0, 1].
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,8 +17,31 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from enface.errors import DataError
+
 Row = Mapping[str, Any]
 """One image's line in a dataset's table: ``key``, ``identity`` and whatever else is known of it."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Some targets of training pairs, each of another identity.
+
+    Attributes:
+        keys: Of the rows they are.
+        images: uint8 (N, 3, H, W).
+        regions: uint8 (N, H, W) of indices into ``region_names``; None when the data has no region maps.
+        region_names: What the regions are called; empty when there are none.
+    """
+
+    keys: tuple[str, ...]
+    images: npt.NDArray[np.uint8]
+    regions: npt.NDArray[np.uint8] | None
+    region_names: tuple[str, ...]
+
+
+def _no_targets(count: int) -> Targets:
+    raise DataError("the training pairs are not known here, so nothing can be made from their targets")
 
 
 @dataclass(frozen=True)
@@ -31,10 +54,14 @@ class DataInfo:
     Attributes:
         size: Height and width of the images in pixels.
         classes: For each column of the table, how many different values it has.
+        targets: Gives the targets of a number of training identities (fewer where there are fewer), always the
+            same ones for the same data and recipe. Raises DataError where only the network is known, as when a
+            trained one is applied.
     """
 
     size: int
     classes: Mapping[str, int] = field(default_factory=dict)
+    targets: Callable[[int], Targets] = _no_targets
 
 
 class Schedule(ABC):

@@ -46,7 +46,7 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         run = self.run
-        built, self.unavailable = build_metrics(run.recipe, run.loaded.catalog, run.pack.info)
+        built, self.unavailable = build_metrics(run.recipe, run.loaded.catalog, run.info)
         self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
         pairs = run.pairs(self.split)
         sources = _spread(pairs.sources, run.recipe.evaluation.images)
@@ -238,7 +238,7 @@ def load_network(run: Run, path: Path | None = None) -> nn.Module:
 
 
 def _network(run: Run, saved: Checkpoint) -> nn.Module:
-    generator: Generator = build_generator(run.loaded, run.pack.info)
+    generator: Generator = build_generator(run.loaded, run.info)
     generator.to(run.engine.device)
     if not saved.part("ema"):
         saved.load("generator", generator)

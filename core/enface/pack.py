@@ -57,9 +57,15 @@ class Pack:
         return int(self.images.shape[-1])
 
     @cached_property
-    def info(self) -> DataInfo:
-        """What components may know of it."""
-        return DataInfo(self.size, {str(name): int(self.table[name].nunique()) for name in self.table.columns})
+    def classes(self) -> dict[str, int]:
+        """For each column of the table, how many different values it has."""
+        return {str(name): int(self.table[name].nunique()) for name in self.table.columns}
+
+
+def centered(images: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """The middle ``size`` x ``size`` pixels of images (..., H, W)."""
+    start = (images.shape[-1] - size) // 2
+    return images[..., start : start + size, start : start + size]
 
 
 @dataclass(frozen=True)

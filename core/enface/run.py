@@ -11,19 +11,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
 import enface
 from enface import checkpoint
+from enface.components import DataInfo, Targets
 from enface.engine import Engine
 from enface.errors import CheckpointError, RecipeError
 from enface.loading import Loaded
-from enface.pack import Pack
+from enface.pack import Pack, centered
 from enface.recipe import NOT_TRAINING, Recipe, save_recipe
 from enface.sampling import Indices, Pairs
 
@@ -56,6 +59,11 @@ class Run:
         """The folder of checkpoints."""
         return self.directory / "checkpoints"
 
+    @cached_property
+    def info(self) -> DataInfo:
+        """What components may know of the data."""
+        return DataInfo(self.recipe.data.size, self.pack.classes, self._targets)
+
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call an observing hook of the plugins that ``log.observers`` lets watch, on the main process only."""
         if not self.engine.is_main:
@@ -74,6 +82,20 @@ class Run:
     def pairs(self, split: str) -> Pairs:
         """The pairing of a split."""
         return Pairs(self.pack.table, self.rows[split], self.recipe.pairs)
+
+    def _targets(self, count: int) -> Targets:
+        pairs = self.pairs("train")
+        people = self.pack.table["identity"].to_numpy()[pairs.sources].astype(str)
+        _, first = np.unique(people, return_index=True)
+        chosen = first[np.unique(np.linspace(0, len(first) - 1, count).round().astype(np.int64))]
+        rows = pairs.draw(pairs.sources[chosen], np.random.default_rng([self.recipe.seed, 6]))["target"]
+        pack, size = self.pack, self.recipe.data.size
+        return Targets(
+            tuple(pack.table["key"].to_numpy()[rows]),
+            centered(pack.images[rows], size),
+            None if pack.regions is None else centered(pack.regions[rows], size),
+            tuple(pack.about["region_names"]),
+        )
 
 
 def new_directory(root: Path, name: str) -> Path:

@@ -69,7 +69,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         run = self.run
-        self.generator = build_generator(run.loaded, run.pack.info)
+        self.generator = build_generator(run.loaded, run.info)
         self.generator = run.engine.place(self.generator)  # type: ignore[assignment]
         self._pairs = run.pairs("train")
         self._columns = Columns(run.pack, self._pairs.roles, run.engine.device, channels_last=run.engine.channels_last)
@@ -101,7 +101,7 @@ class Trainer:
 
     def _builder(self, name: str) -> StageBuilder:
         run = self.run
-        return StageBuilder(run.loaded, name, self.generator, run.pack.info, self._columns.names, run.engine)
+        return StageBuilder(run.loaded, name, self.generator, run.info, self._columns.names, run.engine)
 
     def check(self) -> None:
         """Build every stage without training it, so that what does not fit is known at once.
@@ -262,7 +262,7 @@ class Trainer:
             "stage_step": done,
             "stage_ended": ends,
             "recipe": run.recipe.training_digest(),
-            "data": {"size": run.pack.size, "classes": dict(run.pack.info.classes)},
+            "data": {"size": run.info.size, "classes": dict(run.info.classes)},
             # Generators' states are derived from these at each step; see enface.engine.reseed.
             "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
             "optimizers": optimizers,

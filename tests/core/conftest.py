@@ -64,7 +64,8 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
         from enface.columns import Columns
         from enface.engine import Engine
         from enface.pack import prepare
-        from enface.sampling import Pairs, split_rows
+        from enface.run import Run
+        from enface.sampling import split_rows
 
         whole = {"steps": 5, "batch": 4, "optimizer": {"lr": 1e-3}, **stage}
         engine = {**CPU, **keys.pop("engine", {})}
@@ -73,10 +74,11 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
         loaded = load({"engine": engine, "stages": {"main": False, "one": whole}, **keys})
         made = Engine(loaded.recipe.engine)
         pack = prepare(loaded.recipe, loaded.catalog)
-        pairs = Pairs(pack.table, split_rows(pack.table, loaded.recipe.data.split)["train"], loaded.recipe.pairs)
+        run = Run(Path(), loaded, made, pack, split_rows(pack.table, loaded.recipe.data.split))
+        pairs = run.pairs("train")
         columns = Columns(pack, pairs.roles, made.device)
-        generator = made.place(build_generator(loaded, pack.info))
-        builder = StageBuilder(loaded, "one", generator, pack.info, columns.names, made)
+        generator = made.place(build_generator(loaded, run.info))
+        builder = StageBuilder(loaded, "one", generator, run.info, columns.names, made)
         return Bench(loaded, pack, made, generator, columns, pairs, builder, builder.build())
 
     return build

@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from enface import DataError, Dataset, Row
-from enface_plugins.datasets.images import EXTENSIONS, fingerprint, list_images, read_image
+from enface import IMAGE_EXTENSIONS, DataError, Dataset, Row, files_fingerprint, list_images, read_image
 
 # What a batch calls its images, and the column that this dataset writes itself.
 RESERVED = ("key", "source", "target", "partner")
@@ -38,7 +37,7 @@ class LabelledFolder(Dataset):
 
     pairs: ClassVar[dict[str, Any]] = {"target": {"same": ["identity"], "where": {"pose": 0}}}
 
-    def __init__(self, *, root: Path, pattern: str, extensions: tuple[str, ...] = EXTENSIONS) -> None:
+    def __init__(self, *, root: Path, pattern: str, extensions: tuple[str, ...] = IMAGE_EXTENSIONS) -> None:
         self._root = root.expanduser()
         self._pattern = _compiled(pattern)
         self._extensions = extensions
@@ -64,7 +63,7 @@ class LabelledFolder(Dataset):
 
     def fingerprint(self) -> str:
         """Digest of the files' names, sizes and times of change."""
-        return fingerprint(self._root, self._names)
+        return files_fingerprint(self._root, self._names)
 
     @cached_property
     def _names(self) -> list[str]:

@@ -12,8 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from enface import DataError, Dataset, Row
-from enface_plugins.datasets.images import fingerprint, list_images, read_image
+from enface import DataError, Dataset, Row, files_fingerprint, list_images, read_image
 
 YAW = MappingProxyType(
     {
@@ -100,7 +99,7 @@ class Multipie(Dataset):
 
     def fingerprint(self) -> str:
         """Digest of the files' names, sizes and times of change."""
-        return fingerprint(self._root, self._names)
+        return files_fingerprint(self._root, self._names)
 
     @cached_property
     def _names(self) -> list[str]:

@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from enface import DataError, Dataset, Row
-from enface_plugins.datasets.images import fingerprint, list_images, read_image
+from enface import DataError, Dataset, Row, files_fingerprint, list_images, read_image
 
 ROLES = ("source", "target")
 
@@ -71,8 +70,8 @@ class PairedFolders(Dataset):
     def fingerprint(self) -> str:
         """Digest of the files' names, sizes and times of change."""
         if self._halves:
-            return fingerprint(self._root, self._names["source"].values())
-        return "-".join(fingerprint(folder, self._names[role].values()) for role, folder in self._folders.items())
+            return files_fingerprint(self._root, self._names["source"].values())
+        return "-".join(files_fingerprint(folder, self._names[role].values()) for role, folder in self._folders.items())
 
     @cached_property
     def _names(self) -> dict[str, dict[str, str]]:

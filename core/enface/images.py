@@ -1,4 +1,4 @@
-"""Image files: listing a folder and reading one as RGB, shared by the datasets that read files."""
+"""Image files: listing a folder and reading one as RGB, for datasets and for whoever applies a network."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from enface import DataError
+from enface.errors import DataError
 
-EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
+IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 # Formats whose only integers wider than 8 bits are 16-bit ones, which Pillow may widen to its 32-bit mode "I".
 WIDENED = ("PNG", "PPM")
 
 
-def list_images(root: Path, extensions: Iterable[str] = EXTENSIONS) -> list[str]:
+def list_images(root: Path, extensions: Iterable[str] = IMAGE_EXTENSIONS) -> list[str]:
     """Paths of the images under a folder, relative to it with forward slashes, in natural order.
 
     Links are followed. Names that begin with a dot are left out: file managers put previews there that look like
@@ -50,7 +50,7 @@ def natural(text: str) -> tuple[list[str | int], str]:
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], text
 
 
-def fingerprint(root: Path, names: Iterable[str]) -> str:
+def files_fingerprint(root: Path, names: Iterable[str]) -> str:
     """Digest of the files' names, sizes and times of change.
 
     Raises:

@@ -1,0 +1,33 @@
+"""The command line. Torch is imported inside commands only, so that help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+# Each module puts its commands on the app, in the order of the help.
+from enface.cli import data, train, weights  # noqa: F401
+from enface.cli.shared import app
+from enface.errors import EnfaceError
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and exit code 2, never a traceback."""
+    try:
+        app()
+    except EnfaceError as error:
+        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        import enface
+
+        typer.echo(f"enface {enface.__version__}")
+        raise typer.Exit

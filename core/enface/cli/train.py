@@ -1,0 +1,157 @@
+"""Training, evaluating, reporting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from enface.cli.shared import (
+    Overrides,
+    RecipePath,
+    RunPath,
+    Runs,
+    app,
+    is_run,
+    load,
+    prepared,
+    progress_bar,
+    require_run,
+    say,
+)
+from enface.errors import EnfaceError
+
+if TYPE_CHECKING:
+    from enface.evaluate import Evaluator
+    from enface.run import Run
+    from enface.trainer import Trainer
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest run of this recipe.")] = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train a recipe, evaluate it and report.
+
+    The report is on the test split, which training never saw.
+    """
+    from enface.trainer import Interrupted
+
+    try:
+        _run(recipe, set_ or [], resume, runs)
+    except Interrupted as stopped:
+        say(f"stopped by {stopped}; everything is saved. Go on with: enface run {stopped.directory} --resume")
+        raise typer.Exit(128 + stopped.number) from None
+
+
+@app.command()
+def check(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    data: Annotated[bool, typer.Option("--data", help="Pack the data too, and build every stage.")] = False,
+) -> None:
+    """Check a recipe, or with --data all of it.
+
+    Keys and components are checked without data; with it, everything that training would refuse.
+    """
+    loaded = load(recipe, set_ or [])
+    if data:
+        _trainer(prepared(loaded))
+    found = loaded.recipe
+    for name, stage in found.stages.items():
+        frozen = f", frozen: {', '.join(stage.freeze)}" if stage.freeze else ""
+        typer.echo(f"{name}: {stage.steps} steps of {stage.batch}, terms: {', '.join(stage.terms)}{frozen}")
+    typer.echo(f"{found.name}: ok")
+
+
+@app.command()
+def evaluate(run: RunPath) -> None:
+    """Evaluate a run and write its report anew.
+
+    The latest checkpoint is measured on the test split.
+    """
+    from enface.evaluate import Evaluator, load_network
+
+    require_run(run)
+    opened = prepared(load(run, []))
+    opened.directory = run
+    evaluator, network = Evaluator(opened), load_network(opened)
+    opened.notify("run_started")
+    _evaluate(evaluator, network)
+    opened.notify("run_ended", completed=True)
+    opened.engine.close()
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Write a run's report from its directory."""
+    from enface.report import write_report
+
+    require_run(run)
+    say(f"report: {write_report(run)}")
+
+
+# ------------------------------------------------------------------ running
+
+
+def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
+    from enface.checkpoint import digest
+    from enface.evaluate import Evaluator
+    from enface.run import check_same_recipe, latest_directory, new_directory, start_directory
+
+    loaded = load(path, overrides)
+    current = prepared(loaded)
+    engine = current.engine
+    if resume:
+        current.directory = path if is_run(path) else latest_directory(runs, loaded.recipe)
+        check_same_recipe(current.directory, loaded.recipe)
+    # Before anything is trained, so that what would be refused at the end is refused at the start.
+    trainer, evaluator = _trainer(current), Evaluator(current)
+    if not resume:
+        current.directory = engine.share(new_directory(runs, loaded.recipe.name) if engine.is_main else None)
+        if engine.is_main:
+            start_directory(current)
+    if engine.is_main:
+        say(f"run: {current.directory}")
+    trainer.train(resume=resume)
+    if engine.is_main:
+        current.log("trained", digest=digest(trainer.network))
+        _evaluate(evaluator, trainer.network)
+    current.notify("run_ended", completed=True)
+    engine.wait()
+    engine.close()
+
+
+def _trainer(current: Run) -> Trainer:
+    """The trainer of a run, with every stage known to fit together."""
+    from enface.evaluate import Evaluator
+    from enface.trainer import Trainer
+
+    recipe = current.recipe
+    validator = Evaluator(current, "val") if len(current.rows["val"]) and recipe.metrics else None
+    higher_is_better = True
+    if validator is not None and recipe.log.best is not None:
+        if recipe.log.best in validator.unavailable:
+            raise EnfaceError(f"log.best: {validator.unavailable[recipe.log.best]}")
+        higher_is_better = validator.metrics[recipe.log.best].higher_is_better
+    trainer = Trainer(current, validator.means if validator else None, higher_is_better)
+    trainer.check()
+    return trainer
+
+
+def _evaluate(evaluator: Evaluator, network: Any) -> None:
+    from enface.evaluate import evaluate as measure
+    from enface.report import write_report
+
+    with progress_bar("evaluating") as progress:
+        summary = measure(evaluator, network, progress)
+    for name, item in summary["metrics"].items():
+        others = ", ".join(f"{key} {value:.4f}" for key, value in item["baselines"].items())
+        say(f"{name}: {item['mean']:.4f} [{item['low']:.4f}, {item['high']:.4f}]  (baselines: {others})")
+    for name, reason in summary["unavailable"].items():
+        say(f"{name}: unavailable. {reason}")
+    say(f"report: {write_report(evaluator.run.directory)}")
