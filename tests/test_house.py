@@ -16,9 +16,10 @@ CORE = ROOT / "core" / "enface"
 PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
     *("errors", "images", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
-    *("weight_sources", "weights", "recipe_text", "recipe", "loading", "pack", "sampling", "columns"),
-    *("batchnorm", "engine", "step", "build", "checkpoint", "run", "trainer", "evaluate"),
-    *("report_numbers", "report_curves", "report", "preview", "cli"),
+    *("weight_sources", "weights", "recipe_text", "recipe", "loading", "pack", "sampling", "augment", "columns"),
+    *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "evaluate", "stages"),
+    *("report_numbers", "report_curves", "report", "preview", "apply", "export"),
+    *("mask_files", "marks", "drawing", "cli"),
 )
 ENTRANCES = {"__init__", "__main__"}
 
@@ -131,6 +132,7 @@ HOOKS = [
     "weights",
     "run_started",
     "stage_started",
+    "weights_loaded",
     "step_ended",
     "samples_ready",
     "checkpoint_saved",

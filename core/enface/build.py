@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enface.catalog import Catalog
 from enface.components import AdversarialLoss, DataInfo, Discriminator, Generator, Loss, Mask, Metric, Schedule
 from enface.engine import Engine, reseed
-from enface.errors import RecipeError, WeightsError
+from enface.errors import EnfaceError, RecipeError, WeightsError
 from enface.loading import Loaded
 from enface.optimizers import optimizers
 from enface.params import ScheduleSpec, closest
-from enface.recipe import OptimizerModel, Recipe, StageModel, TermModel
+from enface.recipe import OptimizerModel, StageModel, TermModel
 from enface.step import MaskUse, Phase, Player, Step, Term
 
 
@@ -39,15 +39,99 @@ def output_of(network: nn.Module, source: Tensor) -> Tensor:
     return output
 
 
-def build_metrics(recipe: Recipe, catalog: Catalog, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:
-    """The metrics that can be had, and for the others why not."""
+def build_mask(loaded: Loaded, name: str, data: DataInfo) -> Mask:
+    """The mask the recipe defines under a name. Raises an error naming file and key when it cannot be made."""
+    spec = loaded.recipe.masks[name]
+    try:
+        mask = loaded.catalog.build("mask", spec.use, spec.params, data)
+    except EnfaceError as error:
+        raise type(error)(f"{loaded.place(('masks', name))}: {error}") from error
+    assert isinstance(mask, Mask)
+    return mask
+
+
+def check_weights(weights: Tensor, size: int, where: str) -> None:
+    """Refuse what a mask gives when it cannot weigh images of a size.
+
+    Raises:
+        RecipeError: beginning with ``where``.
+    """
+    if weights.dim() != 4 or weights.shape[1] != 1 or tuple(weights.shape[-2:]) != (size, size):
+        raise RecipeError(
+            f"{where}: gives weights of shape {tuple(weights.shape)}, but the images are {size} x {size}: "
+            f"(N or 1, 1, {size}, {size}) is needed"
+        )
+    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+        raise RecipeError(f"{where}: gives weights that are negative or not finite")
+
+
+def still_weights(loaded: Loaded, name: str, mask: Mask, data: DataInfo) -> Tensor:
+    """What a mask that depends on the step alone gives at its start, (1, 1, H, W).
+
+    Raises:
+        RecipeError: when it asks for columns of a batch, or its weights cannot weigh the images.
+    """
+    asked = [item for item, parameter in asked_by(mask.forward).items() if parameter.default is parameter.empty]
+    if set(asked) - {"step"}:
+        raise RecipeError(
+            f"{loaded.place(('masks', name))}: differs from image to image (it asks for {', '.join(asked)}); "
+            "one that is the same for all is needed here"
+        )
+    weights = mask(**dict.fromkeys(asked, 0))
+    assert isinstance(weights, Tensor)
+    check_weights(weights, data.size, loaded.place(("masks", name)))
+    return weights
+
+
+class MaskedMetric(Metric):
+    """A metric's map, (N, C, H, W), averaged with weights (1, 1, H, W): (N,)."""
+
+    weights: Tensor
+
+    def __init__(self, metric: Metric, mask: str, weights: Tensor) -> None:
+        super().__init__()
+        self._metric, self._mask = metric, mask
+        self.register_buffer("weights", weights, persistent=False)
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        return self._metric.higher_is_better
+
+    @property
+    def card(self) -> dict[str, str]:
+        bits = hashlib.sha256(self.weights.cpu().numpy().tobytes()).hexdigest()[:16]
+        return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        error = self._metric.map(output, target).mean(1, keepdim=True)
+        weights = nn.functional.interpolate(self.weights, error.shape[-2:], mode="area")
+        return (error * weights).flatten(1).sum(1) / weights.sum()
+
+
+def build_metrics(loaded: Loaded, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics that can be had, and for the others why not.
+
+    Raises:
+        RecipeError: when a mask is asked of a metric that has no map, or cannot weigh one.
+    """
     metrics: dict[str, Metric] = {}
     missing: dict[str, str] = {}
-    for name, spec in recipe.metrics.items():
+    for name, spec in loaded.recipe.metrics.items():
         try:
-            metrics[name] = catalog.build("metric", spec.use, spec.params, data).eval()
+            metric = loaded.catalog.build("metric", spec.use, spec.params, data).eval()
         except WeightsError as error:
             missing[name] = str(error)
+            continue
+        if spec.mask is not None:
+            if type(metric).map is Metric.map:
+                place = loaded.place(("metrics", name, "mask"))
+                raise RecipeError(f"{place}: metric {spec.use} has no map over the image, so no mask can weigh it")
+            weights = still_weights(loaded, spec.mask, build_mask(loaded, spec.mask, data), data)
+            if not bool(weights.any()):
+                place = loaded.place(("masks", spec.mask))
+                raise RecipeError(f"{place}: is 0 everywhere at its start, so metric {name} would measure nothing")
+            metric = MaskedMetric(metric, spec.mask, weights)
+        metrics[name] = metric
     return metrics, missing
 
 
@@ -231,12 +315,7 @@ class StageBuilder:
 
     def _mask(self, model: TermModel) -> MaskUse:
         assert model.mask is not None
-        spec = self.loaded.recipe.masks[model.mask]
-        try:
-            mask = self.loaded.catalog.build("mask", spec.use, spec.params, self.data)
-        except RecipeError as error:
-            raise RecipeError(f"{self.loaded.place(('masks', model.mask))}: {error}") from error
-        assert isinstance(mask, Mask)
+        mask = build_mask(self.loaded, model.mask, self.data)
         arguments = self._arguments(mask.forward, {}, [*self.columns, "step"], "masks", model.mask)
         use = MaskUse(model.mask, mask.to(self.engine.device), arguments, model.mask_on)
         if not set(arguments.values()) - {"step"}:
@@ -244,16 +323,7 @@ class StageBuilder:
         return use
 
     def _check_mask(self, use: MaskUse) -> None:
-        weights = use({"step": 0})
-        size = self.data.size
-        where = self.loaded.place(("masks", use.name))
-        if weights.dim() != 4 or weights.shape[1] != 1 or tuple(weights.shape[-2:]) != (size, size):
-            raise RecipeError(
-                f"{where}: gives weights of shape {tuple(weights.shape)}, but the images are {size} x {size}: "
-                f"(N or 1, 1, {size}, {size}) is needed"
-            )
-        if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
-            raise RecipeError(f"{where}: gives weights that are negative or not finite")
+        check_weights(use({"step": 0}), self.data.size, self.loaded.place(("masks", use.name)))
 
     def _arguments(
         self,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from enface.augment import Moves
+from enface.errors import DataError
 from enface.pack import Pack
+from enface.params import closest
 from enface.sampling import Indices
+
+Mirror = Literal["negate"] | Mapping[Any, Any]
 
 
 class Columns:
@@ -22,20 +28,34 @@ class Columns:
     region map, int64 (N, H, W).
 
     Args:
+        size: Height and width of the images given; the pack's, or less of it.
         channels_last: Give images in this memory format.
+        mirror: How labels change where an image is mirrored, as in a recipe's ``augment.flip.mirror``.
+
+    Raises:
+        DataError: when a mirrored label does not occur in the data.
     """
 
     def __init__(
-        self, pack: Pack, roles: tuple[str, ...], device: torch.device, *, channels_last: bool = False
+        self,
+        pack: Pack,
+        roles: tuple[str, ...],
+        device: torch.device,
+        size: int,
+        *,
+        channels_last: bool = False,
+        mirror: Mapping[str, Mirror] | None = None,
     ) -> None:
         self.pack = pack
         self.roles = roles
+        self.size = size
         self._device = device
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._resident = _resident(pack.images, device)
         # Taken from the table once: a column is as long as the data, and a step needs a batch of it.
         self._values = {str(name): pack.table[name].to_numpy() for name in pack.table.columns}
-        self._codes: dict[str, Indices] = {}
+        self._mirrored = {name: _mirrored(name, self._values, how) for name, how in (mirror or {}).items()}
+        self._codes: dict[str, tuple[Indices, Indices]] = {}
         self._numeric = [str(name) for name, kind in pack.table.dtypes.items() if kind.kind in "iufb"]
 
     @property
@@ -52,20 +72,27 @@ class Columns:
             found += [f"{role}_regions" for role in self.roles]
         return found
 
-    def gather(self, name: str, rows: Mapping[str, Indices]) -> Tensor:
-        """The tensor of a name for these rows."""
+    def gather(self, name: str, rows: Mapping[str, Indices], moves: Mapping[str, Moves] | None = None) -> Tensor:
+        """The tensor of a name for these rows.
+
+        Args:
+            moves: How each role's images are looked at; in the middle and as they are unless given.
+        """
+        moves = moves or {}
         if name in self.roles:
-            return self._images(rows[name])
+            return self._images(rows[name], moves.get(name))
         if name.startswith("same_") and name not in self._numeric:
-            column = self._values[name.removeprefix("same_")]
-            return self._tensor((column[rows["source"]] == column[rows["partner"]]).astype(np.float32))
+            column = name.removeprefix("same_")
+            first, second = (self._labels(column, rows[role], moves.get(role)) for role in ("source", "partner"))
+            return self._tensor((first == second).astype(np.float32))
         role, rest = self._role(name)
         if rest == "regions" and self.pack.regions is not None:
-            return self._tensor(self.pack.regions[rows[role]].astype(np.int64))
+            regions = torch.from_numpy(self.pack.regions[rows[role]])
+            return self._tensor(moved(regions, self.size, moves.get(role)).long().numpy())
         if rest in self._numeric:
-            values = self._values[rest][rows[role]]
+            values = self._labels(rest, rows[role], moves.get(role))
             return self._tensor(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
-        return self._tensor(self._classes(rest.removesuffix("_class"))[rows[role]])
+        return self._tensor(self._classes(rest.removesuffix("_class"), rows[role], moves.get(role)))
 
     def _role(self, name: str) -> tuple[str, str]:
         for role in self.roles:
@@ -73,17 +100,26 @@ class Columns:
                 return role, name.removeprefix(f"{role}_")
         return "source", name
 
-    def _classes(self, column: str) -> Indices:
-        if column not in self._codes:
-            codes = np.unique(self._values[column].astype(object), return_inverse=True)[1]
-            self._codes[column] = codes.astype(np.int64)
-        return self._codes[column]
+    def _labels(self, column: str, rows: Indices, move: Moves | None) -> npt.NDArray[Any]:
+        values = self._values[column][rows]
+        if move is None or column not in self._mirrored:
+            return values
+        return np.where(move.flipped, self._mirrored[column][rows], values)
 
-    def _images(self, rows: Indices) -> Tensor:
+    def _classes(self, column: str, rows: Indices, move: Moves | None) -> Indices:
+        if column not in self._codes:
+            known, codes = np.unique(self._values[column].astype(object), return_inverse=True)
+            mirrored = self._mirrored.get(column, self._values[column])
+            self._codes[column] = (codes.astype(np.int64), np.searchsorted(known, mirrored).astype(np.int64))
+        codes, mirrored_codes = self._codes[column]
+        return codes[rows] if move is None else np.where(move.flipped, mirrored_codes[rows], codes[rows])
+
+    def _images(self, rows: Indices, move: Moves | None) -> Tensor:
         if self._resident is not None:
             pixels = self._resident[torch.from_numpy(rows).to(self._device)]
         else:
             pixels = self._tensor(self.pack.images[rows])
+        pixels = moved(pixels, self.size, move)
         return (pixels.float() / 127.5 - 1).contiguous(memory_format=self._format)
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
@@ -91,6 +127,54 @@ class Columns:
         if self._device.type == "cuda":
             return tensor.pin_memory().to(self._device, non_blocking=True)
         return tensor
+
+
+def moved(pixels: Tensor, size: int, move: Moves | None) -> Tensor:
+    """The ``size`` x ``size`` pixels of each image that its move shows, or the middle ones.
+
+    Args:
+        pixels: (N, ..., H, W).
+    """
+    height, width = pixels.shape[-2:]
+    if move is None:
+        top, left = (height - size) // 2, (width - size) // 2
+        return pixels[..., top : top + size, left : left + size]
+    # One gather for all images at once; a library's crop loops over them, or resamples.
+    steps = torch.arange(size)
+    ahead = torch.where(torch.from_numpy(move.flipped)[:, None], steps.flip(0), steps)
+    down = (torch.from_numpy(move.top)[:, None] + steps).clamp(0, height - 1).to(pixels.device)
+    across = (torch.from_numpy(move.left)[:, None] + ahead).clamp(0, width - 1).to(pixels.device)
+    flat = pixels.reshape(len(pixels), -1, height, width)
+    image = torch.arange(len(flat), device=pixels.device)[:, None, None, None]
+    plane = torch.arange(flat.shape[1], device=pixels.device)[None, :, None, None]
+    shown = flat[image, plane, down[:, None, :, None], across[:, None, None, :]]
+    return shown.reshape(*pixels.shape[:-2], size, size)
+
+
+def _mirrored(column: str, table: Mapping[str, npt.NDArray[Any]], how: Mirror) -> npt.NDArray[Any]:
+    """A column's labels, every image mirrored."""
+    where = f"augment.flip.mirror.{column}"
+    if column not in table:
+        raise DataError(f"{where}: no column {column!r} in the data{closest(column, table)}")
+    values = table[column]
+    if how == "negate" and values.dtype.kind not in "iuf":
+        raise DataError(f"{where}: the column is not of numbers; give a map from value to value")
+    known = np.unique(values.astype(object))
+    if how == "negate":
+        turned = {value: -value for value in known}
+    else:
+        turned = {value: _looked_up(how, value) for value in known}
+    for value, other in turned.items():
+        if other not in known:
+            raise DataError(f"{where}: the mirror of {value} is {other}, which the data does not have")
+    return np.array([turned[value] for value in values], dtype=values.dtype)
+
+
+def _looked_up(how: Mapping[Any, Any], value: Any) -> Any:
+    """What a map has for a value; the value itself where it has nothing."""
+    # The keys of a resolved recipe are text, and a whole number may have been typed for a column of fractions.
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    return next((how[key] for key in (value, str(value), str(whole)) if key in how), value)
 
 
 def _resident(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor | None:

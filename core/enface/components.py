@@ -164,10 +164,14 @@ class Dataset(ABC):
 
     Attributes:
         pairs: The pairing used when a recipe gives none, in the recipe's own form.
+        splits: Splits that a recipe may call by name (``split: NAME``), in the recipe's own form.
+        mirror: How mirroring an image changes its labels, in the form of a recipe's ``augment.flip.mirror``.
         region_names: Names of the values in :meth:`regions`, by index; empty when there are no region maps.
     """
 
     pairs: ClassVar[Mapping[str, Any]] = {}
+    splits: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    mirror: ClassVar[Mapping[str, Any]] = {}
     region_names: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -205,6 +209,10 @@ class Metric(nn.Module):
     """
 
     higher_is_better: ClassVar[bool]
+
+    def map(self, output: Tensor, target: Tensor) -> Tensor:
+        """The metric at each pixel, (N, C, H, W), where it is a mean of such; a recipe's ``mask`` needs it."""
+        raise NotImplementedError(f"{type(self).__name__}.map")
 
     @property
     def card(self) -> dict[str, str]:

@@ -19,8 +19,10 @@ from torchvision.utils import save_image
 from enface.build import build_generator, build_metrics, output_of
 from enface.checkpoint import Checkpoint, load
 from enface.columns import Columns
-from enface.components import Generator, Metric
+from enface.components import DataInfo, Generator, Metric
 from enface.errors import CheckpointError
+from enface.loading import Loaded
+from enface.pack import centered
 from enface.run import Run, latest_checkpoint
 from enface.sampling import Indices, Pairs
 
@@ -46,12 +48,12 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         run = self.run
-        built, self.unavailable = build_metrics(run.recipe, run.loaded.catalog, run.info)
+        built, self.unavailable = build_metrics(run.loaded, run.info)
         self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
         pairs = run.pairs(self.split)
         sources = _spread(pairs.sources, run.recipe.evaluation.images)
         self.rows = pairs.draw(sources, np.random.default_rng([run.recipe.seed, 3]))
-        self._columns = Columns(run.pack, pairs.roles, run.engine.device)
+        self._columns = Columns(run.pack, pairs.roles, run.engine.device, run.info.size)
 
     def means(self, network: nn.Module) -> dict[str, float]:
         """Each metric's mean over the split."""
@@ -107,10 +109,11 @@ def mean_target(pairs: Pairs, run: Run) -> Tensor:
     """The mean of the targets drawn for all training sources: float (3, H, W) in [-1, 1]."""
     rows = pairs.draw(pairs.sources, np.random.default_rng([run.recipe.seed, 4]))["target"]
     targets, counts = np.unique(rows, return_counts=True)
-    total = np.zeros(run.pack.images.shape[1:], np.float64)
+    size = run.info.size
+    total = np.zeros((run.pack.images.shape[1], size, size), np.float64)
     for start in range(0, len(targets), 256):
         chunk = slice(start, start + 256)
-        total += np.tensordot(counts[chunk].astype(np.float64), run.pack.images[targets[chunk]], axes=1)
+        total += np.tensordot(counts[chunk].astype(np.float64), centered(run.pack.images[targets[chunk]], size), axes=1)
     return torch.from_numpy(total / counts.sum() / 127.5 - 1).float()
 
 
@@ -132,14 +135,14 @@ def evaluate(
     folder.mkdir(exist_ok=True)
     pd.concat([about, frame], axis=1).to_csv(folder / "images.csv", index=False)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
-    _save_grid(evaluator, network, about, folder / "grid.png")
+    save_grid(evaluator, network, about, folder / "grid.png")
     means = {name: item["mean"] for name, item in summary["metrics"].items()}
     run.log("evaluated", values=means)
     run.notify("evaluated", step=run.step, summary=means)
     return summary
 
 
-def _save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, path: Path) -> None:
+def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, path: Path) -> None:
     """A picture of source, output and target, one above the other: a column a person, each seen differently."""
     chosen = []
     for number, (_, images) in enumerate(list(about.groupby("identity"))[:GRID]):
@@ -229,18 +232,46 @@ def load_network(run: Run, path: Path | None = None) -> nn.Module:
     Raises:
         CheckpointError: when there is none, or it does not fit the recipe.
     """
-    path = path or latest_checkpoint(run.directory)
-    if path is None:
-        raise CheckpointError(f"{run.directory} has no checkpoint yet; train it, or go on with --resume")
-    saved = load(path)
+    saved = _saved(run.directory, path)
     run.step = int(saved.state["step"])
-    return _network(run, saved)
+    return _network(run.loaded, run.info, saved, run.engine.device)
 
 
-def _network(run: Run, saved: Checkpoint) -> nn.Module:
-    generator: Generator = build_generator(run.loaded, run.info)
-    generator.to(run.engine.device)
-    if not saved.part("ema"):
+def open_network(
+    loaded: Loaded, directory: Path, path: Path | None, device: torch.device, *, raw: bool = False
+) -> tuple[nn.Module, Checkpoint]:
+    """A run's network where its data is not at hand, in eval mode, and the checkpoint it was filled from.
+
+    Args:
+        path: The checkpoint; the latest unless given.
+        raw: Take the plain weights even where there is a running average.
+
+    Raises:
+        CheckpointError: when there is none, or it does not fit the recipe.
+    """
+    saved = _saved(directory, path)
+    data, size = saved.state["data"], loaded.recipe.data.size
+    if data["size"] != size:
+        raise CheckpointError(
+            f"{saved.path} was trained at {data['size']} px, {directory}/recipe.yaml is for {size} px"
+        )
+    network = _network(loaded, DataInfo(size, data["classes"]), saved, device, raw=raw)
+    return network.eval().requires_grad_(False), saved
+
+
+def _saved(directory: Path, path: Path | None) -> Checkpoint:
+    path = path or latest_checkpoint(directory)
+    if path is None:
+        raise CheckpointError(f"{directory} has no checkpoint yet; train it, or go on with --resume")
+    return load(path)
+
+
+def _network(
+    loaded: Loaded, info: DataInfo, saved: Checkpoint, device: torch.device, *, raw: bool = False
+) -> nn.Module:
+    generator: Generator = build_generator(loaded, info)
+    generator.to(device)
+    if raw or not saved.part("ema"):
         saved.load("generator", generator)
         return generator
     average = AveragedModel(generator, use_buffers=True)

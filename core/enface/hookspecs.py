@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -37,6 +37,15 @@ def run_started(run: Run) -> None:
 @hookspec
 def stage_started(run: Run, stage: str, step: int) -> None:
     """A stage begins, or goes on at ``step`` (steps of the stage already done)."""
+
+
+@hookspec
+def weights_loaded(
+    run: Run, stage: str, path: Path, loaded: Sequence[str], kept: Sequence[str], unused: Sequence[str]
+) -> None:
+    """A stage starts from a checkpoint: names of the generator's tensors filled from it, of those left as they
+    were, and of those in the checkpoint that were not loaded.
+    """
 
 
 @hookspec

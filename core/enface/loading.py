@@ -13,11 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from enface.catalog import Catalog
+from enface.components import Dataset
 from enface.errors import RecipeError
 from enface.optimizers import check_optimizer
 from enface.params import ScheduleSpec, closest, explain
 from enface.plugins import load_plugins
-from enface.recipe import OptimizerModel, Recipe, Spec, StageModel
+from enface.recipe import OptimizerModel, Recipe, Spec, StageModel, StartModel
 from enface.recipe_text import Text, absolute_plugin, apply_overrides, first_line, read_chain
 
 KeyPath = tuple[str | int, ...]
@@ -60,7 +61,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     plain["plugins"] = named = [absolute_plugin(item, Path.cwd()) for item in named]
     manager = load_plugins(named)
     catalog = Catalog(manager)
-    _default_pairs(plain, catalog)
+    _fill_from_dataset(plain, catalog, text)
     try:
         recipe = Recipe.model_validate(plain)
     except ValidationError as error:
@@ -74,14 +75,26 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     return Loaded(recipe, catalog, manager, text.place)
 
 
-def _default_pairs(plain: dict[Any, Any], catalog: Catalog) -> None:
-    """Write the dataset's own pairing into the recipe where that says nothing."""
+def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, text: Text) -> None:
+    """Write into the recipe what the dataset knows of its pairs, splits and mirrored labels."""
     data = plain.get("data")
-    if isinstance(data, dict) and data.get("use") in catalog.names("dataset"):
-        defaults = catalog.get("dataset", data["use"]).component.pairs  # type: ignore[attr-defined]
-        given = plain.get("pairs")
-        if given is None or isinstance(given, dict):
-            plain["pairs"] = {**defaults, **(given or {})}
+    if not isinstance(data, dict) or data.get("use") not in catalog.names("dataset"):
+        return
+    dataset = catalog.get("dataset", data["use"]).component
+    assert issubclass(dataset, Dataset)
+    given = plain.get("pairs")
+    if given is None or isinstance(given, dict):
+        plain["pairs"] = {**dataset.pairs, **(given or {})}
+    split = data.get("split")
+    if isinstance(split, str):
+        if split not in dataset.splits:
+            known = closest(split, dataset.splits) or f"; {data['use']} has none, so give a map (by, train, ...)"
+            raise text.error([(("data", "split"), f"no split is called {split!r}{known}")])
+        data["split"] = dict(dataset.splits[split])
+    augment = plain.get("augment")
+    flip = augment.get("flip") if isinstance(augment, dict) else None
+    if isinstance(flip, dict) and dataset.mirror:
+        flip.setdefault("mirror", dict(dataset.mirror))
 
 
 def _known_keys(model: Any, path: list[str | int]) -> list[str]:
@@ -102,6 +115,12 @@ def _inner_model(annotation: Any) -> Any:
     return None
 
 
+def newest_run(folder: Path) -> Path:
+    """A run directory: the folder itself, or the newest in it; the folder where there is none (yet)."""
+    found = sorted(path.parent for path in folder.glob("*/recipe.yaml"))
+    return found[-1] if found and not (folder / "recipe.yaml").is_file() else folder
+
+
 @dataclass
 class _Checker:
     """Finds everything in a recipe that its models cannot know to be wrong."""
@@ -116,8 +135,11 @@ class _Checker:
             self.component("mask", mask, "masks", name)
         for name, metric in recipe.metrics.items():
             self.component("metric", metric, "metrics", name)
+            self._defined("mask", metric.mask, list(recipe.masks), "metrics", name, "mask")
         for name, stage in recipe.stages.items():
             self._stage(stage, recipe, "stages", name)
+        if recipe.augment.crop is not None and recipe.data.packed_size == recipe.data.size:
+            self._add("needs a data.load_size larger than data.size", "augment", "crop")
         for index, name in enumerate(recipe.log.observers or []):
             if name not in observers:
                 self._add(f"no plugin is called {name!r}{closest(name, observers)}", "log", "observers", index)
@@ -154,7 +176,22 @@ class _Checker:
                 # As typed it means something in this folder only; a run must be found from any other.
                 spec.model_extra[key] = str(value.expanduser().resolve())
 
+    def _start(self, start: StartModel, recipe: Recipe, *here: str) -> None:
+        if start.run is None and start.checkpoint is None:
+            names = list(recipe.stages)
+            before = names[: names.index(here[1])]
+            if start.stage not in before:
+                known = closest(str(start.stage), before) if before else ""
+                self._add(f"no stage {start.stage!r} is trained before this one{known}", *here, "stage")
+        # As typed a path means something in this folder only; a run must be found from any other.
+        if start.run is not None:
+            start.run = str(newest_run(Path(start.run).expanduser().resolve()))
+        if start.checkpoint is not None:
+            start.checkpoint = str(Path(start.checkpoint).expanduser().resolve())
+
     def _stage(self, stage: StageModel, recipe: Recipe, *here: str) -> None:
+        if isinstance(stage.start, StartModel):
+            self._start(stage.start, recipe, *here, "start")
         self._optimizer(stage.optimizer, *here, "optimizer")
         for name, term in stage.terms.items():
             path = (*here, "terms", name)

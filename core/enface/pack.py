@@ -94,10 +94,10 @@ def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) 
             occurs twice.
     """
     data = recipe.data
-    source = _Source(tuple(recipe.plugins), data.use, data.params, data.size)
+    source = _Source(tuple(recipe.plugins), data.use, data.params, data.packed_size)
     dataset = source.build(catalog)
     digest = _digest(source, dataset, data.on_error)
-    folder = cache_folder() / "packs" / f"{data.use}-{data.size}-{digest}"
+    folder = cache_folder() / "packs" / f"{data.use}-{data.packed_size}-{digest}"
     if (folder / "pack.json").is_file():
         return read_pack(folder)
     table = _table(dataset, data.use)
@@ -254,7 +254,7 @@ class _Job:
         for index, row in rows:
             try:
                 image = _checked(self._dataset.image(row), row)
-                self._images[index] = _resized(image, self._size).transpose(2, 0, 1)
+                self._images[index] = resized(image, self._size).transpose(2, 0, 1)
                 if self._regions is not None:
                     self._regions[index] = _resized_map(self._dataset.regions(row), self._size)
             except DataError as error:
@@ -288,7 +288,8 @@ def _checked(image: npt.NDArray[np.uint8], row: Any) -> npt.NDArray[np.uint8]:
     return image
 
 
-def _resized(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+def resized(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """An image (H, W, 3) as the pack holds it: size x size, by Lanczos, its aspect not kept."""
     if image.shape[:2] == (size, size):
         return image
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))

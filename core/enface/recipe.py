@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from enface.params import ScheduleSpec
 
@@ -19,6 +19,9 @@ Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 Whole = Annotated[int, Ge(0)]
 SchedulableNumber = float | ScheduleSpec
+Value = int | float | str
+Where = dict[str, Value | list[Value]]
+Role = Literal["source", "target", "partner"]
 
 
 NOT_TRAINING = {"name", "log", "metrics", "evaluation"}
@@ -47,21 +50,39 @@ class SplitModel(Model):
     """Which rows train, validate and test, by the values of a column in natural order.
 
     A whole number takes that many values, a fraction that share of them, a list those named
-    (``"001-054"`` is a range). ``test`` is all the rest unless given.
+    (``"001-054"`` is a range). ``test`` is all the rest unless given. Rows that do not satisfy ``where`` are in
+    no part.
     """
 
     by: str = "identity"
+    where: Where = Field(default_factory=dict)
     train: Whole | Share | list[str | int] = 0.8
     val: Whole | Share | list[str | int] = 0
     test: Whole | Share | list[str | int] | None = None
 
 
 class DataModel(Spec):
-    """The dataset, the size its images are packed at, and the split."""
+    """The dataset, the size of its images, and the split.
+
+    Images are packed at ``load_size``, which leaves room to crop; whatever is not cropped at random is cropped in
+    the middle. It is ``size`` unless given.
+    """
 
     size: Annotated[int, Ge(8), Le(2048)] = 96
+    load_size: Annotated[int, Ge(8), Le(2048)] | None = None
     split: SplitModel = Field(default_factory=SplitModel)
     on_error: Literal["raise", "skip"] = "raise"
+
+    @model_validator(mode="after")
+    def _loads_at_least_its_size(self) -> DataModel:
+        if self.load_size is not None and self.load_size < self.size:
+            raise ValueError(f"load_size {self.load_size} is smaller than size {self.size}")
+        return self
+
+    @property
+    def packed_size(self) -> int:
+        """Height and width of the images in the pack."""
+        return self.load_size or self.size
 
 
 class PairRule(Model):
@@ -70,7 +91,7 @@ class PairRule(Model):
     """
 
     same: list[str] = Field(default_factory=list)
-    where: dict[str, int | float | str | list[int | float | str]] = Field(default_factory=dict)
+    where: Where = Field(default_factory=dict)
     adjacent: str | None = None
     chance: Share = 1.0
 
@@ -88,6 +109,62 @@ class PairsModel(Model):
         if rule.same or rule.adjacent:
             raise ValueError("a source has only 'where'")
         return rule
+
+
+class DrawModel(Model):
+    """Which images of a pair are changed at random. Those in ``share`` share one draw, the others have their own."""
+
+    images: list[Role] = Field(["source", "partner"], min_length=1)
+    share: list[Role] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _shared_are_changed(self) -> DrawModel:
+        unknown = [role for role in self.share if role not in self.images]
+        if unknown:
+            raise ValueError(f"share names {unknown[0]!r}, which is not among images ({', '.join(self.images)})")
+        return self
+
+
+class ShiftModel(DrawModel):
+    """Move by up to ``by`` pixels each way, repeating the edge."""
+
+    by: Count
+
+
+class FlipModel(DrawModel):
+    """Mirror left and right with ``chance``.
+
+    ``mirror`` says what that does to labels: ``negate`` the number, or a map from value to value. A dataset may
+    know it; where it does not, it must be given (``{}`` when no label knows left from right).
+    """
+
+    images: list[Role] = Field(["source", "target", "partner"], min_length=1)
+    share: list[Role] = Field(["source", "target", "partner"])
+    chance: Share = 0.5
+    mirror: dict[str, Literal["negate"] | dict[Value, Value]] | None = Field(None, validate_default=True)
+
+    @field_validator("mirror")
+    @classmethod
+    def _says_what_is_mirrored(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError(
+                "must say how labels change, for this dataset does not know: {pose: negate}, or {} when no label "
+                "tells left from right"
+            )
+        return value
+
+
+class AugmentModel(Model):
+    """Random changes to the images of a batch; none unless given."""
+
+    crop: DrawModel | None = None
+    shift: ShiftModel | None = None
+    flip: FlipModel | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _false_is_none(cls, value: Any) -> Any:
+        return None if value is False else value
 
 
 class OptimizerModel(Spec):
@@ -114,8 +191,44 @@ class DiscriminatorModel(Spec):
     optimizer: OptimizerModel = Field(default_factory=OptimizerModel)
 
 
+class StartModel(Model):
+    """Weights a stage starts from: a stage of this run that was trained before it, another run, or a checkpoint.
+
+    ``run`` is a run directory, or a folder of them, whose newest is meant; without it ``stage`` is one of this
+    run's own. ``step`` counts in ``stage`` where that is given, else from the start of the run; without it the
+    last checkpoint is meant. Of the generator all is loaded, or the ``parts`` named. ``partial`` loads what fits
+    and leaves the rest as it was. ``average`` takes the running average.
+    """
+
+    run: str | None = None
+    stage: str | None = None
+    step: Count | None = None
+    checkpoint: str | None = None
+    parts: list[str] = Field(default_factory=list)
+    partial: bool = False
+    average: bool = False
+
+    @model_validator(mode="after")
+    def _says_where(self) -> StartModel:
+        if self.checkpoint is not None and (self.run, self.stage, self.step) != (None, None, None):
+            raise ValueError("checkpoint names one file; leave out run, stage and step")
+        if self.checkpoint is None and self.run is None and self.stage is None:
+            raise ValueError("name a run, a stage of this run, or a checkpoint")
+        return self
+
+
+# The tags are in brackets, as pydantic's own names of a union's branches are; they are no part of a key's path.
+Start = Annotated[
+    Annotated[Literal["previous", "scratch"], Tag("[word]")] | Annotated[StartModel, Tag("[map]")],
+    Discriminator(lambda value: "[map]" if isinstance(value, dict | StartModel) else "[word]"),
+]
+
+
 class StageModel(Model):
     """A span of steps with its own terms, freezes and optimizers.
+
+    It goes on with the weights of the stage before it, unless ``start`` says otherwise; ``scratch`` are those the
+    first stage began with.
 
     ``batch`` is the number of images an optimizer step sees, over all processes; ``accumulate`` splits it into
     that many passes to save memory.
@@ -127,6 +240,7 @@ class StageModel(Model):
     optimizer: OptimizerModel = Field(default_factory=OptimizerModel)
     terms: dict[Name, TermModel] = Field(min_length=1)
     discriminators: dict[Name, DiscriminatorModel] = Field(default_factory=dict)
+    start: Start = "previous"
     freeze: list[str] = Field(default_factory=list)
     clip: Annotated[float, Gt(0)] | None = None
     ema: Annotated[float, Gt(0), Le(0.999999)] | None = None
@@ -135,6 +249,12 @@ class StageModel(Model):
     @classmethod
     def _drop_false(cls, value: Any) -> Any:
         return _without_false(value)
+
+
+class MetricModel(Spec):
+    """A metric; with ``mask`` its map's mean weighed by one of the recipe's masks."""
+
+    mask: str | None = None
 
 
 class EngineModel(Model):
@@ -151,25 +271,30 @@ class EngineModel(Model):
 class LogModel(Model):
     """How often things are written, in steps; 0 is never.
 
-    ``keep`` is how many of the latest checkpoints stay beside each stage's last one; ``best`` names the metric
-    whose best validation value is kept as well (it needs a ``val`` split).
+    ``keep`` is how many of the latest checkpoints stay beside each stage's last one and those at every multiple of
+    ``keep_every`` steps; ``best`` names the metric whose best validation value is kept as well (it needs a ``val``
+    split).
     """
 
     every: Count = 20
     samples: Annotated[int, Ge(0)] = 200
     checkpoint: Annotated[int, Ge(0)] = 500
     keep: Count = 2
+    keep_every: Whole = 0
     validate_: Annotated[int, Ge(0)] = Field(500, alias="validate")
     best: str | None = None
     observers: list[str] | None = None
 
 
 class EvaluationModel(Model):
-    """The test: at most ``images`` source images (evenly spread), resamples for the intervals."""
+    """The test: at most ``images`` source images (evenly spread), resamples for the intervals, and whether what
+    every stage ended with is measured, too.
+    """
 
     images: Count | None = None
     batch: Count = 64
     bootstrap: Annotated[int, Ge(100)] = 1000
+    stages: bool = True
 
 
 class Recipe(Model):
@@ -180,10 +305,11 @@ class Recipe(Model):
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
     data: DataModel
     pairs: PairsModel = Field(default_factory=PairsModel)
+    augment: AugmentModel = Field(default_factory=AugmentModel)
     generator: Spec
     masks: dict[Name, Spec] = Field(default_factory=dict)
     stages: dict[Name, StageModel] = Field(min_length=1)
-    metrics: dict[Name, Spec] = Field(default_factory=dict)
+    metrics: dict[Name, MetricModel] = Field(default_factory=dict)
     engine: EngineModel = Field(default_factory=EngineModel)
     log: LogModel = Field(default_factory=lambda: LogModel.model_validate({}))
     evaluation: EvaluationModel = Field(default_factory=EvaluationModel)

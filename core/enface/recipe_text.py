@@ -12,6 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from enface.errors import RecipeError
 
+# What a map holds beside its component's parameters, and what still means the same to another component.
+KEPT_WITH_NEW_USE = {"data": ("size", "load_size", "split", "on_error")}
+
 
 @dataclass
 class Text:
@@ -99,7 +102,8 @@ def _forget_replaced(parent: DictConfig, child: DictConfig) -> None:
             # Another component's parameters mean nothing to the one that replaces it.
             default = "adam" if key == "optimizer" else key
             if "use" in theirs and theirs._get_node("use") != mine.get("use", default):
-                del parent[key]
+                kept = KEPT_WITH_NEW_USE.get(str(key), ())
+                parent[key] = {name: mine._get_node(name) for name in kept if name in mine}
             else:
                 _forget_replaced(mine, theirs)
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,7 @@ def _contents(found: Found) -> dict[str, Any]:
         "labels": report_numbers.BASELINES,
         "unavailable": _mapping(summary.get("unavailable")),
         "grid": found.picture(grid, "Rows of test faces: the source image, the network's output, the target."),
+        "ladder": _ladder(found, numbers),
         "poses": _poses(summary),
         "spread": report_numbers.spread(
             found.table("evaluation/images.csv"), {item.name: item.higher_is_better for item in numbers}
@@ -181,6 +182,27 @@ def _recipe_name(text: str) -> str:
     except yaml.YAMLError:
         return ""
     return str(plain.get("name", "")) if isinstance(plain, dict) else ""
+
+
+def _ladder(found: Found, numbers: Sequence[report_numbers.KeyNumber]) -> list[dict[str, Any]]:
+    """What every stage bought, when a run had several and they were measured."""
+    if not (found.directory / "evaluation" / "stages.json").is_file():
+        return []
+    stages = found.mapping("evaluation/stages.json")
+    table = report_numbers.stage_table(stages, {item.name: item.higher_is_better for item in numbers})
+    folder = found.directory / "evaluation" / "stages"
+    return [
+        {
+            "name": name,
+            "step": step,
+            "after": after,
+            "cells": cells,
+            "picture": found.picture(
+                folder / f"{name}.png", f"Sources, outputs and targets of test faces after stage {name}."
+            ),
+        }
+        for name, step, after, cells in table
+    ]
 
 
 def _poses(summary: Mapping[str, Any]) -> list[tuple[report_numbers.PoseTable, Any]]:

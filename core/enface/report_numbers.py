@@ -56,6 +56,17 @@ class PoseTable:
     curves: Mapping[str, list[tuple[float, float]]]
 
 
+@dataclass(frozen=True)
+class StageCell:
+    """One metric at a stage's end, as text, and the change since the stage it started from (empty without one)."""
+
+    mean: str
+    change: str
+    low: str
+    high: str
+    outcome: str
+
+
 def number(value: Any) -> float:
     """A number as it is, infinite too (a PSNR of equal images is), and NaN for anything else."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
@@ -119,6 +130,45 @@ def spread(images: pd.DataFrame, metrics: Mapping[str, bool]) -> list[dict[str, 
         keys = dict(zip(("worst", "bad", "median", "good"), texts, strict=True))
         found.append({"name": name, "key": str(images["key"].loc[values.index].iloc[worst]), **keys})
     return found
+
+
+def stage_table(stages: Mapping[str, Any], metrics: Mapping[str, bool]) -> list[tuple[str, int, str, list[StageCell]]]:
+    """What every stage ended with: (stage, step, the stage it started from, a cell a metric).
+
+    Args:
+        stages: ``evaluation/stages.json``.
+        metrics: Name -> whether higher is better.
+    """
+    places = {
+        name: decimals(number(_map(_map(stage, "metrics"), name).get("mean")) for stage in stages.values())
+        for name in metrics
+    }
+    return [
+        (
+            str(stage),
+            _whole(item.get("step")),
+            str(item.get("after") or ""),
+            [_stage_cell(_map(_map(item, "metrics"), name), higher, places[name]) for name, higher in metrics.items()],
+        )
+        for stage, item in stages.items()
+        if isinstance(item, Mapping)
+    ]
+
+
+def _whole(value: Any) -> int:
+    found = number(value)
+    return int(found) if math.isfinite(found) else 0
+
+
+def _stage_cell(item: Mapping[str, Any], higher: bool, places: int) -> StageCell:
+    change = _map(item, "change")
+    mean, low, high = (number(change.get(key)) for key in ("mean", "low", "high"))
+    if math.isnan(mean):
+        return StageCell(shown(number(item.get("mean")), places), "", "", "", "none")
+    sign = "" if mean < 0 else "+"
+    outcome = _outcome(low, high, 0.0, higher)
+    texts = [shown(value, places) for value in (number(item.get("mean")), mean, low, high)]
+    return StageCell(texts[0], sign + texts[1], texts[2], texts[3], outcome)
 
 
 def _key_number(name: str, item: Mapping[str, Any]) -> KeyNumber:

@@ -31,15 +31,21 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
     """
     if split.by not in table:
         raise DataError(f"data.split.by: no column {split.by!r}{closest(split.by, map(str, table.columns))}")
-    values = sorted(table[split.by].unique().tolist(), key=_natural)
+    for column in split.where:
+        if column not in table:
+            raise DataError(f"data.split.where: no column {column!r}{closest(column, map(str, table.columns))}")
+    everyone = np.arange(len(table), dtype=np.int64)
+    kept = everyone[satisfying(table, everyone, split.where)]
+    if not len(kept):
+        raise DataError(f"data.split.where: no image has {_conditions(split.where)}")
+    values = sorted(table[split.by].iloc[kept].unique().tolist(), key=_natural)
     parts = {"train": _choose(values, split.train, "train", set())}
     parts["val"] = _choose(values, split.val, "val", set(parts["train"]))
     taken = {*parts["train"], *parts["val"]}
     rest = [value for value in values if value not in taken]
     parts["test"] = rest if split.test is None else _choose(values, split.test, "test", taken)
-    rows = {
-        name: np.flatnonzero(table[split.by].isin(chosen).to_numpy()).astype(np.int64) for name, chosen in parts.items()
-    }
+    of_kept = table[split.by].iloc[kept]
+    rows = {name: kept[of_kept.isin(chosen).to_numpy()] for name, chosen in parts.items()}
     for name in ("train", "test"):
         if not len(rows[name]):
             raise DataError(f"data.split.{name}: is empty ({len(values)} values of {split.by!r} in the data)")

@@ -16,14 +16,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from enface import checkpoint
+from enface.augment import Augment
 from enface.build import StageBuilder, build_generator, output_of
 from enface.checkpoint import SUFFIX, Checkpoint
 from enface.columns import Columns
 from enface.components import Generator
 from enface.errors import CheckpointError, NonFiniteLossError
-from enface.recipe import StageModel
+from enface.recipe import StageModel, StartModel
 from enface.run import Run, latest_checkpoint, rewind_log
 from enface.sampling import Indices, Plan
+from enface.start import check_start, fill, find_start
 from enface.step import Step
 
 Validate = Callable[[nn.Module], dict[str, float]]
@@ -72,7 +74,16 @@ class Trainer:
         self.generator = build_generator(run.loaded, run.info)
         self.generator = run.engine.place(self.generator)  # type: ignore[assignment]
         self._pairs = run.pairs("train")
-        self._columns = Columns(run.pack, self._pairs.roles, run.engine.device, channels_last=run.engine.channels_last)
+        flip = run.recipe.augment.flip
+        self._columns = Columns(
+            run.pack,
+            self._pairs.roles,
+            run.engine.device,
+            run.info.size,
+            channels_last=run.engine.channels_last,
+            mirror=flip.mirror if flip else None,
+        )
+        self._augment = Augment(run.recipe.augment, run.recipe.data, self._pairs.roles)
         self._samples = self._sample_rows()
 
     @property
@@ -108,20 +119,33 @@ class Trainer:
 
         Raises:
             RecipeError: naming file and key.
+            CheckpointError: when a stage could not start from what it says.
         """
-        for name in self.run.recipe.stages:
+        for name, stage in self.run.recipe.stages.items():
             self._builder(name).build()
+            if isinstance(stage.start, StartModel):
+                self._check_start(name, stage.start)
         self.generator.requires_grad_(True).train()
+
+    def _check_start(self, name: str, start: StartModel) -> None:
+        run = self.run
+        try:
+            check_start(start, run.recipe, build_generator(run.loaded, run.info), run.directory)
+        except CheckpointError as error:
+            raise CheckpointError(f"{run.loaded.place(('stages', name))}: {error}") from error
 
     def _train_stage(self, number: int, name: str, stage: StageModel, saved: Checkpoint | None) -> None:
         run = self.run
         if saved is not None:
             saved.load("generator", self.generator)
+        goes_on = saved is not None and saved.state["stage"] == name
+        if not goes_on:
+            self._start(name, stage)
         builder = self._builder(name)
         step = builder.build()
         self.average = self._new_average(stage)
         done = 0
-        if saved is not None and saved.state["stage"] == name:
+        if saved is not None and goes_on:
             done = int(saved.state["stage_step"])
             self._restore(step, saved)
         plan = Plan(self._pairs, stage.batch, run.recipe.seed, number)
@@ -149,8 +173,36 @@ class Trainer:
                 run.notify("run_ended", completed=False)
                 raise Interrupted(self._stop or signal.SIGTERM, run.directory)
 
+    def _start(self, name: str, stage: StageModel) -> None:
+        """Give the generator the weights that the stage starts from."""
+        if stage.start == "previous":
+            return
+        if stage.start == "scratch":
+            fresh = build_generator(self.run.loaded, self.run.info)
+            self.generator.load_state_dict(fresh.state_dict())
+            return
+        filled = fill(self.generator, stage.start, find_start(stage.start, self.run.directory))
+        self.run.log(
+            "weights_loaded",
+            stage=name,
+            path=str(filled.path),
+            loaded=len(filled.loaded),
+            kept=filled.kept,
+            unused=filled.unused,
+            digest=checkpoint.digest(self.generator),
+        )
+        self.run.notify(
+            "weights_loaded",
+            stage=name,
+            path=filled.path,
+            loaded=filled.loaded,
+            kept=filled.kept,
+            unused=filled.unused,
+        )
+
     def _one_step(self, step: Step, plan: Plan, stage: StageModel, current: int) -> dict[str, Tensor]:
         rows = plan.rows(current)
+        moves = self._augment.draw(plan.seed, plan.stage, current, plan.batch) if self._augment else {}
         count = self.run.engine.processes * stage.accumulate
         first = self.run.engine.rank * stage.accumulate
         share = stage.batch // count
@@ -158,7 +210,8 @@ class Trainer:
         def part(number: int) -> Callable[[], dict[str, Tensor]]:
             here = slice((first + number) * share, (first + number + 1) * share)
             mine = {role: chosen[here] for role, chosen in rows.items()}
-            return lambda: {name: self._columns.gather(name, mine) for name in step.columns}
+            mine_moved = {role: chosen[here] for role, chosen in moves.items()}
+            return lambda: {name: self._columns.gather(name, mine, mine_moved) for name in step.columns}
 
         parts = [part(number) for number in range(stage.accumulate)]
         try:
@@ -287,10 +340,12 @@ class Trainer:
                 )
 
     def _prune(self) -> None:
-        """Keep the latest few and each stage's last."""
+        """Keep the latest few, each stage's last, and those at every multiple of ``keep_every``."""
         found = sorted(self.run.checkpoints.glob(f"step-*{SUFFIX}"))
-        for path in found[: -self.run.recipe.log.keep]:
-            if not checkpoint.read_state(path)["stage_ended"]:
+        log = self.run.recipe.log
+        for path in found[: -log.keep]:
+            state = checkpoint.read_state(path)
+            if not state["stage_ended"] and not _due(state["step"], log.keep_every):
                 path.unlink()
 
     def _resumed(self) -> Checkpoint | None:

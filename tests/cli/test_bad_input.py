@@ -137,6 +137,32 @@ def test_a_recipe_that_extends_itself(recipe, fails):
         (stage(optimizer={"use": "adamw2"}), "stages.main.optimizer.use", "did you mean 'adamw'?"),
         ({"log": {"best": "ssim"}}, "log.best", "no metric 'ssim'; listed: l1"),
         ({"log": {"observers": ["progres"]}}, "log.observers.0", "did you mean 'progress'?"),
+        ({"augment": {"crop": {}}}, "augment.crop", "needs a data.load_size larger than data.size"),
+        ({"augment": {"crop": {}}, "data": {"load_size": 32}}, "augment.crop", "needs a data.load_size larger"),
+        ({"data": {"load_size": 16}}, "data", "load_size 16 is smaller than size 32"),
+        (
+            {"augment": {"shift": {"by": 2, "share": ["target"]}}},
+            "augment.shift",
+            "share names 'target', which is not among images (source, partner)",
+        ),
+        ({"augment": {"shift": {"by": 0}}}, "augment.shift.by", "greater than or equal to 1"),
+        ({"augment": {"shift": {"by": 1, "images": []}}}, "augment.shift.images", "at least 1"),
+        ({"augment": {"flip": {}}}, "augment.flip.mirror", "must say how labels change"),
+        ({"augment": {"flip": {"mirror": {}, "chance": 2}}}, "augment.flip.chance", "less than or equal to 1"),
+        ({"augment": {"crap": {}}}, "augment.crap", "did you mean 'crop'?"),
+        ({"data": {"split": "first_200"}}, "data.split", "toy_faces has none, so give a map (by, train, ...)"),
+        (stage(start="previus"), "stages.main.start", "'previous' or 'scratch'"),
+        (stage(start={}), "stages.main.start", "name a run, a stage of this run, or a checkpoint"),
+        (stage(start={"rnu": "x"}), "stages.main.start.rnu", "did you mean 'run'?"),
+        (stage(start={"run": "x", "step": 0}), "stages.main.start.step", "greater than or equal to 1"),
+        (stage(start={"run": "x", "checkpoint": "y"}), "stages.main.start", "leave out run, stage and step"),
+        (stage(start={"stage": "warm"}), "stages.main.start.stage", "no stage 'warm' is trained before this one"),
+        ({"metrics": {"l1": {"mask": "face"}}}, "metrics.l1.mask", "no mask 'face'; defined: none"),
+        (
+            {"metrics": {"psnr": {"mask": "ellipse"}}, "masks": {"ellipse": {}}},
+            "metrics.psnr.mask",
+            "metric psnr has no map over the image",
+        ),
     ],
 )
 def test_a_key_or_value_that_is_wrong(recipe, fails, content, key, says):
@@ -280,10 +306,24 @@ def test_a_mask_of_the_wrong_size(recipe, plugin, fails):
         ({"split": {"by": "identitty"}}, "data.split.by: no column 'identitty'; did you mean 'identity'?"),
         ({"split": {"by": "light", "train": 1, "val": 0, "test": 1}}, "are in both train and test"),
         ({"split": {"train": ["zoe"]}}, "data.split.train: no value 'zoe'"),
+        ({"split": {"where": {"pse": 0}}}, "data.split.where: no column 'pse'; did you mean 'pose'?"),
+        ({"split": {"where": {"light": 9}}}, "data.split.where: no image has light=9"),
     ],
 )
 def test_data_that_cannot_be_used(recipe, fails, data, says):
     assert says in fails(recipe({"data": data}))
+
+
+@pytest.mark.parametrize(
+    ("mirror", "says"),
+    [
+        ({"poze": "negate"}, "augment.flip.mirror.poze: no column 'poze' in the data; did you mean 'pose'?"),
+        ({"identity": "negate"}, "augment.flip.mirror.identity: the column is not of numbers"),
+        ({"light": {"1": 5}}, "augment.flip.mirror.light: the mirror of 1 is 5, which the data does not have"),
+    ],
+)
+def test_mirrors_that_the_data_does_not_have(recipe, fails, mirror, says):
+    assert says in fails(recipe({"augment": {"flip": {"mirror": mirror}}}))
 
 
 def test_an_unreadable_image_left_out_is_said_and_the_run_goes_on(recipe, enface, tmp_path):

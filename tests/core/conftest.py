@@ -55,6 +55,37 @@ def load(recipe: Callable[..., Path]) -> Callable[..., Any]:
     return read
 
 
+@pytest.fixture(scope="session")
+def make_trainer() -> Callable[..., Any]:
+    """A trainer of a recipe that has been read, in a new run directory: ``make_trainer(loaded, directory)``."""
+
+    def make(loaded: Any, directory: Path, **options: Any) -> Any:
+        from enface.engine import Engine
+        from enface.pack import prepare
+        from enface.run import Run, start_directory
+        from enface.sampling import split_rows
+        from enface.trainer import Trainer
+
+        pack = prepare(loaded.recipe, loaded.catalog)
+        directory.mkdir(parents=True)
+        rows = split_rows(pack.table, loaded.recipe.data.split)
+        run = Run(directory, loaded, Engine(loaded.recipe.engine), pack, rows)
+        start_directory(run)
+        return Trainer(run, **options)
+
+    return make
+
+
+@pytest.fixture
+def new_trainer(load: Callable[..., Any], make_trainer: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """A trainer on the CPU; the words are as for a recipe that extends the toy one."""
+
+    def make(content: dict[str, Any], folder: str = "run") -> Any:
+        return make_trainer(load({"engine": CPU, **content}), tmp_path / folder)
+
+    return make
+
+
 @pytest.fixture
 def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
     """Build one stage: ``bench({"terms": ...}, generator={"use": "unet"})``; it replaces the toy's."""
@@ -76,7 +107,7 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
         pack = prepare(loaded.recipe, loaded.catalog)
         run = Run(Path(), loaded, made, pack, split_rows(pack.table, loaded.recipe.data.split))
         pairs = run.pairs("train")
-        columns = Columns(pack, pairs.roles, made.device)
+        columns = Columns(pack, pairs.roles, made.device, run.info.size)
         generator = made.place(build_generator(loaded, run.info))
         builder = StageBuilder(loaded, "one", generator, run.info, columns.names, made)
         return Bench(loaded, pack, made, generator, columns, pairs, builder, builder.build())

@@ -13,7 +13,7 @@ from PIL import Image
 from enface.errors import EnfaceError
 from enface.report import write_report
 from enface.report_curves import read_log
-from enface.report_numbers import MINUS, NONE, decimals, key_numbers, shown
+from enface.report_numbers import MINUS, NONE, decimals, key_numbers, shown, stage_table
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -252,6 +252,96 @@ def test_missing_directory_is_named(tmp_path):
 def test_writing_again_gives_the_same_page(run):
     assert page(run) == page(run)
     assert [path.name for path in (run / "report").iterdir()] == ["index.html"]
+
+
+# ------------------------------------------------------------------ what each stage bought
+
+
+def stages_measured():
+    """Two stages: the second is better on ssim, worse on lpips, and unclear on psnr."""
+    changes = {"ssim": (0.0123, 0.01, 0.02), "lpips": (0.05, 0.04, 0.06), "psnr": (-0.2, -0.5, 0.1)}
+    first = {name: {"mean": mean, "low": 0.0, "high": 1.0} for name, mean in (("ssim", 0.8), ("lpips", 0.26))}
+    first["psnr"] = {"mean": 21.7, "low": 0.0, "high": 30.0}
+    second = {
+        name: {
+            "mean": first[name]["mean"] + change[0],
+            "low": 0.0,
+            "high": 30.0,
+            "change": dict(zip(("mean", "low", "high"), change, strict=True)),
+        }
+        for name, change in changes.items()
+    }
+    return {
+        "warm": {"step": 3000, "after": None, "metrics": first},
+        "main": {"step": 12000, "after": "warm", "metrics": second},
+    }
+
+
+def write_stages(run, stages):
+    folder = run / "evaluation" / "stages"
+    folder.mkdir()
+    (run / "evaluation" / "stages.json").write_text(json.dumps(stages))
+    for name in stages:
+        Image.new("RGB", (12, 8)).save(folder / f"{name}.png")
+
+
+def plain(markup):
+    return " ".join(re.sub(r"<[^>]+>", " ", markup).split())
+
+
+def test_each_stage_has_its_numbers_and_what_changed(run):
+    write_stages(run, stages_measured())
+    text = page(run)
+    table = re.search(r'aria-label="What each stage bought">(.*?)</table>', text, re.S)[1]
+    rows = re.findall(r"<tr>(.*?)</tr>", table, re.S)
+    cells = [[plain(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S)] for row in rows]
+    assert cells[0][:3] == ["Stage", "Step", "Started from"]
+    assert cells[1] == ["warm", "3,000", NONE, "0.8000", NONE, "0.2600", NONE, "21.70", NONE]
+    assert cells[2] == [
+        *("main", "12,000", "warm"),
+        *("0.8123", "+0.0123 [0.0100, 0.0200]", "0.3100", "+0.0500 [0.0400, 0.0600]"),
+        *("21.50", f"{MINUS}0.20 [{MINUS}0.50, 0.10]"),
+    ]
+    assert re.findall(rf'<span class="(\w+)">[+{MINUS}]', table) == ["good", "bad", "even"]
+
+
+def test_each_stage_shows_the_same_faces(run):
+    write_stages(run, stages_measured())
+    outline = Outline(page(run))
+    assert outline.open == []
+    alts = [attributes["alt"] for tag, attributes in outline.tags if tag == "img"]
+    assert [alt for alt in alts if "after stage" in alt] == [
+        f"Sources, outputs and targets of test faces after stage {name}." for name in ("warm", "main")
+    ]
+    (run / "evaluation" / "stages" / "warm.png").unlink()
+    (run / "evaluation" / "stages" / "main.png").write_bytes(b"no picture")
+    text = page(run)
+    assert "after stage" not in text
+    assert "evaluation/stages/main.png is not an image that can be read" in text
+
+
+def test_a_run_whose_stages_were_not_measured_says_nothing_of_them(run):
+    assert "What each stage bought" not in page(run)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 3}', '{"a": {}}', '{"a": {"step": null, "metrics": []}}'])
+def test_damaged_stages_leave_the_page_whole(run, content):
+    (run / "evaluation" / "stages.json").write_text(content)
+    text = page(run)
+    assert "Key numbers" in text
+    assert ("evaluation/stages.json is damaged" in text) == (content in ("{", "[]"))
+    assert Outline(text).open == []
+
+
+def test_a_change_is_good_or_bad_by_the_metrics_direction():
+    stages = stages_measured()
+    for higher in (True, False):
+        cells = stage_table(stages, dict.fromkeys(("ssim", "lpips"), higher))[1][3]
+        assert [cell.outcome for cell in cells] == (["good", "good"] if higher else ["bad", "bad"])
+    (cell,) = stage_table(stages, {"ssim": True})[0][3]
+    assert (cell.mean, cell.change, cell.outcome) == ("0.8000", "", "none")
+    (cell,) = stage_table(stages, {"gone": True})[0][3]
+    assert cell.mean == NONE
 
 
 # ------------------------------------------------------------------ numbers and log

@@ -97,6 +97,10 @@ def test_numbers_are_ordered_as_numbers():
         ({"train": 10, "test": 3}, r"data\.split\.test: asks for 3, but only 2 of 12"),
         ({"train": 12}, r"data\.split\.test: is empty"),
         ({"train": 0}, r"data\.split\.train: is empty"),
+        ({"where": {"yav": 0}}, r"data\.split\.where: no column 'yav'; did you mean 'yaw'\?"),
+        ({"where": {"yaw": 7, "light": 0}}, r"data\.split\.where: no image has yaw=7, light=0"),
+        ({"where": {"identity": ["p0"]}}, r"data\.split\.test: is empty \(1 values"),
+        ({"train": ["p3"], "where": {"identity": ["p1", "p2"]}}, r"data\.split\.train: no value 'p3'"),
         ({"by": "idenity"}, r"data\.split\.by: no column 'idenity'; did you mean 'identity'\?"),
         ({"train": ["p0"], "test": ["p0", "p1"]}, r"1 identities are in both train and test: p0"),
         ({"train": ["p0", "p1"], "val": ["p1"]}, r"in both train and val: p1"),
@@ -109,6 +113,28 @@ def test_numbers_are_ordered_as_numbers():
 def test_splits_that_cannot_be_made(table, split, says):
     with pytest.raises(DataError, match=says):
         split_rows(table, SplitModel(**split))
+
+
+def test_rows_that_a_split_leaves_out_are_in_no_part(table):
+    split = SplitModel.model_validate({"train": 0.5, "where": {"yaw": [-15, 0, 15], "light": 1}})
+    rows = split_rows(table, split)
+    found = table.iloc[np.concatenate(list(rows.values()))]
+    assert len(found) == len(set(found["key"])) == 12 * 3
+    assert set(found["yaw"]) == {-15, 0, 15}
+    assert set(found["light"]) == {1}
+    assert len(rows["train"]) == 6 * 3
+
+
+def test_a_split_counts_the_values_that_are_left(table):
+    who = ["p2", "p5", "p7", "p9"]
+    assert people(table, where={"identity": who}, train=2, val=1) == {
+        "train": ["p2", "p5"],
+        "val": ["p7"],
+        "test": ["p9"],
+    }
+    assert len(people(table, where={"identity": who}, train=0.5)["train"]) == 2
+    with pytest.raises(DataError, match=r"data\.split\.train: asks for 5, but only 4 of 4 are left"):
+        people(table, where={"identity": who}, train=5)
 
 
 # ------------------------------------------------------------------ pairs
@@ -126,6 +152,45 @@ def test_a_target_obeys_same_and_where(table, pairs):
     assert (target["identity"].to_numpy() == source["identity"].to_numpy()).all()
     assert set(target["yaw"]) == {0}
     assert set(target["light"]) == {0}
+
+
+# Quantiles of chi-square at 0.999, by degrees of freedom.
+CHI_SQUARE = {2: 13.82, 215: 284.0}
+
+
+def chi_square(values):
+    """How far the counts of values are from equal ones, and the degrees of freedom."""
+    counts = np.unique(values, return_counts=True)[1]
+    return float(((counts - counts.mean()) ** 2 / counts.mean()).sum()), len(counts) - 1
+
+
+def lights_of(table, rule):
+    """Lights of sources and of the targets drawn for them."""
+    rows = drawn(Pairs(table, np.arange(len(table)), PairsModel.model_validate({"target": rule})), 10)
+    return (table["light"].to_numpy()[rows[role]] for role in ("source", "target"))
+
+
+def test_a_target_has_any_of_its_persons_lights(table):
+    source, target = lights_of(table, {"same": ["identity"], "where": {"yaw": 0}})
+    for light in range(3):
+        far, freedom = chi_square(target[source == light])
+        assert freedom == 2
+        assert far < CHI_SQUARE[2], "whatever the source's light is"
+
+
+def test_a_target_has_the_sources_light_or_a_fixed_one(table):
+    source, target = lights_of(table, {"same": ["identity", "light"], "where": {"yaw": 0}})
+    assert (source == target).all()
+    source, target = lights_of(table, {"same": ["identity"], "where": {"yaw": 0, "light": 2}})
+    assert set(source) == {0, 1, 2}
+    assert set(target) == {2}
+
+
+def test_partners_who_are_anyone_are_each_as_likely(table):
+    rules = PairsModel.model_validate({**RULES, "partner": {"chance": 0.0, "same": ["identity"]}})
+    far, freedom = chi_square(drawn(Pairs(table, split_rows(table, SplitModel(train=8))["train"], rules))["partner"])
+    assert freedom == 8 * len(YAWS) * 3 - 1
+    assert far < CHI_SQUARE[215]
 
 
 def test_about_half_the_partners_are_neighbours_of_same_identity_and_light(table, pairs):
@@ -266,7 +331,7 @@ def test_a_batch_is_a_function_of_seed_stage_and_step_alone(pairs):
 def toy(load):
     loaded = load()
     pack = prepare(loaded.recipe, loaded.catalog)
-    return pack, Columns(pack, ("source", "target", "partner"), torch.device("cpu"))
+    return pack, Columns(pack, ("source", "target", "partner"), torch.device("cpu"), 32)
 
 
 def test_columns_are_what_they_say(toy):
@@ -286,6 +351,24 @@ def test_columns_are_what_they_say(toy):
     assert torch.equal(columns.gather("target_regions", rows)[0], torch.from_numpy(pack.regions[4].astype(np.int64)))
 
 
+def test_what_pairs_have_in_common_is_what_the_table_says(toy):
+    pack, columns = toy
+    rules = {"partner": {"adjacent": "pose", "same": ["identity", "light"], "chance": 0.5}}
+    pairs = Pairs(pack.table, np.arange(len(pack.table)), PairsModel.model_validate(rules))
+    rows = drawn(pairs, 10)
+    neighbours = np.ones(len(rows["source"]), bool)
+    for name in ("identity", "pose", "light"):
+        values = pack.table[name].tolist()
+        wanted = [values[s] == values[p] for s, p in zip(rows["source"], rows["partner"], strict=True)]
+        flags = columns.gather(f"same_{name}", rows)
+        assert flags.tolist() == [float(item) for item in wanted]
+        neighbours &= np.array(wanted) != (name == "pose")
+    apart = np.abs(np.subtract(*(pack.table["pose"].to_numpy()[rows[role]] for role in ("source", "partner"))))
+    ruled = neighbours & (apart == 15)
+    # By chance any of 6 x 5 x 2 rows: 8/5 of them in the mean are neighbours.
+    assert abs(ruled.mean() - (0.5 + 0.5 * (8 / 5) / 60)) < 4 * np.sqrt(0.25 / len(ruled))
+
+
 def test_every_name_can_be_gathered(toy):
     _, columns = toy
     rows = {role: np.arange(4) for role in ("source", "target", "partner")}
@@ -298,5 +381,5 @@ def test_every_name_can_be_gathered(toy):
 
 def test_without_a_partner_there_are_no_columns_of_one(toy):
     pack, _ = toy
-    names = Columns(pack, ("source", "target"), torch.device("cpu")).names
+    names = Columns(pack, ("source", "target"), torch.device("cpu"), 32).names
     assert not [name for name in names if "partner" in name or name.startswith("same_")]

@@ -126,6 +126,20 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     engine.close()
 
 
+def _evaluate_stages(evaluator: Evaluator) -> None:
+    from enface.stages import evaluate_stages
+
+    with progress_bar("evaluating stages") as progress:
+        found = evaluate_stages(evaluator, progress)
+    for name, stage in found.items():
+        after = f" after {stage['after']}" if stage["after"] else ""
+        say(f"stage {name}{after}:")
+        for metric, item in stage["metrics"].items():
+            change = item.get("change")
+            by = f"  {change['mean']:+.4f} [{change['low']:+.4f}, {change['high']:+.4f}]" if change else ""
+            say(f"  {metric}: {item['mean']:.4f} [{item['low']:.4f}, {item['high']:.4f}]{by}")
+
+
 def _trainer(current: Run) -> Trainer:
     """The trainer of a run, with every stage known to fit together."""
     from enface.evaluate import Evaluator
@@ -152,6 +166,12 @@ def _evaluate(evaluator: Evaluator, network: Any) -> None:
     for name, item in summary["metrics"].items():
         others = ", ".join(f"{key} {value:.4f}" for key, value in item["baselines"].items())
         say(f"{name}: {item['mean']:.4f} [{item['low']:.4f}, {item['high']:.4f}]  (baselines: {others})")
+    recipe = evaluator.run.recipe
+    if recipe.evaluation.stages and len(recipe.stages) > 1:
+        _evaluate_stages(evaluator)
+    else:
+        # An earlier evaluation's, which the report would show beside numbers of another network.
+        (evaluator.run.directory / "evaluation" / "stages.json").unlink(missing_ok=True)
     for name, reason in summary["unavailable"].items():
         say(f"{name}: unavailable. {reason}")
     say(f"report: {write_report(evaluator.run.directory)}")

@@ -48,19 +48,33 @@ class Multipie(Dataset):
     (0 to 19). Target: the frontal view of the same person, session and recording under a light drawn at random;
     partner: half the time the neighbour in yaw under the same light, else any image.
 
+    Splits by name: ``first_200`` (those train, all others test: the 2018 seed system's), and the literature's
+    ``setting_1`` (session 1, 11 poses within 75 degrees, 150 train and 100 test) and ``setting_2`` (the neutral
+    recording of all four sessions, 13 poses, 200 train and 137 test). They need ``cameras`` to be chosen
+    accordingly: a view that was not read is in no part. Mirrored images (``augment.flip``) change the pose; which
+    flashes mirror each other is left to ``augment.flip.mirror.light``.
+
     Args:
         root: The folder.
         cameras: Which cameras; the nine from -60 to 60 degrees unless given. The frontal one must be among them.
         recordings: Which recordings (``"01"`` is the neutral one); all unless given.
 
     Source:
-        Gross et al., Multi-PIE, Image and Vision Computing 28(5), 2010.
+        Gross et al., Multi-PIE, Image and Vision Computing 28(5), 2010. Settings: Huang et al., Beyond Face
+        Rotation (TP-GAN), ICCV 2017, section 4.
     """
 
     pairs: ClassVar[dict[str, Any]] = {
         "target": {"same": ["identity", "session", "recording"], "where": {"pose": 0}},
         "partner": {"adjacent": "pose", "same": ["identity", "session", "recording", "light"], "chance": 0.5},
     }
+
+    splits: ClassVar[dict[str, Any]] = {
+        "first_200": {"by": "identity", "train": 200},
+        "setting_1": {"by": "identity", "train": 150, "where": {"session": "01", "pose": [*range(-75, 76, 15)]}},
+        "setting_2": {"by": "identity", "train": 200, "where": {"recording": "01"}},
+    }
+    mirror: ClassVar[dict[str, Any]] = {"pose": "negate"}
 
     def __init__(
         self, *, root: Path, cameras: tuple[Camera, ...] = SEED_CAMERAS, recordings: tuple[str, ...] = ()

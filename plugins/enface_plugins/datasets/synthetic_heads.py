@@ -49,6 +49,7 @@ class SyntheticHeads(Dataset):
         "target": {"same": ["identity"], "where": {"pose": 0, "light": lighting.STANDARD}},
         "partner": {"adjacent": "pose", "same": ["identity", "light"], "chance": 0.5},
     }
+    mirror: ClassVar[dict[str, Any]] = {"pose": "negate", "light": lighting.MIRROR}
     region_names: ClassVar[tuple[str, ...]] = REGION_NAMES
 
     def __init__(

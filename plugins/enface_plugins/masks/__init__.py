@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from enface_plugins.masks.boundary_from_landmarks import BoundaryFromLandmarks
+from enface_plugins.masks.boundary_from_regions import BoundaryFromRegions
 from enface_plugins.masks.ellipse import Ellipse
 from enface_plugins.masks.points import Points
 
-COMPONENTS = (Ellipse, Points)
+COMPONENTS = (BoundaryFromLandmarks, BoundaryFromRegions, Ellipse, Points)

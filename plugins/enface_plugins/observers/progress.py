@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from enface import hookimpl
+
+
+SHOWN = 8
 
 
 class ProgressBar:
@@ -38,6 +42,22 @@ class ProgressBar:
         """Name the stage."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=stage, completed=run.step)
+
+    @hookimpl
+    def weights_loaded(
+        self, stage: str, path: Path, loaded: Sequence[str], kept: Sequence[str], unused: Sequence[str]
+    ) -> None:
+        """Say what was loaded, and by name what was not."""
+        lines = [f"{stage}: {len(loaded)} tensors loaded from {path}"]
+        for names, what in ((kept, "not in it, left as they were"), (unused, "in it, but not loaded")):
+            if names:
+                more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+                lines.append(f"  {len(names)} {what}: {', '.join(names[:SHOWN])}{more}")
+        text = "\n".join(lines)
+        if self._bar is not None and self._bar.console.is_terminal:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, flush=True)
 
     @hookimpl
     def step_ended(self, run: Any, stage: str, step: int, values: Mapping[str, float]) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from enface import DataError
+from enface.errors import RecipeError
+from enface.loading import load_recipe
 from enface.recipe import PairsModel
-from enface.sampling import Pairs
+from enface.sampling import Pairs, split_rows
+from enface_plugins.datasets import multipie
 from enface_plugins.datasets.multipie import SEED_CAMERAS, YAW, Multipie
 
 
@@ -64,8 +68,6 @@ def test_what_is_missing_is_named(tmp_path):
 
 
 def test_a_neighbour_is_one_step_away_in_yaw_never_in_the_cameras_order(tmp_path):
-    import pandas as pd
-
     table = pd.DataFrame(list(Multipie(root=make(tmp_path)).rows()))
     pairs = Pairs(table, np.arange(len(table)), PairsModel.model_validate(Multipie.pairs))
     rng = np.random.default_rng(0)
@@ -87,3 +89,72 @@ def test_a_neighbour_is_one_step_away_in_yaw_never_in_the_cameras_order(tmp_path
     assert near.mean() == pytest.approx(0.5 + 0.5 * (16 / 9) / 36, abs=0.02)
     edge = partner["pose"][near & (source["pose"] == 45)]
     assert set(edge) == {30, 60}
+
+
+# ------------------------------------------------------------------ splits by name
+
+
+@pytest.fixture
+def split(recipe, monkeypatch):
+    """A split by name of a table made of file names alone: rows of each part, and the whole table."""
+
+    def make(name, people, sessions=("01",), recordings=("01",)):
+        names = [
+            f"{person:03}_{session}_{recording}_{camera}_07.png"
+            for person in range(1, people + 1)
+            for session in sessions
+            for recording in recordings
+            for camera in YAW
+        ]
+        monkeypatch.setattr(multipie, "list_images", lambda root: names)
+        data = {"use": "multipie", "root": "nowhere", "cameras": list(YAW), "split": name}
+        loaded = load_recipe(recipe({"data": data}))
+        table = pd.DataFrame(list(Multipie(root=Path("nowhere"), cameras=tuple(YAW)).rows()))
+        return {part: table.iloc[rows] for part, rows in split_rows(table, loaded.recipe.data.split).items()}
+
+    return make
+
+
+def test_setting_1_is_session_one_within_75_degrees(split):
+    parts = split("setting_1", 250, sessions=("01", "02"))
+    assert [parts[name]["identity"].nunique() for name in ("train", "val", "test")] == [150, 0, 100]
+    assert parts["train"]["identity"].iloc[-1] == "150"
+    for name in ("train", "test"):
+        assert set(parts[name]["session"]) == {"01"}
+        assert sorted(set(parts[name]["pose"])) == list(range(-75, 76, 15))
+        assert len(parts[name]) == parts[name]["identity"].nunique() * 11
+
+
+def test_setting_2_is_the_neutral_recording_of_all_sessions(split):
+    parts = split("setting_2", 337, sessions=("01", "04"), recordings=("01", "02"))
+    assert [parts[name]["identity"].nunique() for name in ("train", "val", "test")] == [200, 0, 137]
+    for name in ("train", "test"):
+        assert set(parts[name]["recording"]) == {"01"}
+        assert set(parts[name]["session"]) == {"01", "04"}
+        assert len(set(parts[name]["pose"])) == 13
+
+
+def test_the_first_200_train_and_all_others_test(split):
+    parts = split("first_200", 203)
+    assert parts["train"]["identity"].nunique() == 200
+    assert set(parts["test"]["identity"]) == {"201", "202", "203"}
+    assert sum(map(len, parts.values())) == 203 * 13
+
+
+def test_a_recipe_with_a_named_split_says_in_full_what_it_is(recipe):
+    loaded = load_recipe(recipe({"data": {"use": "multipie", "root": "nowhere", "split": "setting_1"}}))
+    assert loaded.recipe.data.split.where == {"session": "01", "pose": list(range(-75, 76, 15))}
+    assert loaded.recipe.dump()["data"]["split"]["train"] == 150
+    again = load_recipe(recipe({"data": {"use": "multipie", "root": "nowhere"}}, "set.yaml"), ["data.split=setting_2"])
+    assert again.recipe.data.split.where == {"recording": "01"}
+
+
+def test_an_unknown_split_is_refused_with_the_closest(recipe):
+    path = recipe({"data": {"use": "multipie", "root": "nowhere", "split": "seting_2"}})
+    with pytest.raises(RecipeError, match=r"data\.split: no split is called 'seting_2'; did you mean 'setting_2'\?"):
+        load_recipe(path)
+
+
+def test_mirrored_views_have_the_opposite_yaw(recipe):
+    path = recipe({"data": {"use": "multipie", "root": "nowhere"}, "augment": {"flip": {"chance": 0.5}}})
+    assert load_recipe(path).recipe.augment.flip.mirror == {"pose": "negate"}

@@ -12,6 +12,8 @@ from enface_plugins.datasets.heads.model import Floats
 
 STANDARD = 7
 COUNT = 20
+# What becomes of a light when the picture is mirrored; the others stay.
+MIRROR = {light: 14 - light for light in range(1, 14)} | {light: 32 - light for light in range(14, 19)}
 # Taken in this order, any number of lights is spread out.
 _ORDER = (7, 3, 11, 0, 16, 1, 13, 5, 9, 14, 18, 19, 2, 12, 4, 10, 15, 17, 6, 8)
 

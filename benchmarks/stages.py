@@ -1,0 +1,56 @@
+"""A stage against another that began at the same weights, over several runs of one recipe with different seeds.
+
+    python benchmarks/stages.py STAGE CONTROL RUN...
+
+For every metric: the difference STAGE - CONTROL of each run, and of all runs together. Images are averaged over
+runs first; the 95 % interval resamples identities.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from enface.evaluate import interval
+
+RESAMPLES = 10_000
+
+
+def differences(run: Path, stage: str, control: str, metrics: list[str]) -> pd.DataFrame:
+    """STAGE - CONTROL, a row an image, by its key; ``identity`` beside it."""
+    tables = [
+        pd.read_csv(run / "evaluation" / "stages" / f"{name}.csv", dtype={"key": str, "identity": str}).set_index("key")
+        for name in (stage, control)
+    ]
+    found: pd.DataFrame = tables[0][metrics] - tables[1][metrics]
+    return found.assign(identity=tables[0]["identity"])
+
+
+def main() -> None:
+    """Print a line a metric."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage")
+    parser.add_argument("control")
+    parser.add_argument("runs", nargs="+", type=Path)
+    arguments = parser.parse_args()
+    summary = json.loads((arguments.runs[0] / "evaluation" / "stages.json").read_text())
+    metrics = list(summary[arguments.stage]["metrics"])
+    tables = [differences(run, arguments.stage, arguments.control, metrics) for run in arguments.runs]
+    identity = tables[0]["identity"]
+    for name in metrics:
+        columns = pd.concat([table[name] for table in tables], axis=1)
+        assert columns.notna().all().all(), "the runs were tested on different images"
+        together = columns.mean(axis=1)
+        low, high = interval(together.to_numpy(), identity[together.index].to_numpy(), RESAMPLES, 0)
+        each = ", ".join(f"{table[name].mean():+.5f}" for table in tables)
+        print(
+            f"{name}: {arguments.stage} - {arguments.control} = {together.mean():+.5f} "
+            f"[{low:+.5f}, {high:+.5f}]  ({each})"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Random changes to a batch's images, as a pure function of (seed, stage, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from enface.recipe import AugmentModel, DataModel, DrawModel
+from enface.sampling import Indices
+
+
+@dataclass(frozen=True)
+class Moves:
+    """How each of N packed images is looked at.
+
+    Attributes:
+        top: First row, int64 (N,); rows outside the image repeat its edge.
+        left: First column, likewise.
+        flipped: Whether left and right are then exchanged, bool (N,).
+    """
+
+    top: Indices
+    left: Indices
+    flipped: npt.NDArray[np.bool_]
+
+    def __getitem__(self, here: slice) -> Moves:
+        return Moves(self.top[here], self.left[here], self.flipped[here])
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Draws the moves of a batch.
+
+    Whole pixels are moved and nothing is interpolated, so an image keeps its sharpness. A draw is made for the
+    whole batch, over all processes, and depends on neither their number nor the pack.
+
+    Args:
+        roles: The images of a pair.
+    """
+
+    model: AugmentModel
+    data: DataModel
+    roles: Sequence[str]
+
+    def __bool__(self) -> bool:
+        return any((self.model.crop, self.model.shift, self.model.flip))
+
+    def draw(self, seed: int, stage: int, step: int, batch: int) -> dict[str, Moves]:
+        """The moves of each role at a step."""
+        rng = np.random.default_rng([seed, stage, step, 2])
+        room = self.data.packed_size - self.data.size
+        middle = np.full(batch, room // 2, np.int64)
+        crop, shift, flip = self.model.crop, self.model.shift, self.model.flip
+        top, left = dict.fromkeys(self.roles, middle), dict.fromkeys(self.roles, middle)
+        flipped = dict.fromkeys(self.roles, np.zeros(batch, bool))
+        if crop is not None:
+            for group in self._groups(crop):
+                corner = rng.integers(0, room, size=(2, batch), endpoint=True)
+                top |= dict.fromkeys(group, corner[0])
+                left |= dict.fromkeys(group, corner[1])
+        if shift is not None:
+            for group in self._groups(shift):
+                way = rng.integers(-shift.by, shift.by, size=(2, batch), endpoint=True)
+                top |= {role: top[role] + way[0] for role in group}
+                left |= {role: left[role] + way[1] for role in group}
+        if flip is not None:
+            for group in self._groups(flip):
+                flipped |= dict.fromkeys(group, rng.random(batch) < flip.chance)
+        return {role: Moves(top[role], left[role], flipped[role]) for role in self.roles}
+
+    def _groups(self, model: DrawModel) -> list[list[str]]:
+        """The images that share a draw together, then each of the others alone."""
+        together: list[str] = [role for role in model.images if role in model.share and role in self.roles]
+        alone: list[list[str]] = [[role] for role in model.images if role not in model.share and role in self.roles]
+        return [together, *alone] if together else alone

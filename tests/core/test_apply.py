@@ -1,0 +1,259 @@
+"""Applying a network to image files: what is written where, how images are fitted, what is shown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from enface.apply import FITS, Applier, Job, Sheet, device_of, plan
+from enface.errors import DataError, EnfaceError
+from enface.recipe import DataModel
+
+CPU = torch.device("cpu")
+
+
+def picture(path: Path, height: int = 20, width: int = 20, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+class Negative(torch.nn.Module):
+    """Its output is the source's negative; it remembers how many images it was shown at a time."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain, self.batches = gain, []
+
+    def forward(self, wants, source):
+        assert wants == {"output"}
+        assert source.dtype == torch.float32
+        assert torch.is_inference_mode_enabled()
+        self.batches.append(len(source))
+        return {"output": -self.gain * source}
+
+
+def applier(network: torch.nn.Module | None = None, **keys) -> Applier:
+    sizes = {key: keys.pop(key) for key in ("size", "load_size") if key in keys}
+    return Applier(network or Negative(), DataModel(use="x", **{"size": 16, **sizes}), CPU, **keys)
+
+
+# ------------------------------------------------------------------ what is written where
+
+
+def test_files_and_folders_become_pngs_in_natural_order(tmp_path):
+    for name in ("many/10.jpg", "many/2.png", "many/inner/a.b.webp", "one.bmp"):
+        picture(tmp_path / name)
+    (tmp_path / "many/notes.txt").write_text("no image")
+    out = tmp_path / "out"
+    jobs = plan([tmp_path / "one.bmp", tmp_path / "many"], out)
+    names = [job.output.relative_to(out).as_posix() for job in jobs]
+    assert names == ["one.png", "2.png", "10.png", "inner/a.b.png"]
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("first", "second"), [("a/1.png", "b/1.png"), ("a/1.png", "a/1.jpg")])
+def test_two_images_for_one_file_are_refused(tmp_path, first, second):
+    given = [picture(tmp_path / first), picture(tmp_path / second)]
+    with pytest.raises(DataError, match=r"1\.(png|jpg) would both be written to .*out/1\.png"):
+        plan(given, tmp_path / "out")
+
+
+def test_one_image_given_twice_is_done_once(tmp_path):
+    path = picture(tmp_path / "a/1.png")
+    assert len(plan([path, tmp_path / "a", path], tmp_path / "out")) == 1
+
+
+def test_no_input_is_overwritten(tmp_path):
+    path = picture(tmp_path / "a/1.png")
+    with pytest.raises(DataError, match=r"1\.png would overwrite the input"):
+        plan([path], tmp_path / "a")
+    with pytest.raises(DataError, match="is the folder of the images"):
+        plan([tmp_path / "a"], tmp_path / "b" / ".." / "a")
+    # Nor one that a link in the folder of outputs leads to, nor by the grid.
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/1.png").symlink_to(path)
+    with pytest.raises(DataError, match="would overwrite the input"):
+        plan([path], tmp_path / "out")
+    grid = picture(tmp_path / "c/grid.png")
+    with pytest.raises(DataError, match=r"grid\.png would overwrite the input"):
+        plan([grid], tmp_path / "elsewhere", grid=grid)
+
+
+def test_an_output_and_the_grid_cannot_share_a_name(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="an output and the grid"):
+        plan([picture(tmp_path / "grid.jpg")], out, grid=out / "grid.png")
+
+
+def test_outputs_below_the_inputs_are_not_taken_for_inputs(tmp_path):
+    picture(tmp_path / "a/1.jpg")
+    out = tmp_path / "a/out"
+    for _ in range(2):
+        jobs = plan([tmp_path / "a"], out)
+        assert [job.output.name for job in jobs] == ["1.png"]
+        applier()(jobs)
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["1.jpg", "1.png"]
+    (tmp_path / "a/1.jpg").unlink()
+    with pytest.raises(DataError, match="no image but what lies in"):
+        plan([tmp_path / "a"], out)
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.png does not exist"):
+        plan([tmp_path / "gone.png"], tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no image"):
+        plan([tmp_path / "empty"], tmp_path / "out")
+    with pytest.raises(DataError, match="no image is given"):
+        plan([], tmp_path / "out")
+    with pytest.raises(DataError, match="outputs go into a folder"):
+        plan([picture(tmp_path / "a.png")], tmp_path / "a.png")
+
+
+# ------------------------------------------------------------------ fitting
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize(("height", "width"), [(7, 30), (30, 7), (1, 300), (31, 30), (16, 16)])
+def test_every_fit_gives_a_square_of_any_image(fit, height, width):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    assert FITS[fit](image, 16).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_a_square_image_is_fitted_alike_by_all(fit):
+    image = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
+    wanted = np.asarray(Image.fromarray(image).resize((16, 16), Image.Resampling.LANCZOS))
+    np.testing.assert_array_equal(FITS[fit](image, 16), wanted)
+
+
+def test_crop_takes_the_middle_and_pad_keeps_all():
+    # Three squares beside each other: red, green, blue.
+    image = np.zeros((16, 48, 3), np.uint8)
+    for place in range(3):
+        image[:, 16 * place : 16 * (place + 1), place] = 200
+    assert (FITS["crop"](image, 16) == [0, 200, 0]).all()
+    padded = FITS["pad"](image, 48)
+    np.testing.assert_array_equal(padded[16:32], image)
+    assert (padded[:16] == image[0]).all()
+    assert (padded[32:] == image[-1]).all()
+    stretched = FITS["stretch"](image, 48)
+    assert (stretched[:, 4] == [200, 0, 0]).all()
+    assert (stretched[:, 44] == [0, 0, 200]).all()
+
+
+def test_images_are_loaded_larger_and_their_middle_is_used(tmp_path):
+    path = picture(tmp_path / "a.png", 50, 40)
+    applier(size=16, load_size=24)([Job(path, tmp_path / "out.png")])
+    packed = np.asarray(Image.open(path).resize((24, 24), Image.Resampling.LANCZOS))
+    np.testing.assert_array_equal(255 - pixels_of(tmp_path / "out.png"), packed[4:20, 4:20])
+
+
+# ------------------------------------------------------------------ applying
+
+
+def test_images_go_through_in_batches(tmp_path):
+    paths = [picture(tmp_path / f"in/{number}.png", 16, 16, number) for number in range(7)]
+    network, reports = Negative(), []
+    failed = applier(network, batch=3)(
+        plan(paths, tmp_path / "out"), progress=lambda done, total: reports.append((done, total))
+    )
+    assert failed == []
+    assert network.batches == [3, 3, 1]
+    assert reports == [(3, 7), (6, 7), (7, 7)]
+    for path in paths:
+        np.testing.assert_array_equal(pixels_of(tmp_path / "out" / path.name), 255 - pixels_of(path))
+
+
+def test_outputs_beyond_the_range_are_clipped(tmp_path):
+    applier(Negative(gain=3))([Job(picture(tmp_path / "a.png", 16, 16), tmp_path / "out.png")])
+    wanted = (127.5 - 3 * (pixels_of(tmp_path / "a.png").astype(float) - 127.5)).clip(0, 255)
+    assert np.abs(pixels_of(tmp_path / "out.png") - wanted).max() <= 0.5 + 1e-4
+
+
+def test_an_unreadable_image_is_told_and_the_others_are_done(tmp_path):
+    paths = [picture(tmp_path / f"in/{number}.png", seed=number) for number in range(5)]
+    paths[1].write_bytes(b"no image")
+    paths[4].write_bytes(paths[4].read_bytes()[:200])
+    network = Negative()
+    failed = applier(network, batch=2)(plan([tmp_path / "in"], tmp_path / "out"))
+    assert network.batches == [1, 2]
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["0.png", "2.png", "3.png"]
+    assert len(failed) == 2
+    assert str(paths[1]) in failed[0]
+    assert str(paths[4]) in failed[1]
+
+
+def test_an_output_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    job = Job(picture(tmp_path / "a.png"), tmp_path / "out.png")
+    job.output.write_bytes(b"earlier")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(DataError, match=r"cannot write .*out\.png \(No space left"):
+        applier()([job])
+    assert job.output.read_bytes() == b"earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "out.png"]
+    monkeypatch.undo()
+    applier()([job])
+    assert pixels_of(job.output).shape == (16, 16, 3)
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto") == device_of("cpu") == CPU
+    with pytest.raises(EnfaceError, match="no CUDA device"):
+        device_of("cuda")
+
+
+def test_a_batch_too_large_for_the_device_says_so(tmp_path):
+    class Greedy(torch.nn.Module):
+        def forward(self, wants, source):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(EnfaceError, match="smaller --batch"):
+        applier(Greedy())([Job(picture(tmp_path / "a.png"), tmp_path / "out.png")])
+
+
+# ------------------------------------------------------------------ the grid
+
+
+def test_the_grid_shows_inputs_over_outputs(tmp_path):
+    for number in range(12):
+        picture(tmp_path / f"in/{number}.png", 16, 16, number)
+    jobs, sheet = plan([tmp_path / "in"], tmp_path / "out"), Sheet(12, 16)
+    applier(batch=5)(jobs, sheet)
+    assert sheet.save(tmp_path / "grid.png")
+    grid = pixels_of(tmp_path / "grid.png")
+    # Ten columns and two lines, with a gap of 4 between them.
+    assert grid.shape == (2 * 32 + 4, 10 * 16 + 9 * 4, 3)
+    eleventh = pixels_of(tmp_path / "in/11.png")
+    np.testing.assert_array_equal(grid[36:52, 20:36], eleventh)
+    np.testing.assert_array_equal(grid[52:68, 20:36], 255 - eleventh)
+    assert (grid[36:, 40:] == 0).all()
+
+
+def test_the_grid_stays_of_bounded_size():
+    tile = np.zeros((8, 8, 3), np.uint8)
+    sheet = Sheet(100_000, 8)
+    sheet.add(dict.fromkeys(range(100_000), tile), dict.fromkeys(range(100_000), tile))
+    assert len(sheet._pairs) == 100
+    assert len(Sheet(100_000, 2048)._chosen) == 5
+
+
+def test_a_grid_of_nothing_is_not_written(tmp_path):
+    assert not Sheet(3, 8).save(tmp_path / "grid.png")
+    assert not (tmp_path / "grid.png").exists()

@@ -1,0 +1,393 @@
+"""Random crops, shifts and mirrors: drawn as said, and whole pixels with their labels moved."""
+
+from __future__ import annotations
+
+import shutil
+
+import kornia
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torchvision.transforms import functional as vision
+
+from enface.augment import Augment, Moves
+from enface.checkpoint import digest
+from enface.checkpoint import load as load_checkpoint
+from enface.columns import Columns, moved
+from enface.errors import DataError
+from enface.pack import Pack, centered, prepare
+from enface.recipe import AugmentModel, DataModel, FlipModel
+from enface.sampling import ROLES, Plan
+
+CPU = torch.device("cpu")
+ALL = list(ROLES)
+# Quantiles of chi-square at 0.999, by degrees of freedom: seeds are fixed, so a test passes always or never.
+CHI_SQUARE = {6: 22.46, 15: 37.70}
+
+
+def augment(*, size=32, load_size=40, **changes):
+    data = DataModel.model_validate({"use": "any", "size": size, "load_size": load_size})
+    return Augment(AugmentModel.model_validate(changes), data, ROLES)
+
+
+def same(first, second):
+    return all(
+        np.array_equal(getattr(first[role], name), getattr(second[role], name))
+        for role in ROLES
+        for name in ("top", "left", "flipped")
+    )
+
+
+def chi_square(values, kinds):
+    """How far counts are from equal ones."""
+    counts = np.bincount(values, minlength=kinds)
+    assert len(counts) == kinds
+    return float(((counts - len(values) / kinds) ** 2 / (len(values) / kinds)).sum())
+
+
+# ------------------------------------------------------------------ draws
+
+EVERYTHING = {"crop": {"images": ALL}, "shift": {"by": 3, "images": ALL}, "flip": {"mirror": {}, "share": []}}
+
+
+def test_moves_are_a_function_of_seed_stage_and_step_alone():
+    draws = augment(**EVERYTHING)
+    wanted = draws.draw(3, 1, 5, 16)
+    draws.draw(3, 1, 6, 16)
+    np.random.seed(9)
+    assert same(augment(**EVERYTHING).draw(3, 1, 5, 16), wanted)
+    for other in ((4, 1, 5), (3, 0, 5), (3, 1, 6)):
+        assert not same(draws.draw(*other, 16), wanted)
+
+
+def test_each_image_of_a_batch_has_its_own():
+    found = augment(**EVERYTHING).draw(0, 0, 0, 64)
+    for role in ROLES:
+        move = found[role]
+        assert len(set(zip(move.top.tolist(), move.left.tolist(), move.flipped.tolist(), strict=True))) > 32
+
+
+def test_every_corner_is_as_likely_as_any_other():
+    draws = augment(size=32, load_size=35, crop={"images": ["source"]})
+    found = [draws.draw(0, 0, step, 64)["source"] for step in range(100)]
+    top, left = (np.concatenate([getattr(move, name) for move in found]) for name in ("top", "left"))
+    assert (top.min(), top.max(), left.min(), left.max()) == (0, 3, 0, 3)
+    assert chi_square(top * 4 + left, 16) < CHI_SQUARE[15]
+
+
+def test_shifts_are_bounded_and_as_likely_one_way_as_another():
+    draws = augment(load_size=32, shift={"by": 3, "images": ["source"]})
+    found = [draws.draw(0, 0, step, 64)["source"] for step in range(50)]
+    for name in ("top", "left"):
+        values = np.concatenate([getattr(move, name) for move in found])
+        assert (values.min(), values.max()) == (-3, 3)
+        assert chi_square(values + 3, 7) < CHI_SQUARE[6]
+
+
+def test_a_shift_is_added_to_a_crop():
+    draws = augment(crop={"images": ["source"]}, shift={"by": 2, "images": ["source"]})
+    found = draws.draw(0, 0, 0, 4000)["source"]
+    assert set(found.top) == set(range(-2, 8 + 2 + 1))
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.3, 1.0])
+def test_as_many_are_mirrored_as_said(chance):
+    found = augment(flip={"chance": chance, "mirror": {}}).draw(0, 0, 0, 10_000)["source"].flipped
+    assert abs(found.mean() - chance) <= 4 * np.sqrt(chance * (1 - chance) / 10_000)
+
+
+@pytest.mark.parametrize("kind", ["crop", "shift", "flip"])
+def test_images_that_share_are_equal_and_the_others_differ(kind):
+    more = {"crop": {}, "shift": {"by": 3}, "flip": {"mirror": {}}}[kind]
+    found = augment(**{kind: {"images": ALL, "share": ["source", "target"], **more}}).draw(0, 0, 0, 64)
+    source, target, partner = (np.stack([found[role].top, found[role].left, found[role].flipped]) for role in ROLES)
+    assert np.array_equal(source, target)
+    assert not np.array_equal(source, partner)
+    found = augment(**{kind: {"images": ALL, "share": [], **more}}).draw(0, 0, 0, 64)
+    seen = {(*found[role].top, *found[role].left, *found[role].flipped) for role in ROLES}
+    assert len(seen) == 3, "without a share each draws for itself"
+
+
+def test_images_that_are_not_changed_stay_in_the_middle_as_they_are():
+    found = augment(
+        load_size=41,
+        crop={"images": ["source"]},
+        shift={"by": 2, "images": ["source"]},
+        flip={"images": ["source"], "share": [], "mirror": {}},
+    ).draw(0, 0, 0, 64)
+    for role in ("target", "partner"):
+        assert set(found[role].top) == set(found[role].left) == {4}
+        assert not found[role].flipped.any()
+    assert found["source"].flipped.any()
+
+
+def test_a_pair_without_a_partner_has_moves_for_none():
+    data = DataModel.model_validate({"use": "any", "size": 32, "load_size": 40})
+    draws = Augment(AugmentModel.model_validate(EVERYTHING), data, ROLES[:2])
+    assert set(draws.draw(0, 0, 0, 4)) == {"source", "target"}
+
+
+def test_nothing_is_drawn_where_nothing_is_asked_for():
+    assert not augment()
+    assert not augment(crop=False, flip=False)
+    assert augment(crop={})
+
+
+# ------------------------------------------------------------------ pixels
+
+
+@pytest.fixture
+def pixels():
+    return torch.randint(0, 256, (6, 3, 11, 13), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+MOVES = Moves(np.array([0, 4, 2, 1, 3, 0]), np.array([6, 0, 3, 5, 2, 1]), np.arange(6) % 2 == 0)
+
+
+def by_kornia(pixels, move, size):
+    """Each image alone, cut and mirrored by kornia."""
+    found = []
+    for image, top, left, flipped in zip(pixels, move.top, move.left, move.flipped, strict=True):
+        ends = ((left, top), (left + size - 1, top), (left + size - 1, top + size - 1), (left, top + size - 1))
+        box = torch.tensor([ends], dtype=torch.int64)
+        cut = kornia.geometry.transform.crop_by_indices(image[None].float(), box)
+        found.append(kornia.geometry.transform.hflip(cut) if flipped else cut)
+    return torch.cat(found)
+
+
+def test_moved_pixels_are_those_of_a_known_crop_and_mirror(pixels):
+    shown = moved(pixels, 7, MOVES)
+    assert shown.dtype == torch.uint8
+    assert torch.equal(shown.float(), by_kornia(pixels, MOVES, 7))
+    for image, cut, top, left, flipped in zip(pixels, shown, MOVES.top, MOVES.left, MOVES.flipped, strict=True):
+        wanted = vision.crop(image, int(top), int(left), 7, 7)
+        assert torch.equal(cut, vision.hflip(wanted) if flipped else wanted)
+
+
+def test_region_maps_move_with_their_images(pixels):
+    assert torch.equal(moved(pixels[:, 0], 7, MOVES), moved(pixels, 7, MOVES)[:, 0])
+
+
+def test_beyond_the_edge_it_is_repeated(pixels):
+    move = Moves(np.array([-3, 6, 0, -2, 5, 9]), np.array([8, -4, 0, -1, 7, 0]), np.zeros(6, bool))
+    padded = np.pad(pixels.numpy(), ((0, 0), (0, 0), (9, 9), (9, 9)), mode="edge")
+    for number, (cut, top, left) in enumerate(zip(moved(pixels, 7, move), move.top + 9, move.left + 9, strict=True)):
+        assert np.array_equal(cut.numpy(), padded[number, :, top : top + 7, left : left + 7])
+
+
+def test_parts_of_moves_give_the_parts_of_the_whole(pixels):
+    whole = moved(pixels, 7, MOVES)
+    parts = [moved(pixels[here], 7, MOVES[here]) for here in (slice(0, 2), slice(2, 5), slice(5, 6))]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+# ------------------------------------------------------------------ columns
+
+
+@pytest.fixture
+def pack(load):
+    loaded = load({"data": {"load_size": 41}})
+    return prepare(loaded.recipe, loaded.catalog)
+
+
+def rows_where(pack, **wanted):
+    """The first rows with these values, one a value of each list."""
+    table = pack.table
+    count = max(len(values) for values in wanted.values())
+    keep = [
+        np.logical_and.reduce([table[name] == values[number] for name, values in wanted.items()])
+        for number in range(count)
+    ]
+    return np.array([np.flatnonzero(rows)[0] for rows in keep])
+
+
+def unmoved(count, flipped):
+    middle = np.full(count, 4)
+    return Moves(middle, middle, np.array(flipped))
+
+
+def test_without_moves_the_middle_is_given(pack):
+    columns = Columns(pack, ROLES, CPU, 32)
+    rows = dict.fromkeys(ROLES, np.array([3, 17]))
+    wanted = torch.from_numpy(np.array(pack.images[[3, 17], :, 4:36, 4:36])).float() / 127.5 - 1
+    assert torch.equal(columns.gather("source", rows), wanted)
+    assert torch.equal(columns.gather("source", rows, {"source": unmoved(2, [False, False])}), wanted)
+    regions = np.array(pack.regions[[3, 17], 4:36, 4:36]).astype(np.int64)
+    assert torch.equal(columns.gather("partner_regions", rows), torch.from_numpy(regions))
+    assert np.array_equal(centered(pack.images[[3, 17]], 32), pack.images[[3, 17], :, 4:36, 4:36])
+
+
+def test_each_role_is_looked_at_by_its_own_moves(pack):
+    columns = Columns(pack, ROLES, CPU, 32)
+    rows = dict.fromkeys(ROLES, np.arange(8))
+    moves = augment(load_size=41, **EVERYTHING).draw(0, 0, 0, 8)
+    for role in ROLES:
+        wanted = moved(torch.from_numpy(np.array(pack.images[:8])), 32, moves[role])
+        assert torch.equal(columns.gather(role, rows, moves), wanted.float() / 127.5 - 1)
+        wanted = moved(torch.from_numpy(np.array(pack.regions[:8])), 32, moves[role])
+        assert torch.equal(columns.gather(f"{role}_regions", rows, moves), wanted.long())
+
+
+@pytest.mark.parametrize("move", [None, {"source": unmoved(3, [True, False, True])}])
+def test_the_memory_format_is_kept(pack, move):
+    rows = dict.fromkeys(ROLES, np.arange(3))
+    last = Columns(pack, ROLES, CPU, 32, channels_last=True).gather("source", rows, move)
+    first = Columns(pack, ROLES, CPU, 32).gather("source", rows, move)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert first.is_contiguous()
+    assert torch.equal(last, first)
+
+
+def test_labels_are_those_of_the_mirrored_image(pack):
+    columns = Columns(pack, ROLES, CPU, 32, mirror={"pose": "negate", "light": {0: 1, 1: 0}})
+    source = rows_where(pack, pose=[-30, -30, 15, 0], light=[0, 0, 1, 1])
+    rows, moves = dict.fromkeys(ROLES, source), {"source": unmoved(4, [True, False, True, True])}
+    assert columns.gather("pose", rows, moves).tolist() == [30, -30, -15, 0]
+    assert columns.gather("pose_class", rows, moves).tolist() == [4, 0, 1, 2]
+    assert columns.gather("light", rows, moves).tolist() == [1, 0, 0, 0]
+    assert columns.gather("light_class", rows, moves).tolist() == [1, 0, 0, 0]
+    assert columns.gather("partner_pose", rows, moves).tolist() == [-30, -30, 15, 0], "the partner was not mirrored"
+    assert columns.gather("identity_class", rows, moves).tolist() == [0, 0, 0, 0]
+
+
+def test_poses_are_compared_as_they_are_seen(pack):
+    columns = Columns(pack, ROLES, CPU, 32, mirror={"pose": "negate"})
+    source, partner = rows_where(pack, pose=[15, 15, 15, 15]), rows_where(pack, pose=[-15, 15, 15, -15])
+    rows = {"source": source, "target": source, "partner": partner}
+    moves = {"source": unmoved(4, [True, True, True, False]), "partner": unmoved(4, [False, False, True, False])}
+    assert columns.gather("same_pose", rows, moves).tolist() == [1, 0, 1, 0]
+    assert columns.gather("same_pose", rows).tolist() == [0, 1, 1, 0]
+    assert columns.gather("same_identity", rows, moves).tolist() == [1, 1, 1, 1]
+
+
+def test_a_column_of_text_is_mirrored_by_a_map(pack):
+    columns = Columns(pack, ROLES, CPU, 32, mirror={"identity": {"000": "002", "002": "000"}})
+    rows = dict.fromkeys(ROLES, rows_where(pack, identity=["000", "002", "001"]))
+    moves = {"source": unmoved(3, [True, True, True])}
+    assert columns.gather("identity_class", rows, moves).tolist() == [2, 0, 1]
+    assert columns.gather("same_identity", rows, moves).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", [int, float])
+@pytest.mark.parametrize("keys", ["as typed", "as read again"])
+def test_a_resolved_recipe_says_the_same_of_mirrors(pack, kind, keys):
+    flip = FlipModel.model_validate({"mirror": {"light": {0: 1, 1: 0}}})
+    if keys == "as read again":
+        flip = FlipModel.model_validate(flip.model_dump(mode="json"))
+    table = pack.table.assign(light=pack.table["light"].astype(kind))
+    lights = Pack(pack.folder, pack.images, pack.regions, table, pack.about)
+    rows = dict.fromkeys(ROLES, rows_where(pack, light=[0, 1]))
+    columns = Columns(lights, ROLES, CPU, 32, mirror=flip.mirror)
+    assert columns.gather("light", rows, {"source": unmoved(2, [True, True])}).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("mirror", "says"),
+    [
+        ({"posse": "negate"}, r"augment\.flip\.mirror\.posse: no column 'posse' .*did you mean 'pose'\?"),
+        ({"identity": "negate"}, r"augment\.flip\.mirror\.identity: the column is not of numbers; give a map"),
+        ({"light": {0: 7}}, r"augment\.flip\.mirror\.light: the mirror of 0 is 7, which the data does not have"),
+        ({"light": "negate"}, r"augment\.flip\.mirror\.light: the mirror of 1 is -1, which the data does not have"),
+    ],
+)
+def test_mirrors_that_the_data_does_not_have(pack, mirror, says):
+    with pytest.raises(DataError, match=says):
+        Columns(pack, ROLES, CPU, 32, mirror=mirror)
+
+
+# ------------------------------------------------------------------ runs
+
+RECIPE = {
+    "data": {"load_size": 40},
+    "augment": {
+        "crop": {"images": ALL, "share": ["source", "target"]},
+        "shift": {"by": 2},
+        "flip": {"mirror": {"pose": "negate"}},
+    },
+    "generator": {"use": "unet", "width": 4, "depth": 3},
+    "log": {"checkpoint": 2, "keep": 9},
+}
+
+
+def test_a_run_with_moves_goes_on_to_the_same_bits(new_trainer):
+    whole = new_trainer(RECIPE, "whole")
+    whole.train()
+    cut = new_trainer(RECIPE, "cut")
+    shutil.copy(whole.run.checkpoints / "step-00000004.safetensors", cut.run.checkpoints)
+    cut.train(resume=True)
+    assert digest(cut.network) == digest(whole.network)
+    still = new_trainer({**RECIPE, "augment": {}}, "still")
+    still.train()
+    assert digest(still.network) != digest(whole.network)
+    ends = [load_checkpoint(made.run.checkpoints / "step-00000006.safetensors").tensors for made in (whole, cut)]
+    assert all(ends[0][name].equal(ends[1][name]) for name in ends[0]), "optimizers too"
+
+
+def test_accumulation_and_processes_cut_one_stream_of_moved_images(new_trainer):
+    made = new_trainer({**RECIPE, "stages": {"main": {"batch": 8, "accumulate": 2}}})
+    stage = made.run.recipe.stages["main"]
+    plan = Plan(made._pairs, 8, 0, 0)
+    moves = made._augment.draw(0, 0, 3, 8)
+    names = ("source", "target", "partner", "pose_class", "same_pose", "partner_regions")
+    whole = {name: made._columns.gather(name, plan.rows(3), moves) for name in names}
+    assert not torch.equal(whole["source"], made._columns.gather("source", plan.rows(3)))
+
+    class Spy:
+        columns = names
+
+        def __init__(self):
+            self.seen = []
+
+        def __call__(self, step, parts):
+            self.seen += [part() for part in parts]
+            return {}
+
+    for processes in (1, 2):
+        spy = Spy()
+        for rank in range(processes):
+            made.run.engine.rank, made.run.engine.processes = rank, processes
+            made._one_step(spy, plan, stage, 3)
+        made.run.engine.rank, made.run.engine.processes = 0, 1
+        assert len(spy.seen) == 2 * processes
+        for name in names:
+            assert torch.equal(torch.cat([part[name] for part in spy.seen]), whole[name]), name
+
+
+def test_evaluation_and_samples_see_the_middle(new_trainer):
+    from enface.evaluate import Evaluator, mean_target
+
+    made = new_trainer(RECIPE)
+    evaluator = Evaluator(made.run)
+    seen = []
+    evaluator.measure(lambda source: seen.append(source) or source)
+    wanted = centered(made.run.pack.images[evaluator.rows["source"]], 32)
+    assert wanted.shape[-1] == 32 < made.run.pack.size
+    assert torch.equal(torch.cat(seen), torch.from_numpy(wanted).float() / 127.5 - 1)
+    assert mean_target(made.run.pairs("train"), made.run).shape == (3, 32, 32)
+    shown = []
+    made.run.notify = lambda hook, **words: shown.append(words["images"]) if hook == "samples_ready" else None
+    made._show_samples(made._builder("main"))
+    wanted = centered(made.run.pack.images[made._samples["source"]], 32)
+    assert torch.equal(shown[0]["source"], torch.from_numpy(wanted).float() / 127.5 - 1)
+
+
+def test_a_pack_is_made_at_the_size_it_is_cut_from(load):
+    plain, roomy = (load({"data": {"load_size": size}}) for size in (None, 40))
+    packs = [prepare(loaded.recipe, loaded.catalog) for loaded in (plain, roomy)]
+    assert [pack.size for pack in packs] == [32, 40]
+    assert packs[0].folder != packs[1].folder
+    assert isinstance(packs[1].table, pd.DataFrame)
+    assert plain.recipe.training_digest() != roomy.recipe.training_digest()
+
+
+def test_a_dataset_that_knows_its_mirrors_gives_them_where_the_recipe_does_not(load, plugin):
+    body = (
+        "class Sided(Dataset):\n    '''Sided.'''\n    mirror = {'pose': 'negate'}\n"
+        "    pairs = {'target': {'same': ['identity']}}\n"
+        "    def rows(self): return []\n    def image(self, row): return None\n"
+    )
+    content = {"plugins": [plugin(body, brings="Sided")], "data": {"use": "sided", "size": 32}}
+    assert load({**content, "augment": {"flip": {}}}).recipe.augment.flip.mirror == {"pose": "negate"}
+    assert load({**content, "augment": {"flip": {"mirror": {}}}}).recipe.augment.flip.mirror == {}
+    assert load({**content, "augment": {"flip": False}}).recipe.augment.flip is None
