@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from enface import hookimpl
 
-
 SHOWN = 8
 
 
