@@ -85,6 +85,11 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(path, tensors, state)
 
 
+def saved_steps(directory: Path) -> list[Path]:
+    """A run's checkpoints but for the best one, by steps."""
+    return sorted((directory / "checkpoints").glob(f"step-*{SUFFIX}"))
+
+
 def read_state(path: Path) -> dict[str, Any]:
     """The state alone, without reading tensors. Raises as :func:`load` does."""
     if not path.is_file():

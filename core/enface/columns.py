@@ -12,7 +12,7 @@ from torch import Tensor
 
 from enface.augment import Moves
 from enface.errors import DataError
-from enface.pack import Pack
+from enface.pack import Pack, centered
 from enface.params import closest
 from enface.sampling import Indices
 
@@ -135,10 +135,9 @@ def moved(pixels: Tensor, size: int, move: Moves | None) -> Tensor:
     Args:
         pixels: (N, ..., H, W).
     """
-    height, width = pixels.shape[-2:]
     if move is None:
-        top, left = (height - size) // 2, (width - size) // 2
-        return pixels[..., top : top + size, left : left + size]
+        return centered(pixels, size)
+    height, width = pixels.shape[-2:]
     # One gather for all images at once; a library's crop loops over them, or resamples.
     steps = torch.arange(size)
     ahead = torch.where(torch.from_numpy(move.flipped)[:, None], steps.flip(0), steps)

@@ -25,7 +25,7 @@ from PIL import Image
 from enface.components import Targets
 from enface.errors import DataError, EnfaceError
 from enface.marks import Marked, marks_path, mask_weights, parse_marks, plain_marks, read_marks, union, write_marks
-from enface.mask_files import save_mask
+from enface.mask_files import mean_image, save_mask
 
 HOST = "127.0.0.1"
 # Whoever forwards the port over ssh may come by either name, and from another port.
@@ -84,13 +84,10 @@ class Drawing:
             # The marks first: of the three files they alone cannot be made again.
             write_marks(marks_path(self.out), marks, self.shape)
             self.marks = marks
-            picture = save_mask(mask_weights(marked, self.inside, self.outside), self._mean_face(), self.out)
+            backdrop = mean_image(np.stack(list(self.faces.values())))
+            picture = save_mask(mask_weights(marked, self.inside, self.outside), backdrop, self.out)
             self.saved = True
         return f"Saved {self.out.resolve()}; beside it {picture.name} and {marks_path(self.out).name}."
-
-    def _mean_face(self) -> npt.NDArray[np.uint8]:
-        mean = np.mean(list(self.faces.values()), axis=0).round().astype(np.uint8)
-        return np.ascontiguousarray(mean.transpose(1, 2, 0))
 
 
 def open_drawing(

@@ -115,9 +115,14 @@ def _inner_model(annotation: Any) -> Any:
     return None
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """The run directories in a folder, from the oldest to the newest."""
+    return sorted(path.parent for path in folder.glob("*/recipe.yaml"))
+
+
 def newest_run(folder: Path) -> Path:
     """A run directory: the folder itself, or the newest in it; the folder where there is none (yet)."""
-    found = sorted(path.parent for path in folder.glob("*/recipe.yaml"))
+    found = runs_in(folder)
     return found[-1] if found and not (folder / "recipe.yaml").is_file() else folder
 
 

@@ -46,6 +46,11 @@ def save_mask(weights: npt.NDArray[np.float32], backdrop: npt.NDArray[np.uint8],
     return picture
 
 
+def mean_image(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The mean of some images (N, 3, H, W), as a picture (H, W, 3) to see a mask on."""
+    return np.ascontiguousarray(images.mean(axis=0).round().astype(np.uint8).transpose(1, 2, 0))
+
+
 def check_mask_path(path: Path) -> None:
     """Raises EnfaceError when no mask can be written there: the name does not end in ``.npy``, or is a folder's."""
     if path.suffix != ".npy":

@@ -15,12 +15,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image
+from torch import Tensor
 
 from enface.catalog import Catalog
 from enface.components import DataInfo, Dataset
@@ -29,6 +30,7 @@ from enface.plugins import load_plugins
 from enface.recipe import Recipe
 from enface.weights import cache_folder
 
+Images = TypeVar("Images", npt.NDArray[np.uint8], Tensor)
 FORMAT = 1
 CHUNK = 60
 Progress = Callable[[int, int], None]
@@ -62,7 +64,7 @@ class Pack:
         return {str(name): int(self.table[name].nunique()) for name in self.table.columns}
 
 
-def centered(images: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+def centered(images: Images, size: int) -> Images:
     """The middle ``size`` x ``size`` pixels of images (..., H, W)."""
     start = (images.shape[-1] - size) // 2
     return images[..., start : start + size, start : start + size]

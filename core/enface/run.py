@@ -25,7 +25,7 @@ from enface import checkpoint
 from enface.components import DataInfo, Targets
 from enface.engine import Engine
 from enface.errors import CheckpointError, RecipeError
-from enface.loading import Loaded
+from enface.loading import Loaded, runs_in
 from enface.pack import Pack, centered
 from enface.recipe import NOT_TRAINING, Recipe, save_recipe
 from enface.sampling import Indices, Pairs
@@ -117,7 +117,7 @@ def latest_directory(root: Path, recipe: Recipe) -> Path:
     Raises:
         CheckpointError: when there is none.
     """
-    found = sorted(path.parent for path in (root / recipe.name).glob("*/recipe.yaml"))
+    found = runs_in(root / recipe.name)
     if not found:
         raise CheckpointError(f"no run of {recipe.name!r} under {root}; start one without --resume")
     return found[-1]
@@ -200,7 +200,7 @@ def _differences(first: Any, second: Any, path: str = "") -> list[str]:
 
 def latest_checkpoint(directory: Path) -> Path | None:
     """The checkpoint with the most steps, if there is one."""
-    found = sorted((directory / "checkpoints").glob(f"step-*{checkpoint.SUFFIX}"))
+    found = checkpoint.saved_steps(directory)
     return found[-1] if found else None
 
 

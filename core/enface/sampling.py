@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,11 +29,8 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
         DataError: when a part asks for more than there is, names an unknown value, or shares an identity with
             another part.
     """
-    if split.by not in table:
-        raise DataError(f"data.split.by: no column {split.by!r}{closest(split.by, map(str, table.columns))}")
-    for column in split.where:
-        if column not in table:
-            raise DataError(f"data.split.where: no column {column!r}{closest(column, map(str, table.columns))}")
+    _require_columns(table, [split.by], "data.split.by")
+    _require_columns(table, split.where, "data.split.where")
     everyone = np.arange(len(table), dtype=np.int64)
     kept = everyone[satisfying(table, everyone, split.where)]
     if not len(kept):
@@ -51,6 +48,12 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
             raise DataError(f"data.split.{name}: is empty ({len(values)} values of {split.by!r} in the data)")
     _refuse_shared_identities(table, rows)
     return rows
+
+
+def _require_columns(table: pd.DataFrame, columns: Iterable[str], key: str) -> None:
+    for column in columns:
+        if column not in table:
+            raise DataError(f"{key}: no column {column!r}{closest(column, map(str, table.columns))}")
 
 
 def _choose(values: list[object], wanted: int | float | list[str | int], part: str, taken: set[object]) -> list[object]:
@@ -179,9 +182,7 @@ class Pairs:
     """
 
     def __init__(self, table: pd.DataFrame, rows: Indices, rules: PairsModel) -> None:
-        for column in rules.source.where:
-            if column not in table:
-                raise DataError(f"pairs.source: no column {column!r}{closest(column, map(str, table.columns))}")
+        _require_columns(table, rules.source.where, "pairs.source")
         self.sources = rows[satisfying(table, rows, rules.source.where)]
         if not len(self.sources):
             raise DataError(f"pairs.source: no image has {_conditions(rules.source.where)}")

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from enface.build import output_of
-from enface.checkpoint import SUFFIX, read_state
+from enface.checkpoint import read_state, saved_steps
 from enface.evaluate import Evaluator, interval, load_network, save_grid
 from enface.recipe import Recipe, StartModel
 
@@ -27,7 +27,7 @@ def parent_stage(recipe: Recipe, name: str) -> str | None:
 
 def stage_ends(directory: Path) -> dict[str, Path]:
     """The checkpoint each finished stage of a run ended with."""
-    found = {path: read_state(path) for path in sorted((directory / "checkpoints").glob(f"step-*{SUFFIX}"))}
+    found = {path: read_state(path) for path in saved_steps(directory)}
     return {state["stage"]: path for path, state in found.items() if state["stage_ended"]}
 
 

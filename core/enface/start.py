@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from enface.checkpoint import SUFFIX, Checkpoint, load, read_state
+from enface.checkpoint import Checkpoint, load, read_state, saved_steps
 from enface.components import Generator
 from enface.errors import CheckpointError
 from enface.params import closest
@@ -43,7 +43,7 @@ def find_start(start: StartModel, own: Path) -> Path:
     if start.checkpoint is not None:
         return Path(start.checkpoint)
     folder = Path(start.run) if start.run is not None else own
-    states = {path: read_state(path) for path in sorted((folder / "checkpoints").glob(f"step-*{SUFFIX}"))}
+    states = {path: read_state(path) for path in saved_steps(folder)}
     if not states:
         raise CheckpointError(f"start: {folder} has no checkpoint; train that run first, or name another in start.run")
     found = [path for path, state in states.items() if start.stage in (None, state["stage"])]

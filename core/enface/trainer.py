@@ -341,7 +341,7 @@ class Trainer:
 
     def _prune(self) -> None:
         """Keep the latest few, each stage's last, and those at every multiple of ``keep_every``."""
-        found = sorted(self.run.checkpoints.glob(f"step-*{SUFFIX}"))
+        found = checkpoint.saved_steps(self.run.directory)
         log = self.run.recipe.log
         for path in found[: -log.keep]:
             state = checkpoint.read_state(path)

@@ -32,15 +32,14 @@ def build(
     A picture beside it shows the marked pixels on the mean training target. Weights that follow a schedule are those
     of step 0. A recipe reads the file with 'use: points'.
     """
-    from enface.mask_files import check_mask_path, save_mask
+    from enface.mask_files import check_mask_path, mean_image, save_mask
 
     check_mask_path(out)
     loaded = load(recipe, set_ or [])
     _require_mask(loaded, name)
     run = prepared(loaded)
     weights = _weights(run, name)
-    mean = run.info.targets(FACES).images.mean(axis=0).round().astype("uint8").transpose(1, 2, 0)
-    picture = save_mask(weights, mean, out)
+    picture = save_mask(weights, mean_image(run.info.targets(FACES).images), out)
     above = int((weights > weights.min()).sum())
     say(f"mask: {out}")
     say(f"above the lowest weight: {above} of {weights.size} pixels ({100 * above / weights.size:.1f} %)")
