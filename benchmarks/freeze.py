@@ -50,7 +50,7 @@ def stage(freeze: str, arguments: argparse.Namespace) -> Callable[[int], None]:
 
     def take(number: int) -> None:
         rows = plan.rows(number)
-        step(number, [lambda: {name: columns.gather(name, rows) for name in step.columns}])
+        step(number, [lambda: {name: columns.gather(name, rows) for name in step.columns(step.phases)}])
 
     return take
 

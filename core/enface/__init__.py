@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "components": (
-        "AdversarialLoss DataInfo Dataset Discriminator Fixed Generator Loss Mask Metric Row Schedulable Schedule"
-        " Targets as_schedule"
+        "AdversarialLoss Augmentation CriticLoss DataInfo Dataset Discriminator Fixed Generator Loss Mask Metric Row"
+        " Schedulable Schedule Targets as_schedule"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
     "hookspecs": "hookimpl",
@@ -25,6 +25,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.s
 
 if TYPE_CHECKING:
     from enface.components import AdversarialLoss as AdversarialLoss
+    from enface.components import Augmentation as Augmentation
+    from enface.components import CriticLoss as CriticLoss
     from enface.components import DataInfo as DataInfo
     from enface.components import Dataset as Dataset
     from enface.components import Discriminator as Discriminator

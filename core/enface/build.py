@@ -11,13 +11,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enface.components import AdversarialLoss, DataInfo, Discriminator, Generator, Loss, Mask, Metric, Schedule
+from enface.components import (
+    AdversarialLoss,
+    Augmentation,
+    CriticLoss,
+    DataInfo,
+    Discriminator,
+    Generator,
+    Loss,
+    Mask,
+    Metric,
+    Schedule,
+)
 from enface.engine import Engine, reseed
 from enface.errors import EnfaceError, RecipeError, WeightsError
 from enface.loading import Loaded
 from enface.optimizers import optimizers
 from enface.params import ScheduleSpec, closest
-from enface.recipe import OptimizerModel, StageModel, TermModel
+from enface.recipe import DiscriminatorModel, OptimizerModel, StageModel, TermModel
 from enface.step import MaskUse, Phase, Player, Step, Term
 
 
@@ -181,12 +192,17 @@ class StageBuilder:
         own, theirs = self._terms(critics)
         if not own:
             raise self._error("has no term for the generator", "terms")
-        phases = [Phase(critics[name], terms, f"{name}.") for name, terms in theirs.items() if terms]
+        models = stage.discriminators
+        phases = [
+            Phase(critics[name], terms, f"{name}.", models[name].every, models[name].start_at)
+            for name, terms in theirs.items()
+            if terms
+        ]
         phases.append(Phase(player, own, ""))
         idle = [name for name, terms in theirs.items() if not terms]
         if idle:
             raise self._error(
-                "no term trains it; name it in an adversarial term's 'against'", "discriminators", idle[0]
+                "no term trains it; name it in the 'against' of an adversarial term", "discriminators", idle[0]
             )
         step = Step(self.engine, player, self.generator.provides, critics, phases)
         step.seed = (self.loaded.recipe.seed, number)
@@ -219,9 +235,10 @@ class StageBuilder:
         except RecipeError as error:
             raise self._error(str(error), "discriminators", name) from error
         assert isinstance(module, Discriminator)
-        columns = list(asked_by(module.forward))[1:]
-        for column in columns:
-            self._require(column, self.columns, "discriminators", name)
+        self._refuse_unknown_inputs(
+            model.inputs, list(asked_by(module.forward))[1:], f"discriminator {model.use}", "discriminators", name
+        )
+        columns = self._arguments(module.forward, model.inputs, self.columns, "discriminators", name, first=1)
         return Player(
             name,
             self.engine.place(module).train(),
@@ -229,8 +246,19 @@ class StageBuilder:
             self._optimizer(model.optimizer, "discriminators", name, "optimizer"),
             self._schedule(model.optimizer.lr, "discriminators", name, "optimizer", "lr"),
             self._stage.clip,
-            tuple(columns),
+            columns,
+            self._augmentation(name, model),
         )
+
+    def _augmentation(self, name: str, model: DiscriminatorModel) -> Augmentation | None:
+        if model.augment is None:
+            return None
+        try:
+            made = self.loaded.catalog.build("augmentation", model.augment.use, model.augment.params, self.data)
+        except RecipeError as error:
+            raise self._error(str(error), "discriminators", name, "augment") from error
+        assert isinstance(made, Augmentation)
+        return made.to(self.engine.device)
 
     def _optimizer(self, model: OptimizerModel, *path: str) -> Callable[[list[nn.Parameter]], torch.optim.Optimizer]:
         chosen = optimizers()[model.use]
@@ -260,21 +288,42 @@ class StageBuilder:
         """The generator's terms, and each critic's."""
         own: list[Term] = []
         theirs: dict[str, list[Term]] = {name: [] for name in critics}
+        games: dict[str, str] = {}
         for name, model in self._stage.terms.items():
             loss = self._loss(name, model)
-            if isinstance(loss, AdversarialLoss):
-                if model.against is None:
+            if not isinstance(loss, AdversarialLoss):
+                critic_only = isinstance(loss, CriticLoss)
+                if critic_only or model.side == "critic":
+                    against = self._against(name, model, critics)
+                    function = loss.critic if isinstance(loss, CriticLoss) else loss.forward
+                    weight = self._schedule(model.weight, "terms", name, "weight")
+                    theirs[against].append(self._term(name, model, loss, function, weight, critics))
+                    continue
+            else:
+                against = self._against(name, model, critics)
+                if against in games:
                     raise self._error(
-                        f"loss {model.use} is a game of two: name a discriminator of this stage, "
-                        f"'against: {next(iter(critics), 'NAME')}'",
+                        f"and term {games[against]!r} are two games against discriminator {against!r}; "
+                        "give each a discriminator of its own",
                         "terms",
                         name,
                     )
+                games[against] = name
                 weight = self._schedule(model.critic_weight, "terms", name, "critic_weight")
-                theirs[model.against].append(self._term(name, model, loss, loss.critic, weight, critics))
+                theirs[against].append(self._term(name, model, loss, loss.critic, weight, critics, start_at=0))
             weight = self._schedule(model.weight, "terms", name, "weight")
             own.append(self._term(name, model, loss, loss.forward, weight, critics))
         return own, theirs
+
+    def _against(self, name: str, model: TermModel, critics: Mapping[str, Player]) -> str:
+        if model.against is None:
+            raise self._error(
+                f"loss {model.use} needs a discriminator: name one of this stage, "
+                f"'against: {next(iter(critics), 'NAME')}'",
+                "terms",
+                name,
+            )
+        return model.against
 
     def _loss(self, name: str, model: TermModel) -> Loss:
         try:
@@ -295,23 +344,26 @@ class StageBuilder:
         function: Callable[..., torch.Tensor],
         weight: Any,
         critics: Mapping[str, Player],
+        start_at: int | None = None,
     ) -> Term:
         available = [*self.columns, *self.generator.provides, "step"]
         if model.against is not None:
             judge = critics[model.against].module
             assert isinstance(judge, Discriminator)
-            available += [f"{side}_{item}" for side in ("real", "fake") for item in judge.provides]
-        asked = asked_by(loss.forward)
-        if isinstance(loss, AdversarialLoss):
-            asked |= asked_by(loss.critic)
-        for argument in model.inputs:
-            if argument not in asked:
-                raise self._error(
-                    f"loss {model.use} has no input {argument!r}{closest(argument, asked)}", "terms", name, "inputs"
-                )
+            available += [f"{side}_{item}" for side in ("real", "fake") for item in (*judge.provides, "image")]
+            available.append("judge")
+        sides = [loss.critic, loss.forward] if isinstance(loss, AdversarialLoss) else [function]
+        asked = [argument for side in sides for argument in asked_by(side)]
+        self._refuse_unknown_inputs(model.inputs, asked, f"loss {model.use}", "terms", name)
         arguments = self._arguments(function, model.inputs, available, "terms", name)
         mask = self._mask(model) if model.mask else None
-        return Term(name, function, arguments, weight, mask, model.against)
+        start_at = model.start_at if start_at is None else start_at
+        return Term(name, function, arguments, weight, mask, model.against, model.every, start_at, loss)
+
+    def _refuse_unknown_inputs(self, inputs: Mapping[str, str], asked: Sequence[str], who: str, *path: str) -> None:
+        for argument in inputs:
+            if argument not in asked:
+                raise self._error(f"{who} has no input {argument!r}{closest(argument, asked)}", *path, "inputs")
 
     def _mask(self, model: TermModel) -> MaskUse:
         assert model.mask is not None
@@ -331,10 +383,13 @@ class StageBuilder:
         inputs: Mapping[str, str],
         available: Sequence[str],
         *path: str,
+        first: int = 0,
     ) -> dict[str, str]:
-        """Argument -> name, for what ``function`` asks for; an argument with a default may be missing."""
+        """Argument -> name, for what ``function`` asks for from its ``first`` argument on; an argument with a
+        default may be missing.
+        """
         arguments = {}
-        for argument, parameter in asked_by(function).items():
+        for argument, parameter in list(asked_by(function).items())[first:]:
             name = inputs.get(argument, argument)
             optional = parameter.default is not parameter.empty and argument not in inputs
             if optional and name not in available:
@@ -351,7 +406,7 @@ class StageBuilder:
             )
 
     def _check_columns(self, step: Step) -> None:
-        for name in sorted(step.wants):
+        for name in sorted(step.wants(step.phases)):
             for column in self.generator.provides[name]:
                 if column not in self.columns:
                     role = " (add 'pairs.partner')" if column == "partner" else ""

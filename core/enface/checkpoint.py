@@ -25,7 +25,8 @@ SUFFIX = ".safetensors"
 @dataclass(frozen=True)
 class Checkpoint:
     """What a file holds: tensors by ``PLACE/name`` (``generator/..``, ``ema/..``, ``critic/NAME/..``,
-    ``optimizer/PLAYER/..``) and the state as plain data (stage, step, recipe's digest, ...).
+    ``augment/CRITIC/..``, ``loss/TERM/..``, ``optimizer/PLAYER/..``) and the state as plain data (stage, step,
+    recipe's digest, ...).
     """
 
     path: Path

@@ -71,6 +71,21 @@ class Schedule(ABC):
     def __call__(self, step: int) -> float:
         """The value at ``step``."""
 
+    @property
+    def metric(self) -> str | None:
+        """The metric of the recipe whose validation values it follows; None when it depends on the step alone."""
+        return None
+
+    def observe(self, value: float) -> None:  # noqa: B027 - most follow no metric
+        """Take note of a validation value of ``metric``."""
+
+    def state(self) -> dict[str, float]:
+        """What it has noted, as a checkpoint keeps it."""
+        return {}
+
+    def restore(self, state: Mapping[str, float]) -> None:  # noqa: B027 - most have no state
+        """Go on from a :meth:`state`."""
+
 
 class Fixed(Schedule):
     """A plain number where a schedule is expected; what the core makes of ``weight: 3``."""
@@ -99,21 +114,53 @@ class Loss(nn.Module):
     ``real_* fake_*`` of what that provides (``real_logits fake_features ...``). It runs in float32.
 
     Returns (from ``forward``): (N, C, H, W), or (N,).
+
+    Attributes:
+        unit: What one number of the map is, as "mean absolute difference, images in [-1, 1]".
+        stateful: Whether its buffers change while it is used, and so belong into a checkpoint.
     """
+
+    unit: ClassVar[str] = ""
+    stateful: ClassVar[bool] = False
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
 
-class AdversarialLoss(Loss):
-    """A two-player loss: ``forward`` is the generator's side and :meth:`critic` the discriminator's.
+class CriticLoss(Loss):
+    """A loss for a discriminator alone, such as a regulariser: :meth:`critic` is minimised by it.
 
-    Its term must be ``against:`` a discriminator. Both sides' argument names are requests.
+    Its term must be ``against:`` that discriminator. Argument names are requests; beside ``real_* fake_*`` of what
+    the discriminator provides there are ``real_image`` and ``fake_image`` (what it was shown, (N, 3, H, W)) and
+    ``judge``, a function from images to what it provides, in float32 and differentiable twice.
     """
 
     def critic(self, *args: Any, **kwargs: Any) -> Tensor:
         """The discriminator's map of errors, to be minimised by it."""
         raise NotImplementedError(f"{type(self).__name__}.critic")
+
+
+class AdversarialLoss(CriticLoss):
+    """A two-player loss: ``forward`` is the generator's side and :meth:`critic` the discriminator's."""
+
+
+class Augmentation(nn.Module):
+    """A random, differentiable change to the images (N, 3, H, W) in [-1, 1] that a discriminator is shown.
+
+    It is applied to real and fake images alike, for the discriminator and for the generator, so that neither learns
+    to make it (Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020).
+
+    Attributes:
+        adaptive: Whether :meth:`observe` is to be called.
+    """
+
+    adaptive: bool = False
+
+    def forward(self, image: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def observe(self, certainty: float) -> None:
+        """Take note of the mean sign of the discriminator's answers to real images, in [-1, 1]."""
 
 
 class Mask(nn.Module):
@@ -227,6 +274,7 @@ KINDS: Mapping[str, type] = {
     "loss": Loss,
     "mask": Mask,
     "discriminator": Discriminator,
+    "augmentation": Augmentation,
     "schedule": Schedule,
     "generator": Generator,
     "dataset": Dataset,

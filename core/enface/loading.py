@@ -207,6 +207,8 @@ class _Checker:
             self._defined("discriminator", term.against, list(stage.discriminators), *path, "against")
         for name, critic in stage.discriminators.items():
             self.component("discriminator", critic, *here, "discriminators", name)
+            if critic.augment is not None:
+                self.component("augmentation", critic.augment, *here, "discriminators", name, "augment")
             self._optimizer(critic.optimizer, *here, "discriminators", name, "optimizer")
 
     def _optimizer(self, model: OptimizerModel, *path: str) -> None:

@@ -175,20 +175,36 @@ class OptimizerModel(Spec):
 
 
 class TermModel(Spec):
-    """One weighted loss. ``inputs`` maps the loss's argument names to the names it gets instead."""
+    """One weighted loss. ``inputs`` maps the loss's argument names to the names it gets instead.
+
+    It counts from step ``start_at`` on, and then at every ``every``-th update of its player, ``every`` times as
+    heavy (lazy regularisation). ``side: critic`` makes an ordinary loss ``against`` a discriminator one that the
+    discriminator minimises.
+    """
 
     weight: SchedulableNumber = 1.0
     critic_weight: SchedulableNumber = 1.0
     mask: str | None = None
     mask_on: Literal["error", "images"] = "error"
     against: str | None = None
+    side: Literal["generator", "critic"] = "generator"
+    every: Count = 1
+    start_at: Whole = 0
     inputs: dict[str, str] = Field(default_factory=dict)
 
 
 class DiscriminatorModel(Spec):
-    """A critic and its optimizer."""
+    """A critic and its optimizer.
+
+    It learns from step ``start_at`` on, and then at every ``every``-th step. ``augment`` is what happens to the
+    images it is shown; ``inputs`` maps arguments of its ``forward`` to columns of the batch.
+    """
 
     optimizer: OptimizerModel = Field(default_factory=OptimizerModel)
+    every: Count = 1
+    start_at: Whole = 0
+    augment: Spec | None = None
+    inputs: dict[str, str] = Field(default_factory=dict)
 
 
 class StartModel(Model):

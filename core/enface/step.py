@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from enface.components import Schedule
+from enface.components import Augmentation, Loss, Schedule
 from enface.engine import Engine, reseed
 from enface.errors import NonFiniteLossError, RecipeError
 
@@ -36,7 +36,13 @@ class MaskUse:
 
 @dataclass(frozen=True)
 class Term:
-    """One weighted loss: a side of it (``forward`` or ``critic``), what that asks for, its mask and weight."""
+    """One weighted loss: a side of it (``forward`` or ``critic``), what that asks for, its mask and weight.
+
+    Attributes:
+        every: It counts at every such update of its player.
+        start_at: Steps of the stage before it counts.
+        loss: The module ``function`` is of, for its state.
+    """
 
     name: str
     function: Callable[..., Tensor]
@@ -44,6 +50,17 @@ class Term:
     weight: Schedule
     mask: MaskUse | None = None
     against: str | None = None
+    every: int = 1
+    start_at: int = 0
+    loss: Loss | None = None
+
+    def active(self, step: int, update: int) -> bool:
+        """Whether it counts at a step, the ``update``-th of its player."""
+        return step >= self.start_at and update % self.every == 0
+
+    def weight_at(self, step: int) -> float:
+        """Its weight, so much heavier as it comes more seldom."""
+        return self.weight(step) * self.every
 
     @property
     def asks(self) -> set[str]:
@@ -87,7 +104,8 @@ class Player:
     """A network that learns: its optimizer, learning rate and gradient clipping.
 
     Args:
-        columns: For a critic, what its ``forward`` asks for beside the image.
+        columns: For a critic, what its ``forward`` asks for beside the image: argument -> column of the batch.
+        augment: For a critic, what happens to the images it is shown.
     """
 
     def __init__(
@@ -98,12 +116,14 @@ class Player:
         optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
         lr: Schedule,
         clip: float | None = None,
-        columns: tuple[str, ...] = (),
+        columns: Mapping[str, str] | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         self.name = name
         self.module = module
         self.call = engine.compiled(module)
-        self.columns = columns
+        self.columns = columns or {}
+        self.augment = augment
         self.lr = lr
         self.clip = clip
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -129,11 +149,24 @@ class Player:
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimizer step of one player, for its terms."""
+    """One optimizer step of one player, for its terms.
+
+    Attributes:
+        every: The player learns at every such step, counted from ``start_at``.
+    """
 
     player: Player
     terms: Sequence[Term]
     label: str
+    every: int = 1
+    start_at: int = 0
+
+    def at(self, step: int) -> Phase:
+        """The phase with only the terms that count at a step; without any, it is left out."""
+        since = step - self.start_at
+        if since < 0 or since % self.every:
+            return replace(self, terms=())
+        return replace(self, terms=tuple(term for term in self.terms if term.active(step, since // self.every)))
 
     @property
     def asks(self) -> set[str]:
@@ -145,8 +178,9 @@ class Phase:
 class Step:
     """One training step of a stage: every critic's phase, then the generator's.
 
-    Each player's networks run only for what the terms ask for, and the generator's pass is shared by all phases
-    (with ``accumulate`` above 1 the critics see a first pass without gradients, to keep one part in memory).
+    Each player's networks run only for what the terms ask for that count at the step, and the generator's pass is
+    shared by all phases (with ``accumulate`` above 1 the critics see a first pass without gradients, to keep one
+    part in memory).
     """
 
     engine: Engine
@@ -155,23 +189,42 @@ class Step:
     critics: Mapping[str, Player]
     phases: Sequence[Phase]
     seed: tuple[int, int] = (0, 0)
-    wants: frozenset[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        wants = {name for phase in self.phases for name in phase.asks if name in self.provides}
-        if self.critics:
+    def active(self, step: int) -> list[Phase]:
+        """The phases that have something to do at a step."""
+        return [phase for phase in (phase.at(step) for phase in self.phases) if phase.terms]
+
+    def wants(self, phases: Sequence[Phase]) -> frozenset[str]:
+        """What the generator is asked for."""
+        wants = {name for phase in phases for name in phase.asks if name in self.provides}
+        # A critic is shown the output whatever its terms ask for by name.
+        if any(term.against is not None for phase in phases for term in phase.terms):
             wants.add("output")
-        self.wants = frozenset(wants)
+        return frozenset(wants)
 
-    @property
-    def columns(self) -> list[str]:
-        """The batch's columns it needs."""
-        asked = {name for phase in self.phases for name in phase.asks if not _is_judged(name)}
-        asked |= {column for name in self.wants for column in self.provides[name]}
-        asked |= {column for critic in self.critics.values() for column in critic.columns}
-        if self.critics:
+    def columns(self, phases: Sequence[Phase]) -> list[str]:
+        """The batch's columns that are needed."""
+        asked = {name for phase in phases for name in phase.asks if not _is_judged(name)}
+        asked |= {column for name in self.wants(phases) for column in self.provides[name]}
+        critics = {term.against for phase in phases for term in phase.terms if term.against is not None}
+        asked |= {column for name in critics for column in self.critics[name].columns.values()}
+        if critics:
             asked.add("target")
         return sorted(asked - set(self.provides) - {"step"})
+
+    @property
+    def losses(self) -> dict[str, Loss]:
+        """The losses whose state changes, by their terms' names."""
+        found = {term.name: term.loss for phase in self.phases for term in phase.terms if term.loss is not None}
+        return {name: loss for name, loss in found.items() if loss.stateful}
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """The schedules that follow a metric, by what they are of."""
+        players = [self.generator, *self.critics.values()]
+        found = {f"lr/{player.name}": player.lr for player in players}
+        found |= {f"weight/{phase.label}{term.name}": term.weight for phase in self.phases for term in phase.terms}
+        return {name: schedule for name, schedule in found.items() if schedule.metric is not None}
 
     def __call__(self, step: int, parts: Sequence[Callable[[], dict[str, Tensor]]]) -> dict[str, Tensor]:
         """Learn from one batch.
@@ -188,30 +241,33 @@ class Step:
         """
         values: dict[str, Tensor] = {}
         scenes: list[Named] = []
+        phases = self.active(step)
+        wants = self.wants(phases)
+        has_critics = any(phase.player is not self.generator for phase in phases)
         if len(parts) == 1:
-            scenes = [self._scene(step, 0, parts[0])]
-        elif self.critics:
+            scenes = [self._scene(step, wants, 0, parts[0])]
+        elif has_critics:
             with torch.no_grad(), _buffers_kept(self.generator.module):
-                scenes = [self._scene(step, number, part) for number, part in enumerate(parts)]
-        for phase in self.phases:
+                scenes = [self._scene(step, wants, number, part) for number, part in enumerate(parts)]
+        for phase in phases:
             is_critic = phase.player is not self.generator
             if is_critic:
-                views: Iterable[Named] = ({**scene, "output": scene["output"].detach()} for scene in scenes)
+                views: Iterable[Named] = (_detached(scene) for scene in scenes)
             elif len(parts) == 1:
                 views = scenes
             else:
-                views = (self._scene(step, number, part) for number, part in enumerate(parts))
+                views = (self._scene(step, wants, number, part) for number, part in enumerate(parts))
             self._learn(phase, step, views, len(parts), values)
         return values
 
-    def _scene(self, step: int, number: int, part: Callable[[], dict[str, Tensor]]) -> Named:
+    def _scene(self, step: int, wants: frozenset[str], number: int, part: Callable[[], dict[str, Tensor]]) -> Named:
         reseed(*self.seed, step, self.engine.rank, number)
         batch = part()
-        columns = {column for name in self.wants for column in self.provides[name]}
+        columns = {column for name in wants for column in self.provides[name]}
         outputs: dict[str, Tensor] = {}
-        if self.wants:
+        if wants:
             with self.engine.autocast():
-                outputs = self.generator.call(self.wants, **{name: batch[name] for name in sorted(columns)})
+                outputs = self.generator.call(wants, **{name: batch[name] for name in sorted(columns)})
         return {**batch, **outputs, "step": step}
 
     def _learn(self, phase: Phase, step: int, scenes: Iterable[Named], parts: int, values: dict[str, Tensor]) -> None:
@@ -224,7 +280,7 @@ class Step:
             self._refuse_non_finite(phase, found)
             objective = torch.zeros((), device=self.engine.device)
             for term in phase.terms:
-                weighted = term.weight(step) * found[term.name]
+                weighted = term.weight_at(step) * found[term.name]
                 objective = objective + weighted / parts
                 for kind, value in (("term", found[term.name]), ("weighted", weighted)):
                     key = f"{kind}/{phase.label}{term.name}"
@@ -245,18 +301,38 @@ class Step:
             if terms:
                 asked = {wanted for term in terms for wanted in term.asks}
                 judged[name] = {**scene, **self._judge(critic, asked, scene)}
+                if critic is phase.player:
+                    self._observe(critic, judged[name])
         with torch.autocast(self.engine.device.type, enabled=False):
             return {term.name: term(judged[term.against]) for term in phase.terms}
 
     def _judge(self, critic: Player, asked: set[str], scene: Named) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        extra = {name: scene[name] for name in critic.columns}
-        for side, image in (("real", "target"), ("fake", "output")):
-            if any(name.startswith(f"{side}_") for name in asked):
+        """What a critic says of target and output, as far as it is asked for."""
+        extra = {argument: scene[column] for argument, column in critic.columns.items()}
+        # In float32 and uncompiled: what is asked of it is differentiated twice.
+        found: dict[str, Any] = {"judge": lambda image: critic.module(image, **extra)}
+        for side, name in (("real", "target"), ("fake", "output")):
+            wanted = {item.removeprefix(f"{side}_") for item in asked if item.startswith(f"{side}_")}
+            if not wanted:
+                continue
+            image = scene[name]
+            if critic.augment is not None:
+                image = critic.augment(image.float())
+            found[f"{side}_image"] = image
+            if wanted - {"image"}:
                 with self.engine.autocast():
-                    verdict = critic.call(scene[image], **extra)
-                found |= {f"{side}_{name}": value for name, value in verdict.items()}
+                    verdict = critic.call(image, **extra)
+                found |= {f"{side}_{item}": value for item, value in verdict.items()}
         return found
+
+    def _observe(self, critic: Player, judged: Named) -> None:
+        """Tell an adaptive augmentation how sure the critic is of real images."""
+        if critic.augment is None or not critic.augment.adaptive or "real_logits" not in judged:
+            return
+        logits = judged["real_logits"]
+        scales = logits if isinstance(logits, tuple) else (logits,)
+        sign = torch.stack([scale.detach().float().sign().mean() for scale in scales]).mean()
+        critic.augment.observe(self.engine.average({"sign": sign})["sign"])
 
     def _refuse_non_finite(self, phase: Phase, found: Mapping[str, Tensor]) -> None:
         # One read back from the device a phase; it is what lets a run stop before its weights are spoilt.
@@ -268,7 +344,12 @@ class Step:
 
 
 def _is_judged(name: str) -> bool:
-    return name.startswith(("real_", "fake_"))
+    return name.startswith(("real_", "fake_")) or name == "judge"
+
+
+def _detached(scene: Named) -> Named:
+    """A scene whose output teaches the generator nothing."""
+    return {**scene, "output": scene["output"].detach()} if "output" in scene else scene
 
 
 def _as_float(value: Any) -> Any:

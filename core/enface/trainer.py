@@ -21,7 +21,7 @@ from enface.build import StageBuilder, build_generator, output_of
 from enface.checkpoint import SUFFIX, Checkpoint
 from enface.columns import Columns
 from enface.components import Generator
-from enface.errors import CheckpointError, NonFiniteLossError
+from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
 from enface.recipe import StageModel, StartModel
 from enface.run import Run, latest_checkpoint, rewind_log
 from enface.sampling import Indices, Plan
@@ -59,11 +59,13 @@ class Trainer:
     Args:
         validate: Metric means of a network on the validation split; None when there is nothing to validate on.
         higher_is_better: Of the metric that ``log.best`` names.
+        measured: Names of the metrics that ``validate`` gives.
     """
 
     run: Run
     validate: Validate | None = None
     higher_is_better: bool = True
+    measured: tuple[str, ...] = ()
     generator: Generator = field(init=False)
     average: AveragedModel | None = field(init=False, default=None)
     _best: _Best = field(init=False, default_factory=_Best)
@@ -122,7 +124,7 @@ class Trainer:
             CheckpointError: when a stage could not start from what it says.
         """
         for name, stage in self.run.recipe.stages.items():
-            self._builder(name).build()
+            self._check_schedules(name, self._builder(name).build())
             if isinstance(stage.start, StartModel):
                 self._check_start(name, stage.start)
         self.generator.requires_grad_(True).train()
@@ -133,6 +135,13 @@ class Trainer:
             check_start(start, run.recipe, build_generator(run.loaded, run.info), run.directory)
         except CheckpointError as error:
             raise CheckpointError(f"{run.loaded.place(('stages', name))}: {error}") from error
+
+    def _check_schedules(self, name: str, step: Step) -> None:
+        for what, schedule in step.schedules.items():
+            if schedule.metric not in self.measured or not self.run.recipe.log.validate_:
+                listed = ", ".join(self.measured) or "none; set data.split.val, log.validate and metrics"
+                where = self.run.loaded.place(("stages", name))
+                raise RecipeError(f"{where}: {what} follows metric {schedule.metric!r}; validated: {listed}")
 
     def _train_stage(self, number: int, name: str, stage: StageModel, saved: Checkpoint | None) -> None:
         run = self.run
@@ -165,7 +174,7 @@ class Trainer:
                 spent, unreported = 0.0, 0
             if _due(run.step, run.recipe.log.samples) or ends:
                 self._show_samples(builder)
-            improved = (_due(run.step, run.recipe.log.validate_) or ends) and self._validated(builder)
+            improved = (_due(run.step, run.recipe.log.validate_) or ends) and self._validated(builder, step)
             stopping = run.engine.any(self._stop is not None)
             if _due(run.step, run.recipe.log.checkpoint) or ends or stopping or improved:
                 self._save(step, number, name, current + 1, ends, improved)
@@ -203,6 +212,7 @@ class Trainer:
     def _one_step(self, step: Step, plan: Plan, stage: StageModel, current: int) -> dict[str, Tensor]:
         rows = plan.rows(current)
         moves = self._augment.draw(plan.seed, plan.stage, current, plan.batch) if self._augment else {}
+        names = step.columns(step.active(current))
         count = self.run.engine.processes * stage.accumulate
         first = self.run.engine.rank * stage.accumulate
         share = stage.batch // count
@@ -211,7 +221,7 @@ class Trainer:
             here = slice((first + number) * share, (first + number + 1) * share)
             mine = {role: chosen[here] for role, chosen in rows.items()}
             mine_moved = {role: chosen[here] for role, chosen in moves.items()}
-            return lambda: {name: self._columns.gather(name, mine, mine_moved) for name in step.columns}
+            return lambda: {name: self._columns.gather(name, mine, mine_moved) for name in names}
 
         parts = [part(number) for number in range(stage.accumulate)]
         try:
@@ -272,8 +282,8 @@ class Trainer:
         chosen = [rng.choice(pairs.sources[people == name]) for name in names[:SAMPLES]]
         return pairs.draw(np.array(chosen, np.int64), rng)
 
-    def _validated(self, builder: StageBuilder) -> bool:
-        """Validate; whether the metric of ``log.best`` improved."""
+    def _validated(self, builder: StageBuilder, step: Step) -> bool:
+        """Validate, tell the schedules that follow a metric; whether the one of ``log.best`` improved."""
         if self.validate is None:
             return False
         means: dict[str, float] = {}
@@ -284,6 +294,9 @@ class Trainer:
         builder.freeze()
         self.run.log("validated", values=means)
         self.run.notify("evaluated", step=self.run.step, summary=means)
+        for schedule in step.schedules.values():
+            assert schedule.metric is not None
+            schedule.observe(means[schedule.metric])
         name = self.run.recipe.log.best
         if name is None or name not in means or not self._best.improved_by(means[name], self.higher_is_better):
             return False
@@ -308,6 +321,11 @@ class Trainer:
             optimizers[player.name] = {**plain, "scaler": player.scaler.state_dict()}
             if player is not step.generator:
                 tensors |= {f"critic/{player.name}/{key}": value for key, value in player.module.state_dict().items()}
+            if player.augment is not None:
+                kept = player.augment.state_dict()
+                tensors |= {f"augment/{player.name}/{key}": value for key, value in kept.items()}
+        for term, loss in step.losses.items():
+            tensors |= {f"loss/{term}/{key}": value for key, value in loss.state_dict().items()}
         state = {
             "step": run.step,
             "stage": name,
@@ -319,6 +337,7 @@ class Trainer:
             # Generators' states are derived from these at each step; see enface.engine.reseed.
             "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
             "optimizers": optimizers,
+            "schedules": {name: schedule.state() for name, schedule in step.schedules.items()},
             "best": {"value": self._best.value, "step": self._best.step},
         }
         path = run.checkpoints / f"step-{run.step:08d}{SUFFIX}"
@@ -370,6 +389,12 @@ class Trainer:
             plain = saved.state["optimizers"][player.name]
             checkpoint.load_optimizer(player.optimizer, saved.part(f"optimizer/{player.name}"), plain)
             player.scaler.load_state_dict(plain["scaler"])
+            if player.augment is not None:
+                saved.load(f"augment/{player.name}", player.augment)
+        for term, loss in step.losses.items():
+            saved.load(f"loss/{term}", loss)
+        for name, schedule in step.schedules.items():
+            schedule.restore(saved.state["schedules"][name])
         if self.average is not None:
             saved.load("ema", self.average)
 

@@ -8,9 +8,9 @@ from enface import Weights, hookimpl
 @hookimpl
 def components() -> list[type]:
     """Every built-in component."""
-    from enface_plugins import datasets, discriminators, generators, losses, masks, metrics, schedules
+    from enface_plugins import augmentations, datasets, discriminators, generators, losses, masks, metrics, schedules
 
-    kinds = (losses, masks, discriminators, schedules, generators, datasets, metrics)
+    kinds = (losses, masks, discriminators, augmentations, schedules, generators, datasets, metrics)
     return [component for kind in kinds for component in kind.COMPONENTS]
 
 

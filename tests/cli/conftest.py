@@ -24,7 +24,9 @@ PRELOADED = [
 ]
 # What the child does before it is the command line; a string, for a test module cannot be imported by its name.
 CHILD = """
-import os, sys
+import os, signal, sys
+# A shell starts what runs in its background with this ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.update({env!r})
 os.chdir({folder!r})
 log = os.open({log!r}, os.O_CREAT | os.O_WRONLY | os.O_APPEND)

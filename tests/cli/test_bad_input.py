@@ -126,7 +126,7 @@ def test_a_recipe_that_extends_itself(recipe, fails):
         (stage(terms={"l1": {"mask": "face"}}), "stages.main.terms.l1.mask", "no mask 'face'; defined: none"),
         (stage(terms={"gan": GAN}), "stages.main.terms.gan.against", "no discriminator 'patch'; defined: none"),
         (stage(discriminators={"fine": PATCH}, terms={"gan": GAN}), "stages.main.terms.gan.against", "defined: fine"),
-        (stage(terms={"hinge": {}}), "stages.main.terms.hinge", "game of two"),
+        (stage(terms={"hinge": {}}), "stages.main.terms.hinge", "needs a discriminator"),
         (
             stage(terms={"cross_entropy": {}}),
             "stages.main.terms.cross_entropy",

@@ -36,7 +36,7 @@ class Bench:
 
     def parts(self, batch: dict[str, torch.Tensor], count: int = 1) -> list[Callable[[], dict[str, torch.Tensor]]]:
         """The columns the step asks for, in equal parts."""
-        chunks = {name: batch[name].chunk(count) for name in self.step.columns}
+        chunks = {name: batch[name].chunk(count) for name in self.step.columns(self.step.phases)}
         return [lambda i=i: {name: chunk[i] for name, chunk in chunks.items()} for i in range(count)]
 
     def __call__(self, batch: dict[str, torch.Tensor], *, number: int = 0, count: int = 1) -> dict[str, torch.Tensor]:

@@ -34,7 +34,7 @@ MASK = (
             {**GAME, "terms": {"l1": {}, "gan": {**GAN, "inputs": {"fake_logits": "fake_logit"}}}},
             r"'fake_logit'.*provided: .*fake_features",
         ),
-        ({"terms": {"hinge": {}}}, r"terms\.hinge: loss hinge is a game of two.*against: NAME"),
+        ({"terms": {"hinge": {}}}, r"terms\.hinge: loss hinge needs a discriminator.*against: NAME"),
         ({**GAME, "terms": {"hinge": {}}}, r"terms\.hinge: .*against: patch"),
         ({**GAME, "terms": {"l1": {}}}, r"discriminators\.patch: no term trains it"),
         (

@@ -54,8 +54,8 @@ def test_without_a_term_on_it_the_second_branch_never_runs(bench):
         calls = Calls(made.generator.encoder), Calls(made.generator.decoder)
         made(made.batch())
         assert (calls[0].count, calls[1].count) == (encoder, decoder)
-    assert "partner" not in plain.step.columns
-    assert "partner" in contrast.step.columns
+    assert "partner" not in plain.step.columns(plain.step.phases)
+    assert "partner" in contrast.step.columns(contrast.step.phases)
 
 
 def test_a_code_without_an_image_needs_no_decoder(bench):
@@ -63,7 +63,7 @@ def test_a_code_without_an_image_needs_no_decoder(bench):
     calls = Calls(made.generator.encoder), Calls(made.generator.decoder)
     made(made.batch())
     assert (calls[0].count, calls[1].count) == (2, 0)
-    assert made.step.wants == {"identity_code", "partner_identity_code"}
+    assert made.step.wants(made.step.phases) == {"identity_code", "partner_identity_code"}
     assert all(parameter.grad is None for parameter in made.generator.decoder.parameters())
 
 
@@ -161,7 +161,7 @@ def test_two_critics_play_each_their_own_game(bench):
 
 def learn(made, phase, batch):
     """Run one phase alone, as the step does."""
-    scene = made.step._scene(0, 0, made.parts(batch)[0])
+    scene = made.step._scene(0, made.step.wants(made.step.phases), 0, made.parts(batch)[0])
     if phase.player is not made.step.generator:
         scene = {**scene, "output": scene["output"].detach()}
     values = {}
@@ -173,7 +173,7 @@ def test_a_critic_learns_in_its_phase_and_no_one_else(bench):
     made = bench(ADVERSARIAL)
     phase, critic = made.step.phases[0], made.step.critics["patch"].module
     batch = made.batch()
-    made.step._scene(0, 0, made.parts(batch)[0])
+    made.step._scene(0, made.step.wants(made.step.phases), 0, made.parts(batch)[0])
     # Weights alone: the pass that makes the output moves running statistics.
     weights = [parameter.clone() for parameter in made.generator.parameters()]
     before = [parameter.clone() for parameter in critic.parameters()]

@@ -195,8 +195,10 @@ def test_dropout_differs_from_step_to_step(trainer):
     made = trainer({"generator": {**UNET, "dropout": 0.5}})
     builder = made._builder("main")
     step = builder.build()
-    batch = {name: torch.rand(4, 3, 32, 32) for name in step.columns}
-    first, again, other = (step._scene(number, 0, lambda: batch)["output"] for number in (0, 0, 1))
+    batch = {name: torch.rand(4, 3, 32, 32) for name in step.columns(step.phases)}
+    first, again, other = (
+        step._scene(number, step.wants(step.phases), 0, lambda: batch)["output"] for number in (0, 0, 1)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -239,7 +241,11 @@ def test_accumulation_and_processes_cut_one_stream(trainer):
     whole = made._columns.gather("source", plan.rows(3))
 
     class Spy:
-        columns = ("source",)
+        def active(self, step):
+            return []
+
+        def columns(self, phases):
+            return ["source"]
 
         def __init__(self) -> None:
             self.seen: list[torch.Tensor] = []

@@ -152,7 +152,8 @@ def _trainer(current: Run) -> Trainer:
         if recipe.log.best in validator.unavailable:
             raise EnfaceError(f"log.best: {validator.unavailable[recipe.log.best]}")
         higher_is_better = validator.metrics[recipe.log.best].higher_is_better
-    trainer = Trainer(current, validator.means if validator else None, higher_is_better)
+    measured = tuple(validator.metrics) if validator else ()
+    trainer = Trainer(current, validator.means if validator else None, higher_is_better, measured)
     trainer.check()
     return trainer
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge, Le
-from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch import Tensor
 
-from enface import DataInfo, Discriminator, RecipeError
-
-Norm = Literal["batch", "instance", "none"]
+from enface import DataInfo, Discriminator
+from enface_plugins.discriminators.blocks import Norm, Verdict, check_patches, judge, patch_layers
 
 
 class PatchGAN(Discriminator):
@@ -44,51 +42,8 @@ class PatchGAN(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.size, layers)
-        widths = [width * min(2**level, 8) for level in range(layers + 1)]
-        blocks = [_block(3, width, stride=2, norm="none", spectral=spectral_norm)]
-        for level in range(1, layers + 1):
-            stride = 2 if level < layers else 1
-            blocks.append(_block(widths[level - 1], widths[level], stride, norm, spectral_norm))
-        self.blocks = nn.ModuleList(blocks)
-        self.judge = _conv(widths[-1], 1, stride=1, bias=True, spectral=spectral_norm)
+        check_patches("patch_gan", data.size, layers)
+        self.blocks, self.judge = patch_layers(3, width, layers, norm, spectral_norm)
 
-    def forward(self, image: Tensor) -> dict[str, Tensor | tuple[Tensor, ...]]:
-        features = []
-        for block in self.blocks:
-            image = block(image)
-            features.append(image)
-        return {"logits": self.judge(image), "features": tuple(features)}
-
-
-def _check_size(size: int, layers: int) -> None:
-    if size >= 3 * 2**layers:
-        return
-    fitting = max((fewer for fewer in range(1, layers) if size >= 3 * 2**fewer), default=None)
-    hint = f"use layers: {fitting} or larger images" if fitting else "use larger images"
-    smallest = 3 * 2**layers
-    raise RecipeError(
-        f"patch_gan with layers: {layers} needs images of at least {smallest} px, these have {size}; {hint}"
-    )
-
-
-def _block(inputs: int, outputs: int, stride: int, norm: Norm, spectral: bool) -> nn.Sequential:
-    block = nn.Sequential(_conv(inputs, outputs, stride, bias=norm == "none", spectral=spectral))
-    if norm != "none":
-        block.append(_norm(outputs, norm))
-    return block.append(nn.LeakyReLU(0.2))
-
-
-def _conv(inputs: int, outputs: int, stride: int, bias: bool, spectral: bool) -> nn.Module:
-    conv = nn.Conv2d(inputs, outputs, 4, stride, padding=1, bias=bias)
-    nn.init.normal_(conv.weight, 0.0, 0.02)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return parametrizations.spectral_norm(conv) if spectral else conv
-
-
-def _norm(channels: int, kind: Norm) -> nn.Module:
-    # Affine in both: the paper's instance norm is its batch norm at batch size 1.
-    norm = nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels, affine=True)
-    nn.init.normal_(norm.weight, 1.0, 0.02)
-    return norm
+    def forward(self, image: Tensor) -> Verdict:
+        return judge(self.blocks, self.judge, image)

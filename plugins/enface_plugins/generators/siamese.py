@@ -9,6 +9,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from enface import DataInfo, Generator, RecipeError
+from enface_plugins.generators.recomputing import Stages
 
 HEADS = ("pose", "light")
 
@@ -30,6 +31,8 @@ class Siamese(Generator):
         width: Factor on all channel counts, which are then rounded to a multiple of 8.
         decoder: How the decoder enlarges: by transposed convolutions (the published results), or by bilinear
             interpolation and a convolution (the first model; no checkerboard patterns).
+        checkpoint_gradients: Compute each layer a second time in the backward pass rather than keep what it needs:
+            less memory, more time, the same numbers.
 
     Raises:
         RecipeError: when the images' side is not a multiple of 16.
@@ -40,14 +43,15 @@ class Siamese(Generator):
         *,
         width: Annotated[float, Gt(0)] = 1.0,
         decoder: Literal["transposed", "bilinear"] = "transposed",
+        checkpoint_gradients: bool = False,
         data: DataInfo,
     ) -> None:
         super().__init__()
         _check_size(data.size)
         code = _scaled(320, width)
         self.split = [code - code // 4, code // 4]
-        self.encoder = Encoder(width)
-        self.decoder = _decoder(self.split[0], width, decoder == "transposed")
+        self.encoder = Encoder(width, checkpoint_gradients)
+        self.decoder = _decoder(self.split[0], width, decoder == "transposed", checkpoint_gradients)
         self.heads = nn.ModuleDict(
             {
                 name: nn.Conv2d(self.split[1], data.classes[name], data.size // 16)
@@ -102,23 +106,24 @@ class Encoder(nn.Module):
 
     Args:
         width: Factor on all channel counts.
+        recompute: Whether the stages are computed a second time in the backward pass.
     """
 
-    def __init__(self, width: float) -> None:
+    def __init__(self, width: float, recompute: bool = False) -> None:
         super().__init__()
         inputs = _scaled(64, width)
         self.stem = Residual(
             shortcut=nn.Conv2d(3, inputs, 1, bias=False),
             body=nn.Sequential(_conv(3, inputs), nn.ELU(), _conv(inputs, inputs)),
         )
-        self.stages = nn.Sequential()
+        self.stages = Stages(recompute=recompute)
         for channels in (128, 192, 256, 320):
             narrow, wide = _scaled(channels / 2, width), _scaled(channels, width)
             self.stages.append(_stage(inputs, narrow, wide))
             inputs = wide
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.stages(self.stem(image))
+        return self.stages(self.stages.call(self.stem, image))
 
 
 class Residual(nn.Module):
@@ -137,10 +142,10 @@ def _stage(inputs: int, narrow: int, wide: int) -> nn.Sequential:
     return nn.Sequential(_conv(inputs, wide, stride=2), nn.ELU(), Residual(nn.Identity(), body))
 
 
-def _decoder(inputs: int, width: float, transposed: bool) -> nn.Sequential:
+def _decoder(inputs: int, width: float, transposed: bool, recompute: bool) -> nn.Sequential:
     # Each line but the first begins with the layer that doubles the size.
     layout = ((160, 256), (256, 128, 192), (192, 96, 128), (128, 64, 64), (64, 32))
-    layers = nn.Sequential()
+    layers = Stages(recompute=recompute)
     for number, stage in enumerate(layout):
         for place, channels in enumerate(stage):
             outputs = _scaled(channels, width)

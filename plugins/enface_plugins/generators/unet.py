@@ -10,6 +10,7 @@ from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 
 from enface import DataInfo, Generator, RecipeError
+from enface_plugins.generators.recomputing import Stages
 
 Norm = Literal["batch", "instance"]
 
@@ -30,6 +31,8 @@ class Unet(Generator):
             96 px, 7 at 128 px and 256 px (the paper has 8 at 256 px).
         norm: What follows each inner convolution.
         dropout: Chance of dropping an activation in the first three decoder layers (the paper: 0.5).
+        checkpoint_gradients: Compute each layer a second time in the backward pass rather than keep what it needs:
+            less memory, more time, the same numbers.
 
     Raises:
         RecipeError: when the images' side is not a multiple of 2^depth.
@@ -42,14 +45,15 @@ class Unet(Generator):
         depth: Annotated[int, Ge(2), Le(8)] | None = None,
         norm: Norm = "instance",
         dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+        checkpoint_gradients: bool = False,
         data: DataInfo,
     ) -> None:
         super().__init__()
         depth = depth or _fitting_depth(data.size)
         _check_size(data.size, depth)
         widths = [width * min(2**level, 8) for level in range(depth)]
-        self.encoder = Encoder(widths, norm)
-        self.decoder = Decoder(widths, norm, dropout)
+        self.encoder = Encoder(widths, norm, checkpoint_gradients)
+        self.decoder = Decoder(widths, norm, dropout, checkpoint_gradients)
         self.apply(_initialize)
 
     @property
@@ -66,9 +70,9 @@ class Unet(Generator):
 class Encoder(nn.Module):
     """Image (N, 3, H, H) -> the activations of every level, largest first."""
 
-    def __init__(self, widths: list[int], norm: Norm) -> None:
+    def __init__(self, widths: list[int], norm: Norm, recompute: bool) -> None:
         super().__init__()
-        self.levels = nn.ModuleList()
+        self.levels = Stages(recompute=recompute)
         for level, (inputs, outputs) in enumerate(zip([3, *widths], widths, strict=False)):
             # No norm on the innermost level: at 1x1 it would leave nothing of the code.
             inner = 0 < level < len(widths) - 1
@@ -79,7 +83,7 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         activations = []
         for level in self.levels:
-            image = level(image)
+            image = self.levels.call(level, image)
             activations.append(image)
         return activations
 
@@ -87,9 +91,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The encoder's activations -> image (N, 3, H, H) in [-1, 1]."""
 
-    def __init__(self, widths: list[int], norm: Norm, dropout: float) -> None:
+    def __init__(self, widths: list[int], norm: Norm, dropout: float, recompute: bool) -> None:
         super().__init__()
-        self.levels = nn.ModuleList()
+        self.levels = Stages(recompute=recompute)
         inputs = widths[-1]
         for place, outputs in enumerate(reversed(widths[:-1])):
             conv = nn.ConvTranspose2d(inputs, outputs, 4, 2, padding=1, bias=False)
@@ -101,8 +105,8 @@ class Decoder(nn.Module):
     def forward(self, activations: list[Tensor]) -> Tensor:
         *skips, image = activations
         for level, skip in zip(self.levels, reversed(skips), strict=True):
-            image = torch.cat([level(image), skip], dim=1)
-        return self.last(image)
+            image = torch.cat([self.levels.call(level, image), skip], dim=1)
+        return self.levels.call(self.last, image)
 
 
 def _fitting_depth(size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, ClassVar
 
@@ -11,7 +12,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from enface import DataInfo, EnfaceError, Metric
+from enface import DataInfo, Metric, RecipeError
 
 WINDOW, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03
@@ -35,30 +36,20 @@ class MsSsim(Metric):
         scales: How many; as many as fit the images unless given.
 
     Raises:
-        EnfaceError: when so many scales do not fit the images.
+        RecipeError: when so many scales do not fit the images.
     """
 
     higher_is_better: ClassVar[bool] = True
 
     def __init__(self, *, data: DataInfo, scales: Annotated[int, Ge(1), Le(5)] | None = None) -> None:
         super().__init__()
-        fitting = sum(data.size > too_small(number) for number in range(1, 6))
-        self.scales = scales or fitting
-        if not 0 < self.scales <= fitting:
-            needed = max(self.scales, 1)
-            advice = f"; {fitting} fit (scales: {fitting})" if fitting else ""
-            raise EnfaceError(
-                f"ms_ssim at {needed} scales needs images larger than {too_small(needed)} px; these have"
-                f" {data.size}{advice}"
-            )
-        first = FIVE_WEIGHTS[: self.scales]
-        self.exponents = [weight / sum(first) * sum(FIVE_WEIGHTS) for weight in first]
+        self.exponents = exponents_for(data.size, scales)
 
     @property
     def card(self) -> dict[str, str]:
         return {
             "implementation": f"pytorch-msssim {version('pytorch-msssim')}",
-            "scales": str(self.scales),
+            "scales": str(len(self.exponents)),
             "exponents": " ".join(f"{exponent:.4f}" for exponent in self.exponents),
             "window": f"Gaussian, {WINDOW} px, sigma {SIGMA}, inside the image",
             "data_range": "1",
@@ -68,22 +59,49 @@ class MsSsim(Metric):
         }
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        # The package's own ms_ssim refuses images up to 160 px whatever the number of scales, so its ssim is
-        # used at each scale; a channel is an image of its own, for the channels' mean comes after the product.
-        first, second = (image.flatten(0, 1).unsqueeze(1) for image in (output, target))
-        factors = []
-        for scale, exponent in enumerate(self.exponents, start=1):
-            last = scale == self.scales
-            factors.append(_ssim(first, second, with_luminance=last) ** exponent)
-            if not last:
-                odd = [side % 2 for side in first.shape[2:]]
-                first, second = (avg_pool2d(image, 2, padding=odd) for image in (first, second))
-        return torch.stack(factors).prod(0).unflatten(0, output.shape[:2]).mean(1)
+        return multi_scale_ssim(output, target, self.exponents)
+
+
+def exponents_for(size: int, scales: int | None = None) -> list[float]:
+    """The exponent of each scale, from the finest: for ``scales`` of them, else as many as fit ``size`` px.
+
+    Raises:
+        RecipeError: when so many do not fit, naming the size they need.
+    """
+    fitting = sum(size > too_small(number) for number in range(1, 6))
+    wanted = scales or fitting
+    if not 0 < wanted <= fitting:
+        needed = max(wanted, 1)
+        advice = f"; {fitting} fit (scales: {fitting})" if fitting else ""
+        raise RecipeError(
+            f"ms_ssim at {needed} scales needs images larger than {too_small(needed)} px; these have {size}{advice}"
+        )
+    first = FIVE_WEIGHTS[:wanted]
+    return [weight / sum(first) * sum(FIVE_WEIGHTS) for weight in first]
 
 
 def too_small(scales: int) -> int:
     """The largest size in pixels at which the coarsest scale is still smaller than the window."""
     return (WINDOW - 1) << (scales - 1)
+
+
+def multi_scale_ssim(output: Tensor, target: Tensor, exponents: Sequence[float], *, floor: float = 0.0) -> Tensor:
+    """The similarity of images in [0, 1], (N, C, H, W) -> (N,), at as many scales as there are exponents.
+
+    Args:
+        floor: A scale's similarity below it counts as it, without gradient. Above 0 it bounds the gradient.
+    """
+    # The package's own ms_ssim refuses images up to 160 px whatever the number of scales, so its ssim is
+    # used at each scale; a channel is an image of its own, for the channels' mean comes after the product.
+    first, second = (image.flatten(0, 1).unsqueeze(1) for image in (output, target))
+    factors = []
+    for scale, exponent in enumerate(exponents, start=1):
+        last = scale == len(exponents)
+        factors.append(_ssim(first, second, with_luminance=last).clamp(min=floor) ** exponent)
+        if not last:
+            odd = [side % 2 for side in first.shape[2:]]
+            first, second = (avg_pool2d(image, 2, padding=odd) for image in (first, second))
+    return torch.stack(factors).prod(0).unflatten(0, output.shape[:2]).mean(1)
 
 
 def _ssim(first: Tensor, second: Tensor, *, with_luminance: bool) -> Tensor:

@@ -1,0 +1,85 @@
+"""Patch discriminators at several scales."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Le
+from torch import Tensor, nn
+from torch.nn import functional
+
+from enface import DataInfo, Discriminator, RecipeError
+from enface_plugins.discriminators.blocks import Norm, smallest_for
+from enface_plugins.discriminators.patch_gan import PatchGAN
+
+
+class MultiScale(Discriminator):
+    """Judges patches of the image and of its halves: the first critic sees texture, the last whole features.
+
+    One ``patch_gan`` a scale, each with weights of its own. Images are halved by averaging 3x3 pixels at every second
+    one, with no padding counted. A logit that sees r pixels sees 2 r + 1 one scale further: 70, 141, 283 with 3
+    layers (16, 33, 67 with 1). After Wang et al., "High-resolution image synthesis and semantic manipulation with
+    conditional GANs" (pix2pixHD), CVPR 2018, which has three scales, for larger images; unconditional here.
+
+    Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits``: a tensor for each scale, the full size first, as ``patch_gan``
+    gives for images of H, H/2, ... rounded up; and ``features``: the ``layers + 1`` activations of the first scale,
+    then the second's, and so on.
+
+    Args:
+        scales: Number of critics.
+        width: Channels of each critic's first layer; each further layer has twice as many, up to 8 times.
+        layers: Number of stride-2 layers of each; more of them see larger patches.
+        norm: What follows each inner convolution.
+        spectral_norm: Whether each convolution is divided by its spectral norm, which bounds how fast the
+            critic can change (Miyato et al., ICLR 2018); usually with ``norm: none``.
+
+    Raises:
+        RecipeError: when the images are too small for so many scales and layers.
+    """
+
+    def __init__(
+        self,
+        *,
+        scales: Annotated[int, Ge(1), Le(5)] = 2,
+        width: Annotated[int, Ge(1)] = 64,
+        layers: Annotated[int, Ge(1), Le(6)] = 3,
+        norm: Norm = "instance",
+        spectral_norm: bool = False,
+        data: DataInfo,
+    ) -> None:
+        super().__init__()
+        _check_size(data.size, scales, layers)
+        sizes = [-(-data.size // 2**scale) for scale in range(scales)]
+        self.scales = nn.ModuleList(
+            PatchGAN(width=width, layers=layers, norm=norm, spectral_norm=spectral_norm, data=DataInfo(size))
+            for size in sizes
+        )
+
+    def forward(self, image: Tensor) -> dict[str, tuple[Tensor, ...]]:
+        logits: list[Tensor] = []
+        features: list[Tensor] = []
+        for number, critic in enumerate(self.scales):
+            if number:
+                image = functional.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
+            found = critic(image)
+            logits.append(found["logits"])
+            features += found["features"]
+        return {"logits": tuple(logits), "features": tuple(features)}
+
+
+def _check_size(size: int, scales: int, layers: int) -> None:
+    if size >= _smallest(scales, layers):
+        return
+    fewer = max((number for number in range(1, scales) if size >= _smallest(number, layers)), default=None)
+    shorter = max((number for number in range(1, layers) if size >= _smallest(scales, number)), default=None)
+    fitting = [f"scales: {fewer}"] * bool(fewer) + [f"layers: {shorter}"] * bool(shorter)
+    hint = ", ".join([*fitting, "or larger images"]) if fitting else "larger images"
+    raise RecipeError(
+        f"multi_scale with scales: {scales} and layers: {layers} needs images of at least "
+        f"{_smallest(scales, layers)} px, these have {size}; use {hint}"
+    )
+
+
+def _smallest(scales: int, layers: int) -> int:
+    # Halves are rounded up, so one pixel more than the last size too small is enough.
+    return (smallest_for(layers) - 1) * 2 ** (scales - 1) + 1

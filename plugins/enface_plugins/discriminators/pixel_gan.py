@@ -1,0 +1,45 @@
+"""The discriminator of single pixels."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from enface import Discriminator
+from enface_plugins.discriminators.blocks import Norm, Verdict, block, conv, judge
+
+
+class PixelGAN(Discriminator):
+    """Judges every pixel by itself: it learns which colours occur, and nothing of shape.
+
+    Three 1x1 convolutions, to ``width``, twice that, and the logits, with LeakyReLU 0.2 between; the second has a
+    norm. A logit sees 1x1 pixel, and by the norm's statistics how it differs from the rest of the image
+    (``instance``) or batch. After Isola et al., "Image-to-image translation with conditional adversarial networks",
+    CVPR 2017, where it made colours livelier without making images sharper; unconditional here.
+
+    Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits`` (N, 1, H, H), and ``features``: the two activations before
+    them, (N, width, H, H) and (N, 2 width, H, H).
+
+    Args:
+        width: Channels of the first layer.
+        norm: What follows the second convolution.
+        spectral_norm: Whether each convolution is divided by its spectral norm, which bounds how fast the
+            critic can change (Miyato et al., ICLR 2018); usually with ``norm: none``.
+    """
+
+    def __init__(
+        self, *, width: Annotated[int, Ge(1)] = 64, norm: Norm = "instance", spectral_norm: bool = False
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            [
+                block(3, width, "none", kernel=1, spectral=spectral_norm),
+                block(width, 2 * width, norm, kernel=1, spectral=spectral_norm),
+            ]
+        )
+        self.judge = conv(2 * width, 1, kernel=1, spectral=spectral_norm)
+
+    def forward(self, image: Tensor) -> Verdict:
+        return judge(self.blocks, self.judge, image)

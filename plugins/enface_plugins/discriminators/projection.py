@@ -1,0 +1,110 @@
+"""The projection discriminator."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Le
+from torch import Tensor, nn
+from torch.nn import functional
+
+from enface import DataInfo, Discriminator, RecipeError
+from enface_plugins.discriminators.blocks import Verdict, classes_of, conv, spectral_norm
+
+
+class Projection(Discriminator):
+    """Judges the whole image given its class: whether it is real, and real as one of that class.
+
+    psi(phi(x)) + <embed(label), phi(x)>: phi is a residual network whose last activations are summed over the image,
+    psi linear, embed a vector for each class. Each of ``levels`` residual blocks halves the size by averaging, one more
+    keeps it; two 3x3 convolutions each, ReLU, spectral norm on every layer, the embedding too. After Miyato and Koyama,
+    "cGANs with projection discriminator", ICLR 2018. The sum grows with the image, so a critic of another size gives
+    other logits.
+
+    ``label`` is the class of the image judged, counted from 0: ``inputs: {label: target_pose_class}`` with
+    ``column: pose``.
+
+    Shapes: image (N, 3, H, H) in [-1, 1], label (N,) int64 in [0, classes) -> ``logits`` (N,), and ``features``: the
+    outputs of the ``levels + 1`` blocks, of sizes H/2, ..., H/2^levels, H/2^levels, rounded down.
+
+    Args:
+        column: Column of the data whose classes the label counts.
+        width: Channels of the first block; each further one has twice as many, up to 8 times.
+        levels: How often the size is halved.
+
+    Raises:
+        RecipeError: when the data has no such column, the images are too small, or a label is none of its classes.
+    """
+
+    def __init__(
+        self,
+        *,
+        column: str,
+        width: Annotated[int, Ge(1)] = 64,
+        levels: Annotated[int, Ge(1), Le(7)] = 4,
+        data: DataInfo,
+    ) -> None:
+        super().__init__()
+        _check_size(data.size, levels)
+        self.column, self.classes = column, classes_of("projection", column, data)
+        widths = [3, *(width * min(2**level, 8) for level in range(levels))]
+        blocks = [_Residual(widths[i], widths[i + 1], halve=True, first=i == 0) for i in range(levels)]
+        self.blocks = nn.ModuleList([*blocks, _Residual(widths[-1], widths[-1], halve=False)])
+        self.psi = spectral_norm(nn.Linear(widths[-1], 1))
+        self.embed = spectral_norm(nn.Embedding(self.classes, widths[-1]))
+
+    def forward(self, image: Tensor, label: Tensor) -> Verdict:
+        self._check_label(label)
+        features = []
+        for block in self.blocks:
+            image = block(image)
+            features.append(image)
+        phi = image.relu().sum((2, 3))
+        logits = self.psi(phi).squeeze(1) + (self.embed(label) * phi).sum(1)
+        return {"logits": logits, "features": tuple(features)}
+
+    def _check_label(self, label: Tensor) -> None:
+        hint = f"use inputs: {{label: target_{self.column}_class}}"
+        if label.is_floating_point():
+            raise RecipeError(f"projection: its label is a number with a fraction, not a class; {hint}")
+        # A read back from the device; without it CUDA would stop with no word of the recipe.
+        if bool(((label < 0) | (label >= self.classes)).any()):
+            raise RecipeError(
+                f"projection: a label is none of the {self.classes} classes of column {self.column!r}, "
+                f"0 to {self.classes - 1}; {hint}"
+            )
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions and, where channels or size change, a 1x1 one beside them.
+
+    Args:
+        first: Whether this block sees the image, which no ReLU may cut.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, halve: bool, first: bool = False) -> None:
+        super().__init__()
+        self.halve = halve
+        inner = outputs if first else inputs
+        self.body = nn.Sequential(
+            nn.Identity() if first else nn.ReLU(),
+            conv(inputs, inner, kernel=3, spectral=True),
+            nn.ReLU(),
+            conv(inner, outputs, kernel=3, spectral=True),
+        )
+        changes = halve or inputs != outputs
+        self.shortcut = conv(inputs, outputs, kernel=1, spectral=True) if changes else nn.Identity()
+
+    def forward(self, image: Tensor) -> Tensor:
+        found = self.body(image) + self.shortcut(image)
+        return functional.avg_pool2d(found, 2) if self.halve else found
+
+
+def _check_size(size: int, levels: int) -> None:
+    if size >= 2**levels:
+        return
+    fitting = max((fewer for fewer in range(1, levels) if size >= 2**fewer), default=None)
+    hint = f"use levels: {fitting} or larger images" if fitting else "use larger images"
+    raise RecipeError(
+        f"projection with levels: {levels} needs images of at least {2**levels} px, these have {size}; {hint}"
+    )

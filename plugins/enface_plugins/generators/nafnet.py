@@ -1,0 +1,185 @@
+"""NAFNet: a restoration network without nonlinear activations, here for translation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, MinLen
+from torch import Tensor, nn
+from torch.nn import functional
+
+from enface import DataInfo, Generator, RecipeError
+from enface_plugins.generators.recomputing import Stages
+
+Counts = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
+
+
+class Nafnet(Generator):
+    """A U-shaped network of blocks that multiply two halves of their channels where others have an activation.
+
+    Each block normalises over channels, convolves depthwise, weighs its channels by their means over the image, and
+    adds what it finds to its input, at first by a factor 0: a new network is its convolutions between sizes alone.
+    Skips are sums. Chen, Chu, Zhang and Sun, "Simple baselines for image restoration", ECCV 2022; for deblurring the
+    paper has ``encoder_blocks: [1, 1, 1, 28]``, ``middle_blocks: 1``, ``decoder_blocks: [1, 1, 1, 1]``.
+
+    Provides: ``output`` (N, 3, H, H) of ``source``. Parts: ``encoder``, ``middle``, ``decoder``.
+
+    Args:
+        width: Channels at full size; each halving of the size doubles them.
+        encoder_blocks: Blocks at each size, largest first; as many halvings follow.
+        middle_blocks: Blocks at the smallest size.
+        decoder_blocks: Blocks at each size on the way back, smallest first; as many sizes as the encoder has.
+        residual: Add the source to the output, as the paper does for restoration. The output then has no bounds;
+            without, tanh keeps it in [-1, 1]. Of use where output and source are aligned; a turned face is not.
+        checkpoint_gradients: Compute each block a second time in the backward pass rather than keep what it needs:
+            less memory, more time, the same numbers.
+
+    Raises:
+        RecipeError: when encoder and decoder differ in their number of sizes, or the images' side is not a multiple
+            of 2^sizes.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: Annotated[int, Ge(1)] = 32,
+        encoder_blocks: Counts = (2, 2, 4, 8),
+        middle_blocks: Annotated[int, Ge(0)] = 12,
+        decoder_blocks: Counts = (2, 2, 2, 2),
+        residual: bool = False,
+        checkpoint_gradients: bool = False,
+        data: DataInfo,
+    ) -> None:
+        super().__init__()
+        _check_size(data.size, len(encoder_blocks), len(decoder_blocks))
+        deepest = width * 2 ** len(encoder_blocks)
+        self.residual = residual
+        self.encoder = Encoder(width, encoder_blocks, checkpoint_gradients)
+        self.middle = Stages(*(Block(deepest) for _ in range(middle_blocks)), recompute=checkpoint_gradients)
+        self.decoder = Decoder(deepest, decoder_blocks, checkpoint_gradients)
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {"encoder": self.encoder, "middle": self.middle, "decoder": self.decoder}
+
+    def forward(self, wants: frozenset[str], source: Tensor | None = None) -> dict[str, Tensor]:
+        if "output" not in wants:
+            return {}
+        assert source is not None, "the core passes the columns that provides names"
+        *skips, smallest = self.encoder(source)
+        drawn = self.decoder(self.middle(smallest), skips)
+        return {"output": source + drawn if self.residual else drawn.tanh()}
+
+
+class Encoder(nn.Module):
+    """Image (N, 3, H, H) -> features before each halving, largest first, and after the last."""
+
+    def __init__(self, width: int, blocks: Sequence[int], recompute: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, width, 3, padding=1)
+        self.levels, self.downs = nn.ModuleList(), nn.ModuleList()
+        for level, count in enumerate(blocks):
+            channels = width * 2**level
+            self.levels.append(Stages(*(Block(channels) for _ in range(count)), recompute=recompute))
+            self.downs.append(nn.Conv2d(channels, 2 * channels, 2, 2))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features, found = self.first(image), []
+        for level, down in zip(self.levels, self.downs, strict=True):
+            found.append(level(features))
+            features = down(found[-1])
+        return [*found, features]
+
+
+class Decoder(nn.Module):
+    """Features of the smallest size and the encoder's -> (N, 3, H, H)."""
+
+    def __init__(self, channels: int, blocks: Sequence[int], recompute: bool) -> None:
+        super().__init__()
+        self.levels, self.ups = nn.ModuleList(), nn.ModuleList()
+        for count in blocks:
+            wider = nn.Conv2d(channels, 2 * channels, 1, bias=False)
+            self.ups.append(nn.Sequential(wider, nn.PixelShuffle(2)))
+            channels //= 2
+            self.levels.append(Stages(*(Block(channels) for _ in range(count)), recompute=recompute))
+        self.last = nn.Conv2d(channels, 3, 3, padding=1)
+
+    def forward(self, features: Tensor, skips: Sequence[Tensor]) -> Tensor:
+        for level, up, skip in zip(self.levels, self.ups, reversed(skips), strict=True):
+            features = level(up(features) + skip)
+        return self.last(features)
+
+
+class Block(nn.Module):
+    """x + beta mix(x), then y + gamma feed(y): depthwise mixing over space, then over channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(
+            ChannelNorm(channels),
+            nn.Conv2d(channels, 2 * channels, 1),
+            nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels),
+            Gate(),
+            ChannelAttention(channels),
+            nn.Conv2d(channels, channels, 1),
+        )
+        self.feed = nn.Sequential(
+            ChannelNorm(channels),
+            nn.Conv2d(channels, 2 * channels, 1),
+            Gate(),
+            nn.Conv2d(channels, channels, 1),
+        )
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = features + self.beta * self.mix(features)
+        return features + self.gamma * self.feed(features)
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each pixel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        last = features.permute(0, 2, 3, 1)
+        return functional.layer_norm(last, self.weight.shape, self.weight, self.bias, 1e-6).permute(0, 3, 1, 2)
+
+
+class Gate(nn.Module):
+    """The product of the two halves of the channels."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        first, second = features.chunk(2, dim=1)
+        return first * second
+
+
+class ChannelAttention(nn.Module):
+    """Each channel times a linear function of all channels' means."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weigh = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features * self.weigh(features.mean((2, 3), keepdim=True))
+
+
+def _check_size(size: int, down: int, up: int) -> None:
+    if down != up:
+        raise RecipeError(f"nafnet: encoder_blocks has {down} sizes and decoder_blocks {up}; give as many")
+    unit = 2**down
+    if size % unit == 0 and size > 0:
+        return
+    below = size // unit * unit
+    nearest = f"{below} or {below + unit}" if below else str(unit)
+    raise RecipeError(
+        f"nafnet with {down} sizes needs images whose side is a multiple of {unit}; "
+        f"for size: {size} use {nearest}, or fewer blocks in the lists"
+    )

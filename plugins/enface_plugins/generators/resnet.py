@@ -1,0 +1,157 @@
+"""The residual generator of CycleGAN and pix2pix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from enface import DataInfo, Generator, RecipeError
+from enface_plugins.generators.recomputing import Stages
+
+Norm = Literal["batch", "instance"]
+SMALLEST = 8
+
+
+class Resnet(Generator):
+    """Residual blocks at a quarter of the size, without skips from source to output.
+
+    A 7x7 convolution, two 3x3 ones of stride 2, the blocks, two transposed convolutions, a 7x7 convolution and tanh;
+    edges are mirrored. After Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and
+    super-resolution", ECCV 2016, as in Zhu et al., "Unpaired image-to-image translation using cycle-consistent
+    adversarial networks", ICCV 2017: 9 blocks from 256 px on, 6 below.
+
+    Provides: ``output`` (N, 3, H, H) in [-1, 1] of ``source``; ``features``, the encoder's three layers, largest first
+    (N, width, H, H), (N, 2 width, H/2, H/2), (N, 4 width, H/4, H/4); ``output_features``, the same of the output.
+    Parts: ``encoder``, ``blocks``, ``decoder``.
+
+    Args:
+        width: Channels of the first layer; the blocks have four times as many.
+        blocks: Number of residual blocks; by default 9 for images of 256 px or more, else 6.
+        norm: What follows each convolution but the last. ``instance`` learns no scale, as in the papers.
+        checkpoint_gradients: Compute each layer a second time in the backward pass rather than keep what it needs:
+            less memory, more time, the same numbers.
+
+    Raises:
+        RecipeError: when the images' side is not a multiple of 4, or is below 8.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: Annotated[int, Ge(1)] = 64,
+        blocks: Annotated[int, Ge(1)] | None = None,
+        norm: Norm = "instance",
+        checkpoint_gradients: bool = False,
+        data: DataInfo,
+    ) -> None:
+        super().__init__()
+        _check_size(data.size)
+        widths = (width, 2 * width, 4 * width)
+        count = blocks or (9 if data.size >= 256 else 6)
+        self.encoder = Stages(_conv(3, width, norm, 7), recompute=checkpoint_gradients)
+        for inputs, outputs in pairwise(widths):
+            self.encoder.append(_halve(inputs, outputs, norm))
+        self.blocks = Stages(*(Block(widths[-1], norm) for _ in range(count)), recompute=checkpoint_gradients)
+        self.decoder = Stages(recompute=checkpoint_gradients)
+        for inputs, outputs in pairwise(reversed(widths)):
+            self.decoder.append(_double(inputs, outputs, norm))
+        self.decoder.append(nn.Sequential(Mirror(3), nn.Conv2d(width, 3, 7), nn.Tanh()))
+        self.apply(_initialize)
+        self.provides = dict.fromkeys(("output", "features", "output_features"), ("source",))
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {"encoder": self.encoder, "blocks": self.blocks, "decoder": self.decoder}
+
+    def forward(self, wants: Set[str], source: Tensor | None = None) -> dict[str, Any]:
+        if not wants:
+            return {}
+        assert source is not None, "the core passes the columns that provides names"
+        features = self._features(source)
+        found: dict[str, Any] = {"features": features}
+        if {"output", "output_features"} & wants:
+            found["output"] = self.decoder(self.blocks(features[-1]))
+        if "output_features" in wants:
+            found["output_features"] = self._features(found["output"])
+        return {name: found[name] for name in found if name in wants}
+
+    def _features(self, image: Tensor) -> tuple[Tensor, ...]:
+        features = []
+        for layer in self.encoder:
+            image = self.encoder.call(layer, image)
+            features.append(image)
+        return tuple(features)
+
+
+class Block(nn.Module):
+    """x + body(x), with two mirrored 3x3 convolutions."""
+
+    def __init__(self, channels: int, norm: Norm) -> None:
+        super().__init__()
+        second = _conv(channels, channels, norm)
+        # Without the last ReLU, so that a block can take away as well as add.
+        self.body = nn.Sequential(*_conv(channels, channels, norm), *list(second)[:-1])
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.body(features)
+
+
+class Mirror(nn.Module):
+    """Reflection padding. From slices, for the gradient of torch's own is not deterministic on CUDA."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.pixels = pixels
+
+    def forward(self, features: Tensor) -> Tensor:
+        for axis in (-2, -1):
+            side, pixels = features.shape[axis], self.pixels
+            before = features.narrow(axis, 1, pixels).flip(axis)
+            after = features.narrow(axis, side - 1 - pixels, pixels).flip(axis)
+            features = torch.cat([before, features, after], axis)
+        return features
+
+
+def _conv(inputs: int, outputs: int, norm: Norm, size: int = 3) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, size, bias=norm == "instance")
+    return nn.Sequential(Mirror(size // 2), conv, _norm(outputs, norm), nn.ReLU())
+
+
+def _halve(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, 3, 2, padding=1, bias=norm == "instance")
+    return nn.Sequential(conv, _norm(outputs, norm), nn.ReLU())
+
+
+def _double(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
+    conv = nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1, bias=norm == "instance")
+    return nn.Sequential(conv, _norm(outputs, norm), nn.ReLU())
+
+
+def _norm(channels: int, kind: Norm) -> nn.Module:
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels)
+
+
+def _check_size(size: int) -> None:
+    if size % 4 == 0 and size >= SMALLEST:
+        return
+    below = size // 4 * 4
+    nearest = f"{below} or {below + 4}" if below >= SMALLEST else str(SMALLEST)
+    raise RecipeError(
+        f"resnet needs images whose side is a multiple of 4 and at least 8; for size: {size} use {nearest}"
+    )
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,42 @@
+"""Absolute error of blurred images."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import Tensor
+
+from enface import DataInfo, Loss, RecipeError
+from enface_plugins.losses.filters import blur, gaussian_taps
+
+
+class Color(Loss):
+    """Absolute error of blurred images: colour and light at large, without detail or exact place.
+
+    |blur(output) - blur(target)| with a Gaussian of ``sigma``, cut at 3 sigma; beyond the border the image is
+    reflected. After the colour loss of Ignatov et al., "DSLR-quality photos on mobile devices with deep
+    convolutional networks", ICCV 2017, which squares and sums.
+
+    Shapes: output, target (N, C, H, W) -> (N, C, H, W). Range: [0, 2] for images in [-1, 1]. Unit: the image's.
+
+    Args:
+        sigma: Of the Gaussian, in pixels; detail smaller than that hardly counts.
+
+    Raises:
+        RecipeError: when the images are not larger than 3 sigma.
+    """
+
+    def __init__(self, *, data: DataInfo, sigma: Annotated[float, Ge(0.1)] = 3.0) -> None:
+        super().__init__()
+        radius = math.ceil(3 * sigma)
+        if data.size <= radius:
+            raise RecipeError(
+                f"color: sigma {sigma:g} needs images of at least {radius + 1} px; these have {data.size}"
+            )
+        self.taps = gaussian_taps(sigma, radius)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        # The blur is linear, so one of the difference will do.
+        return blur(output - target, self.taps).abs()

@@ -1,0 +1,24 @@
+"""Feature matching."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from enface import Loss
+
+
+class FeatureMatching(Loss):
+    """Mean absolute difference of what the critic's layers see in output and target, averaged over layers.
+
+    Its term is ``against`` a discriminator that provides features; it trains the generator only. After Wang et al.,
+    "High-resolution image synthesis and semantic manipulation with conditional GANs" (pix2pixHD), CVPR 2018,
+    equation 4, with the mean over layers in place of the sum.
+
+    Shapes: features, tuples of (N, C, h, w) -> (N,). Range: [0, inf), 0 for equal images. Unit: the critic's
+    activations.
+    """
+
+    def forward(self, real_features: tuple[Tensor, ...], fake_features: tuple[Tensor, ...]) -> Tensor:
+        layers = zip(real_features, fake_features, strict=True)
+        return torch.stack([(fake - real.detach()).abs().flatten(1).mean(1) for real, fake in layers]).mean(0)

@@ -1,0 +1,43 @@
+"""Focal frequency loss."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from enface import Loss
+
+
+class FocalFrequency(Loss):
+    """Squared error of spectra that looks most at the frequencies which are worst.
+
+    With D the orthonormal 2-D discrete Fourier transform of output - target, one for each image and channel: the
+    mean of w |D|^2 over frequencies and channels, where w = (|D| / max |D|)^alpha is held constant in the
+    gradient. Jiang, Dai, Wu and Loy, "Focal frequency loss for image reconstruction and synthesis", ICCV 2021,
+    on whole images.
+
+    Shapes: output, target (N, C, H, W) -> (N,). Range: [0, MSE of the image], which is at most 4 for images in
+    [-1, 1]. Unit: the image's, squared. A mask needs ``mask_on: images``.
+
+    Args:
+        alpha: How much the worst frequencies are preferred. At 0 all count alike, and the loss is the squared
+            error.
+    """
+
+    def __init__(self, *, alpha: Annotated[float, Ge(0)] = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        spectrum = torch.fft.fft2(output - target, norm="ortho")
+        # Not abs().square(): the modulus has no derivative at 0.
+        power = spectrum.real.square() + spectrum.imag.square()
+        return (self._weights(power.detach()) * power).mean((1, 2, 3))
+
+    def _weights(self, power: Tensor) -> Tensor:
+        peak = power.amax((2, 3), keepdim=True)
+        # Where all is 0 the weights may be anything finite.
+        return (power / peak.clamp(min=torch.finfo(power.dtype).tiny)) ** (self.alpha / 2)

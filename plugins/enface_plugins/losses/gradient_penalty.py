@@ -1,0 +1,39 @@
+"""The gradient penalty of WGAN-GP, and its zero-centred form."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from enface import CriticLoss
+from enface_plugins.losses.slopes import Judge, slopes, squared_norm
+
+
+class GradientPenalty(CriticLoss):
+    """How far the critic's slope between real and fake images is from ``center``: (|grad D(x)| - center)^2.
+
+    x = a target + (1 - a) output, with a drawn evenly from [0, 1) for each image. ``center: 1`` is WGAN-GP's
+    (Gulrajani et al., "Improved training of Wasserstein GANs", NeurIPS 2017, with weight 10), ``center: 0`` the
+    zero-centred one (Thanh-Tung et al., "Improving generalization and stability of generative adversarial networks",
+    ICLR 2019).
+
+    Shape: (N,). Range: [0, inf). Unit: squared logits per squared unit of the image.
+
+    Args:
+        center: The slope wanted.
+    """
+
+    def __init__(self, *, center: Annotated[float, Ge(0)] = 1.0) -> None:
+        super().__init__()
+        self.center = center
+
+    def critic(self, real_image: Tensor, fake_image: Tensor, judge: Judge) -> Tensor:
+        share = torch.rand(len(real_image), 1, 1, 1, device=real_image.device)
+        squared = squared_norm(slopes(judge, share * real_image.detach() + (1 - share) * fake_image.detach()))
+        if self.center == 0:
+            return squared
+        # The root's slope at 0 is infinite; a critic that is flat there still gets a finite gradient.
+        return ((squared + 1e-12).sqrt() - self.center).square()

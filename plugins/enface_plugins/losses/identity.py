@@ -1,0 +1,115 @@
+"""Identity loss: distance of a face recogniser's embeddings."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+from torch.nn import functional
+
+from enface import DataInfo, Loss, RecipeError, WeightsError
+from enface_plugins.backbones import Still
+
+
+class Identity(Loss):
+    """Angle between the embeddings that a frozen recogniser of yours gives output and target: 1 - cos.
+
+    Recognisers differ in what they are shown, and nothing in a file says it: ``size``, ``range`` and ``colour`` do.
+    Images are resized bilinearly with antialiasing. As in Huang, Zhang, Li and He, "Beyond face rotation: global and
+    local perception GAN", ICCV 2017, which keeps identity by a recogniser's features. The target's embedding takes no
+    gradient. A recogniser used for training cannot judge the result: measure with another.
+
+    The file is TorchScript (``torch.jit.trace(model.eval(), example).save(FILE)``). Loading it runs no Python, but
+    TorchScript can read and write files: use one you trust. A torch.export program (``.pt2``) is not taken, for
+    reading one falls back to unpickling, which can run anything; an ONNX file has no gradients.
+
+    Shapes: output, target (N, 3, H, W) in [-1, 1] -> (N,). Range: [0, 2]; 1 for unrelated embeddings.
+
+    Args:
+        file: The recogniser: images (N, 3, size, size) -> embeddings (N, D), for any N.
+        size: Height and width of the images it takes, in pixels.
+        range: What it wants black and white to be, lowest first: [-1, 1], [0, 1], [0, 255].
+        colour: Order of the channels it takes.
+
+    Raises:
+        WeightsError: when the file is missing or is no TorchScript.
+        RecipeError: when the recogniser does not take such images, gives no embeddings, changes between two calls,
+            or lets no gradient through.
+    """
+
+    resize: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        file: Path,
+        size: Annotated[int, Ge(1)],
+        range: tuple[float, float] = (-1.0, 1.0),
+        colour: Literal["rgb", "bgr"] = "rgb",
+        data: DataInfo,
+    ) -> None:
+        super().__init__()
+        self.low, self.high = range
+        if self.low >= self.high:
+            raise RecipeError(f"identity: range: [{self.low:g}, {self.high:g}] must rise")
+        self.colour = colour
+        self.still = Still(_load(file))
+        # Not persistent: it follows from the recipe.
+        self.register_buffer("resize", _resizing(data.size, size), persistent=False)
+        _check(self.still, file, size)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self._embedding(target)
+        return 1 - (self._embedding(output) * wanted).sum(1)
+
+    def _embedding(self, image: Tensor) -> Tensor:
+        if self.resize is not None:
+            # By two products, for the kernel that interpolates has no deterministic gradient on CUDA.
+            image = self.resize @ image @ self.resize.mT
+        shown = self.low + (image + 1) * ((self.high - self.low) / 2)
+        return functional.normalize(self.still(shown.flip(1) if self.colour == "bgr" else shown), dim=1, eps=1e-6)
+
+
+def _load(file: Path) -> nn.Module:
+    if not file.is_file():
+        raise WeightsError(f"{file}: there is no such file; a recogniser as TorchScript is needed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # It points to torch.export, whose files can run what they hold.
+            return torch.jit.load(str(file), map_location="cpu")
+    except Exception as error:  # Of many kinds.
+        raise WeightsError(
+            f"{file}: is no TorchScript file; torch.jit.trace(model.eval(), example).save(FILE) writes one"
+        ) from error
+
+
+def _resizing(given: int, wanted: int) -> Tensor | None:
+    """The matrix (wanted, given) that resizes a column of pixels, None when there is nothing to resize."""
+    if given == wanted:
+        return None
+    columns = torch.eye(given)[None, None]
+    return functional.interpolate(columns, (wanted, given), mode="bilinear", antialias=True)[0, 0]
+
+
+def _check(recogniser: Still, file: Path, size: int) -> None:
+    """Refuse what cannot measure. Raises RecipeError naming the file."""
+    draw = torch.Generator().manual_seed(0)
+    images = (torch.rand(3, 3, size, size, generator=draw) * 2 - 1).requires_grad_()
+    try:
+        first, again, alone = recogniser(images), recogniser(images), recogniser(images[:1])
+    except Exception as error:  # The interpreter raises whatever the recogniser's code provokes.
+        reason = (str(error).strip().splitlines() or [""])[-1]
+        raise RecipeError(f"{file}: does not take images (N, 3, {size}, {size}): {reason[:200]}") from error
+    if not isinstance(first, Tensor) or first.dim() != 2 or len(first) != 3:
+        shape = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
+        raise RecipeError(f"{file}: gives {shape} for 3 images; an embedding each, (3, D), is needed")
+    if not torch.allclose(first, again) or not torch.allclose(first[:1], alone, rtol=1e-3, atol=1e-4):
+        raise RecipeError(f"{file}: judges an image differently the second time or alone; save it in eval mode")
+    gradient = torch.autograd.grad(first.sum(), images, allow_unused=True)[0] if first.requires_grad else None
+    if gradient is None or not gradient.any() or not gradient.isfinite().all():
+        raise RecipeError(f"{file}: lets no gradient through to the image, so nothing can be learnt from it")

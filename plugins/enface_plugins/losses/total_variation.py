@@ -1,0 +1,35 @@
+"""Total variation of the output."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from enface import Loss
+from enface_plugins.losses.filters import forward_differences
+
+
+class TotalVariation(Loss):
+    """How much neighbouring pixels of the output differ; it knows no target, and smooths.
+
+    |Dx output| + |Dy output|, or both squared, with D the right or lower neighbour minus the pixel; 0 in the last
+    column or row. After Rudin, Osher and Fatemi, "Nonlinear total variation based noise removal algorithms",
+    Physica D 1992, in its anisotropic form, as a mean over pixels where theirs is a sum.
+
+    Shapes: output (N, C, H, W) -> (N, C, H, W). Range: [0, 4], squared [0, 8], for images in [-1, 1]. Unit: the
+    image's, a pixel; squared, that squared.
+
+    Args:
+        penalty: ``absolute`` lets edges stand and flattens what lies between; ``squared`` blurs edges too.
+    """
+
+    def __init__(self, *, penalty: Literal["absolute", "squared"] = "absolute") -> None:
+        super().__init__()
+        self.penalty = penalty
+
+    def forward(self, output: Tensor) -> Tensor:
+        across, down = forward_differences(output)
+        if self.penalty == "squared":
+            return across.square() + down.square()
+        return across.abs() + down.abs()

@@ -1,0 +1,39 @@
+"""A staircase with steps at given places."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Annotated
+
+from annotated_types import Ge, Gt, MinLen
+
+from enface import RecipeError, Schedule
+
+
+class MultiStep(Schedule):
+    """A staircase with steps at given places: start * factor ^ (number of milestones reached).
+
+    A milestone is reached at its own step: with ``milestones: [100]`` step 99 is the last with ``start``.
+
+    Args:
+        start: Value before the first milestone.
+        milestones: Steps at which the value changes, in rising order.
+        factor: What the value is multiplied by at each.
+
+    Raises:
+        RecipeError: when the milestones do not rise.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: float,
+        milestones: Annotated[list[Annotated[int, Ge(1)]], MinLen(1)],
+        factor: Annotated[float, Gt(0)] = 0.1,
+    ) -> None:
+        if milestones != sorted(set(milestones)):
+            raise RecipeError(f"multi_step: milestones must rise; given: {', '.join(map(str, milestones))}")
+        self.start, self.milestones, self.factor = start, milestones, factor
+
+    def __call__(self, step: int) -> float:
+        return self.start * self.factor ** bisect_right(self.milestones, step)

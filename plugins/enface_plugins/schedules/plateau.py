@@ -1,0 +1,73 @@
+"""A value that falls when validation no longer improves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
+
+from enface import Schedule
+
+
+class Plateau(Schedule):
+    """start * factor^k, where k counts how often a metric has not improved for ``patience`` validations.
+
+    It needs a ``val`` split, ``log.validate`` and the metric among the recipe's. What it has seen is part of a
+    checkpoint, so a resumed run goes on as it would have. torch's ReduceLROnPlateau, without cooldown.
+
+    Args:
+        start: Value at first.
+        metric: Name of the metric in the recipe.
+        mode: ``min`` when lower is better, as for lpips; ``max`` when higher is.
+        factor: What it is multiplied by.
+        patience: Validations without improvement that are borne.
+        threshold: An improvement is more than this share of the best value.
+        end: It does not fall below this.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: float,
+        metric: str,
+        mode: Literal["min", "max"] = "min",
+        factor: Annotated[float, Gt(0), Lt(1)] = 0.5,
+        patience: Annotated[int, Ge(0)] = 5,
+        threshold: Annotated[float, Ge(0), Lt(1)] = 1e-4,
+        end: Annotated[float, Ge(0)] = 0.0,
+    ) -> None:
+        self.start, self.mode, self.factor, self.end = start, mode, factor, end
+        self.patience, self.threshold = patience, threshold
+        self._metric = metric
+        self._value, self._best, self._waited = start, None, 0.0
+
+    _best: float | None
+
+    def __call__(self, step: int) -> float:
+        return self._value
+
+    @property
+    def metric(self) -> str:
+        return self._metric
+
+    def observe(self, value: float) -> None:
+        if self._improves(value):
+            self._best, self._waited = value, 0.0
+            return
+        self._waited += 1
+        if self._waited > self.patience:
+            self._value, self._waited = max(self._value * self.factor, self.end), 0.0
+
+    def state(self) -> dict[str, float]:
+        seen = {} if self._best is None else {"best": self._best}
+        return {"value": self._value, "waited": self._waited, **seen}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        self._value, self._waited, self._best = state["value"], state["waited"], state.get("best")
+
+    def _improves(self, value: float) -> bool:
+        if self._best is None:
+            return True
+        margin = self.threshold * abs(self._best)
+        return value < self._best - margin if self.mode == "min" else value > self._best + margin

@@ -1,0 +1,38 @@
+"""A power of the time that is left."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Gt
+
+from enface import Schedule
+
+
+class Polynomial(Schedule):
+    """A power of the time that is left: end + (start - end) * (1 - step / over)^power.
+
+    The value stays ``end`` from step ``over`` on. The "poly" policy of Chen et al., "DeepLab: semantic image
+    segmentation with deep convolutional nets, atrous convolution, and fully connected CRFs", IEEE TPAMI 2018
+    (power 0.9).
+
+    Args:
+        start: Value at step 0.
+        end: Value at and after step ``over``.
+        over: Length of the change, in steps.
+        power: 1 is a straight line; above, the value changes fast at first; below, fast at last.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: float,
+        end: float = 0.0,
+        over: Annotated[int, Gt(0)],
+        power: Annotated[float, Gt(0)] = 0.9,
+    ) -> None:
+        self.start, self.end, self.over, self.power = start, end, over, power
+
+    def __call__(self, step: int) -> float:
+        left = float((1 - min(step / self.over, 1.0)) ** self.power)
+        return self.start * left + self.end * (1 - left)

@@ -1,0 +1,83 @@
+"""LPIPS as a loss: the package's numbers and gradients, without its NaN."""
+
+from __future__ import annotations
+
+import lpips as package
+import pytest
+import torch
+
+from enface import DataInfo, RecipeError, WeightsError
+from enface.weights import find
+from enface_plugins import metrics
+from enface_plugins.losses.lpips import LPIPS, _unit
+from enface_plugins.metrics.pretrained import ALEXNET, VGG16, lpips_network
+
+DATA = DataInfo(48)
+NETS = [
+    pytest.param(net, marks=pytest.mark.skipif(find(weights) is None, reason=f"needs: enface weights fetch {name}"))
+    for net, weights, name in (("alex", ALEXNET, "alexnet"), ("vgg", VGG16, "vgg16"))
+]
+
+
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    return tuple(torch.rand(2, 3, 48, 48, generator=draw) * 2 - 1 for _ in range(2))
+
+
+def test_refusals(tmp_path, monkeypatch):
+    with pytest.raises(RecipeError, match="net: alex needs images of at least 31 px; these have 24"):
+        LPIPS(net="alex", data=DataInfo(24))
+    monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="enface weights fetch vgg16"):
+        LPIPS(data=DATA)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_numbers_and_gradients_are_the_packages_and_the_metrics(net):
+    output, target = pair()
+    output.requires_grad_()
+    found = LPIPS(net=net, data=DATA)(output, target)
+    expected = lpips_network(net)(output, target).flatten()
+    assert found.shape == (2,)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(found.sum(), output)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), output)[0], rtol=1e-3, atol=1e-7)
+    metric = metrics.LPIPS(data=DATA, net=net)((output + 1) / 2, (target + 1) / 2)
+    torch.testing.assert_close(found, metric, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_map_is_the_packages(net):
+    network = lpips_network(net)
+    network.spatial = True
+    output, target = pair()
+    found = LPIPS(net=net, spatial=True, data=DATA)(output, target)
+    assert found.shape == (2, 1, 48, 48)
+    torch.testing.assert_close(found, network(output, target), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_it_stays_at_rest_and_teaches_the_output_alone(net):
+    before = torch.get_rng_state()
+    loss = LPIPS(net=net, data=DATA).train()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(module.training for module in loss.still.network.modules())
+    output, target = (item.requires_grad_() for item in pair())
+    first = loss(output, target)
+    assert torch.equal(loss(output, target), first)
+    first.sum().backward()
+    assert output.grad.any()
+    assert target.grad is None
+    assert not any(item.requires_grad for item in loss.parameters())
+
+
+def test_features_that_vanish_have_a_finite_gradient():
+    # Positions where no channel fires; the package's own is NaN there, as the ReLU before it gets it.
+    gradients = []
+    for scale in (_unit, package.normalize_tensor):
+        features = torch.tensor([[[[3.0, 0.0]], [[4.0, 0.0]]]], requires_grad=True)
+        unit = scale(features)
+        torch.testing.assert_close(unit.detach().flatten(), torch.tensor([0.6, 0.0, 0.8, 0.0]))
+        unit.square().mean().backward()
+        gradients.append(features.grad.isfinite().all().item())
+    assert gradients == [True, False]
