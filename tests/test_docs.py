@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import html
+import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+import yaml
 
 from enface.loading import load_recipe
 
@@ -16,6 +21,16 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+
+
+def save_shown_plugins(page: Path, folder: Path) -> list[Path]:
+    """Write the Python files that a page tells its reader to save, as it shows them."""
+    found = re.findall(r"as `(\w+\.py)`[^`]*\n\n```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+    for name, text in found:
+        snippet = re.fullmatch(r'--8<-- "(.*)"\n', text)
+        text = (ROOT / snippet[1]).read_text(encoding="utf-8") if snippet else text
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name, _ in found]
 
 
 def test_the_ten_line_loss_is_ten_lines_and_the_one_that_is_tested():
@@ -37,13 +52,22 @@ def test_the_ten_line_loss_trains(enface, recipe, tmp_path):
     assert values[-1] < values[0]
 
 
+def test_the_ten_line_loss_breaks_the_two_rules_that_its_page_names(enface):
+    outcome = enface("test-plugin", ROOT / "tests/support/cauchy.py", "--json")
+    (component,) = json.loads(outcome.out)["components"]
+    broken = [verdict["rule"] for verdict in component["verdicts"] if verdict["result"] == "broken"]
+    assert broken == ["docstring", "parameter help"]
+    page = (ROOT / "docs/plugins/loss.md").read_text(encoding="utf-8")
+    assert all(f"`{rule}`" in page for rule in broken)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_whole_recipes_in_the_docs_are_valid(page, tmp_path):
+    save_shown_plugins(page, tmp_path)
     for number, text in enumerate(blocks(page, "yaml")):
         if "extends:" not in text:
             continue
         text = re.sub(r"extends: (?:recipes/)?(\S+)", rf"extends: {ROOT}/recipes/\1", text)
-        text = text.replace("cauchy.py", str(ROOT / "tests/support/cauchy.py"))
         path = tmp_path / f"{number}.yaml"
         path.write_text(text, encoding="utf-8")
         load_recipe(path)
@@ -58,8 +82,136 @@ def test_every_recipe_of_the_house_is_valid(path):
     load_recipe(path)
 
 
-def test_links_between_pages_lead_somewhere():
-    for page in PAGES:
-        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+def test_links_between_pages_lead_somewhere(hooks):
+    made = {(ROOT / "docs" / hooks.page_of(kind)).resolve() for kind in hooks.PLURALS}
+    pages = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    pages |= {ROOT / "docs" / hooks.page_of(kind): text for kind, text in hooks.INTROS.items()}
+    for page, text in pages.items():
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
             if not link.startswith("http"):
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
+                target = (page.parent / link).resolve()
+                assert target.exists() or target in made, f"{page.name}: {link}"
+
+
+# ---------------------------------------------------------------------- a discriminator
+
+CRITIC = ROOT / "docs" / "plugins" / "discriminator.md"
+
+
+def test_the_discriminator_of_the_docs_trains_when_its_page_says(enface, recipe, tmp_path):
+    (plugin,) = save_shown_plugins(CRITIC, tmp_path)
+    shown = next(yaml.safe_load(text) for text in blocks(CRITIC, "yaml") if "extends:" in text)
+    stage = {**shown["stages"]["adversarial"], "steps": 70, "batch": 2}
+    toy = ROOT / "tests/support/toy_faces.py"
+    keys = {"plugins": [str(plugin), str(toy)], "stages": {"main": False, "adversarial": stage}, "log": {"every": 1}}
+    outcome = enface("run", recipe({"name": "critic", **keys}), "--runs", tmp_path / "runs")
+    assert outcome.code == 0, outcome.err
+    (log,) = (tmp_path / "runs").glob("*/*/log.jsonl")
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    steps = [entry["values"] for entry in entries if entry["event"] == "step"]
+    assert len(steps) == 70
+    learns = [number for number, values in enumerate(steps) if "term/pair.gan" in values]
+    assert learns == list(range(20, 70, 2)), "the critic"
+    hears = [number for number, values in enumerate(steps) if "term/gan" in values]
+    assert hears == list(range(60, 70)), "the generator"
+
+
+# ---------------------------------------------------------------------- how terms are normalised
+
+
+def term_of(error: Any, mask: Any = None, on: str = "error", names: Any = None) -> float:
+    """What a term makes of a map."""
+    from enface.components import Fixed
+    from enface.step import MaskUse, Term
+
+    use = MaskUse("mask", lambda: mask, {}, on) if mask is not None else None
+    asked = {"output": "output", "target": "target"}
+    return float(Term("t", lambda output, target: error(output, target), asked, Fixed(1.0), use)(names))
+
+
+def test_a_term_is_as_large_at_any_size_and_batch():
+    for count, size in ((1, 8), (4, 8), (2, 32)):
+        names = {"output": torch.full((count, 3, size, size), 0.5), "target": torch.zeros(count, 3, size, size)}
+        assert term_of(lambda a, b: (a - b).abs(), names=names) == pytest.approx(0.5)
+
+
+def test_the_numbers_of_the_page_on_masks_are_right():
+    names = {"output": torch.full((1, 3, 96, 96), 0.5), "target": torch.zeros(1, 3, 96, 96)}
+    mask = torch.ones(1, 1, 96, 96)
+    mask.flatten()[:1282] = 5
+    absolute, squared = (lambda a, b: (a - b).abs()), (lambda a, b: (a - b).square())
+    assert term_of(absolute, mask, names=names) / 0.5 == pytest.approx(1.556, abs=5e-4)
+    assert term_of(absolute, mask, "images", names) == pytest.approx(term_of(absolute, mask, names=names))
+    assert term_of(squared, mask, "images", names) == pytest.approx(term_of(squared, mask.square(), names=names))
+    share = mask / mask.mean()
+    assert (round(float(share.max()), 1), round(float(share.min()), 2)) == (3.2, 0.64)
+    text = (ROOT / "docs/plugins/normalisation.md").read_text(encoding="utf-8")
+    assert all(
+        number in text for number in ("1.556", "3.2 times", "0.64 times", "25-fold", "16,384", "1.2e-3", "4.1e-4")
+    )
+    assert (f"{20 / 128**2:.1e}", f"{20 / (3 * 128**2):.1e}") == ("1.2e-03", "4.1e-04")
+
+
+# ---------------------------------------------------------------------- the catalog
+
+
+@pytest.fixture(scope="module")
+def hooks() -> Any:
+    """What MkDocs calls when it builds the pages."""
+    pytest.importorskip("mkdocs")
+    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def made(hooks: Any) -> dict[str, str]:
+    """The pages of the catalog by their kind, as they are made."""
+    from types import SimpleNamespace
+
+    from mkdocs.structure.files import Files
+
+    config = SimpleNamespace(use_directory_urls=True, site_dir="site", plugins=SimpleNamespace(_current_plugin="hooks"))
+    files = hooks.on_files(Files([]), config)
+    return {kind: files.get_file_from_path(hooks.page_of(kind)).content_string for kind in hooks.PLURALS}
+
+
+def bare(text: str) -> str:
+    return re.sub(r"[\s`]+", "", text)
+
+
+def test_every_component_is_on_its_page_with_formulas_as_they_stand(made):
+    from enface.catalog import Catalog
+    from enface.describe import described, words
+    from enface.plugins import load_plugins
+
+    markdown = pytest.importorskip("markdown")
+    manager = load_plugins()
+    seen = {}
+    for kind, text in made.items():
+        rendered = markdown.markdown(text, extensions=["attr_list", "tables", "toc"])
+        seen[kind] = bare(html.unescape(re.sub(r"<[^>]+>", "", rendered)))
+        assert rendered.count("<table>") == text.count("|---|---|")
+    for about in described(Catalog(manager), manager):
+        page = seen[about.entry.kind]
+        for paragraph in words.body(about.docstring).split("\n\n"):
+            assert bare(paragraph) in page, f"{about.entry.name}: {paragraph}"
+        for item in about.parameters:
+            assert bare(f"{item.name}{item.type}") in page, f"{about.entry.name}: {item.name}"
+            assert bare(item.help) in page, f"{about.entry.name}: {item.name}"
+
+
+def test_no_formula_is_taken_for_markdown(hooks):
+    markdown = pytest.importorskip("markdown")
+    text = "*a* _b_ [c](d) <e> |f| \\g & {#h} ``i*`` __j__"
+    rendered = markdown.markdown(f"| x |\n|---|\n| {hooks.escaped(text)} |", extensions=["attr_list", "tables"])
+    assert html.unescape(re.sub(r"<[^>]+>", "", rendered)).split("\n")[-4] == text.replace("``", "")
+
+
+def test_the_site_has_a_page_for_each_kind(hooks):
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert all(f": {hooks.page_of(kind)}\n" in nav for kind in hooks.PLURALS)
+    assert not [kind for kind in hooks.PLURALS if (ROOT / "docs" / hooks.page_of(kind)).exists()]

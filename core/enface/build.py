@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -133,6 +134,8 @@ def build_metrics(loaded: Loaded, data: DataInfo) -> tuple[dict[str, Metric], di
         except WeightsError as error:
             missing[name] = str(error)
             continue
+        except RecipeError as error:
+            raise RecipeError(f"{loaded.place(('metrics', name))}: {error}") from error
         if spec.mask is not None:
             if type(metric).map is Metric.map:
                 place = loaded.place(("metrics", name, "mask"))
@@ -152,6 +155,7 @@ class StageBuilder:
 
     Args:
         columns: What the batch can give, by name.
+        masks: Those built already, by name; terms and stages share a mask, for one may take seconds to make.
     """
 
     loaded: Loaded
@@ -160,6 +164,7 @@ class StageBuilder:
     data: DataInfo
     columns: Sequence[str]
     engine: Engine
+    masks: dict[str, Mask] = field(default_factory=dict)
 
     @property
     def _stage(self) -> StageModel:
@@ -232,7 +237,7 @@ class StageBuilder:
         model = self._stage.discriminators[name]
         try:
             module = self.loaded.catalog.build("discriminator", model.use, model.params, self.data)
-        except RecipeError as error:
+        except (RecipeError, WeightsError) as error:
             raise self._error(str(error), "discriminators", name) from error
         assert isinstance(module, Discriminator)
         self._refuse_unknown_inputs(
@@ -280,7 +285,22 @@ class StageBuilder:
         except RecipeError as error:
             raise self._error(str(error), *path) from error
         assert isinstance(schedule, Schedule)
+        self._check_schedule(schedule, *path)
         return schedule
+
+    def _check_schedule(self, schedule: Schedule, *path: str) -> None:
+        # A value that grows without bound is largest at an end.
+        for step in (0, self._stage.steps - 1):
+            try:
+                value = schedule(step)
+            except OverflowError:
+                value = math.inf
+            if not math.isfinite(value):
+                raise self._error(
+                    f"its value at step {step} of the stage's {self._stage.steps} is beyond any number; "
+                    "let it change less often, or by less",
+                    *path,
+                )
 
     # ------------------------------------------------------------------ terms
 
@@ -367,9 +387,11 @@ class StageBuilder:
 
     def _mask(self, model: TermModel) -> MaskUse:
         assert model.mask is not None
-        mask = build_mask(self.loaded, model.mask, self.data)
+        if model.mask not in self.masks:
+            self.masks[model.mask] = build_mask(self.loaded, model.mask, self.data).to(self.engine.device)
+        mask = self.masks[model.mask]
         arguments = self._arguments(mask.forward, {}, [*self.columns, "step"], "masks", model.mask)
-        use = MaskUse(model.mask, mask.to(self.engine.device), arguments, model.mask_on)
+        use = MaskUse(model.mask, mask, arguments, model.mask_on)
         if not set(arguments.values()) - {"step"}:
             self._check_mask(use)
         return use

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import pluggy
 from pydantic import BaseModel
 
 from enface.components import KINDS, DataInfo, as_schedule
-from enface.errors import PluginError, RecipeError
+from enface.errors import EnfaceError, PluginError, RecipeError
 from enface.params import ScheduleSpec, closest, params_model, wants_data_info
 from enface.plugins import origin
 
@@ -41,7 +42,7 @@ class Catalog:
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
-        for classes in manager.hook.components():
+        for classes in _brought(manager):
             for component in classes:
                 self._add(component)
 
@@ -107,3 +108,24 @@ class Catalog:
             params_model(component)
         except (TypeError, NameError) as error:
             raise PluginError(f"{entry.origin}: {error}") from error
+
+
+def _brought(manager: pluggy.PluginManager) -> list[Iterable[type]]:
+    """What each plugin's ``components`` hook returns.
+
+    Raises:
+        PluginError: when one fails, or returns something else than several classes.
+    """
+    try:
+        found = manager.hook.components()
+    except EnfaceError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise PluginError(
+            f"{frame.filename}, line {frame.lineno}: the hook components() fails with {type(error).__name__}: {error}"
+        ) from error
+    for classes in found:
+        if not isinstance(classes, Iterable):
+            raise PluginError(f"{origin(classes)}: components() must return a list of classes, not {classes!r}")
+    return list(found)

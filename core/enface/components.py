@@ -10,8 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +65,20 @@ class DataInfo:
     targets: Callable[[int], Targets] = _no_targets
 
 
-class Schedule(ABC):
+class Component:
+    """What the base classes of all kinds share."""
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """Small parameters to try the component with, where it has no defaults or large ones.
+
+        Args:
+            folder: Empty; files it needs may be written there.
+        """
+        return {}
+
+
+class Schedule(Component, ABC):
     """A number that depends on the step, counted from 0 at the start of the stage."""
 
     @abstractmethod
@@ -106,7 +120,11 @@ def as_schedule(value: Schedulable) -> Schedule:
     return value if isinstance(value, Schedule) else Fixed(float(value))
 
 
-class Loss(nn.Module):
+Unit = Literal["", "per pixel", "per image", "per feature", "per patch", "per logit", "per batch"]
+"""What one number of a loss's map belongs to."""
+
+
+class Loss(nn.Module, Component):
     """A map of errors, never weighted and never reduced: the term masks, averages and weights it.
 
     ``forward``'s argument names are requests: columns of the batch (``source target partner pose ...``), what
@@ -115,13 +133,25 @@ class Loss(nn.Module):
 
     Returns (from ``forward``): (N, C, H, W), or (N,).
 
+    The attributes are what it claims; ``enface test-plugin`` holds it to them.
+
     Attributes:
-        unit: What one number of the map is, as "mean absolute difference, images in [-1, 1]".
-        stateful: Whether its buffers change while it is used, and so belong into a checkpoint.
+        unit: What one number of the map belongs to; when empty, it is told from the map's shape.
+        distance: It is 0 where output equals target, and nowhere less.
+        non_negative: It is never below 0, as any distance.
+        per_image: Each image's numbers depend on that image alone, so that a batch's mean is the mean of its halves'.
+        deterministic: The same inputs give the same numbers.
+        stateful: Its buffers change while it is used, and so belong into a checkpoint.
+        uncompilable: Why ``torch.compile`` cannot take it; empty when it can.
     """
 
-    unit: ClassVar[str] = ""
+    unit: ClassVar[Unit] = ""
+    distance: ClassVar[bool] = False
+    non_negative: ClassVar[bool] = False
+    per_image: ClassVar[bool] = True
+    deterministic: ClassVar[bool] = True
     stateful: ClassVar[bool] = False
+    uncompilable: ClassVar[str] = ""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -144,7 +174,7 @@ class AdversarialLoss(CriticLoss):
     """A two-player loss: ``forward`` is the generator's side and :meth:`critic` the discriminator's."""
 
 
-class Augmentation(nn.Module):
+class Augmentation(nn.Module, Component):
     """A random, differentiable change to the images (N, 3, H, W) in [-1, 1] that a discriminator is shown.
 
     It is applied to real and fake images alike, for the discriminator and for the generator, so that neither learns
@@ -163,14 +193,14 @@ class Augmentation(nn.Module):
         """Take note of the mean sign of the discriminator's answers to real images, in [-1, 1]."""
 
 
-class Mask(nn.Module):
+class Mask(nn.Module, Component):
     """Weights >= 0 over the image, (N or 1, 1, H, W); ``forward``'s argument names are requests, as a loss's."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
 
-class Generator(nn.Module):
+class Generator(nn.Module, Component):
     """The network that makes the output.
 
     ``forward(wants, **columns)`` gets the set of names that active terms ask for and, by argument name, the
@@ -192,7 +222,7 @@ class Generator(nn.Module):
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, Component):
     """A network that judges images; ``forward``'s first argument is the image (N, 3, H, W).
 
     Further argument names are requests for columns of the batch (``source`` for a conditional critic).
@@ -206,7 +236,7 @@ class Discriminator(nn.Module):
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
 
-class Dataset(ABC):
+class Dataset(Component, ABC):
     """Where images come from: a table and a way to read one. Packing, splitting and pairing are the core's.
 
     Attributes:
@@ -248,7 +278,7 @@ class Dataset(ABC):
         return ""
 
 
-class Metric(nn.Module):
+class Metric(nn.Module, Component):
     """A number for each image: ``forward(output, target)`` in [0, 1], float32 (N, 3, H, W) -> (N,).
 
     ``__init__`` raises :class:`~enface.errors.WeightsError` when weights it needs are missing; the report then

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
@@ -35,10 +37,7 @@ def load_plugins(extra: Iterable[str] = ()) -> pluggy.PluginManager:
         module = _import_file(Path(name)) if name.endswith(".py") else _import_module(name)
         if not manager.is_registered(module):
             _register(manager, module, name)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(f"plugin {origin(error.plugin)}: {error}") from error
+    _refuse_unknown_hooks(manager)
     for name in extra:
         _refuse_empty(manager, name)
     return manager
@@ -57,6 +56,17 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, name: str) -> N
         manager.register(module, name=name)
     except pluggy.PluginValidationError as error:
         raise PluginError(f"plugin {origin(module)}: {error}") from error
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager) -> None:
+    callers = {name: caller for name, caller in vars(manager.hook).items() if not name.startswith("_")}
+    known = sorted(name for name, caller in callers.items() if caller.has_spec())
+    for name, caller in callers.items():
+        plugins = [] if name in known else [item.plugin for item in caller.get_hookimpls() if not item.optionalhook]
+        if plugins:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            advice = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
+            raise PluginError(f"plugin {origin(plugins[0])}: there is no hook {name!r}; {advice}")
 
 
 def _refuse_empty(manager: pluggy.PluginManager, name: str) -> None:
@@ -89,8 +99,15 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
-        raise PluginError(f"plugin file {path}, line {error.lineno}: {error.msg}") from error
+        # It may be in a file that this one imports.
+        where = path if error.filename == str(path) else f"{path}: {error.filename}"
+        raise PluginError(f"plugin file {where}, line {error.lineno}: {error.msg}") from error
     except Exception as error:
         del sys.modules[name]
-        raise PluginError(f"plugin file {path}: {type(error).__name__}: {error}") from error
+        raise PluginError(f"plugin file {path}{_line_in(path, error)}: {type(error).__name__}: {error}") from error
     return module
+
+
+def _line_in(path: Path, error: Exception) -> str:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +15,7 @@ from torch.nn import functional
 
 from enface.components import Augmentation, Loss, Schedule
 from enface.engine import Engine, reseed
-from enface.errors import NonFiniteLossError, RecipeError
+from enface.errors import EnfaceError, NonFiniteLossError, PluginError, RecipeError
 
 Named = Mapping[str, Any]
 """What a term may ask for, by name: tensors, tuples of tensors, and ``step``."""
@@ -29,7 +31,8 @@ class MaskUse:
     on: Literal["error", "images"]
 
     def __call__(self, names: Named) -> Tensor:
-        weights = self.mask(**{argument: _as_float(names[name]) for argument, name in self.arguments.items()})
+        arguments = {argument: _as_float(names[name]) for argument, name in self.arguments.items()}
+        weights = _called(self.mask, arguments, f"mask {self.name!r}")
         assert isinstance(weights, Tensor)
         return weights
 
@@ -69,27 +72,34 @@ class Term:
 
     def __call__(self, names: Named) -> Tensor:
         """The mean of the masked map, unweighted: a scalar."""
+        return averaged(self.maps(names))
+
+    def maps(self, names: Named) -> list[Tensor]:
+        """The masked map; for a critic that judges at several scales, one of each.
+
+        Raises:
+            PluginError: naming the term, when its loss fails or gives what is no map.
+            RecipeError: when the mask cannot weigh the map.
+        """
         arguments = {argument: _as_float(names[name]) for argument, name in self.arguments.items()}
         scales = [argument for argument, value in arguments.items() if self._is_scales(argument, value)]
         if not scales:
-            return self._value(names, arguments)
-        # A critic that judges at several scales: the loss of each, averaged.
+            return [self._masked(names, arguments)]
         per_scale = zip(*(arguments[argument] for argument in scales), strict=True)
-        values = [self._value(names, {**arguments, **dict(zip(scales, one, strict=True))}) for one in per_scale]
-        return torch.stack(values).mean()
+        return [self._masked(names, {**arguments, **dict(zip(scales, one, strict=True))}) for one in per_scale]
 
     def _is_scales(self, argument: str, value: Any) -> bool:
         return isinstance(value, tuple) and self.arguments[argument].endswith("_logits")
 
-    def _value(self, names: Named, arguments: dict[str, Any]) -> Tensor:
+    def _masked(self, names: Named, arguments: dict[str, Any]) -> Tensor:
         if self.mask is None:
-            return self.function(**arguments).mean()
+            return self._map(arguments)
         weights = self.mask(names)
         if self.mask.on == "images":
             masked = {argument for argument, name in self.arguments.items() if name in ("output", "target")}
             arguments = {key: value * weights if key in masked else value for key, value in arguments.items()}
-            return self.function(**arguments).mean()
-        error = self.function(**arguments)
+            return self._map(arguments)
+        error = self._map(arguments)
         if error.dim() != 4:
             raise RecipeError(
                 f"term {self.name!r} gives one number an image, so mask {self.mask.name!r} cannot weigh its error; "
@@ -97,7 +107,17 @@ class Term:
             )
         if error.shape[-2:] != weights.shape[-2:]:
             weights = functional.interpolate(weights, error.shape[-2:], mode="area")
-        return (error * weights).mean()
+        return error * weights
+
+    def _map(self, arguments: dict[str, Any]) -> Tensor:
+        found = _called(self.function, arguments, f"the loss of term {self.name!r}")
+        if isinstance(found, Tensor) and found.dim() in (1, 4):
+            return found
+        given = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        raise PluginError(
+            f"the loss of term {self.name!r} gives {given}; it must give a tensor, the map (N, C, H, W) or a number "
+            "an image (N,), which the term then averages"
+        )
 
 
 class Player:
@@ -172,6 +192,24 @@ class Phase:
     def asks(self) -> set[str]:
         """Every name its terms need."""
         return {name for term in self.terms for name in term.asks}
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A term as it is on one batch.
+
+    Attributes:
+        value: Its mean, unweighted.
+        shape: Of its map; of the first scale's, where there are several.
+        gradient: The norm of what the value sends into the output, d value / d output over the whole batch; None
+            where it does not depend on the output, and for a critic's term.
+    """
+
+    phase: Phase
+    term: Term
+    value: float
+    shape: tuple[int, ...]
+    gradient: float | None
 
 
 @dataclass
@@ -260,6 +298,52 @@ class Step:
             self._learn(phase, step, views, len(parts), values)
         return values
 
+    def preview(self, step: int, part: Callable[[], dict[str, Tensor]]) -> list[Glance]:
+        """Every term on one batch, also those that do not count yet; nobody learns, and no statistic changes.
+
+        Args:
+            step: Steps of the stage already done.
+            part: Makes the batch's columns.
+
+        Raises:
+            NonFiniteLossError: naming a term that counts at the step.
+        """
+        critics = self.critics.values()
+        augments = [critic.augment for critic in critics if critic.augment is not None]
+        with ExitStack() as kept:
+            if self.generator.call is not self.generator.module:
+                # Compiling takes minutes, for one batch.
+                kept.enter_context(torch.compiler.set_stance("force_eager"))
+            for module in (self.generator.module, *(critic.module for critic in critics), *augments):
+                kept.enter_context(_buffers_kept(module))
+            for loss in self.losses.values():
+                kept.enter_context(_buffers_kept(loss))
+            scene = self._scene(step, self.wants(self.phases), 0, part)
+            return [glance for phase in self.phases for glance in self._glances(phase, step, scene)]
+
+    def _glances(self, phase: Phase, step: int, scene: Named) -> Iterator[Glance]:
+        is_critic = phase.player is not self.generator
+        self._let_learn(phase.player)
+        judged = self._judged(phase, _detached(scene) if is_critic else scene)
+        with torch.autocast(self.engine.device.type, enabled=False):
+            maps = {term.name: term.maps(judged[term.against]) for term in phase.terms}
+        values = {name: averaged(found) for name, found in maps.items()}
+        counting = {term.name: values[term.name] for term in phase.at(step).terms}
+        if counting:
+            self._refuse_non_finite(phase, counting)
+        for term in phase.terms:
+            value = values[term.name]
+            gradient = None if is_critic else self._gradient(value, scene.get("output"))
+            yield Glance(phase, term, float(value.detach()), tuple(maps[term.name][0].shape), gradient)
+
+    def _gradient(self, value: Tensor, output: Tensor | None) -> float | None:
+        if output is None or not (output.requires_grad and value.requires_grad):
+            return None
+        # Scaled as in training, for an output in half precision would round a mean's gradient to 0.
+        scaler = self.generator.scaler
+        (found,) = torch.autograd.grad(scaler.scale(value), output, retain_graph=True, allow_unused=True)
+        return None if found is None else float(found.float().norm()) / scaler.get_scale()
+
     def _scene(self, step: int, wants: frozenset[str], number: int, part: Callable[[], dict[str, Tensor]]) -> Named:
         reseed(*self.seed, step, self.engine.rank, number)
         batch = part()
@@ -272,8 +356,7 @@ class Step:
 
     def _learn(self, phase: Phase, step: int, scenes: Iterable[Named], parts: int, values: dict[str, Tensor]) -> None:
         player = phase.player
-        for other in self.critics.values():
-            other.learning(other is player)
+        self._let_learn(player)
         player.optimizer.zero_grad(set_to_none=True)
         for scene in scenes:
             found = self._values(phase, scene)
@@ -294,7 +377,17 @@ class Step:
         self.engine.average_gradients(player.parameters)
         player.update(step)
 
+    def _let_learn(self, player: Player) -> None:
+        for critic in self.critics.values():
+            critic.learning(critic is player)
+
     def _values(self, phase: Phase, scene: Named) -> dict[str, Tensor]:
+        judged = self._judged(phase, scene)
+        with torch.autocast(self.engine.device.type, enabled=False):
+            return {term.name: term(judged[term.against]) for term in phase.terms}
+
+    def _judged(self, phase: Phase, scene: Named) -> dict[str | None, Named]:
+        """A scene, for the terms against each critic with what that says of it."""
         judged: dict[str | None, Named] = {None: scene}
         for name, critic in self.critics.items():
             terms = [term for term in phase.terms if term.against == name]
@@ -303,8 +396,7 @@ class Step:
                 judged[name] = {**scene, **self._judge(critic, asked, scene)}
                 if critic is phase.player:
                     self._observe(critic, judged[name])
-        with torch.autocast(self.engine.device.type, enabled=False):
-            return {term.name: term(judged[term.against]) for term in phase.terms}
+        return judged
 
     def _judge(self, critic: Player, asked: set[str], scene: Named) -> dict[str, Any]:
         """What a critic says of target and output, as far as it is asked for."""
@@ -341,6 +433,30 @@ class Step:
             bad = [name for name, good in zip(found, finite.tolist(), strict=True) if not good]
             named = ", ".join(f"{phase.label}{name}" for name in bad) or "of another process"
             raise NonFiniteLossError(f"term {named} became NaN or infinite")
+
+
+def averaged(maps: Sequence[Tensor]) -> Tensor:
+    """The mean of a map; of several scales, the mean of theirs."""
+    return maps[0].mean() if len(maps) == 1 else torch.stack([found.mean() for found in maps]).mean()
+
+
+def _called(function: Callable[..., Any], arguments: Mapping[str, Any], who: str) -> Any:
+    """What a component gives; when it fails, which one and in what line, for it is someone's plugin."""
+    try:
+        return function(**arguments)
+    except EnfaceError as error:
+        raise type(error)(f"{who}: {error}") from error
+    except Exception as error:
+        raise PluginError(f"{who} fails with {type(error).__name__}: {error} ({_line_of(error)})") from error
+
+
+def _line_of(error: Exception) -> str:
+    """The deepest line of the component's own file, which is the first one called that is not torch's."""
+    inside = os.path.dirname(torch.__file__)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(inside)]
+    own = frames[min(1, len(frames) - 1)].filename
+    line = [frame.lineno for frame in frames if frame.filename == own][-1]
+    return f"{own}, line {line}"
 
 
 def _is_judged(name: str) -> bool:

@@ -20,13 +20,13 @@ from enface.augment import Augment
 from enface.build import StageBuilder, build_generator, output_of
 from enface.checkpoint import SUFFIX, Checkpoint
 from enface.columns import Columns
-from enface.components import Generator
+from enface.components import Generator, Mask
 from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
 from enface.recipe import StageModel, StartModel
 from enface.run import Run, latest_checkpoint, rewind_log
 from enface.sampling import Indices, Plan
-from enface.start import check_start, fill, find_start
-from enface.step import Step
+from enface.start import Filled, check_start, fill, find_start
+from enface.step import Glance, Step
 
 Validate = Callable[[nn.Module], dict[str, float]]
 SAMPLES = 9
@@ -68,6 +68,7 @@ class Trainer:
     measured: tuple[str, ...] = ()
     generator: Generator = field(init=False)
     average: AveragedModel | None = field(init=False, default=None)
+    _masks: dict[str, Mask] = field(init=False, default_factory=dict)
     _best: _Best = field(init=False, default_factory=_Best)
     _stop: int | None = field(init=False, default=None)
 
@@ -114,7 +115,7 @@ class Trainer:
 
     def _builder(self, name: str) -> StageBuilder:
         run = self.run
-        return StageBuilder(run.loaded, name, self.generator, run.info, self._columns.names, run.engine)
+        return StageBuilder(run.loaded, name, self.generator, run.info, self._columns.names, run.engine, self._masks)
 
     def check(self) -> None:
         """Build every stage without training it, so that what does not fit is known at once.
@@ -123,11 +124,24 @@ class Trainer:
             RecipeError: naming file and key.
             CheckpointError: when a stage could not start from what it says.
         """
+        for _ in self.built():
+            pass
+
+    def built(self) -> Iterator[tuple[str, Step]]:
+        """Each stage's name and step in turn, built and checked; the next one's freezes what that says."""
         for name, stage in self.run.recipe.stages.items():
-            self._check_schedules(name, self._builder(name).build())
+            step = self._builder(name).build()
+            self._check_schedules(name, step)
             if isinstance(stage.start, StartModel):
                 self._check_start(name, stage.start)
+            yield name, step
         self.generator.requires_grad_(True).train()
+
+    def preview(self, name: str, step: Step) -> list[Glance]:
+        """A stage's terms on the first part of its first batch; nothing is trained."""
+        stage, number = self.run.recipe.stages[name], list(self.run.recipe.stages).index(name)
+        plan = Plan(self._pairs, stage.batch, self.run.recipe.seed, number)
+        return step.preview(0, self._parts(step.columns(step.phases), plan, stage, 0)[0])
 
     def _check_start(self, name: str, start: StartModel) -> None:
         run = self.run
@@ -182,15 +196,20 @@ class Trainer:
                 run.notify("run_ended", completed=False)
                 raise Interrupted(self._stop or signal.SIGTERM, run.directory)
 
-    def _start(self, name: str, stage: StageModel) -> None:
-        """Give the generator the weights that the stage starts from."""
+    def begin(self, stage: StageModel) -> Filled | None:
+        """Give the generator the weights that the stage starts from; what came of it, where that is a checkpoint."""
         if stage.start == "previous":
-            return
+            return None
         if stage.start == "scratch":
             fresh = build_generator(self.run.loaded, self.run.info)
             self.generator.load_state_dict(fresh.state_dict())
+            return None
+        return fill(self.generator, stage.start, find_start(stage.start, self.run.directory))
+
+    def _start(self, name: str, stage: StageModel) -> None:
+        filled = self.begin(stage)
+        if filled is None:
             return
-        filled = fill(self.generator, stage.start, find_start(stage.start, self.run.directory))
         self.run.log(
             "weights_loaded",
             stage=name,
@@ -210,9 +229,21 @@ class Trainer:
         )
 
     def _one_step(self, step: Step, plan: Plan, stage: StageModel, current: int) -> dict[str, Tensor]:
+        parts = self._parts(step.columns(step.active(current)), plan, stage, current)
+        try:
+            values = step(current, parts)
+        except NonFiniteLossError as error:
+            raise self._stopped_by(error, parts) from None
+        if self.average is not None:
+            self.average.update_parameters(self.generator)
+        return values
+
+    def _parts(
+        self, names: list[str], plan: Plan, stage: StageModel, current: int
+    ) -> list[Callable[[], dict[str, Tensor]]]:
+        """What makes this process's parts of a step's batch."""
         rows = plan.rows(current)
         moves = self._augment.draw(plan.seed, plan.stage, current, plan.batch) if self._augment else {}
-        names = step.columns(step.active(current))
         count = self.run.engine.processes * stage.accumulate
         first = self.run.engine.rank * stage.accumulate
         share = stage.batch // count
@@ -223,14 +254,7 @@ class Trainer:
             mine_moved = {role: chosen[here] for role, chosen in moves.items()}
             return lambda: {name: self._columns.gather(name, mine, mine_moved) for name in names}
 
-        parts = [part(number) for number in range(stage.accumulate)]
-        try:
-            values = step(current, parts)
-        except NonFiniteLossError as error:
-            raise self._stopped_by(error, parts) from None
-        if self.average is not None:
-            self.average.update_parameters(self.generator)
-        return values
+        return [part(number) for number in range(stage.accumulate)]
 
     def _stopped_by(
         self, error: NonFiniteLossError, parts: list[Callable[[], dict[str, Tensor]]]

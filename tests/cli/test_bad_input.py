@@ -232,17 +232,31 @@ def test_overrides_that_are_wrong(recipe, fails, override, says, command):
 
 # ------------------------------------------------------------------ plugins
 
+
+def here(file):
+    """The number of the line that is marked so."""
+    lines = Path(file).read_text().splitlines()
+    return next((str(number) for number, line in enumerate(lines, 1) if line.endswith("# here")), "")
+
+
 LOSS = "class Mine(Loss):\n    '''Mine.'''\n    def forward(self, output, target): return output - target\n"
 
 
 @pytest.mark.parametrize(
     ("body", "brings", "says"),
     [
-        ("class Mine(Loss:\n", "", "line "),
-        ("@hookimpl\ndef componets(): return []\n", "", "componets"),
+        ("class Mine(Loss:  # here\n", "", "line HERE: "),
+        ("@hookimpl\ndef componets(): return []\n", "", "no hook 'componets'; did you mean 'components'?"),
+        ("@hookimpl\ndef xyz(): return []\n", "", "no hook 'xyz'; known: checkpoint_saved, components, "),
+        (
+            "@hookimpl\ndef components(): return [Mine]  # here\n",
+            "",
+            "line HERE: the hook components() fails with NameError",
+        ),
+        (LOSS + "@hookimpl\ndef components(): return Mine\n", "", "must return a list of classes"),
         ("@hookimpl\ndef step_ended(run, colour): return []\n", "", "colour"),
         (LOSS, "", "implements no hook"),
-        ("1 / 0\n", "", "ZeroDivisionError"),
+        ("x = 1\n1 / 0  # here\n", "", "line HERE: ZeroDivisionError"),
         ("from enface import Lossy\n", "", "Lossy"),
         (LOSS.replace("Mine", "L1"), "L1", "two loss components are called 'l1'"),
         (
@@ -257,7 +271,14 @@ def test_plugin_files_that_cannot_be_used(recipe, plugin, fails, body, brings, s
     file = plugin(body, brings=brings)
     message = fails(recipe({"plugins": [file, TOY]}))
     assert file in message
-    assert says in message
+    assert says.replace("HERE", here(file)) in message
+
+
+def test_a_syntax_error_in_what_a_plugin_file_imports(recipe, plugin, fails, tmp_path, monkeypatch):
+    (tmp_path / "helper_of_mine.py").write_text("x = 1\ny = (\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    message = fails(recipe({"plugins": [plugin("import helper_of_mine\n"), TOY]}))
+    assert f"{tmp_path / 'mine.py'}: {tmp_path / 'helper_of_mine.py'}, line 2" in message
 
 
 def test_two_plugin_files_with_one_name(recipe, plugin, fails):
@@ -283,6 +304,208 @@ def test_a_mask_of_the_wrong_size(recipe, plugin, fails):
     message = fails(path)
     assert f"{path}:" in message
     assert "masks.small: gives weights of shape (1, 1, 31, 32), but the images are 32 x 32" in message
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize(
+    ("gives", "says"),
+    [
+        ("(output - target).abs().mean()", "gives shape ()"),
+        ("(output - target).abs().mean(1)", "gives shape (8, 32, 32)"),
+        ("3.0", "gives a float"),
+        ("None", "gives a NoneType"),
+        ("output.view(7, 3)", "fails with RuntimeError: shape '[7, 3]' is invalid"),
+        ("output[target]", "fails with IndexError"),
+    ],
+)
+def test_a_loss_that_fails_or_gives_no_map(recipe, plugin, enface, tmp_path, gives, says, command):
+    file = plugin(
+        f"class Mine(Loss):\n    '''M.'''\n    def forward(self, output, target):\n        return {gives}  # here\n",
+        brings="Mine",
+    )
+    path = recipe({"plugins": [file, TOY], **stage(terms={"bad": {"use": "mine"}})})
+    found = enface(command, path, *(["--data"] if command == "check" else ["--runs", tmp_path / "runs"]))
+    assert found.code == 2
+    assert "Traceback" not in found.err
+    assert f"the loss of term 'bad' {says}" in found.err
+    if "fails" in says:
+        assert f"({file}, line {here(file)})" in found.err
+
+
+def test_a_mask_that_fails(recipe, plugin, enface):
+    file = plugin(
+        "class Torn(Mask):\n    '''T.'''\n    def forward(self, step):\n        return {}[step]  # here\n",
+        brings="Torn",
+    )
+    path = recipe({"plugins": [file, TOY], "masks": {"torn": {}}, **stage(terms={"l1": {"mask": "torn"}})})
+    found = enface("check", path, "--data")
+    assert found.code == 2
+    assert f"mask 'torn' fails with KeyError: 0 ({file}, line {here(file)})" in found.err
+
+
+# ------------------------------------------------------------------ games
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "says"),
+    [
+        (
+            {"discriminators": {"patch": PATCH}, "terms": {"hinge": {}}},
+            "terms.hinge",
+            "loss hinge needs a discriminator: name one of this stage, 'against: patch'",
+        ),
+        (
+            {"discriminators": {"patch": PATCH}, "terms": {"gan": GAN, "more": {**GAN, "use": "lsgan"}}},
+            "terms.more",
+            "and term 'gan' are two games against discriminator 'patch'; give each a discriminator of its own",
+        ),
+        (
+            {"discriminators": {"patch": PATCH}, "terms": {"gan": {**GAN, "against": "ptach"}}},
+            "terms.gan.against",
+            "no discriminator 'ptach'; defined: patch",
+        ),
+        (
+            {"discriminators": {"patch": PATCH}, "terms": {"l1": {}}},
+            "discriminators.patch",
+            "no term trains it; name it in the 'against' of an adversarial term",
+        ),
+    ],
+)
+def test_games_that_cannot_be_played(recipe, fails, keys, key, says):
+    path = recipe(stage(**keys))
+    message = fails(path)
+    assert f"{path}:" in message
+    assert f"stages.main.{key}: {says}" in message
+
+
+# ------------------------------------------------------------------ numbers and layers
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (stage(steps=5000, optimizer={"use": "adam", "lr": {"start": 1e-3, "every": 1, "factor": 10}}), "optimizer.lr"),
+        (stage(steps=5000, terms={"l1": {"weight": {"start": 1, "every": 2, "factor": 3}}}), "terms.l1.weight"),
+        (
+            stage(
+                steps=5000,
+                terms={"gan": {**GAN, "critic_weight": {"start": 1, "every": 2, "factor": 3}}},
+                discriminators={"patch": PATCH},
+            ),
+            "terms.gan.critic_weight",
+        ),
+    ],
+)
+def test_a_schedule_that_grows_beyond_all_numbers(recipe, fails, content, key):
+    schedule = content["stages"]["main"]
+    for part in key.split("."):
+        schedule = schedule[part]
+    schedule["use"] = "step_decay"
+    path = recipe(content)
+    message = fails(path)
+    assert f"{path}:" in message
+    assert f"stages.main.{key}: its value at step 4999 of the stage's 5000 is beyond any number" in message
+    assert "change less often" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (stage(terms={"ms_ssim": {"scales": 3}}), "stages.main.terms.ms_ssim"),
+        ({"metrics": {"ms_ssim": {"scales": 3}}}, "metrics.ms_ssim"),
+    ],
+)
+def test_images_too_small_for_the_scales_of_ms_ssim(recipe, fails, content, key):
+    path = recipe(content)
+    message = fails(path)
+    assert f"{path}:" in message
+    assert f"{key}: ms_ssim at 3 scales needs images larger than 40 px; these have 32; 2 fit (scales: 2)" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "says"),
+    [
+        (
+            stage(terms={"perceptual": {"layers": {"relu3_9": 1}}}),
+            "terms.perceptual",
+            "'relu3_9'; did you mean 'relu3_3'?",
+        ),
+        (stage(terms={"perceptual": {"backbone": "vgg61"}}), "terms.perceptual", "'vgg61'"),
+        (
+            stage(discriminators={"patch": {"use": "projected", "layers": ["relu9_9"]}}, terms={"gan": GAN}),
+            "discriminators.patch",
+            "no layer 'relu9_9'; did you mean 'relu",
+        ),
+    ],
+)
+def test_layers_that_a_backbone_does_not_have(recipe, fails, content, key, says):
+    path = recipe(content)
+    message = fails(path)
+    assert f"{path}:" in message
+    assert f"stages.main.{key}: " in message
+    assert says in message
+
+
+# ------------------------------------------------------------------ weights
+
+VGG = {
+    "stages.main.terms.lpips": stage(terms={"lpips": {}}),
+    "stages.main.terms.perceptual": stage(terms={"perceptual": {}}),
+    "stages.main.discriminators.patch": stage(discriminators={"patch": {"use": "projected"}}, terms={"gan": GAN}),
+}
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    """Where no weights are."""
+    monkeypatch.setenv("ENFACE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "weights"
+
+
+@pytest.mark.parametrize("key", VGG)
+def test_weights_that_are_missing(recipe, fails, empty_cache, key):
+    path = recipe(VGG[key])
+    message = fails(path)
+    assert f"{path}:" in message
+    assert f"{key}: the weights 'vgg16' are missing: there is no {empty_cache / 'vgg16.safetensors'}" in message
+    assert "enface weights fetch vgg16\n" in message
+    assert "enface weights fetch vgg16 --from FILE" in message
+
+
+@pytest.mark.parametrize("key", VGG)
+def test_weights_of_another_digest_are_refused(recipe, fails, empty_cache, key):
+    import torch
+    from safetensors.torch import save_file
+
+    from enface_plugins.metrics.pretrained import VGG16
+
+    empty_cache.mkdir(parents=True)
+    save_file({name: torch.zeros(1) for name in VGG16.tensors}, empty_cache / "vgg16.safetensors")
+    path = recipe(VGG[key])
+    message = fails(path)
+    assert (
+        f"{key}: {empty_cache / 'vgg16.safetensors'}: not the weights 'vgg16': the digest of its tensors is " in message
+    )
+    assert f"expected {VGG16.sha256}" in message
+    assert "to replace it:  enface weights fetch vgg16" in message
+
+
+def test_weights_of_a_metric_that_are_missing_are_said_before_and_in_the_report(recipe, enface, empty_cache, tmp_path):
+    path = recipe({"metrics": ["l1", "lpips"], "stages": {"main": {"steps": 1}}})
+    says = f"lpips: unavailable. the weights 'alexnet' are missing: there is no {empty_cache / 'alexnet.safetensors'}"
+    found = enface("check", path, "--data")
+    assert found.code == 0
+    assert says in found.out
+    found = enface("run", path, "--runs", tmp_path / "runs")
+    assert found.code == 0, found.err
+    assert found.out.count(says) == 2, "before training, and with the numbers"
+    (page,) = tmp_path.glob("runs/*/*/report/index.html")
+    assert "alexnet" in page.read_text()
+
+
+def test_the_best_network_by_a_metric_that_cannot_be_had(recipe, fails, empty_cache):
+    message = fails(recipe({"metrics": ["l1", "lpips"], "log": {"best": "lpips"}}))
+    assert "log.best: the weights 'alexnet' are missing" in message
 
 
 # ------------------------------------------------------------------ data

@@ -336,9 +336,8 @@ def test_several_scales_are_averaged_each_weighing_the_same():
 
 def test_features_are_no_scales():
     names = {"fake_features": (torch.ones(1, 2), torch.zeros(1, 3))}
-    found = term(lambda fake_features: fake_features[0].sum() + len(fake_features), {"fake_features": "fake_features"})(
-        names
-    )
+    given = term(lambda fake_features: fake_features[0].sum(1) + len(fake_features), {"fake_features": "fake_features"})
+    found = given(names)
     assert found.item() == 4
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from enface.cli.share_tables import show_shares
 from enface.cli.shared import (
     Overrides,
     RecipePath,
@@ -24,7 +30,9 @@ from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
     from enface.evaluate import Evaluator
+    from enface.recipe import Recipe
     from enface.run import Run
+    from enface.shares import StageShares
     from enface.trainer import Trainer
 
 
@@ -52,19 +60,33 @@ def run(
 def check(
     recipe: RecipePath,
     set_: Overrides = None,
-    data: Annotated[bool, typer.Option("--data", help="Pack the data too, and build every stage.")] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="Pack the data too, build every stage and look at a batch.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a recipe, or with --data all of it.
 
-    Keys and components are checked without data; with it, everything that training would refuse.
+    Keys and components are checked without data. With it, everything that training would refuse, and shown is what
+    each term is of the objective on a batch.
     """
     loaded = load(recipe, set_ or [])
-    if data:
-        _trainer(prepared(loaded))
     found = loaded.recipe
+    looked: dict[str, StageShares] = {}
+    unavailable: dict[str, str] = {}
+    if data:
+        # What packing has to say is no part of the JSON.
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            looked, unavailable = _looked(prepared(loaded))
+    if as_json:
+        typer.echo(json.dumps(_checked(found, looked, unavailable), indent=2))
+        return
     for name, stage in found.stages.items():
         frozen = f", frozen: {', '.join(stage.freeze)}" if stage.freeze else ""
         typer.echo(f"{name}: {stage.steps} steps of {stage.batch}, terms: {', '.join(stage.terms)}{frozen}")
+        if name in looked:
+            show_shares(looked[name])
+    _say_unavailable(unavailable)
     typer.echo(f"{found.name}: ok")
 
 
@@ -117,6 +139,8 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
             start_directory(current)
     if engine.is_main:
         say(f"run: {current.directory}")
+        # Before hours are spent on a network that is then not measured.
+        _say_unavailable(evaluator.unavailable)
     trainer.train(resume=resume)
     if engine.is_main:
         current.log("trained", digest=digest(trainer.network))
@@ -140,8 +164,28 @@ def _evaluate_stages(evaluator: Evaluator) -> None:
             say(f"  {metric}: {item['mean']:.4f} [{item['low']:.4f}, {item['high']:.4f}]{by}")
 
 
-def _trainer(current: Run) -> Trainer:
-    """The trainer of a run, with every stage known to fit together."""
+def _looked(current: Run) -> tuple[dict[str, StageShares], dict[str, str]]:
+    """Each stage's terms on a batch; the metrics that cannot be had, and why."""
+    from enface.evaluate import Evaluator
+    from enface.shares import stage_shares
+
+    stages = stage_shares(_trainer(current, check=False))
+    return {stage.name: stage for stage in stages}, Evaluator(current).unavailable
+
+
+def _checked(recipe: Recipe, looked: Mapping[str, StageShares], unavailable: Mapping[str, str]) -> dict[str, Any]:
+    stages = {}
+    for name, stage in recipe.stages.items():
+        stages[name] = {
+            **stage.model_dump(include={"steps", "batch", "freeze"}),
+            "terms": [{"term": key, "loss": term.use} for key, term in stage.terms.items()],
+            **(asdict(looked[name]) if name in looked else {}),
+        }
+    return {"name": recipe.name, "stages": stages, "unavailable_metrics": dict(unavailable)}
+
+
+def _trainer(current: Run, *, check: bool = True) -> Trainer:
+    """The trainer of a run; with ``check``, every stage is known to fit together."""
     from enface.evaluate import Evaluator
     from enface.trainer import Trainer
 
@@ -154,7 +198,8 @@ def _trainer(current: Run) -> Trainer:
         higher_is_better = validator.metrics[recipe.log.best].higher_is_better
     measured = tuple(validator.metrics) if validator else ()
     trainer = Trainer(current, validator.means if validator else None, higher_is_better, measured)
-    trainer.check()
+    if check:
+        trainer.check()
     return trainer
 
 
@@ -173,6 +218,10 @@ def _evaluate(evaluator: Evaluator, network: Any) -> None:
     else:
         # An earlier evaluation's, which the report would show beside numbers of another network.
         (evaluator.run.directory / "evaluation" / "stages.json").unlink(missing_ok=True)
-    for name, reason in summary["unavailable"].items():
-        say(f"{name}: unavailable. {reason}")
+    _say_unavailable(summary["unavailable"])
     say(f"report: {write_report(evaluator.run.directory)}")
+
+
+def _say_unavailable(metrics: Mapping[str, str]) -> None:
+    for name, reason in metrics.items():
+        say(f"{name}: unavailable. {reason}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -50,6 +52,10 @@ class DiffAugment(Augmentation):
         self.target, self.reach = target, reach
         self.adaptive = target is not None
         self.register_buffer("level", torch.tensor(strength, dtype=torch.float64))
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"target": 0.6, "reach": 10}
 
     def forward(self, image: Tensor) -> Tensor:
         for change in self.changes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from enface import IMAGE_EXTENSIONS, DataError, Dataset, Row, files_fingerprint, list_images, read_image
 
@@ -41,6 +42,14 @@ class LabelledFolder(Dataset):
         self._root = root.expanduser()
         self._pattern = _compiled(pattern)
         self._extensions = extensions
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """Two people from three sides, each image of one colour."""
+        for number in range(6):
+            name = f"{number // 3:03}_yaw{45 * (number % 3 - 1):+04}.png"
+            Image.new("RGB", (16, 16), (40 * number, 90, 60)).save(folder / name)
+        return {"root": str(folder), "pattern": r"(?P<identity>\d+)_yaw(?P<pose>[+-]\d+)"}
 
     def rows(self) -> Iterator[Row]:
         """One row an image that the pattern matches, in natural order.

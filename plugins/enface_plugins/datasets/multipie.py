@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from enface import DataError, Dataset, Row, files_fingerprint, list_images, read_image
 
@@ -84,6 +85,14 @@ class Multipie(Dataset):
         self._root = root.expanduser()
         self._cameras = cameras
         self._recordings = recordings
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """Two people before three cameras, each image of one colour."""
+        for number in range(6):
+            name = f"{number // 3:03}_01_01_{('130', FRONTAL, '041')[number % 3]}_07.png"
+            Image.new("RGB", (16, 16), (40 * number, 90, 60)).save(folder / name)
+        return {"root": str(folder)}
 
     def rows(self) -> Iterator[Row]:
         """One row an image of the chosen cameras, in natural order.

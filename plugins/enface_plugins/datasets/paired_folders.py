@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from enface import DataError, Dataset, Row, files_fingerprint, list_images, read_image
 
@@ -45,6 +46,16 @@ class PairedFolders(Dataset):
         self._halves = layout == "side_by_side"
         self._folders = {"source": self._root / source, "target": self._root / target}
         self._source_side = source_side
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """Three pairs, each image of one colour."""
+        for index, role in enumerate(ROLES):
+            (folder / role).mkdir()
+            for number in range(3):
+                colour = (80 * number, 100 * index, 60)
+                Image.new("RGB", (16, 16), colour).save(folder / role / f"{number}.png")
+        return {"root": str(folder)}
 
     def rows(self) -> Iterator[Row]:
         """The source and the target of each pair, pair after pair in natural order.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -68,6 +69,10 @@ class SyntheticHeads(Dataset):
             raise RecipeError(f"synthetic_heads draws 32 to 256 pixels; data.size is {data.size}")
         self.size = data.size
         self.seed = seed
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"identities": 2, "lights": 1}
 
     def rows(self) -> Iterator[Row]:
         """One row an image, by identity, pose and light.

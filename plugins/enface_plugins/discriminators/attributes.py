@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Gt
 from torch import Tensor, nn
@@ -64,6 +66,10 @@ class Attributes(Discriminator):
         self.heads = nn.ModuleList(nn.Linear(channels, count) for count in classes.values())
         self.named = tuple(f"{name}_logits" for name in classes)
         self.provides = ("logits", "features", *self.named)
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 0.125}
 
     def forward(self, image: Tensor) -> Verdict:
         features = []

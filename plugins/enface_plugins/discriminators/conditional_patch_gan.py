@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Le
@@ -46,6 +48,10 @@ class ConditionalPatchGAN(Discriminator):
         super().__init__()
         check_patches("conditional_patch_gan", data.size, layers)
         self.blocks, self.judge = patch_layers(6, width, layers, norm, spectral_norm)
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 4, "layers": 2}
 
     def forward(self, image: Tensor, source: Tensor) -> Verdict:
         return judge(self.blocks, self.judge, torch.cat((source, image), dim=1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 from torch import Tensor, nn
@@ -54,6 +56,10 @@ class MultiScale(Discriminator):
             PatchGAN(width=width, layers=layers, norm=norm, spectral_norm=spectral_norm, data=DataInfo(size))
             for size in sizes
         )
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 4, "layers": 2}
 
     def forward(self, image: Tensor) -> dict[str, tuple[Tensor, ...]]:
         logits: list[Tensor] = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 from torch import Tensor
@@ -44,6 +46,10 @@ class PatchGAN(Discriminator):
         super().__init__()
         check_patches("patch_gan", data.size, layers)
         self.blocks, self.judge = patch_layers(3, width, layers, norm, spectral_norm)
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 4, "layers": 2}
 
     def forward(self, image: Tensor) -> Verdict:
         return judge(self.blocks, self.judge, image)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge
 from torch import Tensor, nn
@@ -40,6 +42,10 @@ class PixelGAN(Discriminator):
             ]
         )
         self.judge = conv(2 * width, 1, kernel=1, spectral=spectral_norm)
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 4}
 
     def forward(self, image: Tensor) -> Verdict:
         return judge(self.blocks, self.judge, image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,6 +77,10 @@ class Projected(Discriminator):
             if len(shape) != 3:
                 raise RecipeError(f"projected: layer {layer!r} of {backbone} gives {shape}, not a map over the image")
             self.heads.append(_Head(shape[0], channels, width))
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"backbone": "alexnet", "layers": ["relu1", "relu3"], "channels": 8, "width": 4}
 
     def forward(self, image: Tensor) -> dict[str, tuple[Tensor, ...]]:
         logits: list[Tensor] = []

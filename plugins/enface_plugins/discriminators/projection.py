@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 from torch import Tensor, nn
@@ -52,6 +54,10 @@ class Projection(Discriminator):
         self.blocks = nn.ModuleList([*blocks, _Residual(widths[-1], widths[-1], halve=False)])
         self.psi = spectral_norm(nn.Linear(widths[-1], 1))
         self.embed = spectral_norm(nn.Embedding(self.classes, widths[-1]))
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"column": "pose", "width": 4, "levels": 2}
 
     def forward(self, image: Tensor, label: Tensor) -> Verdict:
         self._check_label(label)

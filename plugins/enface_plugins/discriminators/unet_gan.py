@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 from torch import Tensor, nn
@@ -47,6 +49,10 @@ class UnetGAN(Discriminator):
         # Spectral norm undoes the scale of its weights; these two keep theirs, and 0.02 would shut the door.
         for layer in (self.first[0], self.judge[-1]):
             nn.init.kaiming_normal_(layer.weight, a=0.2)
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 4, "levels": 1}
 
     def forward(self, image: Tensor) -> Verdict:
         encoded = [self.first(image)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, MinLen
@@ -59,6 +60,10 @@ class Nafnet(Generator):
         self.encoder = Encoder(width, encoder_blocks, checkpoint_gradients)
         self.middle = Stages(*(Block(deepest) for _ in range(middle_blocks)), recompute=checkpoint_gradients)
         self.decoder = Decoder(deepest, decoder_blocks, checkpoint_gradients)
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 4, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]}
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:

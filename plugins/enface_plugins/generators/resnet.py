@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -63,6 +64,10 @@ class Resnet(Generator):
         self.decoder.append(nn.Sequential(Mirror(3), nn.Conv2d(width, 3, 7), nn.Tanh()))
         self.apply(_initialize)
         self.provides = dict.fromkeys(("output", "features", "output_features"), ("source",))
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 4, "blocks": 1}
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:

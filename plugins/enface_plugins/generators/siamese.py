@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 from torch import Tensor, nn
@@ -66,6 +67,10 @@ class Siamese(Generator):
             | dict.fromkeys(codes, ("source",))
             | dict.fromkeys((f"partner_{name}" for name in codes), ("partner",))
         )
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 0.125}
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Le, Lt
@@ -55,6 +56,10 @@ class Unet(Generator):
         self.encoder = Encoder(widths, norm, checkpoint_gradients)
         self.decoder = Decoder(widths, norm, dropout, checkpoint_gradients)
         self.apply(_initialize)
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"width": 4}
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:

@@ -13,6 +13,7 @@ from enface_plugins.losses.fft import FFT
 from enface_plugins.losses.focal_frequency import FocalFrequency
 from enface_plugins.losses.gradient import Gradient
 from enface_plugins.losses.gradient_penalty import GradientPenalty
+from enface_plugins.losses.gradient_variance import GradientVariance
 from enface_plugins.losses.hinge import Hinge
 from enface_plugins.losses.huber import Huber
 from enface_plugins.losses.identity import Identity
@@ -47,6 +48,7 @@ COMPONENTS = (
     FocalFrequency,
     Gradient,
     GradientPenalty,
+    GradientVariance,
     Hinge,
     Huber,
     Identity,

@@ -23,6 +23,9 @@ class Charbonnier(Loss):
         eps: Where the curve turns from squared to absolute, in units of the image ([-1, 1]).
     """
 
+    unit = "per pixel"
+    non_negative = True
+
     def __init__(self, *, eps: Annotated[float, Gt(0)] = 1e-3) -> None:
         super().__init__()
         self.eps = eps

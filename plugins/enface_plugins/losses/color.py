@@ -28,6 +28,10 @@ class Color(Loss):
         RecipeError: when the images are not larger than 3 sigma.
     """
 
+    unit = "per pixel"
+    distance = True
+    non_negative = True
+
     def __init__(self, *, data: DataInfo, sigma: Annotated[float, Ge(0.1)] = 3.0) -> None:
         super().__init__()
         radius = math.ceil(3 * sigma)

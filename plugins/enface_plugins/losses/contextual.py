@@ -40,6 +40,9 @@ class Contextual(Loss):
         WeightsError: when the weights are missing or do not fit.
     """
 
+    unit = "per image"
+    non_negative = True
+
     def __init__(
         self,
         *,

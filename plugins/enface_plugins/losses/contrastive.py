@@ -27,6 +27,9 @@ class Contrastive(Loss):
         margin: Distance beyond which codes of different pairs are left alone, in units of the code.
     """
 
+    unit = "per image"
+    non_negative = True
+
     def __init__(self, *, margin: Annotated[float, Gt(0)] = 2.0) -> None:
         super().__init__()
         self.margin = margin

@@ -16,5 +16,8 @@ class CrossEntropy(Loss):
     Shapes: logits (N, K), labels (N,) int64 in [0, K) -> (N,). Range: [0, inf); log K for even logits.
     """
 
+    unit = "per image"
+    non_negative = True
+
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits, labels, reduction="none")

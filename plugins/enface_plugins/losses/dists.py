@@ -44,6 +44,10 @@ class DISTS(Loss):
         WeightsError: when VGG's weights or the package with DISTS' own are missing or not what they should be.
     """
 
+    unit = "per image"
+    distance = True
+    non_negative = True
+
     mean: Tensor
     std: Tensor
     structure: Tensor

@@ -19,6 +19,10 @@ class FeatureMatching(Loss):
     activations.
     """
 
+    unit = "per image"
+    distance = True
+    non_negative = True
+
     def forward(self, real_features: tuple[Tensor, ...], fake_features: tuple[Tensor, ...]) -> Tensor:
         layers = zip(real_features, fake_features, strict=True)
         return torch.stack([(fake - real.detach()).abs().flatten(1).mean(1) for real, fake in layers]).mean(0)

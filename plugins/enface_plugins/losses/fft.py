@@ -27,6 +27,10 @@ class FFT(Loss):
             with the original: texture without place.
     """
 
+    unit = "per image"
+    distance = True
+    non_negative = True
+
     def __init__(self, *, compare: Literal["complex", "amplitude"] = "complex") -> None:
         super().__init__()
         self.compare = compare

@@ -27,6 +27,10 @@ class FocalFrequency(Loss):
             error.
     """
 
+    unit = "per image"
+    distance = True
+    non_negative = True
+
     def __init__(self, *, alpha: Annotated[float, Ge(0)] = 1.0) -> None:
         super().__init__()
         self.alpha = alpha

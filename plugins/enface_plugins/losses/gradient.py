@@ -27,6 +27,10 @@ class Gradient(Loss):
             right or lower neighbour minus it, 0 in the last column or row.
     """
 
+    unit = "per pixel"
+    distance = True
+    non_negative = True
+
     def __init__(self, *, operator: Literal["sobel", "difference"] = "sobel") -> None:
         super().__init__()
         self.operator = operator

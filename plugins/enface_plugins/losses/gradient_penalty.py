@@ -26,6 +26,11 @@ class GradientPenalty(CriticLoss):
         center: The slope wanted.
     """
 
+    unit = "per image"
+    non_negative = True
+    deterministic = False
+    uncompilable = "it differentiates the critic twice, which torch.compile does not support"
+
     def __init__(self, *, center: Annotated[float, Ge(0)] = 1.0) -> None:
         super().__init__()
         self.center = center

@@ -17,6 +17,8 @@ class Hinge(AdversarialLoss):
     [0, inf): 2 for a critic that answers 0, 0 for one that is sure and right.
     """
 
+    unit = "per logit"
+
     def forward(self, fake_logits: Tensor) -> Tensor:
         return -fake_logits
 

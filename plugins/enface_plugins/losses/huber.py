@@ -26,6 +26,10 @@ class Huber(Loss):
             13 of 255 grey levels.
     """
 
+    unit = "per pixel"
+    distance = True
+    non_negative = True
+
     def __init__(self, *, delta: Annotated[float, Gt(0)] = 0.1) -> None:
         super().__init__()
         self.delta = delta

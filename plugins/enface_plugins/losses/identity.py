@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge
@@ -41,6 +42,10 @@ class Identity(Loss):
             or lets no gradient through.
     """
 
+    unit = "per image"
+    distance = True
+    non_negative = True
+
     resize: Tensor | None
 
     def __init__(
@@ -61,6 +66,16 @@ class Identity(Loss):
         # Not persistent: it follows from the recipe.
         self.register_buffer("resize", _resizing(data.size, size), persistent=False)
         _check(self.still, file, size)
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """A recogniser of nobody in particular, of 32 px."""
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            torch.manual_seed(0)
+            warnings.simplefilter("ignore")
+            network = nn.Sequential(nn.Conv2d(3, 8, 5, 4), nn.ELU(), nn.Flatten(), nn.Linear(8 * 7 * 7, 16)).eval()
+            torch.jit.trace(network, torch.zeros(1, 3, 32, 32)).save(str(folder / "recogniser.pt"))
+        return {"file": str(folder / "recogniser.pt"), "size": 32}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():

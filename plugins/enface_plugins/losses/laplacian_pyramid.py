@@ -35,6 +35,10 @@ class LaplacianPyramid(Loss):
         RecipeError: when so many levels do not fit the images.
     """
 
+    unit = "per pixel"
+    distance = True
+    non_negative = True
+
     def __init__(self, *, data: DataInfo, levels: Annotated[int, Ge(1)] | None = None) -> None:
         super().__init__()
         fitting = _fitting_levels(data.size)

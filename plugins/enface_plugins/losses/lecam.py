@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Lt
@@ -25,7 +25,11 @@ class Lecam(CriticLoss):
         decay: Of the running averages.
     """
 
-    stateful: ClassVar[bool] = True
+    unit = "per logit"
+    non_negative = True
+    per_image = False
+    stateful = True
+
     averages: Tensor
 
     def __init__(self, *, decay: Annotated[float, Ge(0), Lt(1)] = 0.99) -> None:

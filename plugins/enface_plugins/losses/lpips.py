@@ -34,6 +34,9 @@ class LPIPS(Loss):
         RecipeError: when the images are too small for the trunk.
     """
 
+    distance = True
+    non_negative = True
+
     def __init__(self, *, net: Literal["alex", "vgg"] = "vgg", spatial: bool = False, data: DataInfo) -> None:
         super().__init__()
         if data.size < SMALLEST[net]:

@@ -17,6 +17,9 @@ class Lsgan(AdversarialLoss):
     generator. Unit: squared logits.
     """
 
+    unit = "per logit"
+    non_negative = True
+
     def forward(self, fake_logits: Tensor) -> Tensor:
         return (fake_logits - 1).square() / 2
 

@@ -35,6 +35,10 @@ class MsSsim(Loss):
         RecipeError: when so many scales do not fit the images, naming the size they need.
     """
 
+    unit = "per image"
+    distance = True
+    non_negative = True
+
     def __init__(self, *, data: DataInfo, scales: Annotated[int, Ge(1), Le(5)] | None = None) -> None:
         super().__init__()
         self.exponents = exponents_for(data.size, scales)

@@ -16,5 +16,9 @@ class MSE(Loss):
     Shapes: output, target (N, C, H, W) -> (N, C, H, W). Range: [0, 4] for images in [-1, 1].
     """
 
+    unit = "per pixel"
+    distance = True
+    non_negative = True
+
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return (output - target).square()

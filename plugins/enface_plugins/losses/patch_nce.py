@@ -30,7 +30,8 @@ class PatchNCE(Loss):
         temperature: Below 1 sharpens the comparison.
     """
 
-    unit = "nats a patch"
+    unit = "per image"
+    non_negative = True
 
     def __init__(self, *, points: Annotated[int, Ge(2)] = 256, temperature: Annotated[float, Gt(0)] = 0.07) -> None:
         super().__init__()

@@ -42,6 +42,10 @@ class Perceptual(Loss):
         WeightsError: when the weights are missing or do not fit.
     """
 
+    unit = "per image"
+    distance = True
+    non_negative = True
+
     def __init__(
         self,
         *,

@@ -19,5 +19,9 @@ class R1(CriticLoss):
     Shape: (N,). Range: [0, inf). Unit: squared logits per squared unit of the image.
     """
 
+    unit = "per image"
+    non_negative = True
+    uncompilable = "it differentiates the critic twice, which torch.compile does not support"
+
     def critic(self, real_image: Tensor, judge: Judge) -> Tensor:
         return squared_norm(slopes(judge, real_image)) / 2

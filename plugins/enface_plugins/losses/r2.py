@@ -17,5 +17,9 @@ class R2(CriticLoss):
     Shape: (N,). Range: [0, inf). Unit: squared logits per squared unit of the image.
     """
 
+    unit = "per image"
+    non_negative = True
+    uncompilable = "it differentiates the critic twice, which torch.compile does not support"
+
     def critic(self, fake_image: Tensor, judge: Judge) -> Tensor:
         return squared_norm(slopes(judge, fake_image)) / 2

@@ -20,6 +20,10 @@ class RelativisticAverage(AdversarialLoss):
     Unit: nats. An image's number depends on the others of its batch.
     """
 
+    unit = "per logit"
+    non_negative = True
+    per_image = False
+
     def forward(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return self._sum(fake_logits, real_logits)
 

@@ -20,6 +20,9 @@ class RelativisticPaired(AdversarialLoss):
     nats.
     """
 
+    unit = "per logit"
+    non_negative = True
+
     def forward(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return softplus(real_logits - fake_logits)
 

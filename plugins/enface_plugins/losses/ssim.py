@@ -31,6 +31,10 @@ class SSIM(Loss):
         RecipeError: when the images are smaller than the window.
     """
 
+    unit = "per pixel"
+    distance = True
+    non_negative = True
+
     def __init__(self, *, data: DataInfo) -> None:
         super().__init__()
         if data.size < WINDOW:

@@ -19,5 +19,8 @@ class Symmetry(Loss):
     image's.
     """
 
+    unit = "per pixel"
+    non_negative = True
+
     def forward(self, output: Tensor) -> Tensor:
         return (output - output.flip(-1)).abs()

@@ -24,6 +24,9 @@ class TotalVariation(Loss):
         penalty: ``absolute`` lets edges stand and flattens what lies between; ``squared`` blurs edges too.
     """
 
+    unit = "per pixel"
+    non_negative = True
+
     def __init__(self, *, penalty: Literal["absolute", "squared"] = "absolute") -> None:
         super().__init__()
         self.penalty = penalty

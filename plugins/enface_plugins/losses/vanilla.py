@@ -25,6 +25,9 @@ class Vanilla(AdversarialLoss):
         smoothing: How far below 1 the critic's label of real images is; 0.1 makes it 0.9.
     """
 
+    unit = "per logit"
+    non_negative = True
+
     def __init__(self, *, smoothing: Annotated[float, Ge(0), Lt(0.5)] = 0.0) -> None:
         super().__init__()
         self.smoothing = smoothing

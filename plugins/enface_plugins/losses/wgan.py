@@ -18,6 +18,8 @@ class Wgan(AdversarialLoss):
     estimates the distance of the two distributions.
     """
 
+    unit = "per logit"
+
     def forward(self, fake_logits: Tensor) -> Tensor:
         return -fake_logits
 

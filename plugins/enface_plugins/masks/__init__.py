@@ -6,5 +6,6 @@ from enface_plugins.masks.boundary_from_landmarks import BoundaryFromLandmarks
 from enface_plugins.masks.boundary_from_regions import BoundaryFromRegions
 from enface_plugins.masks.ellipse import Ellipse
 from enface_plugins.masks.points import Points
+from enface_plugins.masks.regions import Regions
 
-COMPONENTS = (BoundaryFromLandmarks, BoundaryFromRegions, Ellipse, Points)
+COMPONENTS = (BoundaryFromLandmarks, BoundaryFromRegions, Ellipse, Points, Regions)

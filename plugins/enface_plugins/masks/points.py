@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,14 @@ class Points(Mask):
         self.inside, self.outside = as_schedule(inside), as_schedule(outside)
         # Not persistent: it follows from the recipe, so a checkpoint need not carry it.
         self.register_buffer("shape", _marked(file, data.size), persistent=False)
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        """A file that marks a ring."""
+        at = np.arange(48) - 23.5
+        ring = np.abs(np.hypot(at[:, None], at[None]) - 16) < 1
+        np.save(folder / "ring.npy", np.where(ring, 5, 1))
+        return {"file": str(folder / "ring.npy")}
 
     def forward(self, step: int) -> Tensor:
         return weigh("points", step, self.shape, self.inside, self.outside)

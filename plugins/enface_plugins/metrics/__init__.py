@@ -4,6 +4,7 @@ from enface_plugins.metrics.l1 import L1
 from enface_plugins.metrics.lpips import LPIPS
 from enface_plugins.metrics.ms_ssim import MsSsim
 from enface_plugins.metrics.psnr import PSNR
+from enface_plugins.metrics.sharpness import Sharpness
 from enface_plugins.metrics.ssim import SSIM
 
-COMPONENTS = (L1, LPIPS, PSNR, SSIM, MsSsim)
+COMPONENTS = (L1, LPIPS, PSNR, Sharpness, SSIM, MsSsim)

@@ -17,6 +17,7 @@ class L1(Metric):
     """
 
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def card(self) -> dict[str, str]:

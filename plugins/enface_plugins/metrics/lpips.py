@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from typing import ClassVar, Literal
 
@@ -31,6 +32,7 @@ class LPIPS(Metric):
     """
 
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def __init__(self, *, data: DataInfo, net: Literal["alex", "vgg"] = "alex") -> None:
         super().__init__()

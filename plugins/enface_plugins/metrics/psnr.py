@@ -21,6 +21,7 @@ class PSNR(Metric):
     """
 
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
     @property
     def card(self) -> dict[str, str]:

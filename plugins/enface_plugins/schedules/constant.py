@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from enface import Schedule
 
 
@@ -14,6 +18,10 @@ class Constant(Schedule):
 
     def __init__(self, *, value: float) -> None:
         self.value = value
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"value": 0.5}
 
     def __call__(self, step: int) -> float:
         return self.value

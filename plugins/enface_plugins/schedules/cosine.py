@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
 
@@ -37,6 +39,10 @@ class Cosine(Schedule):
         if warmup >= over:
             raise RecipeError(f"cosine: warmup ({warmup} steps) must be shorter than over ({over} steps)")
         self.start, self.end, self.over, self.warmup = start, end, over, warmup
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"start": 1.0, "over": 100, "warmup": 10}
 
     def __call__(self, step: int) -> float:
         if step < self.warmup:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
@@ -38,6 +40,10 @@ class Cyclic(Schedule):
         if low > high:
             raise RecipeError(f"cyclic: low ({low:g}) must not be above high ({high:g})")
         self.low, self.high, self.up, self.down, self.shrink = low, high, up, down or up, shrink
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"low": 0.1, "high": 1.0, "up": 30, "shrink": 0.9}
 
     def __call__(self, step: int) -> float:
         waves, since = divmod(step, self.up + self.down)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
@@ -28,6 +30,10 @@ class Exponential(Schedule):
         factor: Annotated[float, Gt(0), Le(1)] = 0.5,
     ) -> None:
         self.start, self.every, self.factor = start, every, factor
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"start": 1.0, "every": 10}
 
     def __call__(self, step: int) -> float:
         return float(self.start * self.factor ** (step / self.every))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge
 
@@ -23,6 +25,10 @@ class Linear(Schedule):
         self, *, start: float, end: float, over: Annotated[int, Ge(1)], begin: Annotated[int, Ge(0)] = 0
     ) -> None:
         self.start, self.end, self.over, self.begin = start, end, over, begin
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"start": 1.0, "end": 0.0, "over": 100}
 
     def __call__(self, step: int) -> float:
         done = min(max((step - self.begin) / self.over, 0.0), 1.0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, MinLen
 
@@ -34,6 +36,10 @@ class MultiStep(Schedule):
         if milestones != sorted(set(milestones)):
             raise RecipeError(f"multi_step: milestones must rise; given: {', '.join(map(str, milestones))}")
         self.start, self.milestones, self.factor = start, milestones, factor
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"start": 1.0, "milestones": [10, 50]}
 
     def __call__(self, step: int) -> float:
         return self.start * self.factor ** bisect_right(self.milestones, step)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
 
@@ -30,6 +32,10 @@ class Piecewise(Schedule):
     ) -> None:
         self.points = sorted(points.items())
         self.between = between
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"points": {10: 0.0, 60: 1.0, 100: 0.5}}
 
     def __call__(self, step: int) -> float:
         reached = bisect_right(self.points, step, key=lambda point: point[0])

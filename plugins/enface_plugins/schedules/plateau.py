@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
@@ -43,6 +44,10 @@ class Plateau(Schedule):
         self._value, self._best, self._waited = start, None, 0.0
 
     _best: float | None
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"start": 1.0, "metric": "l1", "patience": 1}
 
     def __call__(self, step: int) -> float:
         return self._value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from annotated_types import Gt
 
@@ -32,6 +34,10 @@ class Polynomial(Schedule):
         power: Annotated[float, Gt(0)] = 0.9,
     ) -> None:
         self.start, self.end, self.over, self.power = start, end, over, power
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"start": 1.0, "over": 100}
 
     def __call__(self, step: int) -> float:
         left = float((1 - min(step / self.over, 1.0)) ** self.power)

@@ -1,0 +1,151 @@
+"""``enface check --data``: what each term is of the objective, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+PATCH = {"use": "patch_gan", "width": 4, "layers": 1}
+RAMP = {"use": "linear", "start": 0, "end": 0.1, "over": 50}
+
+
+@pytest.fixture
+def game(recipe):
+    return recipe(
+        {
+            "stages": {
+                "main": {"terms": {"l1": {"weight": 4}, "mse": {}}},
+                "adversarial": {
+                    "steps": 100,
+                    "batch": 8,
+                    "discriminators": {"patch": PATCH},
+                    "terms": {
+                        "l1": {},
+                        "gan": {"use": "hinge", "against": "patch", "weight": RAMP},
+                        "r1": {"against": "patch", "every": 4},
+                    },
+                },
+            }
+        }
+    )
+
+
+def cells(out, first):
+    """The cells of a piped table's line."""
+    (line,) = [line for line in out.splitlines() if line.startswith(f"{first} ")]
+    return line[len(first) :].split("  ")
+
+
+def test_without_data_it_says_what_it_said(game, enface):
+    found = enface("check", game)
+    assert found.code == 0
+    assert found.out.splitlines() == [
+        "main: 6 steps of 8, terms: l1, mse",
+        "adversarial: 100 steps of 8, terms: l1, gan, r1",
+        "toy: ok",
+    ]
+
+
+def test_with_data_each_players_terms_are_a_table(game, enface):
+    found = enface("check", game, "--data")
+    assert found.code == 0, found.err
+    out = found.out
+    assert "at initial weights, on 8 images\n" in out
+    assert "at initial weights, on 8 images; a run goes on from what stage main ends with, which is not trained" in out
+    mse = [cell.strip() for cell in cells(out, "mse") if cell.strip()]
+    assert mse[:2] == ["1", "per pixel"]
+    assert mse[2] == mse[3], "a weight of 1"
+    assert mse[4].endswith("%")
+    assert mse[5].endswith("%")
+    generators, _, critics = out.rpartition("critic patch ")
+    gan = cells(generators, "gan (hinge)")
+    assert "0 -> 0.1" in "  ".join(gan)
+    assert [cell.strip() for cell in gan if cell.strip()][-3:] == ["-", "-", "-"]
+    assert "gan: begins at step 1\n" in out
+    assert "r1: counts once in 4 updates, 4 times as heavy; shown is the mean\n" in critics
+    assert "\x1b" not in out
+    assert out.endswith("toy: ok\n")
+
+
+def test_at_80_columns_nothing_is_cut(recipe, enface, monkeypatch):
+    long = "the_class_of_the_identity_of_the_partner"
+    terms = {
+        "l1": {"weight": {"use": "linear", "start": 1234.5, "end": 0.000123, "over": 5}},
+        long: {"use": "cross_entropy", "inputs": {"logits": "pose_logits", "labels": "pose_class"}, "weight": 100},
+    }
+    path = recipe({"stages": {"main": {"terms": terms}}})
+    plain = enface("check", path, "--data").out
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    import re
+
+    shown = enface("check", path, "--data").out
+    assert "\x1b[1m" in shown, "a terminal's"
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    table = shown[shown.index("generator") : shown.index("toy: ok")]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+    for number in re.findall(r"\d[\d.e+-]*%?", plain[plain.index("generator") : plain.index("toy: ok")]):
+        assert number in table, number
+
+
+def test_json_holds_all_of_it_and_nothing_else(game, enface):
+    found = enface("check", game, "--data", "--json")
+    assert found.code == 0, found.err
+    whole = json.loads(found.out)
+    assert whole["name"] == "toy"
+    assert whole["unavailable_metrics"] == {}
+    assert list(whole["stages"]) == ["main", "adversarial"]
+    main = whole["stages"]["main"]
+    assert {key: main[key] for key in ("steps", "batch", "images", "weights", "note", "freeze")} == {
+        "steps": 6,
+        "batch": 8,
+        "images": 8,
+        "weights": "initial weights",
+        "note": "",
+        "freeze": [],
+    }
+    l1, mse = main["terms"]
+    assert (l1["loss"], l1["player"], l1["unit"], l1["reduction"], l1["begins"]) == (
+        "l1",
+        "generator",
+        "per pixel",
+        "mean",
+        0,
+    )
+    assert l1["weighted"] == pytest.approx(4 * l1["value"])
+    assert l1["share"] + mse["share"] == pytest.approx(1)
+    assert l1["gradient_share"] + mse["gradient_share"] == pytest.approx(1)
+    assert {(term["player"], term["term"]) for term in whole["stages"]["adversarial"]["terms"]} == {
+        ("generator", "l1"),
+        ("generator", "gan"),
+        ("patch", "gan"),
+        ("patch", "r1"),
+    }
+
+
+def test_json_without_data_lists_the_stages(game, enface):
+    found = enface("check", game, "--json")
+    assert json.loads(found.out)["stages"]["main"] == {
+        "steps": 6,
+        "batch": 8,
+        "freeze": [],
+        "terms": [{"term": "l1", "loss": "l1"}, {"term": "mse", "loss": "mse"}],
+    }
+
+
+def test_what_packing_says_is_no_part_of_the_json(recipe, enface):
+    path = recipe({"data": {"broken": "002_-15_01", "on_error": "skip"}})
+    found = enface("check", path, "--data", "--json")
+    assert json.loads(found.out)["name"] == "toy"
+    assert "1 unreadable images left out" in found.err
+
+
+def test_it_says_the_same_each_time_and_leaves_no_file(game, enface, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    first, second = (enface("check", game, "--data").out for _ in range(2))
+    assert first == second
+    assert sorted(tmp_path.rglob("*")) == before

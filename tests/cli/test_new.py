@@ -1,0 +1,75 @@
+"""``enface new``: what is written and said, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from enface.components import KINDS
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_it_writes_a_package_and_says_what_to_do_next(enface, tmp_path):
+    outcome = enface("new", "metric", "EdgeError")
+    assert outcome.code == 0, outcome.err
+    files = {path.relative_to(tmp_path / "enface-edge-error").as_posix() for path in tmp_path.rglob("*.*")}
+    assert files == {
+        ".gitignore",
+        "README.md",
+        "pyproject.toml",
+        "recipe.yaml",
+        "src/enface_edge_error/__init__.py",
+        "src/enface_edge_error/edge_error.py",
+        "src/enface_edge_error/py.typed",
+        "tests/test_edge_error.py",
+    }
+    first, *rest = outcome.out.splitlines()
+    assert "src/enface_edge_error/edge_error.py" in first
+    assert rest == [
+        "next, in enface-edge-error:",
+        '  pip install -e ".[test]"',
+        "  pytest",
+        "  enface run recipe.yaml",
+    ]
+
+
+def test_it_writes_where_it_is_told(enface, tmp_path):
+    outcome = enface("new", "loss", "soft_edges", "--dir", tmp_path / "a" / "b")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "a" / "b" / "src" / "enface_soft_edges" / "soft_edges.py").is_file()
+    assert not (tmp_path / "enface-soft-edges").exists()
+
+
+def test_a_second_time_nothing_is_written(enface, tmp_path):
+    enface("new", "loss", "soft_edges")
+    mine = tmp_path / "enface-soft-edges" / "src" / "enface_soft_edges" / "soft_edges.py"
+    mine.write_text("# Mine.\n")
+    outcome = enface("new", "loss", "SoftEdges")
+    assert outcome.code == 2
+    assert "enface-soft-edges is there and holds files" in outcome.err
+    assert mine.read_text() == "# Mine.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("metrics", "mine"), "did you mean 'metric'"),
+        (("loss", "soft edges"), "'soft edges' is no name for a class"),
+        (("loss", "charbonnier"), "is installed already"),
+    ],
+)
+def test_a_mistake_is_one_message_and_leaves_nothing(enface, tmp_path, words, says):
+    outcome = enface("new", *words)
+    assert outcome.code == 2
+    assert says in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_help_names_every_kind(enface):
+    text = enface("new", "--help").out.partition("What it makes:")[2].partition(".")[0]
+    assert {word for word in text.replace(" or ", ",").replace("\n", " ").replace(" ", "").split(",") if word} == set(
+        KINDS
+    )

@@ -1,0 +1,240 @@
+"""Generators that break a rule each, and those that keep all."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from enface import DataInfo, EnfaceError, Generator
+from enface.contract.generators import GENERATOR_RULES
+
+
+class Small(Generator):
+    """A convolution down and one up."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 4, 4, 4), nn.ConvTranspose2d(4, 3, 4, 4)
+
+    @property
+    def parts(self):
+        return {"down": self.down, "up": self.up}
+
+    def forward(self, wants, source=None):
+        return {"output": self.draw(source)} if "output" in wants else {}
+
+    def draw(self, source):
+        return self.up(self.down(source)).tanh()
+
+
+class Telling(Small):
+    """Tells a code beside, of source and of partner."""
+
+    provides: ClassVar[dict[str, Any]] = {
+        "output": ("source", "pose_class"),
+        "code": ("source",),
+        "partner_code": ("partner",),
+    }
+
+    def forward(self, wants, source=None, pose_class=None, partner=None):
+        found = {}
+        if "output" in wants:
+            found["output"] = self.draw(source * (1 + pose_class.view(-1, 1, 1, 1)))
+        if "code" in wants:
+            found["code"] = self.down(source).flatten(1)
+        if "partner_code" in wants:
+            found["partner_code"] = self.down(partner).flatten(1)
+        return found
+
+
+class Dropping(Small):
+    """Drops activations in training, and has batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.BatchNorm2d(4), nn.Dropout(0.5))
+
+
+class Choosy(Small):
+    def __init__(self, *, data: DataInfo):
+        super().__init__()
+        if data.size != 96:
+            raise EnfaceError(f"choosy makes 96 px only, not {data.size}")
+
+
+class NoOutput(Small):
+    provides: ClassVar[dict[str, Any]] = {"picture": ("source",)}
+
+
+class Eager(Telling):
+    """Tells all, whatever is wanted."""
+
+    def forward(self, wants, source=None, pose_class=None, partner=None):
+        code = self.down(source if source is not None else partner).flatten(1)
+        return {**super().forward(wants, source, pose_class, partner), "code": code}
+
+
+class NotANumber(Small):
+    def draw(self, source):
+        return (super().draw(source) - 2).sqrt()
+
+
+class Smaller(Small):
+    def draw(self, source):
+        return super().draw(source)[..., ::2, ::2]
+
+
+class Unbounded(Small):
+    def draw(self, source):
+        return super().draw(source) * 100
+
+
+class Costly(Small):
+    def forward(self, wants, source=None):
+        self.down(torch.zeros(1, 3, 4, 4))
+        return super().forward(wants, source)
+
+
+class Partial(Small):
+    @property
+    def parts(self):
+        return {"down": self.down}
+
+
+class Shared(Small):
+    @property
+    def parts(self):
+        return {"down": self.down, "all": nn.ModuleList([self.down, self.up])}
+
+
+class Foreign(Small):
+    def __init__(self):
+        super().__init__()
+        self.hidden = [nn.Linear(1, 1)]
+
+    @property
+    def parts(self):
+        return {**super().parts, "hidden": self.hidden[0]}
+
+
+class Cut(Small):
+    def draw(self, source):
+        return super().draw(source).detach() + source * 0
+
+
+class Unused(Small):
+    def __init__(self):
+        super().__init__()
+        self.up.spare = nn.Linear(2, 2)
+
+
+class Steep(Small):
+    def draw(self, source):
+        return super().draw(source) + (self.up.bias.sum() * 0).abs().sqrt() * 0
+
+
+class OneSize(Small):
+    def draw(self, source):
+        return nn.functional.interpolate(super().draw(source), 96)
+
+
+class Curt(Small):
+    def __init__(self, *, data: DataInfo):
+        super().__init__()
+        if data.size != 96:
+            raise EnfaceError("no")
+
+
+class InPlace(Small):
+    def draw(self, source):
+        with torch.no_grad():
+            source.clamp_(-0.5, 0.5)
+        return super().draw(source)
+
+
+class BatchSpread(Small):
+    def draw(self, source):
+        return super().draw(source / source.std(0, keepdim=True).mean())
+
+
+class Noisy(Small):
+    def draw(self, source):
+        return super().draw(source + torch.rand(()))
+
+
+class Forgetful(Small):
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.zeros(())
+
+    def draw(self, source):
+        if self.training:
+            self.mean = self.mean + 0.1
+        return super().draw(source - self.mean)
+
+
+class Strided(Small):
+    def draw(self, source):
+        flat = source.as_strided((source.numel(),), (1,)).view(len(source), -1)
+        return super().draw(source * flat[:, :96].mean(1).view(-1, 1, 1, 1))
+
+
+class Coarse(Small):
+    def draw(self, source):
+        return self.up(self.down(source) + 1000 - 1000).tanh()
+
+
+class OtherwiseCompiled(Small):
+    def draw(self, source):
+        return super().draw(source * 2 if torch.compiler.is_compiling() else source)
+
+
+class Breaking(Small):
+    """The compiler takes no such keyword."""
+
+    def draw(self, source):
+        if torch.compiler.is_compiling():
+            source = torch.relu(source, slope=2)
+        return super().draw(source)
+
+
+@pytest.mark.parametrize("generator", [Small, Telling, Dropping, Choosy])
+def test_a_sound_generator_breaks_no_rule(verdicts, generator):
+    found = verdicts(generator, GENERATOR_RULES)
+    assert {name: item.why for name, item in found.items() if item.result == "broken"} == {}
+    assert {name for name, item in found.items() if item.result == "not asked"} <= {"CUDA"}
+
+
+@pytest.mark.parametrize(
+    ("generator", "rule", "words"),
+    [
+        (NoOutput, "provides", "provides no 'output'"),
+        (Eager, "provides", "what nobody wants"),
+        (NotANumber, "provides", "not finite"),
+        (Smaller, "output", "the output is (4, 3, 48, 48)"),
+        (Unbounded, "output", "keep it in [-1, 1]"),
+        (Costly, "nothing wanted costs nothing", "it runs down"),
+        (Eager, "nothing wanted costs nothing", "raises"),
+        (Partial, "parts", "up.weight"),
+        (Shared, "parts", "share a weight"),
+        (Foreign, "parts", "not the generator's"),
+        (Cut, "learns", "detached"),
+        (Unused, "learns", "up.spare.weight"),
+        (Steep, "learns", "up.bias"),
+        (OneSize, "sizes", "for images of 16 px the output is (4, 3, 96, 96)"),
+        (Curt, "sizes", "does not name that size"),
+        (InPlace, "no in-place change", "source in place"),
+        (BatchSpread, "each image by itself", "alone"),
+        (Noisy, "nothing moves at rest", "second time"),
+        (Forgetful, "state restored", "plain attribute"),
+        (Strided, "channels_last", "other numbers"),
+        (Coarse, "half precision", "bf16 autocast"),
+        (OtherwiseCompiled, "torch.compile", "compiled it gives other numbers"),
+        (Breaking, "torch.compile", "torch.compile fails"),
+    ],
+)
+def test_a_generator_that_breaks_a_rule_is_told_so(broken, generator, rule, words):
+    assert words in broken(generator, GENERATOR_RULES, rule)

@@ -1,0 +1,171 @@
+"""Metrics that break a rule each, and one that keeps all."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+import torch
+
+from enface import Metric
+from enface.contract.metrics import METRIC_RULES
+
+CARD = {"implementation": "enface", "data_range": "1", "crop": "none"}
+
+
+class Absolute(Metric):
+    higher_is_better = False
+    bounds = (0.0, 1.0)
+    card = CARD
+
+    def map(self, output, target):
+        return (output - target).abs()
+
+    def forward(self, output, target):
+        return self.map(output, target).flatten(1).mean(1)
+
+
+class Likeness(Metric):
+    """As a metric of which more is better, and that has no map."""
+
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+    card = CARD
+
+    def forward(self, output, target):
+        return 1 - (output - target).abs().flatten(1).mean(1)
+
+
+class Contrast(Metric):
+    """How much stronger the contrast is; as strong is best."""
+
+    higher_is_better = True
+    ideal = 1.0
+    card = CARD
+
+    def forward(self, output, target):
+        strength = [image.diff(dim=-1).square().flatten(1).mean(1) + 1e-6 for image in (output, target)]
+        return strength[0] / strength[1]
+
+
+class OneNumber(Absolute):
+    def forward(self, output, target):
+        return (output - target).abs().mean()
+
+
+class Infinite(Absolute):
+    def forward(self, output, target):
+        return (output - target).square().flatten(1).mean(1).log()
+
+
+class Prejudiced(Absolute):
+    """It likes a little noise."""
+
+    def forward(self, output, target):
+        return (super().forward(output, target) - 0.05).abs()
+
+
+class Offset(Absolute):
+    def forward(self, output, target):
+        return super().forward(output, target) * 0.9 + 0.1
+
+
+class OffIdeal(Contrast):
+    ideal = 2.0
+
+
+class Unbound(Absolute):
+    def forward(self, output, target):
+        return super().forward(output, target) * 3
+
+
+class Backwards(Absolute):
+    higher_is_better = True
+    bounds = None
+
+
+class Whitened(Absolute):
+    """It divides by the batch's own spread."""
+
+    def forward(self, output, target):
+        return super().forward(output, target) / (1e-3 + output.std(0).mean())
+
+
+class Ranked(Absolute):
+    """Later images count more."""
+
+    def forward(self, output, target):
+        return super().forward(output, target) * (1 + 0.1 * torch.arange(len(output)))
+
+
+class Random(Absolute):
+    def forward(self, output, target):
+        return super().forward(output, target) * (1 + 0.01 * torch.rand(()))
+
+
+class Running(Absolute):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, output, target):
+        self.seen += 1
+        return super().forward(output, target)
+
+
+class InPlace(Absolute):
+    def forward(self, output, target):
+        return output.sub_(target).abs().flatten(1).mean(1)
+
+
+class NoCard(Absolute):
+    card: ClassVar[dict[str, str]] = {"implementation": "enface", "crop": "none"}
+
+
+class NoVersion(Absolute):
+    card: ClassVar[dict[str, str]] = {**CARD, "implementation": "somebody's"}
+
+
+class EmptyCard(Absolute):
+    card: ClassVar[dict[str, str]] = {**CARD, "crop": ""}
+
+
+class OtherMap(Absolute):
+    def map(self, output, target):
+        return (output - target).square()
+
+    def forward(self, output, target):
+        return (output - target).abs().flatten(1).mean(1)
+
+
+@pytest.mark.parametrize("metric", [Absolute, Likeness, Contrast])
+def test_a_sound_metric_breaks_no_rule(verdicts, metric):
+    found = verdicts(metric, METRIC_RULES)
+    assert {name: item.why for name, item in found.items() if item.result == "broken"} == {}
+    assert found["bounds"].result == ("not asked" if metric is Contrast else "holds")
+    assert found["map"].result == ("holds" if metric is Absolute else "not asked")
+
+
+@pytest.mark.parametrize(
+    ("metric", "rule", "words"),
+    [
+        (OneNumber, "shape", "float32 ()"),
+        (Infinite, "shape", "for equal images"),
+        (Prejudiced, "identity", "better than the target itself"),
+        (Offset, "identity", "its best value is said to be 0"),
+        (OffIdeal, "identity", "its best value is said to be 2"),
+        (Unbound, "bounds", "outside 0 to 1"),
+        (Backwards, "direction", "higher is better"),
+        (Whitened, "each image by itself", "than in a batch"),
+        (Ranked, "each image by itself", "in another order"),
+        (Random, "same again", "second time"),
+        (Running, "same again", "changes its seen"),
+        (InPlace, "no in-place change", "output in place"),
+        (NoCard, "card", "data_range"),
+        (NoVersion, "card", "no version"),
+        (EmptyCard, "card", "give text"),
+        (OtherMap, "map", "another number"),
+    ],
+)
+def test_a_metric_that_breaks_a_rule_is_told_so(broken, metric, rule, words):
+    assert words in broken(metric, METRIC_RULES, rule)
