@@ -110,6 +110,10 @@ class MaskedMetric(Metric):
         return self._metric.higher_is_better
 
     @property
+    def ideal(self) -> float | None:  # type: ignore[override]
+        return self._metric.ideal
+
+    @property
     def card(self) -> dict[str, str]:
         bits = hashlib.sha256(self.weights.cpu().numpy().tobytes()).hexdigest()[:16]
         return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}

@@ -208,7 +208,10 @@ class Generator(nn.Module, Component):
 
     Attributes:
         provides: For each name it can compute, the columns of the batch that name is computed from.
+        uncompilable: Why ``torch.compile`` cannot take it; empty when it can.
     """
+
+    uncompilable: ClassVar[str] = ""
 
     provides: Mapping[str, tuple[str, ...]] = MappingProxyType({"output": ("source",)})
 
@@ -228,9 +231,16 @@ class Discriminator(nn.Module, Component):
     Further argument names are requests for columns of the batch (``source`` for a conditional critic).
     ``forward`` returns a dict holding the names in ``provides``: ``logits`` a tensor (or a tuple of tensors, one
     a scale), ``features`` a tuple of tensors.
+
+    Attributes:
+        provides: The names in what ``forward`` returns.
+        once_differentiable: Why no gradient penalty can be taken of it; empty when one can.
+        uncompilable: Why ``torch.compile`` cannot take it; empty when it can.
     """
 
     provides: tuple[str, ...] = ("logits", "features")
+    once_differentiable: ClassVar[str] = ""
+    uncompilable: ClassVar[str] = ""
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -283,9 +293,22 @@ class Metric(nn.Module, Component):
 
     ``__init__`` raises :class:`~enface.errors.WeightsError` when weights it needs are missing; the report then
     says so and shows no number.
+
+    Attributes:
+        higher_is_better: Whether a better output has a higher number.
+        ideal: The number of a perfect output, where one may be too high as well as too low; else None.
+        bounds: The lowest and the highest number there can be, where there are such.
     """
 
     higher_is_better: ClassVar[bool]
+    ideal: ClassVar[float | None] = None
+    bounds: ClassVar[tuple[float, float] | None] = None
+
+    def score(self, value: float) -> float:
+        """A number that is higher where ``value``, one of this metric's, is better."""
+        if self.ideal is not None:
+            return -abs(value - self.ideal)
+        return value if self.higher_is_better else -value
 
     def map(self, output: Tensor, target: Tensor) -> Tensor:
         """The metric at each pixel, (N, C, H, W), where it is a mean of such; a recipe's ``mask`` needs it."""

@@ -173,6 +173,7 @@ def summarise(
             "high": high,
             "baselines": {key: float(other[name].mean()) for key, other in baselines.items()},
             "higher_is_better": metric.higher_is_better,
+            "ideal": metric.ideal,
             "card": metric.card,
         }
     return {

@@ -162,7 +162,7 @@ def _contents(found: Found) -> dict[str, Any]:
         "ladder": _ladder(found, numbers),
         "poses": _poses(summary),
         "spread": report_numbers.spread(
-            found.table("evaluation/images.csv"), {item.name: item.higher_is_better for item in numbers}
+            found.table("evaluation/images.csv"), {item.name: item.sense for item in numbers}
         ),
         "cards": {name: _mapping(item.get("card")) for name, item in _items(summary.get("metrics"))},
         "stages": log.stages,
@@ -189,7 +189,7 @@ def _ladder(found: Found, numbers: Sequence[report_numbers.KeyNumber]) -> list[d
     if not (found.directory / "evaluation" / "stages.json").is_file():
         return []
     stages = found.mapping("evaluation/stages.json")
-    table = report_numbers.stage_table(stages, {item.name: item.higher_is_better for item in numbers})
+    table = report_numbers.stage_table(stages, {item.name: item.sense for item in numbers})
     folder = found.directory / "evaluation" / "stages"
     return [
         {

@@ -22,6 +22,34 @@ WORDS = {
 
 
 @dataclass(frozen=True)
+class Sense:
+    """Which values of a metric are better: higher ones, lower ones, or those nearer to an ideal one."""
+
+    higher: bool
+    ideal: float | None = None
+
+    def score(self, value: float) -> float:
+        """A number that is higher where the value is better."""
+        if self.ideal is not None:
+            return -abs(value - self.ideal)
+        return value if self.higher else -value
+
+    @property
+    def arrow(self) -> str:
+        """A sign to put beside the metric's name."""
+        return (
+            f"\N{RIGHTWARDS ARROW}{self.ideal:g}" if self.ideal is not None else "\u2191" if self.higher else "\u2193"
+        )
+
+    @property
+    def words(self) -> str:
+        """What the sign means."""
+        if self.ideal is not None:
+            return f"nearer to {self.ideal:g} is better"
+        return f"{'higher' if self.higher else 'lower'} is better"
+
+
+@dataclass(frozen=True)
 class KeyNumber:
     """One metric over all images, as text, beside its baselines.
 
@@ -31,7 +59,7 @@ class KeyNumber:
     """
 
     name: str
-    higher_is_better: bool
+    sense: Sense
     mean: str
     low: str
     high: str
@@ -51,7 +79,7 @@ class PoseTable:
     """One metric by pose: a line is (pose, images, output, one text a baseline, whether output is the best)."""
 
     name: str
-    higher_is_better: bool
+    sense: Sense
     lines: list[tuple[str, int, str, list[str], bool]]
     curves: Mapping[str, list[tuple[float, float]]]
 
@@ -109,35 +137,45 @@ def pose_tables(summary: Mapping[str, Any]) -> list[PoseTable]:
     return [_pose_table(str(name), item, poses, baseline_names(summary)) for name, item in metrics.items() if poses]
 
 
-def spread(images: pd.DataFrame, metrics: Mapping[str, bool]) -> list[dict[str, str]]:
+def spread(images: pd.DataFrame, metrics: Mapping[str, Sense]) -> list[dict[str, str]]:
     """How a metric spreads over the images: quantiles from worse to better, and the worst image.
 
     Args:
         images: ``evaluation/images.csv``.
-        metrics: Name -> whether higher is better.
+        metrics: Name -> which values are better.
     """
     found = []
-    for name, higher in metrics.items():
+    for name, sense in metrics.items():
         if name not in images or "key" not in images:
             continue
         values = pd.to_numeric(images[name], errors="coerce").dropna()
         if values.empty:
             continue
-        quantiles = values.quantile([0.05, 0.5, 0.95] if higher else [0.95, 0.5, 0.05]).tolist()
-        worst = int(values.argmin() if higher else values.argmax())
-        numbers = [float(values.iloc[worst]), *quantiles]
+        worst = int(values.map(sense.score).argmin())
+        numbers = [float(values.iloc[worst]), *_quantiles(values, sense)]
         texts = [shown(value, decimals(numbers)) for value in numbers]
         keys = dict(zip(("worst", "bad", "median", "good"), texts, strict=True))
         found.append({"name": name, "key": str(images["key"].loc[values.index].iloc[worst]), **keys})
     return found
 
 
-def stage_table(stages: Mapping[str, Any], metrics: Mapping[str, bool]) -> list[tuple[str, int, str, list[StageCell]]]:
+def _quantiles(values: pd.Series[float], sense: Sense) -> list[float]:
+    """The values that 5, 50 and 95 % of all are worse than."""
+    shares = [0.05, 0.5, 0.95]
+    if sense.ideal is None:
+        found: list[float] = values.quantile(shares if sense.higher else shares[::-1]).tolist()
+        return found
+    # Values on both sides of the ideal can be equally good, so these are values that occur, not means of two.
+    ordered = values.iloc[values.map(sense.score).argsort(kind="stable")]
+    return [float(ordered.iloc[round(share * (len(ordered) - 1))]) for share in shares]
+
+
+def stage_table(stages: Mapping[str, Any], metrics: Mapping[str, Sense]) -> list[tuple[str, int, str, list[StageCell]]]:
     """What every stage ended with: (stage, step, the stage it started from, a cell a metric).
 
     Args:
         stages: ``evaluation/stages.json``.
-        metrics: Name -> whether higher is better.
+        metrics: Name -> which values are better.
     """
     places = {
         name: decimals(number(_map(_map(stage, "metrics"), name).get("mean")) for stage in stages.values())
@@ -148,7 +186,7 @@ def stage_table(stages: Mapping[str, Any], metrics: Mapping[str, bool]) -> list[
             str(stage),
             _whole(item.get("step")),
             str(item.get("after") or ""),
-            [_stage_cell(_map(_map(item, "metrics"), name), higher, places[name]) for name, higher in metrics.items()],
+            [_stage_cell(_map(_map(item, "metrics"), name), sense, places[name]) for name, sense in metrics.items()],
         )
         for stage, item in stages.items()
         if isinstance(item, Mapping)
@@ -160,53 +198,64 @@ def _whole(value: Any) -> int:
     return int(found) if math.isfinite(found) else 0
 
 
-def _stage_cell(item: Mapping[str, Any], higher: bool, places: int) -> StageCell:
+def _stage_cell(item: Mapping[str, Any], sense: Sense, places: int) -> StageCell:
     change = _map(item, "change")
     mean, low, high = (number(change.get(key)) for key in ("mean", "low", "high"))
     if math.isnan(mean):
         return StageCell(shown(number(item.get("mean")), places), "", "", "", "none")
     sign = "" if mean < 0 else "+"
-    outcome = _outcome(low, high, 0.0, higher)
+    before = 0.0 if sense.ideal is None else number(item.get("mean")) - mean
+    outcome = _outcome(before + low, before + high, before, sense)
     texts = [shown(value, places) for value in (number(item.get("mean")), mean, low, high)]
     return StageCell(texts[0], sign + texts[1], texts[2], texts[3], outcome)
 
 
 def _key_number(name: str, item: Mapping[str, Any]) -> KeyNumber:
-    higher = bool(item.get("higher_is_better", True))
+    sense = _sense(item)
     mean, low, high = (number(item.get(key)) for key in ("mean", "low", "high"))
     baselines = {str(key): number(value) for key, value in _map(item, "baselines").items()}
     places = decimals([mean, low, high, *baselines.values()])
-    rival = _best(baselines, higher)
+    rival = _best(baselines, sense)
     against = baselines.get(rival, math.nan)
     difference = shown(mean - against, places)
     return KeyNumber(
         name=name,
-        higher_is_better=higher,
+        sense=sense,
         mean=shown(mean, places),
         low=shown(low, places),
         high=shown(high, places),
         baselines={key: shown(value, places) for key, value in baselines.items()},
-        outcome=_outcome(low, high, against, higher),
+        outcome=_outcome(low, high, against, sense),
         rival=rival,
         difference=difference if difference.startswith((MINUS, NONE)) else f"+{difference}",
     )
 
 
-def _best(baselines: Mapping[str, float], higher: bool) -> str:
+def _sense(item: Mapping[str, Any]) -> Sense:
+    ideal = number(item.get("ideal"))
+    return Sense(bool(item.get("higher_is_better", True)), None if math.isnan(ideal) else ideal)
+
+
+def _best(baselines: Mapping[str, float], sense: Sense) -> str:
     known = {name: value for name, value in baselines.items() if not math.isnan(value)}
-    return (max if higher else min)(known, key=known.__getitem__) if known else ""
+    return max(known, key=lambda name: sense.score(known[name])) if known else ""
 
 
-def _outcome(low: float, high: float, against: float, higher: bool) -> str:
+def _outcome(low: float, high: float, against: float, sense: Sense) -> str:
     if any(map(math.isnan, (low, high, against))):
         return "none"
     if low <= against <= high:
         return "even"
-    return "good" if (low > against) == higher else "bad"
+    # On both sides of the ideal lie values as good as the other's: all of the interval must be better, or worse.
+    scores, bar = [sense.score(low), sense.score(high)], sense.score(against)
+    best = 0.0 if sense.ideal is not None and low <= sense.ideal <= high else max(scores)
+    if min(scores) > bar:
+        return "good"
+    return "bad" if best < bar else "even"
 
 
 def _pose_table(name: str, item: Mapping[str, Any], poses: list[tuple[Any, Any]], names: list[str]) -> PoseTable:
-    higher = bool(item.get("higher_is_better", True))
+    sense = _sense(item)
     read = []
     for pose, here in poses:
         found = _map(_map(here, "metrics"), name)
@@ -219,7 +268,7 @@ def _pose_table(name: str, item: Mapping[str, Any], poses: list[tuple[Any, Any]]
             count,
             shown(mean, places),
             [shown(value, places) for value in others],
-            _beats(mean, others, higher),
+            _beats(mean, others, sense),
         )
         for pose, count, mean, others in read
     ]
@@ -228,11 +277,11 @@ def _pose_table(name: str, item: Mapping[str, Any], poses: list[tuple[Any, Any]]
         for curve, value in zip(curves.values(), (mean, *others), strict=True):
             curve.append((_as_number(pose), value))
     drawable = all(math.isfinite(place) for place, _ in curves["output"]) and len(read) > 1
-    return PoseTable(name, higher, lines, curves if drawable else {})
+    return PoseTable(name, sense, lines, curves if drawable else {})
 
 
-def _beats(mean: float, others: list[float], higher: bool) -> bool:
-    return not math.isnan(mean) and all(mean > value if higher else mean < value for value in others)
+def _beats(mean: float, others: list[float], sense: Sense) -> bool:
+    return not math.isnan(mean) and all(sense.score(mean) > sense.score(value) for value in others)
 
 
 def _pose_order(pose: str) -> tuple[float, str]:

@@ -48,8 +48,8 @@ class _Best:
     value: float | None = None
     step: int = 0
 
-    def improved_by(self, value: float, higher_is_better: bool) -> bool:
-        return self.value is None or (value > self.value if higher_is_better else value < self.value)
+    def improved_by(self, value: float, score: Callable[[float], float]) -> bool:
+        return self.value is None or score(value) > score(self.value)
 
 
 @dataclass
@@ -58,13 +58,13 @@ class Trainer:
 
     Args:
         validate: Metric means of a network on the validation split; None when there is nothing to validate on.
-        higher_is_better: Of the metric that ``log.best`` names.
+        score: Of the metric that ``log.best`` names: higher where its value is better.
         measured: Names of the metrics that ``validate`` gives.
     """
 
     run: Run
     validate: Validate | None = None
-    higher_is_better: bool = True
+    score: Callable[[float], float] = float
     measured: tuple[str, ...] = ()
     generator: Generator = field(init=False)
     average: AveragedModel | None = field(init=False, default=None)
@@ -322,7 +322,7 @@ class Trainer:
             assert schedule.metric is not None
             schedule.observe(means[schedule.metric])
         name = self.run.recipe.log.best
-        if name is None or name not in means or not self._best.improved_by(means[name], self.higher_is_better):
+        if name is None or name not in means or not self._best.improved_by(means[name], self.score):
             return False
         self._best = _Best(means[name], self.run.step)
         return True

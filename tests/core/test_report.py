@@ -7,13 +7,14 @@ import math
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from enface.errors import EnfaceError
 from enface.report import write_report
 from enface.report_curves import read_log
-from enface.report_numbers import MINUS, NONE, decimals, key_numbers, shown, stage_table
+from enface.report_numbers import MINUS, NONE, Sense, decimals, key_numbers, shown, spread, stage_table
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -336,11 +337,11 @@ def test_damaged_stages_leave_the_page_whole(run, content):
 def test_a_change_is_good_or_bad_by_the_metrics_direction():
     stages = stages_measured()
     for higher in (True, False):
-        cells = stage_table(stages, dict.fromkeys(("ssim", "lpips"), higher))[1][3]
+        cells = stage_table(stages, dict.fromkeys(("ssim", "lpips"), Sense(higher)))[1][3]
         assert [cell.outcome for cell in cells] == (["good", "good"] if higher else ["bad", "bad"])
-    (cell,) = stage_table(stages, {"ssim": True})[0][3]
+    (cell,) = stage_table(stages, {"ssim": Sense(True)})[0][3]
     assert (cell.mean, cell.change, cell.outcome) == ("0.8000", "", "none")
-    (cell,) = stage_table(stages, {"gone": True})[0][3]
+    (cell,) = stage_table(stages, {"gone": Sense(True)})[0][3]
     assert cell.mean == NONE
 
 
@@ -375,6 +376,40 @@ def test_numbers_of_a_column_align(values, texts):
 def test_outcome_is_against_the_better_baseline(low, high, higher, outcome):
     found = key_numbers({"metrics": {"m": metric((low + high) / 2, low, high, 0.5, 0.7, higher=higher)}})[0]
     assert (found.outcome, found.rival) == (outcome, "mean_target" if higher else "source")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome", "rival"),
+    [
+        # The baselines are 0.5 and 1.3: 0.3 too high is better than half too low.
+        (0.8, 1.2, "good", "mean_target"),
+        (0.4, 0.6, "bad", "mean_target"),
+        (1.5, 1.7, "bad", "mean_target"),
+        (0.6, 0.8, "even", "mean_target"),
+        (0.75, 1.4, "even", "mean_target"),
+    ],
+)
+def test_an_ideal_can_be_missed_on_both_sides(low, high, outcome, rival):
+    item = metric((low + high) / 2, low, high, 0.5, 1.3) | {"ideal": 1.0}
+    found = key_numbers({"metrics": {"sharpness": item}})[0]
+    assert (found.outcome, found.rival, found.sense.arrow) == (outcome, rival, "→1")
+    assert found.sense.words == "nearer to 1 is better"
+
+
+def test_a_stage_that_overshoots_the_ideal_is_worse():
+    def cell(mean: float, change: float) -> str:
+        told = {"mean": change, "low": change - 0.01, "high": change + 0.01}
+        stages = {"main": {"step": 1, "after": "first", "metrics": {"sharpness": {"mean": mean, "change": told}}}}
+        return stage_table(stages, {"sharpness": Sense(True, 1.0)})[0][3][0].outcome
+
+    assert cell(0.9, 0.3) == "good"
+    assert cell(1.5, 0.4) == "bad"
+
+
+def test_the_worst_image_is_the_farthest_from_the_ideal():
+    images = pd.DataFrame({"key": ["a", "b", "c"], "sharpness": [0.9, 1.7, 0.5]})
+    (found,) = spread(images, {"sharpness": Sense(True, 1.0)})
+    assert (found["key"], found["worst"], found["median"], found["good"]) == ("b", "1.700", "0.500", "0.900")
 
 
 def test_an_infinite_baseline_is_the_better_one():

@@ -191,13 +191,13 @@ def _trainer(current: Run, *, check: bool = True) -> Trainer:
 
     recipe = current.recipe
     validator = Evaluator(current, "val") if len(current.rows["val"]) and recipe.metrics else None
-    higher_is_better = True
+    score: Callable[[float], float] = float
     if validator is not None and recipe.log.best is not None:
         if recipe.log.best in validator.unavailable:
             raise EnfaceError(f"log.best: {validator.unavailable[recipe.log.best]}")
-        higher_is_better = validator.metrics[recipe.log.best].higher_is_better
+        score = validator.metrics[recipe.log.best].score
     measured = tuple(validator.metrics) if validator else ()
-    trainer = Trainer(current, validator.means if validator else None, higher_is_better, measured)
+    trainer = Trainer(current, validator.means if validator else None, score, measured)
     if check:
         trainer.check()
     return trainer

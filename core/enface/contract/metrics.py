@@ -41,7 +41,7 @@ def _of(metric: Metric, output: Tensor, target: Tensor) -> Tensor:
 
 def _better(metric: Metric, first: Tensor, second: Tensor) -> Tensor:
     """For which images the first number is better; where there is an ideal value, that is nearer to it."""
-    ideal: float | None = getattr(metric, "ideal", None)
+    ideal = metric.ideal
     if ideal is not None:
         return (first - ideal).abs() < (second - ideal).abs()
     return first > second if metric.higher_is_better else first < second
@@ -49,7 +49,7 @@ def _better(metric: Metric, first: Tensor, second: Tensor) -> Tensor:
 
 def _best(metric: Metric) -> float | None:
     """The best value that the metric declares, if it does."""
-    ideal, bounds = getattr(metric, "ideal", None), getattr(metric, "bounds", None)
+    ideal, bounds = metric.ideal, metric.bounds
     best = bounds[1 if metric.higher_is_better else 0] if ideal is None and bounds else ideal
     return None if best is None or math.isinf(best) else float(best)
 
@@ -96,7 +96,7 @@ def _identity(subject: Subject) -> None:
 def _bounds(subject: Subject) -> None:
     """It stays within the bounds that it declares."""
     metric = _metric(subject)
-    bounds = getattr(metric, "bounds", None)
+    bounds = metric.bounds
     if bounds is None:
         raise NotAsked("it declares no bounds")
     for what, output, target in _extremes():
@@ -112,7 +112,7 @@ def _direction(subject: Subject) -> None:
     target = _target()
     same, little, much = (_of(metric, _distorted(strength), target) for strength in (0.0, *STRENGTHS))
     if not bool((_better(metric, same, little) & _better(metric, little, much)).all()):
-        ideal, side = getattr(metric, "ideal", None), "higher" if metric.higher_is_better else "lower"
+        ideal, side = metric.ideal, "higher" if metric.higher_is_better else "lower"
         says = f"{side} is better" if ideal is None else f"{ideal:g} is best"
         raise BrokenRule(
             f"it says that {says}, and with growing distortion goes from {same.tolist()} to {little.tolist()} "

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt
+import torch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
+from torch.nn import functional
 
 from enface import DataInfo, Generator, RecipeError
 from enface_plugins.generators.recomputing import Stages
@@ -28,15 +30,22 @@ class Siamese(Generator):
     ``pose`` and ``light`` that the data has, ``pose_logits`` (N, poses) and ``light_logits`` (N, lights); all
     but the output also as ``partner_*``. Parts: ``encoder``, ``decoder``, ``heads``.
 
+    With ``codes`` and ``noise`` the decoder is also told, at every position of the code, how the target is seen, and
+    given random numbers, as in Tran, Yin and Liu, "Disentangled representation learning GAN for pose-invariant face
+    recognition" (DR-GAN), CVPR 2017. The numbers are standard normal in training and 0 at rest.
+
     Args:
         width: Factor on all channel counts, which are then rounded to a multiple of 8.
         decoder: How the decoder enlarges: by transposed convolutions (the published results), or by bilinear
             interpolation and a convolution (the first model; no checkerboard patterns).
+        codes: Columns whose value for the target the decoder is told, as ``{pose: 2}``; the number is the class (as
+            ``pose_class`` counts) to draw where no target is known, as for a photograph.
+        noise: How many random numbers the decoder is given.
         checkpoint_gradients: Compute each layer a second time in the backward pass rather than keep what it needs:
             less memory, more time, the same numbers.
 
     Raises:
-        RecipeError: when the images' side is not a multiple of 16.
+        RecipeError: when the images' side is not a multiple of 16, or the data lacks a column or class of ``codes``.
     """
 
     def __init__(
@@ -44,6 +53,8 @@ class Siamese(Generator):
         *,
         width: Annotated[float, Gt(0)] = 1.0,
         decoder: Literal["transposed", "bilinear"] = "transposed",
+        codes: dict[str, Annotated[int, Ge(0)]] | None = None,
+        noise: Annotated[int, Ge(0)] = 0,
         checkpoint_gradients: bool = False,
         data: DataInfo,
     ) -> None:
@@ -52,7 +63,10 @@ class Siamese(Generator):
         code = _scaled(320, width)
         self.split = [code - code // 4, code // 4]
         self.encoder = Encoder(width, checkpoint_gradients)
-        self.decoder = _decoder(self.split[0], width, decoder == "transposed", checkpoint_gradients)
+        self.noise, self.codes = noise, codes or {}
+        self.classes = _classes(self.codes, data)
+        told = sum(self.classes.values()) + noise
+        self.decoder = _decoder(self.split[0] + told, width, decoder == "transposed", checkpoint_gradients)
         self.heads = nn.ModuleDict(
             {
                 name: nn.Conv2d(self.split[1], data.classes[name], data.size // 16)
@@ -61,11 +75,11 @@ class Siamese(Generator):
             }
         )
         self.apply(_initialize)
-        codes = ["identity_code", *(f"{name}_logits" for name in self.heads)]
+        read = ["identity_code", *(f"{name}_logits" for name in self.heads)]
         self.provides = (
-            {"output": ("source",)}
-            | dict.fromkeys(codes, ("source",))
-            | dict.fromkeys((f"partner_{name}" for name in codes), ("partner",))
+            {"output": ("source", *(f"target_{name}_class" for name in self.codes))}
+            | dict.fromkeys(read, ("source",))
+            | dict.fromkeys((f"partner_{name}" for name in read), ("partner",))
         )
 
     @classmethod
@@ -77,7 +91,11 @@ class Siamese(Generator):
         return {"encoder": self.encoder, "decoder": self.decoder, "heads": self.heads}
 
     def forward(
-        self, wants: frozenset[str], source: Tensor | None = None, partner: Tensor | None = None
+        self,
+        wants: frozenset[str],
+        source: Tensor | None = None,
+        partner: Tensor | None = None,
+        **target: Tensor,
     ) -> dict[str, Tensor]:
         unknown = wants.difference(self.provides)
         if unknown:
@@ -86,24 +104,38 @@ class Siamese(Generator):
                 f"it provides {', '.join(self.provides)}"
             )
         of_partner = {name for name in wants if name.startswith("partner_")}
-        found = self._branch(wants - of_partner, source)
-        second = self._branch({name.removeprefix("partner_") for name in of_partner}, partner)
+        found = self._branch(wants - of_partner, source, target)
+        second = self._branch({name.removeprefix("partner_") for name in of_partner}, partner, {})
         return found | {f"partner_{name}": value for name, value in second.items()}
 
-    def _branch(self, wants: Set[str], image: Tensor | None) -> dict[str, Tensor]:
+    def _branch(self, wants: Set[str], image: Tensor | None, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not wants:
             return {}
         assert image is not None, "the core passes the columns that provides names"
         identity, rest = self.encoder(image).split(self.split, dim=1)
         found = {}
         if "output" in wants:
-            found["output"] = self.decoder(identity)
+            found["output"] = self.decoder(self._told(identity, target))
         if "identity_code" in wants:
             found["identity_code"] = identity.flatten(1)
         for name, head in self.heads.items():
             if f"{name}_logits" in wants:
                 found[f"{name}_logits"] = head(rest).flatten(1)
         return found
+
+    def _told(self, identity: Tensor, target: Mapping[str, Tensor]) -> Tensor:
+        """The identity code with what else the decoder is told, spread over its positions."""
+        count, told = len(identity), []
+        for name, standard in self.codes.items():
+            labels = target.get(f"target_{name}_class")
+            if labels is None:
+                labels = torch.full((count,), standard, device=identity.device)
+            told.append(functional.one_hot(labels, self.classes[name]).to(identity.dtype))
+        if self.noise:
+            drawn = identity.new_zeros(count, self.noise)
+            told.append(drawn.normal_() if self.training else drawn)
+        spread = [item[:, :, None, None].expand(-1, -1, *identity.shape[2:]) for item in told]
+        return torch.cat([identity, *spread], dim=1) if spread else identity
 
 
 class Encoder(nn.Module):
@@ -177,6 +209,17 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 def _scaled(channels: float, width: float) -> int:
     return max(8, 8 * round(channels * width / 8))
+
+
+def _classes(codes: Mapping[str, int], data: DataInfo) -> dict[str, int]:
+    for name, standard in codes.items():
+        if name not in data.classes:
+            raise RecipeError(f"siamese: codes: the data has no column {name!r}; it has {', '.join(data.classes)}")
+        if standard >= data.classes[name]:
+            raise RecipeError(
+                f"siamese: codes: {name} has {data.classes[name]} classes, from 0; there is no {standard}"
+            )
+    return {name: data.classes[name] for name in codes}
 
 
 def _check_size(size: int) -> None:

@@ -51,4 +51,3 @@ class GradientVariance(Loss):
         side = self.patch**2
         shape = (count, channels, side, height // self.patch, width // self.patch)
         return torch.cat([item.view(shape).var(2, correction=0) for item in slopes], dim=1)
-

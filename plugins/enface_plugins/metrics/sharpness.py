@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from torch import Tensor
@@ -26,6 +27,7 @@ class Sharpness(Metric):
 
     higher_is_better: ClassVar[bool] = True
     ideal: ClassVar[float | None] = 1.0
+    bounds: ClassVar[tuple[float, float] | None] = (0.0, math.inf)
 
     @property
     def card(self) -> dict[str, str]:

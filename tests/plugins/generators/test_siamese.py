@@ -242,3 +242,40 @@ def test_autocast():
         found = network(frozenset(network.provides), source=images(32), partner=images(32))
     assert found["output"].dtype == torch.bfloat16
     assert all(value.isfinite().all() for value in found.values())
+
+
+def test_codes_and_noise_reach_the_decoder():
+    network = build(size=32, width=0.25, codes={"pose": 4, "light": 7}, noise=5)
+    assert network.provides["output"] == ("source", "target_pose_class", "target_light_class")
+    plain = build(size=32, width=0.25)
+    wider = network.decoder[0][0].in_channels - plain.decoder[0][0].in_channels
+    assert wider == 9 + 20 + 5
+    wants, source = frozenset({"output"}), images(32)
+    network.eval()
+    standard = {"target_pose_class": torch.tensor([4, 4]), "target_light_class": torch.tensor([7, 7])}
+    with torch.no_grad():
+        alone, told = network(wants, source=source), network(wants, source=source, **standard)
+        other = network(wants, source=source, **{**standard, "target_pose_class": torch.tensor([4, 0])})
+    assert torch.equal(alone["output"], told["output"]), "the class named is drawn where no target is known"
+    assert torch.equal(other["output"][0], told["output"][0])
+    assert not torch.equal(other["output"][1], told["output"][1])
+
+
+def test_noise_is_drawn_in_training_only():
+    network = build(size=32, width=0.25, noise=5)
+    wants, source = frozenset({"output"}), images(32)
+    first, second = (network(wants, source=source)["output"] for _ in range(2))
+    assert not torch.equal(first, second)
+    torch.manual_seed(1)
+    third = network(wants, source=source)["output"]
+    torch.manual_seed(1)
+    assert torch.equal(network(wants, source=source)["output"], third)
+    network.eval()
+    assert torch.equal(network(wants, source=source)["output"], network(wants, source=source)["output"])
+
+
+def test_codes_the_data_cannot_have_are_refused():
+    with pytest.raises(RecipeError, match="no column 'mood'"):
+        build(size=32, width=0.25, codes={"mood": 0})
+    with pytest.raises(RecipeError, match="pose has 9 classes, from 0; there is no 9"):
+        build(size=32, width=0.25, codes={"pose": 9})
