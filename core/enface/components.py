@@ -90,14 +90,14 @@ class Schedule(Component, ABC):
         """The metric of the recipe whose validation values it follows; None when it depends on the step alone."""
         return None
 
-    def observe(self, value: float) -> None:  # noqa: B027 - most follow no metric
+    def observe(self, value: float) -> None:
         """Take note of a validation value of ``metric``."""
 
     def state(self) -> dict[str, float]:
         """What it has noted, as a checkpoint keeps it."""
         return {}
 
-    def restore(self, state: Mapping[str, float]) -> None:  # noqa: B027 - most have no state
+    def restore(self, state: Mapping[str, float]) -> None:
         """Go on from a :meth:`state`."""
 
 
