@@ -59,9 +59,11 @@ def line(folder: Path, control: Path, metrics: list[str]) -> str:
         cell = f"{mine[name].mean():.4f}"
         if folder != control:
             low, high = interval(apart, identity, RESAMPLES, 0)
-            cell += f" ({apart.mean():+.4f} [{low:+.4f}, {high:+.4f}])"
+            cell += f"<br>{apart.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
         cells.append(cell)
-    if "lpips" in metrics:
+    if "lpips" in metrics and folder == control:
+        cells.append("")
+    elif "lpips" in metrics:
         cells.append(f"{100 * (mine['lpips'].mean() / base['lpips'].mean() - 1):+.1f} %")
     cells.append(" ".join(str(seed) for seed in seeds))
     return f"| {' | '.join(cells)} |"
