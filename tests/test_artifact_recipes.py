@@ -26,7 +26,8 @@ def test_there_is_a_recipe_for_each_cure():
 def test_all_go_on_from_one_checkpoint_for_as_many_steps_as_the_control(name):
     stage, control = stage_of(ARTIFACTS / f"{name}.yaml"), stage_of(ARTIFACTS / "control.yaml")
     assert (stage.steps, stage.batch, stage.freeze) == (control.steps, control.batch, control.freeze)
-    assert (stage.start.run, stage.start.stage, stage.start.average) == ("runs/seed-small-ladder", "mask_l1", True)
+    assert Path(stage.start.run).parts[-2:] == ("runs", "seed-small-ladder")
+    assert (stage.start.stage, stage.start.average) == ("mask_l1", True)
     assert stage.start.partial == (name == "v3")
 
 

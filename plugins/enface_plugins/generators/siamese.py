@@ -125,7 +125,9 @@ class Siamese(Generator):
 
     def _told(self, identity: Tensor, target: Mapping[str, Tensor]) -> Tensor:
         """The identity code with what else the decoder is told, spread over its positions."""
-        count, told = len(identity), []
+        if not self.codes and not self.noise:
+            return identity
+        count, told = identity.shape[0], []
         for name, standard in self.codes.items():
             labels = target.get(f"target_{name}_class")
             if labels is None:
@@ -135,7 +137,7 @@ class Siamese(Generator):
             drawn = identity.new_zeros(count, self.noise)
             told.append(drawn.normal_() if self.training else drawn)
         spread = [item[:, :, None, None].expand(-1, -1, *identity.shape[2:]) for item in told]
-        return torch.cat([identity, *spread], dim=1) if spread else identity
+        return torch.cat([identity, *spread], dim=1)
 
 
 class Encoder(nn.Module):

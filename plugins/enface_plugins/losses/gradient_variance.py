@@ -33,7 +33,6 @@ class GradientVariance(Loss):
     """
 
     unit = "per patch"
-    distance = True
     non_negative = True
 
     def __init__(self, *, patch: Annotated[int, Ge(2)] = 8, data: DataInfo) -> None:

@@ -36,7 +36,7 @@ class Regions(Mask):
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
-        return {"weights": {"face": 3.0}, "grow": 1}
+        return {"weights": {"eyes": 3.0}, "grow": 1}
 
     def __init__(
         self,
