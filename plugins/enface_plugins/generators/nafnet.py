@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Generator, RecipeError
+from enface_plugins.generators.blocks import nearest_sizes
 from enface_plugins.generators.recomputing import Stages
 
 Counts = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
@@ -182,8 +183,7 @@ def _check_size(size: int, down: int, up: int) -> None:
     unit = 2**down
     if size % unit == 0 and size > 0:
         return
-    below = size // unit * unit
-    nearest = f"{below} or {below + unit}" if below else str(unit)
+    nearest = nearest_sizes(size, unit, unit)
     raise RecipeError(
         f"nafnet with {down} sizes needs images whose side is a multiple of {unit}; "
         f"for size: {size} use {nearest}, or fewer blocks in the lists"

@@ -12,6 +12,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from enface import DataInfo, Generator, RecipeError
+from enface_plugins.generators.blocks import initialize, nearest_sizes
 from enface_plugins.generators.recomputing import Stages
 
 Norm = Literal["batch", "instance"]
@@ -62,7 +63,7 @@ class Resnet(Generator):
         for inputs, outputs in pairwise(reversed(widths)):
             self.decoder.append(_double(inputs, outputs, norm))
         self.decoder.append(nn.Sequential(Mirror(3), nn.Conv2d(width, 3, 7), nn.Tanh()))
-        self.apply(_initialize)
+        self.apply(initialize)
         self.provides = dict.fromkeys(("output", "features", "output_features"), ("source",))
 
     @classmethod
@@ -144,19 +145,7 @@ def _norm(channels: int, kind: Norm) -> nn.Module:
 def _check_size(size: int) -> None:
     if size % 4 == 0 and size >= SMALLEST:
         return
-    below = size // 4 * 4
-    nearest = f"{below} or {below + 4}" if below >= SMALLEST else str(SMALLEST)
+    nearest = nearest_sizes(size, 4, SMALLEST)
     raise RecipeError(
         f"resnet needs images whose side is a multiple of 4 and at least 8; for size: {size} use {nearest}"
     )
-
-
-def _initialize(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-    else:
-        return
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)

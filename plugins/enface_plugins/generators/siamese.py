@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Generator, RecipeError
+from enface_plugins.generators.blocks import initialize, nearest_sizes
 from enface_plugins.generators.recomputing import Stages
 
 HEADS = ("pose", "light")
@@ -74,7 +75,7 @@ class Siamese(Generator):
                 if name in data.classes
             }
         )
-        self.apply(_initialize)
+        self.apply(initialize)
         read = ["identity_code", *(f"{name}_logits" for name in self.heads)]
         self.provides = (
             {"output": ("source", *(f"target_{name}_class" for name in self.codes))}
@@ -227,17 +228,5 @@ def _classes(codes: Mapping[str, int], data: DataInfo) -> dict[str, int]:
 def _check_size(size: int) -> None:
     if size % 16 == 0 and size > 0:
         return
-    below = size // 16 * 16
-    nearest = f"{below} or {below + 16}" if below else "16"
+    nearest = nearest_sizes(size, 16, 16)
     raise RecipeError(f"siamese needs images whose side is a multiple of 16; for size: {size} use {nearest}")
-
-
-def _initialize(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-    else:
-        return
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)

@@ -11,6 +11,7 @@ from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 
 from enface import DataInfo, Generator, RecipeError
+from enface_plugins.generators.blocks import initialize, nearest_sizes
 from enface_plugins.generators.recomputing import Stages
 
 Norm = Literal["batch", "instance"]
@@ -55,7 +56,7 @@ class Unet(Generator):
         widths = [width * min(2**level, 8) for level in range(depth)]
         self.encoder = Encoder(widths, norm, checkpoint_gradients)
         self.decoder = Decoder(widths, norm, dropout, checkpoint_gradients)
-        self.apply(_initialize)
+        self.apply(initialize)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
@@ -122,8 +123,7 @@ def _check_size(size: int, depth: int) -> None:
     unit = 2**depth
     if size % unit == 0 and size > 0:
         return
-    below = size // unit * unit
-    nearest = f"{below} or {below + unit}" if below else str(unit)
+    nearest = nearest_sizes(size, unit, unit)
     raise RecipeError(
         f"unet with depth: {depth} needs images whose side is a multiple of {unit}; "
         f"for size: {size} use {nearest}, or a smaller depth"
@@ -133,14 +133,3 @@ def _check_size(size: int, depth: int) -> None:
 def _norm(channels: int, kind: Norm) -> nn.Module:
     # Affine in both: the paper's instance norm is its batch norm at batch size 1.
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels, affine=True)
-
-
-def _initialize(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-    else:
-        return
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from enface import Metric
+from enface_plugins.metrics.cards import PIXELS
 
 
 class L1(Metric):
@@ -21,13 +22,7 @@ class L1(Metric):
 
     @property
     def card(self) -> dict[str, str]:
-        return {
-            "implementation": "enface",
-            "data_range": "1",
-            "colour": "RGB",
-            "crop": "none",
-            "resize": "none",
-        }
+        return dict(PIXELS)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return self.map(output, target).flatten(1).mean(1)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from enface import Metric
+from enface_plugins.metrics.cards import PIXELS
 
 SMALLEST_MSE = 1e-10
 
@@ -25,14 +26,7 @@ class PSNR(Metric):
 
     @property
     def card(self) -> dict[str, str]:
-        return {
-            "implementation": "enface",
-            "highest": "100 dB",
-            "data_range": "1",
-            "colour": "RGB",
-            "crop": "none",
-            "resize": "none",
-        }
+        return {**PIXELS, "highest": "100 dB"}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         mse = (output - target).square().flatten(1).mean(1)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from enface import Metric
+from enface_plugins.metrics.cards import PIXELS
 
 # Far below any photograph's energy (about 1e-3), far above rounding: two flat images are equally sharp.
 FLAT = 1e-8
@@ -31,13 +32,7 @@ class Sharpness(Metric):
 
     @property
     def card(self) -> dict[str, str]:
-        return {
-            "implementation": "enface",
-            "data_range": "1",
-            "colour": "RGB",
-            "crop": "none",
-            "resize": "none",
-        }
+        return dict(PIXELS)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return (_energy(output) + FLAT) / (_energy(target) + FLAT)
