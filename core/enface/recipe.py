@@ -155,11 +155,16 @@ class FlipModel(DrawModel):
 
 
 class AugmentModel(Model):
-    """Random changes to the images of a batch; none unless given."""
+    """Changes to the images of a batch in training; none unless given.
+
+    ``sharpen`` is no random one: by how much the difference of every target to its own blur is added to it
+    (unsharp mask), for a network that gives less than it is asked for.
+    """
 
     crop: DrawModel | None = None
     shift: ShiftModel | None = None
     flip: FlipModel | None = None
+    sharpen: Annotated[float, Gt(0), Le(4)] | None = None
 
     @field_validator("*", mode="before")
     @classmethod

@@ -85,6 +85,7 @@ class Trainer:
             run.info.size,
             channels_last=run.engine.channels_last,
             mirror=flip.mirror if flip else None,
+            sharpen=run.recipe.augment.sharpen,
         )
         self._augment = Augment(run.recipe.augment, run.recipe.data, self._pairs.roles)
         self._samples = self._sample_rows()
