@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core" / "enface"
 PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
-    *("errors", "images", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
+    *("errors", "images", "sense", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
     *("weight_sources", "weights", "recipe_text", "recipe", "loading", "describe"),
     *("pack", "sampling", "augment", "columns"),
     *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares", "evaluate", "stages"),

@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "components": (
-        "AdversarialLoss Augmentation CriticLoss DataInfo Dataset Discriminator Fixed Generator Loss Mask Metric Row"
-        " Schedulable Schedule Targets as_schedule"
+        "AdversarialLoss Augmentation CriticLoss DataInfo Dataset Discriminator FeatureMetric Fixed GalleryMetric"
+        " Generator Loss Mask Metric Row Schedulable Schedule SetMetric Targets as_schedule weighed_mean"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
     "hookspecs": "hookimpl",
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from enface.components import DataInfo as DataInfo
     from enface.components import Dataset as Dataset
     from enface.components import Discriminator as Discriminator
+    from enface.components import FeatureMetric as FeatureMetric
     from enface.components import Fixed as Fixed
+    from enface.components import GalleryMetric as GalleryMetric
     from enface.components import Generator as Generator
     from enface.components import Loss as Loss
     from enface.components import Mask as Mask
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
     from enface.components import Row as Row
     from enface.components import Schedulable as Schedulable
     from enface.components import Schedule as Schedule
+    from enface.components import SetMetric as SetMetric
     from enface.components import Targets as Targets
     from enface.components import as_schedule as as_schedule
+    from enface.components import weighed_mean as weighed_mean
     from enface.errors import CheckpointError as CheckpointError
     from enface.errors import DataError as DataError
     from enface.errors import EnfaceError as EnfaceError

@@ -96,7 +96,7 @@ def still_weights(loaded: Loaded, name: str, mask: Mask, data: DataInfo) -> Tens
 
 
 class MaskedMetric(Metric):
-    """A metric's map, (N, C, H, W), averaged with weights (1, 1, H, W): (N,)."""
+    """A metric over a part of every image, which weights (1, 1, H, W) say: (N,)."""
 
     weights: Tensor
 
@@ -119,9 +119,7 @@ class MaskedMetric(Metric):
         return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        error = self._metric.map(output, target).mean(1, keepdim=True)
-        weights = nn.functional.interpolate(self.weights, error.shape[-2:], mode="area")
-        return (error * weights).flatten(1).sum(1) / weights.sum()
+        return self._metric.within(output, target, self.weights)
 
 
 def build_metrics(loaded: Loaded, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:
@@ -141,7 +139,7 @@ def build_metrics(loaded: Loaded, data: DataInfo) -> tuple[dict[str, Metric], di
         except RecipeError as error:
             raise RecipeError(f"{loaded.place(('metrics', name))}: {error}") from error
         if spec.mask is not None:
-            if type(metric).map is Metric.map:
+            if not metric.regional:
                 place = loaded.place(("metrics", name, "mask"))
                 raise RecipeError(f"{place}: metric {spec.use} has no map over the image, so no mask can weigh it")
             weights = still_weights(loaded, spec.mask, build_mask(loaded, spec.mask, data), data)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from enface.errors import DataError
+from enface.sense import Sense
 
 Row = Mapping[str, Any]
 """One image's line in a dataset's table: ``key``, ``identity`` and whatever else is known of it."""
@@ -76,6 +77,17 @@ class Component:
             folder: Empty; files it needs may be written there.
         """
         return {}
+
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The pretrained networks that one with these parameters looks through, by name.
+
+        A metric is no independent judge of a network that was trained through the same eyes; the report says so.
+
+        Args:
+            params: As a recipe gives them, without what is left to defaults.
+        """
+        return ()
 
 
 class Schedule(Component, ABC):
@@ -304,15 +316,34 @@ class Metric(nn.Module, Component):
     ideal: ClassVar[float | None] = None
     bounds: ClassVar[tuple[float, float] | None] = None
 
+    @property
+    def sense(self) -> Sense:
+        """Which of its values are better."""
+        return Sense(self.higher_is_better, self.ideal)
+
     def score(self, value: float) -> float:
         """A number that is higher where ``value``, one of this metric's, is better."""
-        if self.ideal is not None:
-            return -abs(value - self.ideal)
-        return value if self.higher_is_better else -value
+        return self.sense.score(value)
 
     def map(self, output: Tensor, target: Tensor) -> Tensor:
         """The metric at each pixel, (N, C, H, W), where it is a mean of such; a recipe's ``mask`` needs it."""
         raise NotImplementedError(f"{type(self).__name__}.map")
+
+    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        """The metric over a part of each image: the mean of its map, weighed. A metric may know better.
+
+        Args:
+            weights: float32 (N or 1, 1, H, W), >= 0.
+
+        Returns:
+            (N,); NaN for an image whose weights are 0 everywhere.
+        """
+        return weighed_mean(self.map(output, target), weights)
+
+    @property
+    def regional(self) -> bool:
+        """Whether it can measure a part of an image (:meth:`within`)."""
+        return type(self).map is not Metric.map or type(self).within is not Metric.within
 
     @property
     def card(self) -> dict[str, str]:
@@ -321,6 +352,65 @@ class Metric(nn.Module, Component):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}.forward")
+
+
+def weighed_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """The mean of a map over each image, weighed.
+
+    Args:
+        values: (N, C, h, w); where it is smaller than the weights, these are averaged down to it.
+        weights: (N or 1, 1, H, W), >= 0.
+
+    Returns:
+        (N,); NaN for an image whose weights are 0 everywhere.
+    """
+    each = values.mean(1, keepdim=True)
+    weights = nn.functional.interpolate(weights, each.shape[-2:], mode="area")
+    return (each * weights).flatten(1).sum(1) / weights.expand_as(each).flatten(1).sum(1)
+
+
+class FeatureMetric(Metric):
+    """A metric that looks at features of whole images; what it does with them its subclasses say.
+
+    It has no ``forward``: the features of all outputs and targets are gathered first.
+    """
+
+    def features(self, image: Tensor) -> Tensor:
+        """What it sees in images in [0, 1], float32 (N, 3, H, W) -> float32 (N, D)."""
+        raise NotImplementedError(f"{type(self).__name__}.features")
+
+
+class SetMetric(FeatureMetric):
+    """One number for all outputs together, against all targets.
+
+    Attributes:
+        least: How many images there must be.
+    """
+
+    least: ClassVar[int] = 2
+
+    def distance(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]) -> float:
+        """The number, of features (N, D) and (M, D)."""
+        raise NotImplementedError(f"{type(self).__name__}.distance")
+
+
+class GalleryMetric(FeatureMetric):
+    """A number for each image, found by looking for it in a gallery: the first target of each identity."""
+
+    def matched(
+        self,
+        outputs: npt.NDArray[np.float32],
+        identities: npt.NDArray[Any],
+        gallery: npt.NDArray[np.float32],
+        gallery_identities: npt.NDArray[Any],
+    ) -> npt.NDArray[np.float32]:
+        """The numbers, (N,).
+
+        Args:
+            outputs: Features of what is looked for, (N, D), and ``identities`` (N,) whose they are.
+            gallery: Features of where it is looked for, (G, D), and ``gallery_identities`` (G,).
+        """
+        raise NotImplementedError(f"{type(self).__name__}.matched")
 
 
 KINDS: Mapping[str, type] = {

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from enface.sense import Sense as Sense
+
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 INFINITY = "\N{INFINITY}"
@@ -19,34 +21,6 @@ WORDS = {
     "even": "not clearly different on",
     "none": "without a number on",
 }
-
-
-@dataclass(frozen=True)
-class Sense:
-    """Which values of a metric are better: higher ones, lower ones, or those nearer to an ideal one."""
-
-    higher: bool
-    ideal: float | None = None
-
-    def score(self, value: float) -> float:
-        """A number that is higher where the value is better."""
-        if self.ideal is not None:
-            return -abs(value - self.ideal)
-        return value if self.higher else -value
-
-    @property
-    def arrow(self) -> str:
-        """A sign to put beside the metric's name."""
-        return (
-            f"\N{RIGHTWARDS ARROW}{self.ideal:g}" if self.ideal is not None else "\u2191" if self.higher else "\u2193"
-        )
-
-    @property
-    def words(self) -> str:
-        """What the sign means."""
-        if self.ideal is not None:
-            return f"nearer to {self.ideal:g} is better"
-        return f"{'higher' if self.higher else 'lower'} is better"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "seed": "What every random draw is derived from.",
         "data": "The dataset, the size of its images, and the split.",
         "pairs": "Which images may be sources, and how target and partner are drawn for one.",
-        "augment": "Random crops, shifts and flips of a batch's images.",
+        "augment": "Changes to a batch's images in training: random crops, shifts and flips, sharper targets.",
         "generator": "The network that makes the output.",
         "masks": "The masks, by the names that terms and metrics use.",
         "stages": "The stages, in the order they run.",
@@ -30,6 +30,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "crop": "Show `data.size` pixels of the `data.load_size` at random.",
         "shift": "Move by some whole pixels, repeating the edge.",
         "flip": "Mirror left and right, and the labels with it.",
+        "sharpen": "How much of its difference to its own blur is added to every target; in training alone.",
     },
     "DataModel": {
         "size": "Height and width of the images in pixels.",
