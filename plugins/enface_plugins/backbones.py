@@ -106,6 +106,16 @@ def default_layers(name: str) -> dict[str, float] | None:
     return {template.format(block): weight for block, weight in enumerate((1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0), 1)}
 
 
+def seen_through(backbone: str, weights: str | Path | None) -> str:
+    """A backbone's name for :meth:`enface.Component.networks`; with weights of the user's own it is their file."""
+    return backbone if weights is None else own_network(weights)
+
+
+def own_network(file: str | Path) -> str:
+    """A user's network is named after its file: two components that read the same one see alike."""
+    return str(Path(file).expanduser().resolve())
+
+
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> nn.Module:
     """A network built on the meta device with its weights in it, float32; tensors it has no place for are left out.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +71,10 @@ class DISTS(Loss):
         }
         for name, value in numbers.items():
             self.register_buffer(name, value, persistent=False)
+
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (VGG16.name,)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
