@@ -43,11 +43,8 @@ def test_a_recipe_without_a_parent_has_only_its_overrides(tmp_path):
 
 def test_what_is_dropped_or_replaced(tmp_path):
     write(tmp_path / "base.yaml", BASE)
-    child = {
-        "extends": "base.yaml",
-        "generator": {"use": "siamese"},
-        "stages": {"main": {"terms": {"l1": False, "l2": {}}}},
-    }
+    terms = {"l1": False, "mse": {}}
+    child = {"extends": "base.yaml", "generator": {"use": "siamese"}, "stages": {"main": {"terms": terms}}}
     changes = {key: (old, new) for key, old, new in load_recipe(write(tmp_path / "c.yaml", child)).lineage.changes}
     assert changes["generator.use"] == ("unet", "siamese")
     assert changes["generator.width"] == (4, None)
