@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import Loss, Weights, WeightsError
-from enface_plugins.backbones import Still, fill
+from enface_plugins.backbones import fill
 from enface_plugins.metrics.pretrained import VGG16
+from enface_plugins.still import Still
 
 PACKAGE = "DISTS_pytorch"
 # Of the image itself and of the last ReLU in each of VGG-16's blocks.

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
-from enface_plugins.backbones import Still, own_network
 from enface_plugins.recognisers import load_torchscript, resizing
+from enface_plugins.still import Still, own_network
 
 
 class Identity(Loss):

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
-from enface_plugins.backbones import Still
 from enface_plugins.metrics.lpips import SMALLEST
 from enface_plugins.metrics.pretrained import TRUNK_OF, Trunk, lpips_network
+from enface_plugins.still import Still
 
 
 class LPIPS(Loss):
