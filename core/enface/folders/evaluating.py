@@ -31,7 +31,8 @@ from enface.results import SUMMARY, PictureWriter, write_results
 from enface.summary import Summary
 
 THREADS = min(8, os.cpu_count() or 1)
-BATCH_PIXELS = 1 << 18
+# On a CPU what a batch needs should fit into its cache: 16 images of 64 px are three times as fast as 64 are.
+BATCH_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 20}
 MOST_BATCH = 64
 GRID = 12
 SKEWED = 0.01
@@ -207,7 +208,8 @@ class FolderEvaluation:
     @property
     def _batch_size(self) -> int:
         width, height = self._checked.size
-        return self.options.batch or max(1, min(MOST_BATCH, BATCH_PIXELS // (width * height)))
+        fitting = BATCH_PIXELS.get(self.device.type, BATCH_PIXELS["cpu"]) // (width * height)
+        return self.options.batch or max(1, min(MOST_BATCH, fitting))
 
     def _settings(self) -> str:
         """Text that changes when the same images would be measured differently."""
