@@ -7,13 +7,49 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from enface.cli.measuring import say_summary, say_unavailable
-from enface.cli.shared import progress_bar, say
+from enface.cli.shared import Device, progress_bar, say
 from enface.errors import EnfaceError
+
+Folders = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        "--pairs", metavar="OUTPUTS TARGETS", help="Two folders of images, matched by name.", show_default=False
+    ),
+]
+Sources = Annotated[
+    Path | None, typer.Option("--sources", metavar="DIR", help="What the outputs were made from, for the baseline.")
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Where results go; evaluations/NAME of the outputs.")
+]
+Metrics = Annotated[
+    str | None, typer.Option("--metrics", metavar="NAMES", help="With commas between; the usual ones unless given.")
+]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", metavar="FILE", help="A file or module that brings metrics; repeatable.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", metavar="REGEX", help="Match names by its group 1; outputs may then share a target."),
+]
+Identity = Annotated[
+    str | None, typer.Option("--identity", metavar="REGEX", help="Its group 1 in a name says who is seen.")
+]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", metavar="CSV", help="What else is known: a column key, and any others.")
+]
+Subset = Annotated[bool, typer.Option("--subset", help="Allow targets without an output.")]
+Resize = Annotated[bool, typer.Option("--resize", help="Resize outputs and sources to the size of the targets.")]
+Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Images at a time; by their size unless given.")]
+Pictures = Annotated[
+    int | None, typer.Option("--pictures", min=0, help="Of how many images pictures are kept; 1000 unless given.")
+]
+Where = Annotated[Device | None, typer.Option("--device", help="Where it is measured; auto unless given.")]
 
 
 def evaluate_pairs(
@@ -24,7 +60,7 @@ def evaluate_pairs(
     out: Path | None = None,
     metrics: str | None = None,
     overrides: Sequence[str] = (),
-    plugins: Sequence[str] = (),
+    plugin: Sequence[str] = (),
     key: str | None = None,
     identity: str | None = None,
     labels: Path | None = None,
@@ -43,7 +79,7 @@ def evaluate_pairs(
         out: Where results go; ``evaluations/NAME`` of the outputs' folder unless given.
         metrics: Names, with commas between; the usual ones unless given.
         overrides: ``metrics.NAME.KEY=VALUE``.
-        plugins: Paths of Python files, or module names, that bring metrics.
+        plugin: Paths of Python files, or module names, that bring metrics.
         key: A regular expression; outputs and targets whose group 1 agrees belong together.
         identity: A regular expression; its group 1 says whose image an output is.
         labels: A CSV file with a column ``key``.
@@ -84,7 +120,7 @@ def evaluate_pairs(
     try:
         with _stoppable():
             with progress_bar("checking") as progress:
-                catalog = Catalog(load_plugins(plugins))
+                catalog = Catalog(load_plugins(plugin))
                 found = FolderEvaluation(folders, out, catalog, device_of(device), options, progress)
             say(f"{len(found)} outputs match their targets; results: {found.folder}")
             # Before hours are spent on it.

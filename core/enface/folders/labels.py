@@ -68,6 +68,8 @@ def _read(path: Path, metrics: Collection[str]) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:
         raise DataError(f"labels {path} cannot be read ({shown(str(error))}); give a CSV file in UTF-8") from error
+    # A table written with its row numbers has a column without a name, which pandas gives one.
+    table = table[[name for name in table.columns if not str(name).startswith("Unnamed: ")]].copy()
     columns = [str(name) for name in table.columns]
     if "key" not in columns:
         raise DataError(f"labels {path} have no column 'key' (columns: {listed(columns)})")
