@@ -18,14 +18,14 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from enface.catalog import Catalog
-from enface.errors import EnfaceError
+from enface.errors import DataError, EnfaceError
 from enface.folders import choosing, labels, places
 from enface.folders.checking import check
 from enface.folders.choosing import Built
 from enface.folders.matching import match
 from enface.folders.names import scan
 from enface.folders.reading import Reader
-from enface.folders.shards import Shards, joined
+from enface.folders.shards import OUTPUT, Shards, joined
 from enface.measure import Measure, Measured, Part
 from enface.results import SUMMARY, PictureWriter, write_results
 from enface.summary import Summary
@@ -162,10 +162,13 @@ class FolderEvaluation:
         """
         work = places.claim(self.folder, self.folders)
         self._fill(progress or (lambda done, total: None))
-        # An earlier summary would stand beside new pictures if this were interrupted.
-        (self.folder / SUMMARY).unlink(missing_ok=True)
-        self._pictures()
-        summary = self._write()
+        try:
+            # An earlier summary would stand beside new pictures if this were interrupted.
+            (self.folder / SUMMARY).unlink(missing_ok=True)
+            self._pictures()
+            summary = self._write()
+        except OSError as error:
+            raise DataError(f"cannot write into {self.folder} ({error.strerror or error})") from error
         shutil.rmtree(work, ignore_errors=True)
         return summary
 
@@ -198,8 +201,12 @@ class FolderEvaluation:
         there = {name: image.to(self.device) for name, image in images.items()}
         target = there.pop("target")
         regions = None if self.options.regions is None else self.options.regions(target)
+        found: dict[str, Part] = {}
         try:
-            return {owner: self._measure.batch(image, target, regions) for owner, image in there.items()}
+            for owner, image in there.items():
+                seen = found[OUTPUT].targets if found else None
+                found[owner] = self._measure.batch(image, target, regions, seen=seen)
+            return found
         except torch.OutOfMemoryError as error:
             raise EnfaceError(
                 f"{len(target)} images do not fit into the memory of {self.device}; give a smaller --batch"
@@ -231,8 +238,8 @@ class FolderEvaluation:
 
     def _write(self) -> dict[str, Any]:
         identities = self.about["identity"].to_numpy()
-        found = {owner: self._measure.gather(self._shards.load(owner), identities) for owner in self._owners}
-        measured, baselines = found.pop("output"), found
+        found = {owner: self._measure.gather([self._shards.load(owner)], identities) for owner in self._owners}
+        measured, baselines = found.pop(OUTPUT), found
         numbers = Summary(
             self.about,
             measured,
@@ -255,7 +262,7 @@ class FolderEvaluation:
 
     @property
     def _owners(self) -> tuple[str, ...]:
-        return ("output",) if self._matched.sources is None else ("output", "source")
+        return (OUTPUT,) if self._matched.sources is None else (OUTPUT, "source")
 
     def _pictures(self) -> None:
         """Pictures of the first images, and a small one of some spread over all."""

@@ -14,7 +14,7 @@ from enface.images import IMAGE_EXTENSIONS, list_images
 # Listed so that they are refused by name, not overlooked.
 LISTED = (*IMAGE_EXTENSIONS, "gif")
 SHOWN = 10
-LONGEST = 120
+LONGEST = 240
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ def scan(root: Path, role: str) -> Files:
         DataError: when it is no folder, cannot be read or holds no image, or two images differ by their extension
             only.
     """
-    if not root.is_dir():
-        state = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"folder of {role} {root} {state}; name the folder the images are in")
+    require_folder(root, role)
     names = list_images(root, LISTED)
     stems = tuple(unicodedata.normalize("NFC", os.path.splitext(name)[0]) for name in names)
     first: dict[str, str] = {}
@@ -61,10 +59,22 @@ def scan(root: Path, role: str) -> Files:
     return Files(role, root, tuple(names), stems)
 
 
+def require_folder(root: Path, role: str) -> None:
+    """Raises DataError when there is no such folder, naming it."""
+    if not root.is_dir():
+        state = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(f"folder of {role} {root} {state}; name the folder the images are in")
+
+
 def shown(text: str) -> str:
     """A name fit for a message: one line, not too long."""
-    plain = text if text.isprintable() else repr(text)
-    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 20]}...{plain[-17:]}"
+    text = plain(text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 60]}...{text[-57:]}"
+
+
+def plain(text: str) -> str:
+    """A text without characters that a terminal would act on."""
+    return text if text.isprintable() else repr(text)
 
 
 def listed(items: Sequence[str], show: Callable[[str], str] = shown) -> str:

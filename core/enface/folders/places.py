@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from enface.errors import DataError
+from enface.folders.names import require_folder
 
 WORK = ".work"
 ORIGIN = "pairs.json"
@@ -20,8 +21,10 @@ def check_folders(folders: Mapping[str, Path]) -> None:
         folders: By what is in them: ``outputs``, ``targets``, perhaps ``sources``.
 
     Raises:
-        DataError: naming the two.
+        DataError: when one is not there; or naming the two.
     """
+    for role, path in folders.items():
+        require_folder(path, role)
     real = {role: path.resolve() for role, path in folders.items()}
     for role, path in real.items():
         for other, outer in real.items():
@@ -45,7 +48,6 @@ def results_folder(out: Path | None, folders: Mapping[str, Path]) -> Path:
     Raises:
         DataError: when something else is there: a file, other files, the results of other folders, an input.
     """
-    given = out is not None
     folder = out if out is not None else Path("evaluations") / (folders["outputs"].resolve().name or "outputs")
     real = folder.resolve()
     for role, path in folders.items():
@@ -63,9 +65,8 @@ def results_folder(out: Path | None, folders: Mapping[str, Path]) -> Path:
     if earlier is None:
         raise DataError(f"{folder} is not empty and holds no result of this command; give another folder as --out")
     if earlier != origin(folders):
-        what = "" if given else "; give this one another folder as --out"
         other = ", ".join(str(path) for path in earlier.values())
-        raise DataError(f"{folder} holds the result of other folders ({other}){what or '; remove it first'}")
+        raise DataError(f"{folder} holds the result of other folders ({other}); give another --out, or remove it")
     return folder
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from enface.errors import DataError
 from enface.folders.checking import Size
 from enface.folders.matching import Matched
-from enface.folders.names import SHOWN
+from enface.folders.names import SHOWN, plain
 from enface.images import read_image
 
 Pixels = npt.NDArray[np.uint8]
@@ -75,11 +75,11 @@ class Reader:
         try:
             image = read_image(path)
         except DataError as error:
-            return str(error)
+            return plain(str(error))
         if image.shape[1::-1] == self._size:
             return image
         if not resized:
-            return f"image {path} is not of the size its header says; save it again"
+            return f"image {plain(str(path))} is not of the size its header says; save it again"
         # Pillow's filters widen with the step when they shrink an image, so nothing is aliased.
         return np.asarray(Image.fromarray(image).resize(self._size, Image.Resampling.BICUBIC))
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from enface.errors import DataError
-from enface.measure import Part
+from enface.measure import Numbers, Part
 
 SHARD = 256
 """Images in one file: what an interruption can cost."""
 SIDES = ("numbers", "outputs", "targets")
+OUTPUT = "output"
+"""The owner that is always there."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Shards:
         """Write a file whole or not at all.
 
         Args:
-            parts: By whose they are: ``output``, ``source``.
+            parts: By whose they are: ``output``, ``source``, against the same targets.
 
         Raises:
             DataError: when it cannot be written.
@@ -61,6 +63,8 @@ class Shards:
             f"{owner}/{side}/{name}": values
             for owner, part in parts.items()
             for side in SIDES
+            # All have the same targets, so these are written once.
+            if side != "targets" or owner == OUTPUT
             for name, values in getattr(part, side).items()
         }
         path = self._path(number)
@@ -72,17 +76,17 @@ class Shards:
         except OSError as error:
             raise DataError(f"cannot write {path} ({error.strerror or error})") from error
 
-    def load(self, owner: str) -> Iterator[Part]:
-        """The parts of one owner, in the order of the images."""
-        for number in range(len(self.rows)):
-            part = Part()
+    def load(self, owner: str) -> Part:
+        """All that was found of one owner's images."""
+        whole = Part()
+        for number, rows in enumerate(self.rows):
             with np.load(self._path(number), allow_pickle=False) as file:
                 for key in file.files:
                     whose, _, rest = key.partition("/")
                     side, _, name = rest.partition("/")
-                    if whose == owner:
-                        getattr(part, side)[name] = file[key]
-            yield part
+                    if whose == (OUTPUT if side == "targets" else owner):
+                        _put(getattr(whole, side), name, file[key], rows, len(self.stamps))
+        return whole
 
     def _valid(self, number: int) -> bool:
         try:
@@ -97,6 +101,13 @@ class Shards:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"part-{number:05d}.npz"
+
+
+def _put(columns: dict[str, Numbers], name: str, values: Numbers, rows: range, total: int) -> None:
+    # Features of many images are large; parts and whole would not fit into memory beside each other.
+    if name not in columns:
+        columns[name] = np.empty((total, *values.shape[1:]), values.dtype)
+    columns[name][rows.start : rows.stop] = values
 
 
 def joined(parts: Sequence[Part]) -> Part:
