@@ -151,7 +151,7 @@ def test_the_usual_metrics_are_measured_where_none_is_asked_for(evaluation, fold
     refused(lambda: evaluation(folders, metrics=["lpips"]), "metric lpips", "31 px", error=EnfaceError)
 
 
-def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(evaluation, folders, plugin, monkeypatch):
+def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(folders, plugin):
     from enface.catalog import Catalog
     from enface.plugins import load_plugins
 
@@ -449,6 +449,8 @@ def test_folders_that_are_no_folders(evaluation, folders, tmp_path):
     refused(lambda: evaluation({**folders, "outputs": tmp_path / "file"}), "is not a folder")
     (tmp_path / "empty").mkdir()
     refused(lambda: evaluation({**folders, "outputs": tmp_path / "empty"}), "holds no image")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    refused(lambda: evaluation({**folders, "outputs": tmp_path / "circle"}), "does not exist")
 
 
 def test_an_image_is_not_measured_against_itself(evaluation, folders, tmp_path):
@@ -490,10 +492,14 @@ def test_results_of_the_same_folders_are_replaced_and_of_others_are_not(evaluati
     refused(lambda: evaluation(others), "holds the result of other folders")
 
 
-def test_a_results_folder_that_cannot_be_written(evaluation, folders, tmp_path, monkeypatch):
+def test_a_results_folder_that_cannot_be_written(evaluation, folders, tmp_path):
     made = evaluation(folders, out=tmp_path / "file" / "results")
     (tmp_path / "file").write_text("")
     refused(made, "cannot write into")
+    evaluation(folders)()
+    (tmp_path / "results" / "grid.png").unlink()
+    (tmp_path / "results" / "grid.png").mkdir()
+    refused(evaluation(folders), "cannot write into")
 
 
 # ------------------------------------------------------------------ hostile names
@@ -526,6 +532,9 @@ def test_hostile_names_do_no_harm(evaluation, tmp_path):
     assert "\x1b" not in text
     save(picture(0), tmp_path / "targets" / "two\nlines.png")
     assert "\x1b" not in refused(lambda: evaluation(folders), r"\x1b[31mred.png' is empty")
+    red = save(picture(0), tmp_path / "outputs" / "\x1b[31mred.png")
+    red.write_bytes(red.read_bytes()[:-300])
+    assert "\x1b" not in refused(evaluation(folders), r"\x1b[31mred.png cannot be read")
 
 
 # ------------------------------------------------------------------ going on
