@@ -20,7 +20,7 @@ ROOMS = (
     *("pack", "sampling", "augment", "columns"),
     *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares"),
     *("networks", "regions", "measure", "summary", "cautions", "results", "evaluate", "stages"),
-    *("report_numbers", "report_curves", "report", "preview", "apply", "export", "contract", "scaffold"),
+    *("report_numbers", "report_curves", "report", "preview", "apply", "export", "folders", "contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )
 ENTRANCES = {"__init__", "__main__"}

@@ -19,6 +19,8 @@ MOST_VALUES = 40
 """A column with more values than this is no label to group by."""
 NO_LABELS = ("key", "target_key", "identity")
 FORMAT = 2
+DRAWN = 1 << 20
+"""How many people are drawn at a time, over several resamples."""
 
 
 def interval(values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: int, seed: int) -> tuple[float, float]:
@@ -36,8 +38,13 @@ def interval(values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: 
     sums = np.bincount(place, weights=values[known])
     sizes = np.bincount(place)
     rng = np.random.default_rng([seed, 5])
-    draws = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=resamples)
-    means = (draws @ sums) / (draws @ sizes)
+    chances = np.full(len(people), 1 / len(people))
+    means = np.empty(resamples)
+    # Of many people a few resamples at a time, for all of them would fill the memory; the draws are the same.
+    step = max(1, DRAWN // len(people))
+    for start in range(0, resamples, step):
+        draws = rng.multinomial(len(people), chances, size=min(step, resamples - start))
+        means[start : start + len(draws)] = (draws @ sums) / (draws @ sizes)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

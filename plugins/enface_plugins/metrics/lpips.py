@@ -37,6 +37,7 @@ class LPIPS(Metric):
     """
 
     higher_is_better: ClassVar[bool] = False
+    usual: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def __init__(self, *, data: DataInfo, net: Literal["alex", "vgg"] = "alex") -> None:

@@ -24,6 +24,7 @@ class PSNR(Metric):
     """
 
     higher_is_better: ClassVar[bool] = True
+    usual: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
     @property

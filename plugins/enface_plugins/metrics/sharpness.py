@@ -31,6 +31,7 @@ class Sharpness(Metric):
     """
 
     higher_is_better: ClassVar[bool] = True
+    usual: ClassVar[bool] = True
     ideal: ClassVar[float | None] = 1.0
     bounds: ClassVar[tuple[float, float] | None] = (0.0, math.inf)
 

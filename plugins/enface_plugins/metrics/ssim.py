@@ -31,6 +31,7 @@ class SSIM(Metric):
     """
 
     higher_is_better: ClassVar[bool] = True
+    usual: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def __init__(self, *, data: DataInfo) -> None:
