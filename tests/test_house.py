@@ -18,7 +18,8 @@ ROOMS = (
     *("errors", "images", "sense", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
     *("weight_sources", "weights", "recipe_text", "recipe", "loading", "describe"),
     *("pack", "sampling", "augment", "columns"),
-    *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares", "evaluate", "stages"),
+    *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares"),
+    *("networks", "regions", "measure", "summary", "cautions", "results", "evaluate", "stages"),
     *("report_numbers", "report_curves", "report", "preview", "apply", "export", "contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )

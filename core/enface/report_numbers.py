@@ -106,7 +106,7 @@ def verdict(numbers: Iterable[KeyNumber]) -> list[tuple[str, str, list[KeyNumber
 
 def pose_tables(summary: Mapping[str, Any]) -> list[PoseTable]:
     """One table a metric; empty when images have no pose."""
-    poses = sorted(_map(summary, "by_pose").items(), key=lambda item: _pose_order(str(item[0])))
+    poses = sorted(_map(_map(summary, "by"), "pose").items(), key=lambda item: _pose_order(str(item[0])))
     metrics = _map(summary, "metrics")
     return [_pose_table(str(name), item, poses, baseline_names(summary)) for name, item in metrics.items() if poses]
 

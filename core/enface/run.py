@@ -126,6 +126,8 @@ def latest_directory(root: Path, recipe: Recipe) -> Path:
 def start_directory(run: Run) -> None:
     """Write what a run directory holds from the first moment."""
     save_recipe(run.recipe, run.directory / "recipe.yaml")
+    lineage = json.dumps(run.loaded.lineage.dump(), indent=1, default=str)
+    (run.directory / "lineage.json").write_text(lineage, encoding="utf-8")
     text = json.dumps(environment(run), indent=1)
     (run.directory / "environment.json").write_text(text, encoding="utf-8")
     for name in ("samples", "checkpoints", "evaluation"):
