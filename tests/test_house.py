@@ -19,7 +19,8 @@ ROOMS = (
     *("weight_sources", "weights", "recipe_text", "recipe", "loading", "describe"),
     *("pack", "sampling", "augment", "columns"),
     *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares"),
-    *("networks", "regions", "measure", "summary", "cautions", "results", "evaluate", "stages"),
+    *("networks", "regions", "statistics", "measure", "summary", "cautions", "results", "evaluate", "stages"),
+    *("compare",),
     *("report_numbers", "report_curves", "report", "preview", "apply", "export", "contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )

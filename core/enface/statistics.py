@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,15 @@ HELD = 20_000_000
 Floats = npt.NDArray[np.float64]
 
 
-def interval(values: npt.NDArray[np.floating], identities: npt.NDArray[np.generic], resamples: int, seed: int) -> tuple[float, float]:
+def interval(values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: int, seed: int) -> tuple[float, float]:
     """The 95 % percentile interval of the mean, resampling identities: images of one person are not independent.
 
     Args:
-        values: (N,), all finite.
+        values: (N,); those that are NaN (an image without such a region) are left out.
         identities: (N,), whom each image shows.
+
+    Returns:
+        Both ends; NaN when no value is left.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval, cluster resampling).
@@ -31,7 +35,7 @@ def interval(values: npt.NDArray[np.floating], identities: npt.NDArray[np.generi
     return float(low), float(high)
 
 
-def intervals(values: Floats, identities: npt.NDArray[np.generic], resamples: int, seed: int) -> Floats:
+def intervals(values: Floats, identities: npt.NDArray[Any], resamples: int, seed: int) -> Floats:
     """:func:`interval` of several columns over the same images.
 
     Args:
@@ -52,10 +56,10 @@ def intervals(values: Floats, identities: npt.NDArray[np.generic], resamples: in
     return found
 
 
-def per_identity(values: Floats, identities: npt.NDArray[np.generic]) -> tuple[Floats, Floats]:
+def per_identity(values: Floats, identities: npt.NDArray[Any]) -> tuple[Floats, Floats]:
     """Sums and counts of each column's numbers, a line an identity (in the order of their names): both (P, K)."""
     people, place = np.unique(identities.astype(str), return_inverse=True)
-    there = np.isfinite(values)
+    there = ~np.isnan(values)
     sums, sizes = np.zeros((2, len(people), values.shape[1]))
     np.add.at(sums, place, np.where(there, values, 0))
     np.add.at(sizes, place, there)

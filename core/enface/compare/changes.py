@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from enface.recipe import NOT_TRAINING
+
 # Neither changes what is trained for; a group of runs differs in the seed by its nature.
 UNTOLD = ("seed", "name")
-NOT_TRAINING = ("log", "metrics", "evaluation")
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -26,8 +27,9 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
-    """Text that is the same for recipes that differ in nothing but the seed."""
-    plain = {key: item for key, item in without_ids(recipe).items() if key != "seed"}
+    """Text that is the same for recipes of one name that train alike but for the seed."""
+    unlike = {"seed", *NOT_TRAINING} - {"name"}
+    plain = {key: item for key, item in without_ids(recipe).items() if key not in unlike}
     return json.dumps(plain, sort_keys=True, default=str)
 
 

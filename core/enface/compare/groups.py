@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from enface.compare.changes import changes, fingerprint
 from enface.errors import DataError
 from enface.loading import runs_in
+from enface.recipe import Recipe
 from enface.results import Results
 
 
@@ -76,7 +78,7 @@ class _Found:
 
 
 def find_groups(paths: Sequence[Path], control: Path | None = None, *, each: bool = False) -> list[Group]:
-    """Read evaluations and put those together that differ by their seed alone; the control is the first group.
+    """Read evaluations and put those of one recipe together, a seed each; the control is the first group.
 
     Args:
         paths: Run directories, folders of runs, results of pairs of images.
@@ -93,7 +95,7 @@ def find_groups(paths: Sequence[Path], control: Path | None = None, *, each: boo
     for item in found:
         for member in item.members:
             key = str(member.results.folder) if each else member.identity
-            _add(groups.setdefault(key, Group([])), member, each)
+            _add(groups.setdefault(key, Group([])), member)
         # Of the runs found beside it, those that cannot be used are told of with the group that could be.
         if item.members:
             first = groups[str(item.members[0].results.folder) if each else item.members[0].identity]
@@ -139,15 +141,17 @@ def _read(path: Path) -> Member:
 def _recipe(path: Path) -> dict[str, Any]:
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(recipe, dict):
-            int(recipe.get("seed", 0))
-            return recipe
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, ValueError):
-        pass
-    raise DataError(f"{path} is damaged: it is no recipe that can be read")
+        int(recipe.get("seed", 0))
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise DataError(f"{path} is damaged: it cannot be read as a recipe") from error
+    try:
+        # A run of an earlier version lacks keys that have come since; it is no other recipe for that.
+        return Recipe.model_validate(recipe).dump()
+    except ValidationError:
+        return dict(recipe)
 
 
-def _add(group: Group, member: Member, each: bool) -> None:
+def _add(group: Group, member: Member) -> None:
     """Put an evaluation into its group; of one seed the newest run stays."""
     if any(other.results.folder == member.results.folder for other in group.members):
         return

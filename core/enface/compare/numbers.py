@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,8 @@ IMAGE = ["key", "target_key"]
 
 
 def keys(member: Member) -> pd.MultiIndex:
-    """(key, target_key) of each line of ``images.csv``, as text.
-
-    Raises:
-        DataError: when the file has no such column.
-    """
+    """(key, target_key) of each line of ``images.csv``, as text; a target without a key has its image's."""
     images = member.results.images
-    if "key" not in images:
-        raise DataError(f"{member.results.folder / 'images.csv'}: has no column 'key'")
     key = images["key"].astype(str)
     target = images["target_key"].astype(str) if "target_key" in images else key
     return pd.MultiIndex.from_arrays([key, target], names=IMAGE)
@@ -56,9 +51,14 @@ def known(member: Member) -> pd.DataFrame:
     """What is known of each image but its numbers, as text: ``key``, ``target_key``, identity, pose, ..."""
     images, measured = member.results.images, member.results.summary.get("metrics") or {}
     names = [name for name in images.columns if str(name).partition("@")[0] not in measured and name not in IMAGE]
-    about = images[names].astype(object)
-    about = about.where(about.notna(), "").map(str)
+    about = images[names].apply(_text)
     return pd.concat([keys(member).to_frame(index=False), about], axis=1)
+
+
+def _text(column: pd.Series[Any]) -> pd.Series[str]:
+    """A label as text, empty where there is none. A gap in a column of whole numbers makes no 15.0 of a 15."""
+    whole = pd.api.types.is_float_dtype(column) and bool((column.dropna() % 1 == 0).all())
+    return column.map(lambda value: "" if pd.isna(value) else str(int(value)) if whole else str(value)).astype(object)
 
 
 def _finite(member: Member, quantities: Sequence[Quantity]) -> pd.DataFrame:

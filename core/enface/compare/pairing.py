@@ -32,7 +32,6 @@ class Pairing:
         matched: Seeds of both, each compared with itself; empty where all of each side were averaged first.
         only: Images of one side only, counted: ``control``, ``group``.
         examples: Some of their keys.
-        no_identities: Whether images were taken as people, for lack of a column ``identity``.
     """
 
     about: pd.DataFrame
@@ -44,7 +43,6 @@ class Pairing:
     matched: list[int]
     only: dict[str, int]
     examples: dict[str, list[str]]
-    no_identities: bool
 
 
 def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairing:
@@ -67,9 +65,6 @@ def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairin
     index = difference.index
     about = pd.concat([known(member) for member, *_ in (couple[0] for couple in couples)])
     about = about.drop_duplicates(image).set_index(image).reindex(index).reset_index()
-    no_identities = "identity" not in about
-    if no_identities:
-        about["identity"] = [" ".join(names) for names in about[IMAGE].itertuples(index=False)]
     only = {"control": _only(couples, 0), "group": _only(couples, 1)}
     return Pairing(
         about=about[[*IMAGE, "identity", *about.columns.difference([*IMAGE, "identity"], sort=False)]],
@@ -84,7 +79,6 @@ def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairin
         matched=matched,
         only={name: len(images) for name, images in only.items()},
         examples={name: [key for key, _ in images[:EXAMPLES]] for name, images in only.items()},
-        no_identities=no_identities,
     )
 
 

@@ -175,7 +175,9 @@ def _nothing_shared(
     only: Sequence[str] | None,
     left_out: Sequence[tuple[str, str]],
 ) -> str:
-    measured = dict.fromkeys(name for member in members for kind in ("metrics", "sets") for name in _entries(member, kind))
+    measured = dict.fromkeys(
+        name for member in members for kind in ("metrics", "sets") for name in _entries(member, kind)
+    )
     reasons = "".join(f"\n  {reason}" for _, reason in left_out)
     asked = f" of those asked for ({', '.join(only)})" if only is not None else ""
     return (
