@@ -49,7 +49,7 @@ def intervals(values: Floats, identities: npt.NDArray[Any], resamples: int, seed
     sums, sizes = per_identity(values, identities)
     # Columns over the same people share their draws.
     held = sizes > 0
-    for people in np.unique(held, axis=1).T:
+    for people in np.unique(held, axis=1).T if held.size else ():
         columns = np.flatnonzero((held == people[:, None]).all(0))
         if people.any():
             found[columns] = _quantiles(sums[people][:, columns], sizes[people][:, columns], resamples, seed)

@@ -19,10 +19,10 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
 
     Where only one side has a map it is one change; the side that lacks it has None.
     """
-    pair = [{key: item for key, item in without_ids(recipe).items() if key not in UNTOLD} for recipe in (before, after)]
+    first, second = (_told(without_ids(recipe)) for recipe in (before, after))
     return [
         {"key": key, "from": old, "to": new, "training": key.partition(".")[0] not in NOT_TRAINING}
-        for key, old, new in _differences(*pair, "")
+        for key, old, new in _differences(first, second, "")
     ]
 
 
@@ -48,6 +48,10 @@ def without_ids(recipe: Mapping[str, Any]) -> dict[str, Any]:
             # runs/NAME/ID/checkpoints/FILE
             start["checkpoint"] = str(path.parents[min(2, len(path.parents) - 1)] / path.name)
     return plain
+
+
+def _told(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in recipe.items() if key not in UNTOLD}
 
 
 def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

@@ -101,6 +101,8 @@ def find_groups(paths: Sequence[Path], control: Path | None = None, *, each: boo
             first = groups[str(item.members[0].results.folder) if each else item.members[0].identity]
             first.left_out += [one for one in item.left_out if one not in first.left_out]
     made = list(groups.values())
+    for group in made:
+        group.members.sort(key=lambda member: member.seed or 0)
     _require_one_control(ordered[0], found[0], each)
     if len(made) < 2:
         raise DataError(_nothing_to_compare(made[0]))

@@ -11,6 +11,7 @@ import pandas as pd
 from enface.compare.groups import Member
 from enface.compare.quantities import Quantity
 from enface.errors import DataError
+from enface.measure import AT
 
 IMAGE = ["key", "target_key"]
 
@@ -50,7 +51,7 @@ def mean_over(frames: Sequence[pd.DataFrame], image: Sequence[str]) -> pd.DataFr
 def known(member: Member) -> pd.DataFrame:
     """What is known of each image but its numbers, as text: ``key``, ``target_key``, identity, pose, ..."""
     images, measured = member.results.images, member.results.summary.get("metrics") or {}
-    names = [name for name in images.columns if str(name).partition("@")[0] not in measured and name not in IMAGE]
+    names = [name for name in images.columns if str(name).partition(AT)[0] not in measured and name not in IMAGE]
     about = images[names].apply(_text)
     return pd.concat([keys(member).to_frame(index=False), about], axis=1)
 
@@ -72,4 +73,4 @@ def _finite(member: Member, quantities: Sequence[Quantity]) -> pd.DataFrame:
             f"{member.results.folder / 'images.csv'}: image {key!r} with target {target!r} stands there twice, "
             "so it cannot be paired"
         )
-    return found.where(np.isfinite(found))
+    return found.where(np.isfinite(found.to_numpy()))

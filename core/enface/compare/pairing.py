@@ -32,6 +32,7 @@ class Pairing:
         matched: Seeds of both, each compared with itself; empty where all of each side were averaged first.
         only: Images of one side only, counted: ``control``, ``group``.
         examples: Some of their keys.
+        image: The columns that tell images apart.
     """
 
     about: pd.DataFrame
@@ -43,6 +44,7 @@ class Pairing:
     matched: list[int]
     only: dict[str, int]
     examples: dict[str, list[str]]
+    image: list[str]
 
 
 def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairing:
@@ -79,6 +81,7 @@ def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairin
         matched=matched,
         only={name: len(images) for name, images in only.items()},
         examples={name: [key for key, _ in images[:EXAMPLES]] for name, images in only.items()},
+        image=image,
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from enface.compare.groups import Group, Member
 from enface.errors import DataError
+from enface.measure import AT
+from enface.params import closest
 from enface.sense import Sense
 
 
@@ -26,14 +28,9 @@ class Quantity:
     card: Mapping[str, str]
 
     @property
-    def by_distance(self) -> bool:
-        """Whether distances to the ideal value are compared, not the values."""
-        return self.sense.ideal is not None
-
-    @property
     def sign(self) -> int:
-        """1 where a higher compared number is better, else -1."""
-        return 1 if self.sense.higher and not self.by_distance else -1
+        """1 where a higher number is better, else -1; distances to an ideal, which are compared, are better low."""
+        return 1 if self.sense.higher and self.sense.ideal is None else -1
 
     def about(self) -> dict[str, Any]:
         """As ``comparison.json`` has it."""
@@ -60,11 +57,6 @@ class Shared:
     left_out: list[tuple[str, str]]
 
 
-def metric_of(test: str) -> str:
-    """``lpips`` of ``lpips@eyes``."""
-    return test.partition("@")[0]
-
-
 def shared_quantities(
     control: Group, group: Group, *, regions: bool, only: Sequence[str] | None, skip_unlike: bool
 ) -> Shared:
@@ -79,6 +71,7 @@ def shared_quantities(
         DataError: when cards of a metric differ, no metric is shared, or ``only`` names one that is not there.
     """
     members = [*control.members, *group.members]
+    _require_known(only or [], members)
     left_out: list[tuple[str, str]] = []
     found: dict[str, list[Quantity]] = {}
     for kind in ("metrics", "sets"):
@@ -94,7 +87,7 @@ def shared_quantities(
             if unlike:
                 left_out.append((name, unlike))
             else:
-                found[kind].append(_test(name, kind, members[0]))
+                found[kind].append(_quantity(name, kind, members[0]))
     if regions:
         found["metrics"] += _on_regions(found["metrics"], members)
     if not found["metrics"] and not found["sets"]:
@@ -110,6 +103,18 @@ def _names(members: Sequence[Member], kind: str, left_out: list[tuple[str, str]]
         if lacking:
             left_out.append((name, f"{name} was not measured in {_some(lacking)}"))
     return [name for name in each[0] if all(name in entries for entries in each)]
+
+
+def _require_known(names: Sequence[str], members: Sequence[Member]) -> None:
+    known = list(_measured(members))
+    for name in names:
+        if name not in known:
+            raise DataError(f"--metrics: {name!r} was not measured{closest(name, known)}")
+
+
+def _measured(members: Sequence[Member]) -> dict[str, None]:
+    kinds = ("metrics", "sets")
+    return dict.fromkeys(name for member in members for kind in kinds for name in _entries(member, kind))
 
 
 def _entries(member: Member, kind: str) -> dict[str, dict[str, Any]]:
@@ -148,7 +153,7 @@ def _shown(value: Any) -> str:
     return "absent" if value is None else repr(value)
 
 
-def _test(name: str, kind: str, member: Member) -> Quantity:
+def _quantity(name: str, kind: str, member: Member) -> Quantity:
     entry = _entries(member, kind)[name]
     ideal = entry.get("ideal")
     sense = Sense(bool(entry.get("higher_is_better")), None if ideal is None else float(ideal))
@@ -160,7 +165,7 @@ def _on_regions(quantities: Iterable[Quantity], members: Sequence[Member]) -> li
     by_name = {item.name: item for item in quantities}
     found = []
     for column in map(str, members[0].results.images.columns):
-        metric, at, region = column.partition("@")
+        metric, at, region = column.partition(AT)
         everywhere = all(column in member.results.images.columns for member in members)
         if at and everywhere and metric in by_name:
             whole = by_name[metric]

@@ -1,0 +1,147 @@
+"""A comparison in the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from enface.cli.shared import say
+
+if TYPE_CHECKING:
+    from enface.compare import Against, Comparison
+    from enface.compare.groups import Group
+    from enface.compare.outcomes import Outcome
+
+FILE_WIDTH = 200
+SHOWN_CHANGES = 12
+LONGEST = 60
+
+
+def show(comparison: Comparison) -> None:
+    """Groups, then for each but the control what changed, a table, verdicts and cautions."""
+    for group in comparison.groups:
+        _say_group(group, control=group is comparison.control)
+    for text in comparison.cautions:
+        say(f"note: {shown(text)}")
+    for one in comparison.against:
+        say("")
+        _show_against(comparison, one)
+
+
+def shown(text: str) -> str:
+    """Text that does nothing to a terminal: control characters are written out."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def _say_group(group: Group, *, control: bool) -> None:
+    runs = len(group.members)
+    seeds = f", seeds {', '.join(map(str, group.by_seed))}" if group.by_seed else ""
+    said = f"{runs} run{'s' if runs > 1 else ''}{seeds}" if group.kind == "run" else str(group.members[0].directory)
+    say(f"{'control' if control else 'group'} {shown(group.name)}: {shown(said)}")
+    for path, reason in group.left_out:
+        say(shown(f"  left out: {path} ({reason})"))
+
+
+def _show_against(comparison: Comparison, one: Against) -> None:
+    from enface.compare.comparison import changes_of
+
+    pairing = one.pairing
+    people = pairing.about["identity"].nunique()
+    say(shown(f"{one.group.name} against {comparison.control.name}: {len(pairing.about)} images of {people} people"))
+    changes = changes_of(comparison.control, one.group)
+    for item in changes[:SHOWN_CHANGES]:
+        say(shown(f"  {item['key']}: {_short(item['from'])} -> {_short(item['to'])}"))
+    if len(changes) > SHOWN_CHANGES:
+        say(f"  and {len(changes) - SHOWN_CHANGES} more keys differ")
+    if one.outcomes:
+        _print(_HEADS, [_cells(outcome) for outcome in one.outcomes])
+    if one.sets:
+        lines = [
+            (item.quantity.name, item.quantity.sense.words, f"{item.control:.4g}", f"{item.group:.4g}")
+            for item in one.sets
+        ]
+        _print(("of the whole set", "better", "control", "group"), lines)
+    for _, text in one.verdicts:
+        say(shown(text))
+    for column in comparison.by:
+        _show_by(column, one)
+    for _, reason in one.shared.left_out:
+        say(shown(f"left out: {reason}"))
+    for text in [*one.cautions, *_own_cautions(comparison, one)]:
+        say(shown(f"note: {text}"))
+
+
+def _own_cautions(comparison: Comparison, one: Against) -> list[str]:
+    """What the runs' own evaluations caution of, of the metrics compared."""
+    found = []
+    for group in (comparison.control, one.group):
+        said = [str(text) for member in group.members for text in member.results.summary.get("cautions") or []]
+        found += [f"{group.name}: {text}" for text in dict.fromkeys(said)]
+    return found
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+_HEADS = ("metric", "better", "control", "group", "difference", "95 % interval", "p (Holm)", "r", "d_z", "")
+
+
+def _cells(outcome: Outcome) -> tuple[str, ...]:
+    from enface.compare.words import places, plain, signed
+
+    change, ideal = outcome.difference, outcome.quantity.sense.ideal
+    decimals = places([change.mean, change.low, change.high])
+    low, high = signed(change.low, decimals), signed(change.high, decimals)
+    return (
+        outcome.quantity.name,
+        f"nearer {ideal:g}" if ideal is not None else "higher" if outcome.quantity.sense.higher else "lower",
+        *(plain(value, max(decimals, 3)) for value in (outcome.control, outcome.group)),
+        signed(change.mean, decimals),
+        f"[{low}, {high}]",
+        p_text(outcome.p_adjusted),
+        *(signed(value, 2) for value in (outcome.rank_biserial, outcome.d_z)),
+        outcome.verdict,
+    )
+
+
+def p_text(p: float) -> str:
+    """A p-value as text."""
+    return "-" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _show_by(column: str, one: Against) -> None:
+    """Differences inside each value: a line a value, a column a metric; * where it is clear."""
+    from enface.compare.words import places, signed
+
+    inside = [value for value in one.by if value.column == column]
+    names = [outcome.quantity.name for outcome in one.outcomes]
+    lines = []
+    for value in inside:
+        cells = []
+        for outcome in value.outcomes:
+            change, clear = outcome.difference, outcome.verdict in ("better", "worse")
+            decimals = places([change.mean, change.low, change.high])
+            mean, low, high = (signed(number, decimals) for number in (change.mean, change.low, change.high))
+            cells.append(f"{mean} [{low}, {high}]{f' {outcome.verdict}' if clear else ''}")
+        lines.append((value.value or "(none)", str(value.images), *cells))
+    _print((column, "images", *names), lines)
+
+
+def _print(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        # A file has no width, so nothing need be folded.
+        console = Console(highlight=False, markup=False, emoji=False, width=FILE_WIDTH)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, head in enumerate(heads):
+        table.add_column(shown(head), justify="left" if place == 0 else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*map(shown, line))
+    console.print(table)
