@@ -88,10 +88,8 @@ def _names(text: str) -> list[str]:
 
 def _page(folder: Path) -> Path | None:
     """The comparison's page, where this installation can make one."""
-    from importlib.util import find_spec
+    from importlib import import_module, util
 
-    if find_spec("enface.report_compare") is None:
+    if util.find_spec("enface.report_compare") is None:
         return None
-    from enface.report_compare import write_comparison
-
-    return write_comparison(folder)
+    return Path(import_module("enface.report_compare").write_comparison(folder))

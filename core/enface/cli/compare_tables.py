@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from enface.compare import Against, Comparison
     from enface.compare.groups import Group
     from enface.compare.outcomes import Outcome
+    from enface.compare.quantities import Quantity
 
 FILE_WIDTH = 200
 SHOWN_CHANGES = 12
@@ -58,11 +59,13 @@ def _show_against(comparison: Comparison, one: Against) -> None:
     if one.outcomes:
         _print(_HEADS, [_cells(outcome) for outcome in one.outcomes])
     if one.sets:
-        lines = [
-            (item.quantity.name, item.quantity.sense.words, f"{item.control:.4g}", f"{item.group:.4g}")
-            for item in one.sets
-        ]
-        _print(("of the whole set", "better", "control", "group"), lines)
+        _print(
+            ("of the whole set", "better", "control", "group"),
+            [
+                (item.quantity.name, _better(item.quantity), f"{item.control:.4g}", f"{item.group:.4g}")
+                for item in one.sets
+            ],
+        )
     for _, text in one.verdicts:
         say(shown(text))
     for column in comparison.by:
@@ -93,12 +96,12 @@ _HEADS = ("metric", "better", "control", "group", "difference", "95 % interval",
 def _cells(outcome: Outcome) -> tuple[str, ...]:
     from enface.compare.words import places, plain, signed
 
-    change, ideal = outcome.difference, outcome.quantity.sense.ideal
+    change = outcome.difference
     decimals = places([change.mean, change.low, change.high])
     low, high = signed(change.low, decimals), signed(change.high, decimals)
     return (
         outcome.quantity.name,
-        f"nearer {ideal:g}" if ideal is not None else "higher" if outcome.quantity.sense.higher else "lower",
+        _better(outcome.quantity),
         *(plain(value, max(decimals, 3)) for value in (outcome.control, outcome.group)),
         signed(change.mean, decimals),
         f"[{low}, {high}]",
@@ -106,6 +109,11 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
         *(signed(value, 2) for value in (outcome.rank_biserial, outcome.d_z)),
         outcome.verdict,
     )
+
+
+def _better(quantity: Quantity) -> str:
+    ideal = quantity.sense.ideal
+    return f"nearer {ideal:g}" if ideal is not None else "higher" if quantity.sense.higher else "lower"
 
 
 def p_text(p: float) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from enface.recipe import NOT_TRAINING
+from pydantic import ValidationError
+
+from enface.recipe import NOT_TRAINING, Recipe
 
 # Neither changes what is trained for; a group of runs differs in the seed by its nature.
 UNTOLD = ("seed", "name")
@@ -19,7 +21,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
 
     Where only one side has a map it is one change; the side that lacks it has None.
     """
-    first, second = (_told(without_ids(recipe)) for recipe in (before, after))
+    filled = [with_defaults(recipe) for recipe in (before, after)]
+    first, second = (_told(without_ids(recipe)) for recipe in ((before, after) if None in filled else filled))
     return [
         {"key": key, "from": old, "to": new, "training": key.partition(".")[0] not in NOT_TRAINING}
         for key, old, new in _differences(first, second, "")
@@ -29,8 +32,16 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
 def fingerprint(recipe: Mapping[str, Any]) -> str:
     """Text that is the same for recipes of one name that train alike but for the seed."""
     unlike = {"seed", *NOT_TRAINING} - {"name"}
-    plain = {key: item for key, item in without_ids(recipe).items() if key not in unlike}
+    plain = {key: item for key, item in without_ids(with_defaults(recipe) or recipe).items() if key not in unlike}
     return json.dumps(plain, sort_keys=True, default=str)
+
+
+def with_defaults(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A recipe with what has become a key since it was resolved; None when it is none of this version."""
+    try:
+        return Recipe.model_validate(recipe).dump()
+    except ValidationError:
+        return None
 
 
 def without_ids(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,10 +84,9 @@ class Comparison:
     @property
     def cautions(self) -> list[str]:
         """What to know before reading any of it."""
-        several = (
-            f"{len(self.against)} groups are compared with {self.control.name}; p is adjusted inside each pair only."
-        )
-        return [several] if len(self.against) > 1 else []
+        count = len(self.against)
+        said = f"{count} groups are compared with {self.control.name}; p is adjusted inside each pair, not over all."
+        return [said] if count > 1 else []
 
     @property
     def quantities(self) -> dict[str, Quantity]:
@@ -141,7 +141,7 @@ def compare(
     return Comparison(groups, found, list(by))
 
 
-def changes_of(control: Group, group: Group) -> list[dict[str, object]]:
+def changes_of(control: Group, group: Group) -> list[dict[str, Any]]:
     """The recipe keys in which a group differs from the control; none where either has no recipe."""
     before, after = control.members[0].recipe, group.members[0].recipe
     return [] if before is None or after is None else changes(before, after)
@@ -166,7 +166,7 @@ def _set_values(quantity: Quantity, control: Group, group: Group, matched: Seque
 
 def _label(column: str, pairing: Pairing) -> str:
     """The column, when images can be grouped by it. Raises DataError."""
-    labels = [name for name in pairing.about if name not in NO_LABELS]
+    labels = [str(name) for name in pairing.about if name not in NO_LABELS]
     if column not in labels:
         raise DataError(f"--by: images have no label {column!r}; they have: {', '.join(labels) or 'none'}")
     count = pairing.about[column].nunique()

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from enface.compare.changes import changes, fingerprint
 from enface.errors import DataError
 from enface.loading import runs_in
-from enface.recipe import Recipe
 from enface.results import Results
 
 
@@ -142,15 +140,11 @@ def _read(path: Path) -> Member:
 
 def _recipe(path: Path) -> dict[str, Any]:
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
         int(recipe.get("seed", 0))
-    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise DataError(f"{path} is damaged: it cannot be read as a recipe") from error
-    try:
-        # A run of an earlier version lacks keys that have come since; it is no other recipe for that.
-        return Recipe.model_validate(recipe).dump()
-    except ValidationError:
-        return dict(recipe)
+    return recipe
 
 
 def _add(group: Group, member: Member) -> None:

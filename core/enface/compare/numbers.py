@@ -73,4 +73,5 @@ def _finite(member: Member, quantities: Sequence[Quantity]) -> pd.DataFrame:
             f"{member.results.folder / 'images.csv'}: image {key!r} with target {target!r} stands there twice, "
             "so it cannot be paired"
         )
-    return found.where(np.isfinite(found.to_numpy()))
+    there: pd.DataFrame = found.replace([np.inf, -np.inf], np.nan)
+    return there
