@@ -124,7 +124,11 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         where = folder if name is None else folder / "evaluation"
         where.mkdir(parents=True)
         if name is not None:
-            content = {"data": {"use": "toy_faces"}, "generator": {"use": "unet"}, "stages": {"main": {"steps": 1, "terms": {"l1": {}}}}}
+            content = {
+                "data": {"use": "toy_faces"},
+                "generator": {"use": "unet"},
+                "stages": {"main": {"steps": 1, "terms": {"l1": {}}}},
+            }
             content["stages"]["main"] |= stage or {}
             (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": name, "seed": seed, **content}))
         frame = pd.DataFrame(dict(columns))

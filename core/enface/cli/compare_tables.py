@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from enface.cli.shared import say
@@ -12,6 +12,7 @@ from enface.cli.shared import say
 if TYPE_CHECKING:
     from enface.compare import Against, Comparison
     from enface.compare.groups import Group
+    from enface.compare.means import GroupMean
     from enface.compare.outcomes import Outcome
     from enface.compare.quantities import Quantity
 
@@ -22,8 +23,8 @@ LONGEST = 60
 
 def show(comparison: Comparison) -> None:
     """Groups, then for each but the control what changed, a table, verdicts and cautions."""
-    for group in comparison.groups:
-        _say_group(group, control=group is comparison.control)
+    for group, means in zip(comparison.groups, comparison.means, strict=True):
+        _say_group(group, means, control=group is comparison.control)
     for text in comparison.cautions:
         say(f"note: {shown(text)}")
     for one in comparison.against:
@@ -36,11 +37,15 @@ def shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
-def _say_group(group: Group, *, control: bool) -> None:
+def _say_group(group: Group, means: Mapping[str, GroupMean], *, control: bool) -> None:
     runs = len(group.members)
     seeds = f", seeds {', '.join(map(str, group.by_seed))}" if group.by_seed else ""
     said = f"{runs} run{'s' if runs > 1 else ''}{seeds}" if group.kind == "run" else str(group.members[0].directory)
     say(f"{'control' if control else 'group'} {shown(group.name)}: {shown(said)}")
+    for name, item in means.items():
+        if item.seeds.sd is not None:
+            each = ", ".join(f"{value:.4f}" for value in item.seeds.by_seed.values())
+            say(shown(f"  {name} of the seeds: {each} (sd {item.seeds.sd:.4f})"))
     for path, reason in group.left_out:
         say(shown(f"  left out: {path} ({reason})"))
 
@@ -69,6 +74,7 @@ def _show_against(comparison: Comparison, one: Against) -> None:
     for _, text in one.verdicts:
         say(shown(text))
     for column in comparison.by:
+        say("")
         _show_by(column, one)
     for _, reason in one.shared.left_out:
         say(shown(f"left out: {reason}"))

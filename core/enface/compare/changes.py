@@ -21,8 +21,10 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
 
     Where only one side has a map it is one change; the side that lacks it has None.
     """
-    filled = [with_defaults(recipe) for recipe in (before, after)]
-    first, second = (_told(without_ids(recipe)) for recipe in ((before, after) if None in filled else filled))
+    first, second = with_defaults(before), with_defaults(after)
+    # Defaults filled into one only would be as many changes.
+    plain = (before, after) if first is None or second is None else (first, second)
+    first, second = (_told(without_ids(recipe)) for recipe in plain)
     return [
         {"key": key, "from": old, "to": new, "training": key.partition(".")[0] not in NOT_TRAINING}
         for key, old, new in _differences(first, second, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from enface.compare.changes import changes
 from enface.compare.groups import Group, find_groups
+from enface.compare.means import GroupMean, group_means, set_values
 from enface.compare.outcomes import Outcome, outcomes, outcomes_by
 from enface.compare.pairing import Pairing, pair
 from enface.compare.quantities import Quantity, Shared, shared_quantities
@@ -93,6 +95,11 @@ class Comparison:
         """All that was compared image by image, by name."""
         return {item.name: item for one in self.against for item in one.shared.quantities}
 
+    @cached_property
+    def means(self) -> list[dict[str, GroupMean]]:
+        """Each group by itself: its quantities by name."""
+        return [group_means(group, list(self.quantities.values())) for group in self.groups]
+
     @property
     def sets(self) -> dict[str, Quantity]:
         """All set metrics, by name."""
@@ -145,12 +152,6 @@ def changes_of(control: Group, group: Group) -> list[dict[str, Any]]:
     """The recipe keys in which a group differs from the control; none where either has no recipe."""
     before, after = control.members[0].recipe, group.members[0].recipe
     return [] if before is None or after is None else changes(before, after)
-
-
-def set_values(group: Group, name: str) -> list[float]:
-    """A set metric's number of each run of a group, NaN where there is none."""
-    values = [(member.results.summary.get("sets") or {}).get(name, {}).get("value") for member in group.members]
-    return [float("nan") if value is None else float(value) for value in values]
 
 
 def _set_values(quantity: Quantity, control: Group, group: Group, matched: Sequence[int]) -> SetValues:

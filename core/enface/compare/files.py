@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from enface.compare.comparison import Against, Comparison, SetValues, changes_of, set_values
+from enface.compare.comparison import Against, Comparison, SetValues, changes_of
 from enface.compare.groups import Group, Member
-from enface.compare.numbers import keys, known, numbers
-from enface.compare.outcomes import ALPHA, RESAMPLES, Outcome, ends
-from enface.compare.quantities import Quantity
+from enface.compare.means import GroupMean, Spread, set_spread
+from enface.compare.numbers import keys
+from enface.compare.outcomes import ALPHA, RESAMPLES, Outcome
 from enface.errors import DataError
 from enface.results import PICTURES
 from enface.statistics import CONFIDENCE
@@ -62,7 +62,10 @@ def dump(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "alpha": ALPHA,
         "resamples": RESAMPLES,
-        "groups": [_group(group, comparison, folder) for group in comparison.groups],
+        "groups": [
+            _group(group, means, comparison, folder)
+            for group, means in zip(comparison.groups, comparison.means, strict=True)
+        ],
         "tests": {name: item.about() for name, item in comparison.quantities.items()},
         "sets": {name: item.about() for name, item in comparison.sets.items()},
         "by_columns": comparison.by,
@@ -72,9 +75,8 @@ def dump(comparison: Comparison, folder: Path) -> dict[str, Any]:
     return dict(_plain(whole))
 
 
-def _group(group: Group, comparison: Comparison, folder: Path) -> dict[str, Any]:
+def _group(group: Group, means: Mapping[str, GroupMean], comparison: Comparison, folder: Path) -> dict[str, Any]:
     control = group is comparison.control
-    everything = list(comparison.quantities.values())
     said = [str(text) for member in group.members for text in member.results.summary.get("cautions") or []]
     return {
         "name": group.name,
@@ -83,8 +85,8 @@ def _group(group: Group, comparison: Comparison, folder: Path) -> dict[str, Any]
         "seeds": list(group.by_seed),
         "left_out": [{"directory": _relative(path, folder), "reason": reason} for path, reason in group.left_out],
         "changes": [] if control else changes_of(comparison.control, group),
-        "means": _means(group, [item for item in everything if _measures(group, item)]),
-        "sets": {name: _seeds(group, set_values(group, name)) for name in comparison.sets},
+        "means": {name: _mean(item) for name, item in means.items()},
+        "sets": {name: _spread(set_spread(group, name)) for name in comparison.sets},
         "cautions": list(dict.fromkeys(said)),
     }
 
@@ -102,41 +104,13 @@ def _run(member: Member, folder: Path) -> dict[str, Any]:
     }
 
 
-def _measures(group: Group, quantity: Quantity) -> bool:
-    return all(quantity.name in member.results.images for member in group.members)
+def _mean(item: GroupMean) -> dict[str, Any]:
+    seeds = _spread(item.seeds)
+    return {**asdict(item.over), "images": item.images, "by_seed": seeds["by_seed"], "seed_sd": seeds["seed_sd"]}
 
 
-def _means(group: Group, quantities: Sequence[Quantity]) -> dict[str, Any]:
-    """A group's own means, over all its images and seeds."""
-    if not quantities:
-        return {}
-    values = numbers(group.members, quantities)
-    about = pd.concat([known(member) for member in group.members]).drop_duplicates(list(values.index.names))
-    people = about.set_index(list(values.index.names))["identity"].reindex(values.index).to_numpy()
-    intervals_ = ends(values, people)
-    each = [numbers([member], quantities).mean() for member in group.members]
-    return {
-        item.name: {
-            "mean": float(values[item.name].mean()),
-            **dict(zip(("low", "high"), map(float, intervals_[place]), strict=True)),
-            "images": int(values[item.name].notna().sum()),
-            **_by_seed(group, [float(means[item.name]) for means in each]),
-        }
-        for place, item in enumerate(quantities)
-    }
-
-
-def _seeds(group: Group, values: Sequence[float]) -> dict[str, Any]:
-    return {"mean": float(np.mean(values)), **_by_seed(group, values)}
-
-
-def _by_seed(group: Group, values: Sequence[float]) -> dict[str, Any]:
-    """Each seed's number, and their standard deviation (n - 1) where there are several."""
-    seeds = [member.seed for member in group.members]
-    return {
-        "by_seed": {str(seed): value for seed, value in zip(seeds, values, strict=True) if seed is not None},
-        "seed_sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-    }
+def _spread(item: Spread) -> dict[str, Any]:
+    return {"mean": item.mean, "by_seed": dict(item.by_seed), "seed_sd": item.sd}
 
 
 def _against(number: int, one: Against, comparison: Comparison) -> dict[str, Any]:

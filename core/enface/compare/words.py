@@ -29,8 +29,8 @@ def sentence(outcome: Outcome) -> str:
         change = gain if verdict == "better" else -gain
         ends = [change.mean, change.low, change.high]
         mean, low, high = (plain(value, places(ends)) for value in ends)
-        nearer = f" {'nearer to' if verdict == 'better' else 'farther from'} {ideal:g}" if ideal is not None else ""
-        text = f"{verdict} on {name} by {mean}{nearer} [{low}, {high}]"
+        nearer = "" if ideal is None else f", {'nearer to' if verdict == 'better' else 'farther from'} {ideal:g}"
+        text = f"{verdict} on {name}{nearer} by {mean} [{low}, {high}]"
     return text + _seeds(outcome)
 
 
