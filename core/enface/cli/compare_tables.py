@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from enface.cli.shared import say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from enface.compare import Against, Comparison
     from enface.compare.groups import Group
     from enface.compare.means import GroupMean
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 FILE_WIDTH = 200
 SHOWN_CHANGES = 12
 LONGEST = 60
+# Room for a value and its number of images.
+LABEL = 12
 
 
 def show(comparison: Comparison) -> None:
@@ -128,34 +132,46 @@ def p_text(p: float) -> str:
 
 
 def _show_by(column: str, one: Against) -> None:
-    """Differences inside each value: a line a value, a column a metric; * where it is clear."""
+    """Differences inside each value: a line a value, a column a metric, as many beside each other as there is room."""
+    inside = [value for value in one.by if value.column == column]
+    cells = [[_difference(outcome) for outcome in value.outcomes] for value in inside]
+    names = [outcome.quantity.name for outcome in one.outcomes]
+    widest = max(map(len, [*names, *(text for line in cells for text in line)]), default=0) + 2
+    count = max((_console().width - 2 * LABEL) // widest, 1)
+    for start in range(0, len(names), count):
+        here = slice(start, start + count)
+        lines = [
+            (value.value or "(none)", str(value.images), *line[here]) for value, line in zip(inside, cells, strict=True)
+        ]
+        _print((column, "images", *names[here]), lines)
+
+
+def _difference(outcome: Outcome) -> str:
+    """``-0.021 [-0.025, -0.017] better``; the word only where it is clear."""
     from enface.compare.words import places, signed
 
-    inside = [value for value in one.by if value.column == column]
-    names = [outcome.quantity.name for outcome in one.outcomes]
-    lines = []
-    for value in inside:
-        cells = []
-        for outcome in value.outcomes:
-            change, clear = outcome.difference, outcome.verdict in ("better", "worse")
-            decimals = places([change.mean, change.low, change.high])
-            mean, low, high = (signed(number, decimals) for number in (change.mean, change.low, change.high))
-            cells.append(f"{mean} [{low}, {high}]{f' {outcome.verdict}' if clear else ''}")
-        lines.append((value.value or "(none)", str(value.images), *cells))
-    _print((column, "images", *names), lines)
+    change = outcome.difference
+    ends = [change.mean, change.low, change.high]
+    mean, low, high = (signed(number, places(ends)) for number in ends)
+    return f"{mean} [{low}, {high}]{f' {outcome.verdict}' if outcome.verdict in ('better', 'worse') else ''}"
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        return console
+    # A file has no width, so nothing need be folded.
+    return Console(highlight=False, markup=False, emoji=False, width=FILE_WIDTH)
 
 
 def _print(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        # A file has no width, so nothing need be folded.
-        console = Console(highlight=False, markup=False, emoji=False, width=FILE_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, head in enumerate(heads):
         table.add_column(shown(head), justify="left" if place == 0 else "right", overflow="fold")
     for line in lines:
         table.add_row(*map(shown, line))
-    console.print(table)
+    _console().print(table)

@@ -11,6 +11,7 @@ from enface.compare.pairing import Pairing
 from enface.statistics import least_p
 
 FEW_KEYS = 5
+MOST_PLACES = 8
 
 
 def sentence(outcome: Outcome) -> str:
@@ -43,11 +44,14 @@ def _seeds(outcome: Outcome) -> str:
 
 
 def places(ends: Sequence[float]) -> int:
-    """How many decimals a mean and its interval's ends need: one digit of the interval's half, none shown as 0."""
+    """How many decimals a mean and its interval's ends need: one digit of half the interval's width.
+
+    More where a number would be shown as 0 though the interval leaves 0 out.
+    """
     mean, low, high = ends
-    half = (high - low) / 2 if math.isfinite(high - low) and high > low else abs(mean)
-    found = min(max(math.ceil(-math.log10(half)), 0), 8) if half > 0 and math.isfinite(half) else 3
-    while found < 8 and any(value and math.isfinite(value) and not float(f"{value:.{found}f}") for value in ends):
+    half = (high - low) / 2 if high > low else abs(mean)
+    found = min(max(math.ceil(-math.log10(half)), 0), MOST_PLACES) if half > 0 else 3
+    while found < MOST_PLACES and (low > 0 or high < 0) and not all(float(f"{value:.{found}f}") for value in ends):
         found += 1
     return found
 
