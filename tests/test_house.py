@@ -19,8 +19,9 @@ ROOMS = (
     *("weight_sources", "weights", "recipe_text", "recipe", "loading", "describe"),
     *("pack", "sampling", "augment", "columns"),
     *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares"),
-    *("networks", "regions", "measure", "summary", "cautions", "results", "evaluate", "stages"),
-    *("report_numbers", "report_curves", "report", "preview", "apply", "export", "folders", "contract", "scaffold"),
+    *("networks", "regions", "statistics", "measure", "summary", "cautions", "results", "evaluate", "stages"),
+    *("compare", "report_numbers", "report_curves", "report", "preview", "apply", "export", "folders"),
+    *("contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )
 ENTRANCES = {"__init__", "__main__"}
