@@ -22,8 +22,11 @@ ROLES = ("source", "target", "partner")
 # ------------------------------------------------------------------ splits
 
 
-def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
+def split_rows(table: pd.DataFrame, split: SplitModel, *, refuse_shared: bool = True) -> dict[str, Indices]:
     """Row indices of ``train``, ``val`` and ``test``.
+
+    Args:
+        refuse_shared: Whether an identity in two parts is an error. Whoever looks for such identities says no.
 
     Raises:
         DataError: when a part asks for more than there is, names an unknown value, or shares an identity with
@@ -35,7 +38,7 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
     kept = everyone[satisfying(table, everyone, split.where)]
     if not len(kept):
         raise DataError(f"data.split.where: no image has {_conditions(split.where)}")
-    values = sorted(table[split.by].iloc[kept].unique().tolist(), key=_natural)
+    values = sorted(table[split.by].iloc[kept].unique().tolist(), key=natural_order)
     parts = {"train": _choose(values, split.train, "train", set())}
     parts["val"] = _choose(values, split.val, "val", set(parts["train"]))
     taken = {*parts["train"], *parts["val"]}
@@ -46,7 +49,8 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
     for name in ("train", "test"):
         if not len(rows[name]):
             raise DataError(f"data.split.{name}: is empty ({len(values)} values of {split.by!r} in the data)")
-    _refuse_shared_identities(table, rows)
+    if refuse_shared:
+        _refuse_shared_identities(table, rows)
     return rows
 
 
@@ -83,7 +87,7 @@ def _named(values: list[object], wanted: list[str | int], part: str) -> list[obj
 def _refuse_shared_identities(table: pd.DataFrame, rows: Mapping[str, Indices]) -> None:
     people = {name: set(table["identity"].iloc[chosen]) for name, chosen in rows.items()}
     for first, second in (("train", "test"), ("train", "val"), ("val", "test")):
-        shared = sorted(people[first] & people[second], key=_natural)
+        shared = sorted(people[first] & people[second], key=natural_order)
         if shared:
             raise DataError(
                 f"data.split: {len(shared)} identities are in both {first} and {second}: "
@@ -91,7 +95,8 @@ def _refuse_shared_identities(table: pd.DataFrame, rows: Mapping[str, Indices]) 
             )
 
 
-def _natural(value: object) -> list[tuple[int, float, str]]:
+def natural_order(value: object) -> list[tuple[int, float, str]]:
+    """A sorting key of a column's values: numbers by value, also those within texts."""
     if isinstance(value, int | float | np.number):
         return [(0, float(value), "")]
     parts = re.split(r"(\d+)", str(value))
