@@ -60,9 +60,7 @@ class Audit:
     labels: list[Distribution]
 
 
-def audit(
-    subject: Subject, *, bits: int = DEFAULT_BITS, progress: Callable[[int, int], None] | None = None
-) -> Audit:
+def audit(subject: Subject, *, bits: int = DEFAULT_BITS, progress: Callable[[int, int], None] | None = None) -> Audit:
     """Run all checks.
 
     Args:

@@ -114,7 +114,8 @@ def edge_maps(images: npt.NDArray[np.uint8]) -> Maps:
 
 def _standard(maps: npt.NDArray[np.floating]) -> Maps:
     maps = maps - maps.mean(axis=(-2, -1), keepdims=True)
-    return (maps / np.maximum(maps.std(axis=(-2, -1), keepdims=True), 1e-3)).astype(np.float32)
+    standard: Maps = (maps / np.maximum(maps.std(axis=(-2, -1), keepdims=True), 1e-3)).astype(np.float32)
+    return standard
 
 
 def _typical(subject: Subject) -> _Typical | None:
@@ -167,8 +168,10 @@ def _suspects(subject: Subject, typical: _Typical, judged: _Judged) -> list[Susp
     found: list[tuple[float, Suspect]] = []
     moved_by = np.abs(judged.shift).max(axis=1)
     margin = judged.best - judged.own
-    examples = {place: int(judged.rows[_members(judged, place)[judged.own[_members(judged, place)].argmax()]])
-                for place in range(len(typical.views))}
+    examples = {
+        place: int(judged.rows[_members(judged, place)[judged.own[_members(judged, place)].argmax()]])
+        for place in range(len(typical.views))
+    }
     for place in range(len(typical.views)):
         here = _members(judged, place)
         most_moved = robust_limit(moved_by[here], SHIFT_TIMES, SHIFT * subject.images.shape[-1])

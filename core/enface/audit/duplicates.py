@@ -20,7 +20,9 @@ CHUNK_BYTES = 2**25
 Measure = npt.NDArray[np.float32]
 
 
-def duplicates(subject: Subject, bits: int = DEFAULT_BITS, progress: Callable[[int, int], None] | None = None) -> Finding:
+def duplicates(
+    subject: Subject, bits: int = DEFAULT_BITS, progress: Callable[[int, int], None] | None = None
+) -> Finding:
     """Identical and near-identical images of different splits, or of different identities in one split.
 
     Identical ones are found by digest. Near ones are found by perceptual hash and then compared pixel by pixel,
@@ -114,7 +116,7 @@ def _identical(subject: Subject, rows: Indices, found: _Found) -> Indices:
     """Record images that are equal to the byte; the rows that stand for each such image from then on."""
     known: dict[bytes, dict[str, dict[int, int]]] = {}
     for row in map(int, rows):
-        digest = hashlib.blake2b(np.ascontiguousarray(subject.images[row]), digest_size=16).digest()
+        digest = hashlib.blake2b(subject.images[row].tobytes(), digest_size=16).digest()
         of_part = known.setdefault(digest, {})
         part, identity = str(subject.part[row]), int(subject.identity[row])
         here = of_part.setdefault(part, {})
@@ -129,7 +131,9 @@ def _identical(subject: Subject, rows: Indices, found: _Found) -> Indices:
         # Two people a part are enough to find another part and another person for whoever comes.
         if len(here) < 2:
             here.setdefault(identity, row)
-    return np.array(sorted(row for parts in known.values() for here in parts.values() for row in here.values()), np.int64)
+    return np.array(
+        sorted(row for parts in known.values() for here in parts.values() for row in here.values()), np.int64
+    )
 
 
 def _deviation(image: npt.NDArray[np.uint8]) -> float:
@@ -140,9 +144,9 @@ def _standard(images: npt.NDArray[np.uint8]) -> Measure:
     """Images (M, 3, H, W) at mean 0 and mean absolute deviation 1."""
     plain = images.astype(np.float32)
     plain -= plain.mean(axis=(1, 2, 3), keepdims=True)
-    spread: Measure = np.abs(plain).mean(axis=(1, 2, 3), keepdims=True)
-    standard: Measure = plain / np.maximum(spread, 1)
-    return standard
+    spread = np.abs(plain).mean(axis=(1, 2, 3), keepdims=True)
+    plain /= np.maximum(spread, 1)
+    return plain
 
 
 def differences(images: npt.NDArray[np.uint8], pairs: Indices) -> Measure:

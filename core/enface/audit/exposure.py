@@ -32,7 +32,9 @@ def exposure(subject: Subject) -> Finding:
     rows = subject.used
     mean, spread, black, white = _measure(subject.images, rows)
     suspects = [
-        Suspect("error", int(rows[place]), f"blank: one shade of {mean[place]:.0f} all over", None, float(spread[place]))
+        Suspect(
+            "error", int(rows[place]), f"blank: one shade of {mean[place]:.0f} all over", None, float(spread[place])
+        )
         for place in np.flatnonzero(spread < BLANK)
     ]
     seen = spread >= BLANK

@@ -129,9 +129,7 @@ class Finding:
         return {name: count for name, count in found.items() if count}
 
 
-def robust_limit(
-    values: npt.NDArray[np.floating], times: float, least: float
-) -> float:
+def robust_limit(values: npt.NDArray[np.floating], times: float, least: float) -> float:
     """Median + max(``least``, ``times`` x the robust standard deviation, 1.4826 MAD): what lies above is unusual."""
     middle = float(np.median(values))
     spread = 1.4826 * float(np.median(np.abs(values - middle)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import imagehash
 import numpy as np
@@ -55,7 +56,7 @@ def close_pairs(hashes: Hashes, most: int) -> Iterator[PairsOfPlaces]:
     """
     assert 0 <= most <= MOST_BITS
     edges = np.linspace(0, BITS, most + 2).round().astype(int)
-    masks = [np.uint64((1 << int(end)) - (1 << int(start))) for start, end in zip(edges, edges[1:], strict=False)]
+    masks = [np.uint64((1 << int(end)) - (1 << int(start))) for start, end in pairwise(edges)]
     for band, mask in enumerate(masks):
         values = hashes & mask
         order = np.argsort(values, kind="stable")

@@ -23,10 +23,10 @@ def identity_leak(subject: Subject) -> Finding:
         for person, place in zip(people, places, strict=True):
             first.setdefault(int(person), {})[name] = int(rows[place])
     counts = np.bincount(subject.identity)
-    leaks = {person: rows for person, rows in first.items() if len(rows) > 1}
-    for person, rows in leaks.items():
-        row, other, *_ = rows.values()
-        detail = f"identity {subject.table['identity'].iloc[row]} is in {' and '.join(rows)}"
+    leaks = {person: by_part for person, by_part in first.items() if len(by_part) > 1}
+    for person, by_part in leaks.items():
+        row, other, *_ = by_part.values()
+        detail = f"identity {subject.table['identity'].iloc[row]} is in {' and '.join(by_part)}"
         suspects.append(Suspect("error", row, detail, other, float(counts[person])))
     return Finding("identity_leak", "a person in two splits", suspects)
 

@@ -69,7 +69,9 @@ def labels(subject: Subject) -> Finding:
                     if count.get(part):
                         detail = f"{name} is in {part} ({count[part]} images) and never in train"
                         suspects.append(
-                            Suspect("warning", _row(subject, found.column, value, part), detail, None, float(count[part]))
+                            Suspect(
+                                "warning", _row(subject, found.column, value, part), detail, None, float(count[part])
+                            )
                         )
             elif usual >= RARE_MEDIAN_LEAST and count["train"] < RARE * usual:
                 detail = f"{name} is on {count['train']} images of train, a usual value of that column on {usual:.0f}"
