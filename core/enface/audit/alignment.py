@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -138,7 +139,7 @@ def _judge(subject: Subject, typical: _Typical) -> _Judged:
     place = np.searchsorted(typical.views, subject.view[rows]).astype(np.int64)
     flat = typical.maps.reshape(len(typical.maps), -1)
     spectra = np.fft.rfft2(typical.maps).conj()
-    found: list[tuple[npt.NDArray[np.generic], ...]] = []
+    found: list[tuple[npt.NDArray[Any], ...]] = []
     for start in range(0, len(rows), CHUNK):
         mine = place[start : start + CHUNK]
         edges = edge_maps(subject.images[rows[start : start + CHUNK]])
@@ -148,9 +149,9 @@ def _judge(subject: Subject, typical: _Typical) -> _Judged:
         all_views[each, mine] = -2
         rival = all_views.argmax(axis=1)
         found.append((*_shifts(edges, spectra[mine]), own, all_views[each, rival], rival))
-    shift, peak, own, best, rival = (np.concatenate(part) for part in zip(*found, strict=True))
+    shift, *others = (np.concatenate(part) for part in zip(*found, strict=True))
     scale = subject.images.shape[-1] // typical.maps.shape[-1]
-    return _Judged(rows, place, shift * scale, peak, own, best, rival)
+    return _Judged(rows, place, shift * scale, *others)
 
 
 def _shifts(edges: Maps, spectra: npt.NDArray[np.complexfloating]) -> tuple[npt.NDArray[np.int64], Maps]:
