@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from enface.audit.findings import LEAST_IN_GROUP, Finding, Subject, Suspect, robust_limit
+from enface.audit.findings import BLANK, GREY, LEAST_IN_GROUP, Finding, Subject, Suspect, robust_limit
 
-BLANK = 3.0
 BLACK, WHITE = 2, 253
 CLIPPED_SHARE = 0.2
 LUMINANCE = 45.0
 TIMES = 5.0
 CHUNK = 512
-# Rec. 601.
-GREY = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
 
 
 def exposure(subject: Subject) -> Finding:

@@ -17,6 +17,10 @@ SEVERITIES = ("error", "warning", "note")
 """From the worst: training or measuring is wrong; probably wrong, look; good to know."""
 LEAST_IN_GROUP = 8
 """Images that must share a view before one of them can be called unusual."""
+BLANK = 3.0
+"""Standard deviation of luminance, in levels of 255, below which an image shows nothing."""
+GREY = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
+"""Weights of red, green and blue in luminance (Rec. 601), (3, 1, 1)."""
 
 
 @dataclass(frozen=True)
