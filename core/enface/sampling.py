@@ -32,8 +32,8 @@ def split_rows(table: pd.DataFrame, split: SplitModel, *, refuse_shared: bool = 
         DataError: when a part asks for more than there is, names an unknown value, or shares an identity with
             another part.
     """
-    _require_columns(table, [split.by], "data.split.by")
-    _require_columns(table, split.where, "data.split.where")
+    require_columns(table, [split.by], "data.split.by")
+    require_columns(table, split.where, "data.split.where")
     everyone = np.arange(len(table), dtype=np.int64)
     kept = everyone[satisfying(table, everyone, split.where)]
     if not len(kept):
@@ -54,7 +54,8 @@ def split_rows(table: pd.DataFrame, split: SplitModel, *, refuse_shared: bool = 
     return rows
 
 
-def _require_columns(table: pd.DataFrame, columns: Iterable[str], key: str) -> None:
+def require_columns(table: pd.DataFrame, columns: Iterable[str], key: str) -> None:
+    """Raises DataError when a table lacks one of the columns that a recipe's key names."""
     for column in columns:
         if column not in table:
             raise DataError(f"{key}: no column {column!r}{closest(column, map(str, table.columns))}")
@@ -187,7 +188,7 @@ class Pairs:
     """
 
     def __init__(self, table: pd.DataFrame, rows: Indices, rules: PairsModel) -> None:
-        _require_columns(table, rules.source.where, "pairs.source")
+        require_columns(table, rules.source.where, "pairs.source")
         self.sources = rows[satisfying(table, rows, rules.source.where)]
         if not len(self.sources):
             raise DataError(f"pairs.source: no image has {_conditions(rules.source.where)}")

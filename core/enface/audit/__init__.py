@@ -35,9 +35,9 @@ Check = Callable[[Subject], Finding]
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         "unreadable": unreadable,
+        "missing_frontals": missing_frontals,
         "identity_leak": identity_leak,
         "duplicates": duplicates,
-        "missing_frontals": missing_frontals,
         "misaligned": misaligned,
         "exposure": exposure,
         "labels": labels,

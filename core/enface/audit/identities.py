@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from enface.audit.findings import Finding, Subject, Suspect
-from enface.sampling import Candidates, Indices, natural_order, satisfying
+from enface.sampling import Candidates, Indices, natural_order, require_columns, satisfying
 
 
 def identity_leak(subject: Subject) -> Finding:
@@ -38,8 +38,12 @@ def missing_frontals(subject: Subject) -> Finding:
     the rule are told as well, for these are paired with any image of the split.
 
     Severity: *error*; *note* for partners. A suspect's ``value`` is how many sources of that person are meant.
+
+    Raises:
+        DataError: when the recipe's pairs name a column that is not in the data.
     """
     rules, table = subject.recipe.pairs, subject.table
+    require_columns(table, rules.source.where, "pairs.source")
     suspects: list[Suspect] = []
     sources_in_all = 0
     for name, rows in subject.parts.items():
