@@ -39,7 +39,10 @@ def _distribution(subject: Subject, column: str) -> Distribution:
     # A frame made of nothing but these: a hostile column may be called anything.
     texts = subject.table[column].map(str)
     counts = {name: texts.iloc[rows].value_counts() for name, rows in subject.parts.items()}
-    values = sorted({str(value) for found in counts.values() for value in found.index}, key=natural_order)
+    present = {str(value) for found in counts.values() for value in found.index}
+    # As numbers where they are numbers: -45 comes before 0.
+    numbers = subject.table[column].dtype.kind in "iuf"
+    values = sorted(present, key=float if numbers else natural_order)
     if len(values) > MOST_VALUES:
         return Distribution(column, [], [], len(values))
     table = [{name: int(found.get(value, 0)) for name, found in counts.items()} for value in values]

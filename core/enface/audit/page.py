@@ -20,6 +20,7 @@ from enface.errors import DataError
 
 FORMAT = 1
 MOST_SHOWN = 60
+SHOWN_FIRST = 12
 TILE = 96
 FILES = ("index.html", "audit.json", "suspects.csv")
 COLUMNS = (
@@ -150,6 +151,7 @@ def page(found: Audit) -> str:
         asks={finding.check: finding.asks for finding in found.findings},
         cards={finding.check: _cards(found, finding) for finding in found.findings},
         most=MOST_SHOWN,
+        first=SHOWN_FIRST,
         parts=[name for name, rows in found.subject.parts.items() if len(rows)],
         labels=found.labels,
     )
