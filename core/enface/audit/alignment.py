@@ -32,9 +32,9 @@ def misaligned(subject: Subject) -> Finding:
     with the typical ones by correlation, and judged against the spread within its own view:
 
     - *moved*: the cross-correlation with its own typical image peaks at a shift of more than a tenth of the size,
-      and four robust standard deviations beyond its view's median.
+      and four robust standard deviations, beyond its view's median; there it is more alike than any other view's.
     - *swapped*: it correlates better with another view's typical image than with its own, by more than 0.1 and
-      five robust standard deviations beyond its view's median. A target that was swapped with its source is found
+      by five robust standard deviations beyond its view's median. A target that was swapped with its source is found
       so, a yaw with the wrong sign too.
     - *unlike*: its correlation with its own typical image, at the best shift, lies 0.15 and six robust standard
       deviations below its view's median: upside down, another thing, a face of another size.
@@ -181,17 +181,18 @@ def _suspects(subject: Subject, typical: _Typical, judged: _Judged) -> list[Susp
         for one in here:
             row = int(judged.rows[one])
             view = subject.view_name(row)
-            over = (moved_by[one] / most_moved, margin[one] / most_margin)
-            if max(over) > 1:
-                moved, worse = over[0] > 1, float(max(over))
-                said = []
-                if moved:
-                    said.append(f"moved {_direction(judged.shift[one])} against what is usual for {view}")
-                if over[1] > 1:
-                    rival = subject.view_name(examples[int(judged.rival[one])])
-                    said.append(f"labelled {view}, looks like {rival}")
-                value = float(moved_by[one] if moved else margin[one])
-                found.append((worse, Suspect("warning", row, "; ".join(said), examples[place], value)))
+            over_moved, over_margin = moved_by[one] / most_moved, margin[one] / most_margin
+            # A moved image is unlike its view where it lies, and a swapped one has no place in it: what explains
+            # the image better is told, its own view at another place or another view at this place.
+            is_moved = over_moved > 1 and judged.peak[one] >= judged.best[one]
+            if is_moved:
+                detail = f"moved {_direction(judged.shift[one])} against what is usual for {view}"
+                suspect = Suspect("warning", row, detail, examples[place], float(moved_by[one]))
+                found.append((float(over_moved), suspect))
+            elif over_margin > 1:
+                detail = f"labelled {view}, looks like {subject.view_name(examples[int(judged.rival[one])])}"
+                suspect = Suspect("warning", row, detail, examples[place], float(margin[one]))
+                found.append((float(over_margin), suspect))
             elif judged.peak[one] < least_peak:
                 detail = f"unlike the other images of {view} (correlation {judged.peak[one]:.2f})"
                 found.append((1.0, Suspect("warning", row, detail, examples[place], float(judged.peak[one]))))

@@ -24,29 +24,35 @@ def exposure(subject: Subject) -> Finding:
     than 8 images are judged together, as one. It sees single images, not a data set that is badly lit
     throughout: a black backdrop is usual there, and so in order.
 
-    Severity: *error* for blank images, *warning* for the others. A suspect's ``value`` is the measure it fell for.
+    Severity: *error* for blank images, *warning* for the others. A suspect's ``value`` is the first measure it fell for.
     """
     rows = subject.used
     mean, spread, black, white = _measure(subject.images, rows)
+    seen = spread >= BLANK
+    said: dict[int, list[tuple[str, float]]] = {}
+    for group in _groups(subject.view[rows], seen):
+        for share, words in ((black, "black"), (white, "white")):
+            limit = robust_limit(share[group], TIMES, CLIPPED_SHARE)
+            usual = float(np.median(share[group]))
+            for place in group[share[group] > limit]:
+                detail = f"{share[place]:.0%} of its pixels are {words}, usual is {usual:.0%}"
+                said.setdefault(int(place), []).append((detail, float(share[place])))
+        usual = float(np.median(mean[group]))
+        limit = robust_limit(mean[group], TIMES, LUMINANCE) - usual
+        for place in group[np.abs(mean[group] - usual) > limit]:
+            detail = (
+                f"{'dark' if mean[place] < usual else 'bright'}: mean luminance {mean[place]:.0f}, usual is {usual:.0f}"
+            )
+            said.setdefault(int(place), []).append((detail, float(mean[place])))
     suspects = [
         Suspect(
             "error", int(rows[place]), f"blank: one shade of {mean[place]:.0f} all over", None, float(spread[place])
         )
-        for place in np.flatnonzero(spread < BLANK)
+        for place in np.flatnonzero(~seen)
     ]
-    seen = spread >= BLANK
-    for group in _groups(subject.view[rows], seen):
-        for share, words in ((black, "black"), (white, "white")):
-            limit = robust_limit(share[group], TIMES, CLIPPED_SHARE)
-            for place in group[share[group] > limit]:
-                detail = f"{share[place]:.0%} of its pixels are {words}, usual is {np.median(share[group]):.0%}"
-                suspects.append(Suspect("warning", int(rows[place]), detail, None, float(share[place])))
-        middle = float(np.median(mean[group]))
-        limit = robust_limit(mean[group], TIMES, LUMINANCE) - middle
-        for place in group[np.abs(mean[group] - middle) > limit]:
-            words = "dark" if mean[place] < middle else "bright"
-            detail = f"{words}: mean luminance {mean[place]:.0f}, usual is {middle:.0f}"
-            suspects.append(Suspect("warning", int(rows[place]), detail, None, float(mean[place])))
+    for place, details in sorted(said.items()):
+        text = "; ".join(detail for detail, _ in details)
+        suspects.append(Suspect("warning", int(rows[place]), text, None, details[0][1]))
     remark = f"Median luminance {np.median(mean):.0f} of 255." if len(rows) else ""
     return Finding("exposure", "blank, clipped, dark or bright", suspects, remark)
 

@@ -71,7 +71,6 @@ def _by_person(
     for name in sorted(np.unique(names[lonely]), key=natural_order):
         mine = lonely[names[lonely] == name]
         all_of_them = int((names[sources] == name).sum())
-        count = "none" if len(mine) == all_of_them else f"only {all_of_them - len(mine)}"
-        detail = f"identity {name} in {part}: {count} of its {all_of_them} sources has a {role} (pairs.{role})"
+        detail = f"identity {name} in {part}: {len(mine)} of its {all_of_them} sources lack a {role} (pairs.{role})"
         suspects.append(Suspect(severity, int(mine[0]), detail, None, float(len(mine))))
     return suspects

@@ -70,18 +70,22 @@ def labels(subject: Subject) -> Finding:
             if not count["train"]:
                 for part in ("val", "test"):
                     if count.get(part):
-                        detail = f"{name} is in {part} ({count[part]} images) and never in train"
+                        detail = f"{name} is in {part} ({_images(count[part])}) and never in train"
                         suspects.append(
                             Suspect(
                                 "warning", _row(subject, found.column, value, part), detail, None, float(count[part])
                             )
                         )
             elif usual >= RARE_MEDIAN_LEAST and count["train"] < RARE * usual:
-                detail = f"{name} is on {count['train']} images of train, a usual value of that column on {usual:.0f}"
+                detail = f"{name} is on {_images(count['train'])} of train, a usual value of that column on {usual:.0f}"
                 suspects.append(
                     Suspect("note", _row(subject, found.column, value, "train"), detail, None, float(count["train"]))
                 )
     return Finding("labels", "values tested and never trained, or rare", suspects)
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' if count != 1 else ''}"
 
 
 def _row(subject: Subject, column: str, value: str, part: str) -> int:
