@@ -17,7 +17,7 @@ PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
     *("errors", "images", "sense", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
     *("weight_sources", "weights", "recipe_text", "recipe", "loading", "describe"),
-    *("pack", "sampling", "augment", "columns"),
+    *("pack", "sampling", "augment", "columns", "audit"),
     *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares"),
     *("networks", "regions", "statistics", "measure", "summary", "cautions", "results", "evaluate", "stages"),
     *("compare", "report_numbers", "report_curves", "report", "preview", "apply", "export", "folders"),
