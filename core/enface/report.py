@@ -107,13 +107,28 @@ def _contents(found: Found, beside: Beside, run: Path) -> tuple[dict[str, Any], 
         "downloads": _downloads(found, beside, folder),
         "plotly": beside.plotly() if training or by_label else "",
     }
-    contents["problems"] = found.problems
+    drawn = {plot.id: plot for plots in [*training.values(), by_label] for plot in plots}
+    contents |= {"problems": found.problems, "all_plots": drawn, "parts": _parts(contents)}
+    contents["title"] = f"{contents['name']} · enface report"
     data = {
-        "plots": {plot.id: asdict(plot) for plots in [*training.values(), by_label] for plot in plots},
+        "plots": {name: asdict(plot) for name, plot in drawn.items()},
         "gallery": shown,
         "samples": [{"step": step, **asdict(picture)} for step, picture in samples.outputs],
     }
     return contents, data
+
+
+def _parts(contents: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the bar at the top leads to."""
+    training = contents["kind"] == "run"
+    return [
+        ("numbers", "Key numbers"),
+        ("images", "Images"),
+        *([("where", "Where it is good")] if contents["summary"] else []),
+        *([("stages", "Stages")] if contents["ladder"] else []),
+        *([("training", "Training"), ("samples", "Samples")] if training else []),
+        ("made", "How it was made"),
+    ]
 
 
 def _is_pairs(found: Found) -> bool:

@@ -78,6 +78,12 @@ class Plot:
     linked: bool = False
     marks: list[tuple[float, str]] = field(default_factory=list)
 
+    @property
+    def spoken(self) -> str:
+        """The plot in words, for who cannot see it."""
+        ends = [_ends(trace, self.x) for panel in self.panels for trace in panel.traces]
+        return "; ".join([f"{self.title}, {self.about}" if self.about else self.title, *ends])
+
 
 def read_log(events: Iterable[Mapping[str, Any]]) -> Log:
     """Curves and stages of a log's events; ``validated`` values get the prefix ``val/``."""
@@ -171,6 +177,14 @@ def _panel(label: str, curves: Mapping[str, Curve], *, zero: bool = False, first
     every = np.concatenate(values)
     log = not zero and bool(every.min() > 0 and every.max() > 100 * every.min())
     return Panel(f"{label} (log scale)".strip() if log else label, traces, log, zero)
+
+
+def _ends(trace: Trace, x: str) -> str:
+    known = [(x, y) for x, y in zip(trace.x, trace.y, strict=True) if x is not None and y is not None]
+    if not known:
+        return f"{trace.name}: nothing"
+    (start, first), (end, last) = known[0], known[-1]
+    return f"{trace.name}: from {first:.4g} at {x} {start:g} to {last:.4g} at {x} {end:g}"
 
 
 def _same(first: Curve, second: Curve) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from enface.report_files import rounded
 from enface.report_numbers import labelled
-from enface.report_pictures import Sheet
+from enface.report_pictures import Sheet, tile_name
 from enface.sense import Sense
 
 NO_LABELS = ("key", "target_key", "identity")
@@ -38,7 +39,7 @@ def gallery(
     labels = [name for name in columns if name not in measured and name not in NO_LABELS]
     beside = {name: table for name, table in baselines.items() if len(table) == len(images)}
     tiles = (
-        [] if sheet is None else [{"sheet": 0, "tile": place, "name": tile} for place, tile in enumerate(sheet.tiles)]
+        [] if sheet is None else [{"sheet": 0, "tile": place, "name": tile_name(tile)} for place, tile in enumerate(sheet.tiles)]
     )
     return {
         "keys": texts(images["key"]),
@@ -58,7 +59,14 @@ def gallery(
         "sheets": [] if sheet is None else [sheet.data()],
         "tiles": tiles,
         "rows": [],
+        "pairs": pairs(tiles),
     }
+
+
+def pairs(tiles: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Which two tiles can be laid over each other: all but the error map, neighbours first."""
+    shown = [place for place, tile in enumerate(tiles) if tile["name"] != tile_name("error")]
+    return list(itertools.pairwise(shown))
 
 
 def sensed(name: str, sense: Sense) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from enface.report_files import embedded
 from enface.report_pictures import tile_name
 
 STYLES = ("base.css", "tables.css", "gallery.css")
-SCRIPTS = ("page.js", "choose.js", "plots.js", "samples.js", "gallery.js", "large.js")
+SCRIPTS = ("theme.js", "page.js", "choose.js", "plots.js", "samples.js", "gallery.js", "large.js")
 
 
 def rendered(template: str, contents: Mapping[str, Any], data: Mapping[str, Any], *, refresh: int | None = None) -> str:

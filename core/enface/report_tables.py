@@ -237,10 +237,11 @@ def spread(images: pd.DataFrame, metrics: Mapping[str, Sense]) -> list[dict[str,
         if values.empty:
             continue
         worst = int(values.map(sense.score).argmin())
+        place = int(values.index[worst])
         numbers = [float(values.iloc[worst]), *_quantiles(values, sense)]
         texts = [shown(value, decimals(numbers)) for value in numbers]
         keys = dict(zip(("worst", "bad", "median", "good"), texts, strict=True))
-        found.append({"name": name, "key": str(images["key"].loc[values.index].iloc[worst]), **keys})
+        found.append({"name": name, "key": str(images["key"].iloc[place]), "place": str(place), **keys})
     return found
 
 
