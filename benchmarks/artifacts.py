@@ -16,8 +16,8 @@ import pandas as pd
 import yaml
 from PIL import Image, ImageDraw
 
-from enface.evaluate import interval
 from enface.loading import runs_in
+from enface.summary import interval
 
 RESAMPLES = 10_000
 LABEL = 150

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from enface.evaluate import interval
+from enface.summary import interval
 
 RESAMPLES = 10_000
 

@@ -32,7 +32,7 @@ class Columns:
         size: Height and width of the images given; the pack's, or less of it.
         channels_last: Give images in this memory format.
         mirror: How labels change where an image is mirrored, as in a recipe's ``augment.flip.mirror``.
-        sharpen: By how much targets are sharpened, as in a recipe's ``augment.sharpen``.
+        sharpen: By how much targets are sharpened in training, as in a recipe's ``augment.sharpen``.
 
     Raises:
         DataError: when a mirrored label does not occur in the data.
@@ -80,12 +80,15 @@ class Columns:
         """The tensor of a name for these rows.
 
         Args:
-            moves: How each role's images are looked at; in the middle and as they are unless given.
+            moves: How each role's images are looked at in training, in the middle where a role has none. Unless
+                given, nothing of ``augment`` is done.
         """
+        training = moves is not None
         moves = moves or {}
         if name in self.roles:
             images = self._images(rows[name], moves.get(name))
-            return images if name != "target" or self._sharpen is None else sharpened(images, self._sharpen)
+            sharpen = self._sharpen if training and name == "target" else None
+            return images if sharpen is None else sharpened(images, sharpen)
         if name.startswith("same_") and name not in self._numeric:
             column = name.removeprefix("same_")
             first, second = (self._labels(column, rows[role], moves.get(role)) for role in ("source", "partner"))

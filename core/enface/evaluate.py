@@ -1,34 +1,33 @@
-"""Per-image metrics on people the network never saw, with intervals and two baselines."""
+"""A network on people it never saw: numbers an image, pictures, and two baselines."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from torchvision.utils import save_image
 
-from enface.build import build_generator, build_metrics, output_of
-from enface.checkpoint import Checkpoint, load
+from enface.build import build_metrics, output_of
+from enface.cautions import cautions, metric_networks
 from enface.columns import Columns
-from enface.components import DataInfo, Generator, Metric
-from enface.errors import CheckpointError
-from enface.loading import Loaded
+from enface.components import Metric
+from enface.measure import Measure, Measured, unit
 from enface.pack import centered
-from enface.run import Run, latest_checkpoint
+from enface.regions import build_regions
+from enface.results import PictureWriter, write_results
+from enface.run import Run
 from enface.sampling import Indices, Pairs
+from enface.summary import Summary
 
-BASELINES = ("source", "mean_target")
-CONFIDENCE = 0.95
 GRID = 12
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -39,6 +38,11 @@ class Evaluator:
 
     Args:
         split: ``test`` or ``val``.
+
+    Attributes:
+        metrics: Those that can be had, by name.
+        unavailable: For the others, why not.
+        rows: The table's rows of source and target of each pair.
     """
 
     run: Run
@@ -50,34 +54,53 @@ class Evaluator:
         run = self.run
         built, self.unavailable = build_metrics(run.loaded, run.info)
         self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
+        self._measure = Measure(self.metrics)
         pairs = run.pairs(self.split)
         sources = _spread(pairs.sources, run.recipe.evaluation.images)
         self.rows = pairs.draw(sources, np.random.default_rng([run.recipe.seed, 3]))
         self._columns = Columns(run.pack, pairs.roles, run.engine.device, run.info.size)
+        regions, absent = build_regions(run.loaded, run.info, self._columns.names)
+        self._regions = {name: region.to(run.engine.device) for name, region in regions.items()}
+        self.unavailable |= absent
 
     def means(self, network: nn.Module) -> dict[str, float]:
-        """Each metric's mean over the split."""
-        frame = self.measure(lambda source: output_of(network, source))
-        return {name: float(frame[name].mean()) for name in self.metrics}
+        """Each metric's mean over the split, or its one number."""
+        found = self.measure(lambda source: output_of(network, source), regions=False)
+        return {name: found.sets[name] if name in found.sets else found.mean(name) for name in self.metrics}
 
     @torch.no_grad()
     def measure(
-        self, make: Callable[[Tensor], Tensor], progress: Callable[[int, int], None] | None = None
-    ) -> pd.DataFrame:
-        """A row an image, a column a metric, for outputs that ``make`` gives for sources in [-1, 1]."""
-        found: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in self.metrics}
+        self,
+        make: Callable[[Tensor], Tensor],
+        progress: Progress | None = None,
+        *,
+        regions: bool = True,
+        pictures: PictureWriter | None = None,
+    ) -> Measured:
+        """What the metrics say of the outputs that ``make`` gives for sources in [-1, 1].
+
+        Args:
+            regions: Measure each region of the recipe's ``evaluation.regions``, too.
+            pictures: Gets every batch's images.
+        """
+        parts = []
         done = 0
         for rows in self._batches():
             source, target = (self._columns.gather(name, rows) for name in ("source", "target"))
-            output = make(source)
-            for name, metric in self.metrics.items():
-                found[name].append(metric(_unit(output), _unit(target)).float().cpu().numpy())
+            output = unit(make(source))
+            here = {name: region(self._columns, rows) for name, region in self._regions.items()} if regions else {}
+            parts.append(self._measure.batch(output, unit(target), here))
+            if pictures is not None:
+                pictures.add({"source": unit(source), "output": output, "target": unit(target)})
             done += len(source)
             if progress is not None:
-                progress(done, len(self.rows["source"]))
-        return pd.DataFrame({name: np.concatenate(values) for name, values in found.items()})
+                progress(done, len(self))
+        return self._measure.gather(parts, self.run.pack.table["identity"].to_numpy()[self.rows["source"]])
 
-    def baselines(self) -> dict[str, pd.DataFrame]:
+    def __len__(self) -> int:
+        return len(self.rows["source"])
+
+    def baselines(self) -> dict[str, Measured]:
         """The same numbers for copying the source, and for the mean target of the training split."""
         mean = mean_target(self.run.pairs("train"), self.run).to(self.run.engine.device)
         return {
@@ -97,11 +120,11 @@ class Evaluator:
         found = {name: self._columns.gather(name, rows) for name in ("source", "target")}
         with torch.no_grad():
             found["output"] = output_of(network, found["source"])
-        return {name: _unit(image).cpu() for name, image in found.items()}
+        return {name: unit(image).cpu() for name, image in found.items()}
 
     def _batches(self) -> Iterator[dict[str, Indices]]:
         size = self.run.recipe.evaluation.batch
-        for start in range(0, len(self.rows["source"]), size):
+        for start in range(0, len(self), size):
             yield {role: rows[start : start + size] for role, rows in self.rows.items()}
 
 
@@ -118,25 +141,55 @@ def mean_target(pairs: Pairs, run: Run) -> Tensor:
 
 
 def evaluate(
-    evaluator: Evaluator, network: nn.Module, progress: Callable[[int, int], None] | None = None
+    evaluator: Evaluator,
+    network: nn.Module,
+    progress: Progress | None = None,
+    *,
+    folder: Path | None = None,
+    checkpoint: Mapping[str, Any] | None = None,
+    baselines: Mapping[str, Measured] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a network and write the run's ``evaluation/``: ``images.csv``, ``summary.json``, ``grid.png``.
+    """Evaluate a network and write tables, pictures and the summary.
+
+    Args:
+        folder: Where to; the run's ``evaluation`` unless given.
+        checkpoint: Which one the network is of, for the summary: ``file`` and ``weights``.
+        baselines: What :meth:`Evaluator.baselines` gave, where it is known already.
 
     Returns:
         What ``summary.json`` holds.
     """
     run = evaluator.run
     network.eval()
-    frame = evaluator.measure(lambda source: output_of(network, source), progress)
-    baselines = evaluator.baselines()
+    folder = folder or run.directory / "evaluation"
+    pictures = PictureWriter(folder, len(evaluator)) if run.recipe.evaluation.pictures else None
+    measured = evaluator.measure(lambda source: output_of(network, source), progress, pictures=pictures)
+    baselines = evaluator.baselines() if baselines is None else baselines
     about = evaluator.about()
-    summary = summarise(frame, baselines, about, evaluator, run.recipe.seed)
-    folder = run.directory / "evaluation"
-    folder.mkdir(exist_ok=True)
-    pd.concat([about, frame], axis=1).to_csv(folder / "images.csv", index=False)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    networks = metric_networks(run.loaded)
+    recipe = run.recipe
+    numbers = Summary(
+        about,
+        measured,
+        baselines,
+        evaluator.metrics,
+        networks=networks,
+        bootstrap=recipe.evaluation.bootstrap,
+        seed=recipe.seed,
+    ).numbers()
+    summary = {
+        **{"kind": "run", "name": recipe.name, "split": evaluator.split, "step": run.step},
+        "checkpoint": dict(checkpoint) if checkpoint else None,
+        **numbers,
+        "unavailable": evaluator.unavailable,
+        "cautions": cautions(run, networks),
+    }
+    write_results(folder, about, measured, baselines, summary)
+    if pictures is not None:
+        pictures.close()
     save_grid(evaluator, network, about, folder / "grid.png")
     means = {name: item["mean"] for name, item in summary["metrics"].items()}
+    means |= {name: item["value"] for name, item in summary["sets"].items()}
     run.log("evaluated", values=means)
     run.notify("evaluated", step=run.step, summary=means)
     return summary
@@ -152,136 +205,6 @@ def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, pat
     shown = evaluator.images(network, rows)
     tiles = torch.cat([shown[name] for name in ("source", "output", "target")])
     save_image(tiles, path, nrow=len(chosen), padding=2)
-
-
-def summarise(
-    frame: pd.DataFrame,
-    baselines: Mapping[str, pd.DataFrame],
-    about: pd.DataFrame,
-    evaluator: Evaluator,
-    seed: int,
-) -> dict[str, Any]:
-    """Means with intervals, beside the baselines, over all images and by pose."""
-    metrics: dict[str, Any] = {}
-    for name, metric in evaluator.metrics.items():
-        low, high = interval(
-            frame[name].to_numpy(), about["identity"].to_numpy(), evaluator.run.recipe.evaluation.bootstrap, seed
-        )
-        metrics[name] = {
-            "mean": float(frame[name].mean()),
-            "low": low,
-            "high": high,
-            "baselines": {key: float(other[name].mean()) for key, other in baselines.items()},
-            "higher_is_better": metric.higher_is_better,
-            "ideal": metric.ideal,
-            "card": metric.card,
-        }
-    return {
-        "metrics": metrics,
-        "unavailable": evaluator.unavailable,
-        "by_pose": _by(frame, baselines, about, "pose"),
-        "images": len(frame),
-        "identities": int(about["identity"].nunique()),
-        "interval": f"{CONFIDENCE:.0%} bootstrap over identities",
-        "split": evaluator.split,
-        "step": evaluator.run.step,
-    }
-
-
-def _by(frame: pd.DataFrame, baselines: Mapping[str, pd.DataFrame], about: pd.DataFrame, column: str) -> dict[str, Any]:
-    if column not in about:
-        return {}
-    found: dict[str, Any] = {}
-    for value in sorted(about[column].unique()):
-        here = (about[column] == value).to_numpy()
-        found[str(value)] = {
-            "images": int(here.sum()),
-            "metrics": {
-                str(name): {
-                    "mean": float(frame[name][here].mean()),
-                    "baselines": {key: float(other[name][here].mean()) for key, other in baselines.items()},
-                }
-                for name in frame.columns
-            },
-        }
-    return found
-
-
-def interval(values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: int, seed: int) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean, resampling identities: images of one person are not independent.
-
-    Source:
-        Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval, cluster resampling).
-    """
-    people, place = np.unique(identities.astype(str), return_inverse=True)
-    sums = np.bincount(place, weights=values)
-    sizes = np.bincount(place)
-    rng = np.random.default_rng([seed, 5])
-    draws = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=resamples)
-    means = (draws @ sums) / (draws @ sizes)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def load_network(run: Run, path: Path | None = None) -> nn.Module:
-    """A run's network as a checkpoint holds it, the running average where there is one.
-
-    Args:
-        path: The checkpoint; the latest unless given.
-
-    Raises:
-        CheckpointError: when there is none, or it does not fit the recipe.
-    """
-    saved = _saved(run.directory, path)
-    run.step = int(saved.state["step"])
-    return _network(run.loaded, run.info, saved, run.engine.device)
-
-
-def open_network(
-    loaded: Loaded, directory: Path, path: Path | None, device: torch.device, *, raw: bool = False
-) -> tuple[nn.Module, Checkpoint]:
-    """A run's network where its data is not at hand, in eval mode, and the checkpoint it was filled from.
-
-    Args:
-        path: The checkpoint; the latest unless given.
-        raw: Take the plain weights even where there is a running average.
-
-    Raises:
-        CheckpointError: when there is none, or it does not fit the recipe.
-    """
-    saved = _saved(directory, path)
-    data, size = saved.state["data"], loaded.recipe.data.size
-    if data["size"] != size:
-        raise CheckpointError(
-            f"{saved.path} was trained at {data['size']} px, {directory}/recipe.yaml is for {size} px"
-        )
-    network = _network(loaded, DataInfo(size, data["classes"]), saved, device, raw=raw)
-    return network.eval().requires_grad_(False), saved
-
-
-def _saved(directory: Path, path: Path | None) -> Checkpoint:
-    path = path or latest_checkpoint(directory)
-    if path is None:
-        raise CheckpointError(f"{directory} has no checkpoint yet; train it, or go on with --resume")
-    return load(path)
-
-
-def _network(
-    loaded: Loaded, info: DataInfo, saved: Checkpoint, device: torch.device, *, raw: bool = False
-) -> nn.Module:
-    generator: Generator = build_generator(loaded, info)
-    generator.to(device)
-    if raw or not saved.part("ema"):
-        saved.load("generator", generator)
-        return generator
-    average = AveragedModel(generator, use_buffers=True)
-    saved.load("ema", average)
-    return average.module
-
-
-def _unit(image: Tensor) -> Tensor:
-    return ((image.float() + 1) / 2).clamp(0, 1)
 
 
 def _spread(sources: Indices, count: int | None) -> Indices:

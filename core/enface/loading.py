@@ -19,7 +19,7 @@ from enface.optimizers import check_optimizer
 from enface.params import ScheduleSpec, closest, explain
 from enface.plugins import load_plugins
 from enface.recipe import OptimizerModel, Recipe, Spec, StageModel, StartModel
-from enface.recipe_text import Text, absolute_plugin, apply_overrides, first_line, read_chain
+from enface.recipe_text import Lineage, Text, absolute_plugin, apply_overrides, first_line, lineage_of, read_chain
 
 KeyPath = tuple[str | int, ...]
 
@@ -31,12 +31,14 @@ class Loaded:
     Attributes:
         place: ``FILE:LINE: key`` of a key's path, for messages.
         plugins: The plugins, whose hooks are called by name.
+        lineage: The file it was read from, its parent, and what it changes there.
     """
 
     recipe: Recipe
     catalog: Catalog
     plugins: pluggy.PluginManager
     place: Callable[[Sequence[str | int]], str]
+    lineage: Lineage
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Loaded:
@@ -72,7 +74,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     checker.recipe(recipe, [name for name, _ in manager.list_name_plugin()])
     if checker.problems:
         raise text.error(checker.problems)
-    return Loaded(recipe, catalog, manager, text.place)
+    return Loaded(recipe, catalog, manager, text.place, lineage_of(text, merged))
 
 
 def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, text: Text) -> None:
@@ -141,6 +143,8 @@ class _Checker:
         for name, metric in recipe.metrics.items():
             self.component("metric", metric, "metrics", name)
             self._defined("mask", metric.mask, list(recipe.masks), "metrics", name, "mask")
+        for name, region in recipe.evaluation.regions.items():
+            self.component("mask", region, "evaluation", "regions", name)
         for name, stage in recipe.stages.items():
             self._stage(stage, recipe, "stages", name)
         if recipe.augment.crop is not None and recipe.data.packed_size == recipe.data.size:

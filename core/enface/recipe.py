@@ -308,14 +308,22 @@ class LogModel(Model):
 
 
 class EvaluationModel(Model):
-    """The test: at most ``images`` source images (evenly spread), resamples for the intervals, and whether what
-    every stage ended with is measured, too.
+    """The test: at most ``images`` source images (evenly spread), resamples for the intervals, whether what every
+    stage ended with is measured, too, and whether pictures of all images are kept. ``regions`` are masks: a metric
+    that can is measured over each of them as well.
     """
 
     images: Count | None = None
     batch: Count = 64
     bootstrap: Annotated[int, Ge(100)] = 1000
     stages: bool = True
+    pictures: bool = True
+    regions: dict[Name, Spec] = Field(default_factory=dict)
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _drop_false(cls, value: Any) -> Any:
+        return _without_false(value)
 
 
 class Recipe(Model):
@@ -354,6 +362,7 @@ class Recipe(Model):
             _name_after_keys(stage.discriminators)
         _name_after_keys(self.masks)
         _name_after_keys(self.metrics)
+        _name_after_keys(self.evaluation.regions)
         return self
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
@@ -43,6 +44,59 @@ class Text:
     def error(self, problems: Iterable[tuple[Sequence[str | int], str]]) -> RecipeError:
         """One error of all problems, each with its place."""
         return RecipeError("\n".join(f"{self.place(path)}: {message}" for path, message in problems))
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a recipe came from.
+
+    Attributes:
+        recipe: The file it was read from.
+        parent: The file it extends, or None.
+        changes: (key, what the parent has, what it has instead) of every key that differs from the parent, dotted;
+            None where one of them says nothing. Without a parent, what the overrides changed.
+        overrides: What ``--set`` gave.
+    """
+
+    recipe: str
+    parent: str | None
+    changes: tuple[tuple[str, Any, Any], ...]
+    overrides: tuple[str, ...]
+
+    def dump(self) -> dict[str, Any]:
+        """As ``lineage.json`` holds it."""
+        changes = [{"key": key, "from": old, "to": new} for key, old, new in self.changes]
+        return {
+            "recipe": self.recipe,
+            "parent": self.parent,
+            "changes": changes,
+            "overrides": list(self.overrides),
+        }
+
+
+def lineage_of(text: Text, merged: DictConfig) -> Lineage:
+    """Where a recipe came from that was read into ``text`` and, with its overrides, became ``merged``."""
+    files = [str(path) for path, _ in text.files]
+    # A run directory's own recipe extends nothing; what it was made from stands beside it since then.
+    before = read_chain(Path(files[1] if len(files) > 1 else files[0]), Text(), ())
+    old, new = (dict(_leaves(config)) for config in (before, merged))
+    changes = [
+        (key, old.get(key), new.get(key))
+        for key in [*new, *(key for key in old if key not in new)]
+        if old.get(key) != new.get(key) and key != "name"
+    ]
+    overrides = tuple(item for _, item in text.overrides)
+    return Lineage(files[0], files[1] if len(files) > 1 else None, tuple(changes), overrides)
+
+
+def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted key and the value of everything in a recipe that is no map, or an empty one."""
+    plain = OmegaConf.to_container(config, resolve=False) if isinstance(config, Container) else config
+    if isinstance(plain, dict) and plain:
+        for key, value in plain.items():
+            yield from _leaves(value, f"{path}.{key!s}" if path else str(key))
+    elif path:
+        yield path, plain
 
 
 def read_chain(path: Path, text: Text, children: tuple[Path, ...]) -> DictConfig:

@@ -70,7 +70,7 @@ def _contents(found: Found, beside: Beside, run: Path) -> tuple[dict[str, Any], 
     by_label = _label_plots(labels)
     samples = report_pictures.sample_grids(found, beside)
     grid = found.directory / folder / "grid.png"
-    contents = {
+    contents: dict[str, Any] = {
         "kind": "run" if folder else "pairs",
         "name": report_recipe.recipe_name(recipe) or _name(summary) or found.directory.name,
         "run": found.directory.name,

@@ -17,6 +17,8 @@ POINTS = 2000
 """A curve of more points is drawn as the means of so many stretches."""
 ROLES = ("first", "second", "third", "fourth")
 BALANCE, TERMS, VALIDATION, RATES = "Critics' balance", "Terms", "Validation", "Learning rates and speed"
+ENDS = ("reported", "interrupted", "non_finite")
+"""Events after which a run's log goes on only when someone goes on with the run."""
 Curve = Sequence[tuple[float, float]]
 
 
@@ -90,7 +92,7 @@ def read_log(events: Iterable[Mapping[str, Any]]) -> Log:
     log = Log()
     for event in events:
         kind = str(event.get("event"))
-        log.ended = kind in ("reported", "interrupted", "non_finite")
+        log.ended = kind in ENDS
         step = number(event.get("step"))
         if not math.isfinite(step):
             continue
@@ -151,7 +153,7 @@ def _balances(log: Log) -> list[tuple[str, str, list[Panel]]]:
     found = []
     for name, curve in log.curves.items():
         kind, _, rest = name.partition("/")
-        critic, _, term = rest.partition("/")
+        critic, _, term = rest.partition(".")
         against = log.curves.get(f"term/{term}")
         if kind == "term" and term and against:
             panel = _panel("loss", {f"critic {critic}": curve, "generator": against})

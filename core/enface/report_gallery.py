@@ -39,7 +39,9 @@ def gallery(
     labels = [name for name in columns if name not in measured and name not in NO_LABELS]
     beside = {name: table for name, table in baselines.items() if len(table) == len(images)}
     tiles = (
-        [] if sheet is None else [{"sheet": 0, "tile": place, "name": tile_name(tile)} for place, tile in enumerate(sheet.tiles)]
+        []
+        if sheet is None
+        else [{"sheet": 0, "tile": place, "name": tile_name(tile)} for place, tile in enumerate(sheet.tiles)]
     )
     return {
         "keys": texts(images["key"]),

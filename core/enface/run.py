@@ -30,6 +30,8 @@ from enface.pack import Pack, centered
 from enface.recipe import NOT_TRAINING, Recipe, save_recipe
 from enface.sampling import Indices, Pairs
 
+FINAL_EVENTS = ("trained", "evaluated", "reported", "interrupted")
+"""What a run logs at its end, and again when it is gone on with."""
 PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "pytorch-msssim", "numpy", "pluggy")
 
 
@@ -126,6 +128,8 @@ def latest_directory(root: Path, recipe: Recipe) -> Path:
 def start_directory(run: Run) -> None:
     """Write what a run directory holds from the first moment."""
     save_recipe(run.recipe, run.directory / "recipe.yaml")
+    lineage = json.dumps(run.loaded.lineage.dump(), indent=1, default=str)
+    (run.directory / "lineage.json").write_text(lineage, encoding="utf-8")
     text = json.dumps(environment(run), indent=1)
     (run.directory / "environment.json").write_text(text, encoding="utf-8")
     for name in ("samples", "checkpoints", "evaluation"):
@@ -214,7 +218,7 @@ def rewind_log(directory: Path, step: int) -> None:
         try:
             entry = json.loads(line)
             # What follows training is done again, even by a run that was cut off there.
-            if entry["step"] <= step and entry["event"] not in ("trained", "evaluated"):
+            if entry["step"] <= step and entry["event"] not in FINAL_EVENTS:
                 kept.append(line)
         except (json.JSONDecodeError, KeyError):
             # The line that was being written when the run was cut off.

@@ -12,8 +12,10 @@ import pandas as pd
 
 from enface.build import output_of
 from enface.checkpoint import read_state, saved_steps
-from enface.evaluate import Evaluator, interval, load_network, save_grid
+from enface.evaluate import Evaluator, save_grid
+from enface.networks import load_network
 from enface.recipe import Recipe, StartModel
+from enface.summary import interval, known
 
 
 def parent_stage(recipe: Recipe, name: str) -> str | None:
@@ -50,7 +52,7 @@ def evaluate_stages(evaluator: Evaluator, progress: Callable[[int, int], None] |
     last = run.step
     for name, path in stage_ends(run.directory).items():
         network = load_network(run, path).eval()
-        frames[name] = evaluator.measure(partial(output_of, network), progress)
+        frames[name] = evaluator.measure(partial(output_of, network), progress, regions=False).images
         pd.concat([about, frames[name]], axis=1).to_csv(folder / f"{name}.csv", index=False)
         save_grid(evaluator, network, about, folder / f"{name}.png")
         parent = parent_stage(run.recipe, name)
@@ -68,4 +70,4 @@ def evaluate_stages(evaluator: Evaluator, progress: Callable[[int, int], None] |
 def _mean(evaluator: Evaluator, about: pd.DataFrame, values: pd.Series[float]) -> dict[str, Any]:
     recipe = evaluator.run.recipe
     low, high = interval(values.to_numpy(), about["identity"].to_numpy(), recipe.evaluation.bootstrap, recipe.seed)
-    return {"mean": float(values.mean()), "low": low, "high": high}
+    return {"mean": known(values.mean()), "low": known(low), "high": known(high)}

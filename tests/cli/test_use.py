@@ -64,7 +64,8 @@ class Trained:
 
     def _keep(self, folder: Path) -> None:
         from enface.cli.shared import load, prepared
-        from enface.evaluate import Evaluator, load_network
+        from enface.evaluate import Evaluator
+        from enface.networks import load_network
 
         opened = prepared(load(self.run, []))
         opened.directory = self.run

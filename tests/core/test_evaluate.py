@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from enface.errors import CheckpointError
-from enface.evaluate import Evaluator, evaluate, interval, load_network, mean_target
+from enface.evaluate import Evaluator, evaluate, mean_target
+from enface.networks import load_network
+from enface.summary import interval
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def unit(run, rows):
 def test_numbers_are_those_computed_by_hand(run):
     made = run()
     evaluator = Evaluator(made)
-    frame = evaluator.measure(lambda source: source + 0.1)
+    frame = evaluator.measure(lambda source: source + 0.1).images
     output = (unit(made, evaluator.rows["source"]) + 0.05).clip(0, 1)
     wanted = np.abs(output - unit(made, evaluator.rows["target"])).mean((1, 2, 3))
     np.testing.assert_allclose(frame["l1"], wanted, rtol=1e-4, atol=1e-6)
@@ -78,8 +80,8 @@ def test_every_test_image_is_judged_once_and_no_other(run):
 
 
 def test_the_batch_changes_no_number(run):
-    first = Evaluator(run({"evaluation": {"batch": 64}})).measure(lambda source: source * 0.5)
-    second = Evaluator(run({"evaluation": {"batch": 7}})).measure(lambda source: source * 0.5)
+    first = Evaluator(run({"evaluation": {"batch": 64}})).measure(lambda source: source * 0.5).images
+    second = Evaluator(run({"evaluation": {"batch": 7}})).measure(lambda source: source * 0.5).images
     np.testing.assert_allclose(first["l1"], second["l1"], rtol=1e-6)
 
 
@@ -94,14 +96,15 @@ def test_baselines_are_the_source_and_the_mean_training_target(run):
     evaluator = Evaluator(made)
     baselines = evaluator.baselines()
     source, target = (unit(made, evaluator.rows[name]) for name in ("source", "target"))
-    np.testing.assert_allclose(baselines["source"]["l1"], np.abs(source - target).mean((1, 2, 3)), rtol=1e-4, atol=1e-6)
+    copied = np.abs(source - target).mean((1, 2, 3))
+    np.testing.assert_allclose(baselines["source"].images["l1"], copied, rtol=1e-4, atol=1e-6)
     table = made.pack.table.iloc[made.rows["train"]]
     frontal = table[(table["pose"] == 0) & (table["light"] == 0)].index.to_numpy()
     # Each identity has as many sources, so each frontal view counts the same.
     mean = unit(made, frontal).mean(0)
     np.testing.assert_allclose((mean_target(made.pairs("train"), made).numpy() + 1) / 2, mean, atol=1e-5)
     np.testing.assert_allclose(
-        baselines["mean_target"]["l1"], np.abs(mean - target).mean((1, 2, 3)), rtol=1e-4, atol=1e-5
+        baselines["mean_target"].images["l1"], np.abs(mean - target).mean((1, 2, 3)), rtol=1e-4, atol=1e-5
     )
 
 
@@ -121,8 +124,8 @@ def test_what_is_written(run):
     assert summary["metrics"]["psnr"]["higher_is_better"] is True
     assert item["card"]["implementation"]
     assert summary["identities"] == 3
-    assert list(summary["by_pose"]) == ["-30", "-15", "0", "15", "30"]
-    for pose, part in summary["by_pose"].items():
+    assert list(summary["by"]["pose"]) == ["-30", "-15", "0", "15", "30"]
+    for pose, part in summary["by"]["pose"].items():
         here = frame[frame["pose"] == int(pose)]
         assert part["images"] == len(here) == 6
         assert part["metrics"]["l1"]["mean"] == pytest.approx(here["l1"].mean(), rel=1e-5)

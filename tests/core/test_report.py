@@ -46,7 +46,7 @@ def summary():
     return {
         "metrics": metrics,
         "unavailable": {"identity": f"weights are missing {HOSTILE}"},
-        "by_pose": by_pose,
+        "by": {"pose": by_pose},
         "images": 20,
         "identities": 4,
         "interval": "95% bootstrap over identities",
@@ -102,7 +102,7 @@ def run(tmp_path):
     event = {"event": "validated", "step": 1, "values": {"ssim": 0.7}}
     directory = make_run(tmp_path / "run", [event])
     path = directory / "evaluation" / "summary.json"
-    path.write_text(json.dumps({**summary(), "by_pose": {}}))
+    path.write_text(json.dumps({**summary(), "by": {}}))
     return directory
 
 

@@ -14,8 +14,10 @@ from enface.build import build_generator, output_of
 from enface.checkpoint import load as load_checkpoint
 from enface.checkpoint import read_state
 from enface.checkpoint import save as save_checkpoint
-from enface.evaluate import Evaluator, evaluate, interval, load_network
+from enface.evaluate import Evaluator, evaluate
+from enface.networks import load_network
 from enface.stages import evaluate_stages, parent_stage, stage_ends
+from enface.summary import interval
 
 STAGE = {"steps": 2, "batch": 4, "optimizer": {"lr": 0.01}, "terms": {"l1": {}}}
 
@@ -92,7 +94,7 @@ def test_every_stage_is_measured_on_the_same_images_by_the_network_it_ended_with
         frame = table(evaluator, name)
         assert frame["key"].tolist() == about["key"].tolist()
         network = load_network(evaluator.run, path).eval()
-        wanted = evaluator.measure(partial(output_of, network))
+        wanted = evaluator.measure(partial(output_of, network)).images
         for metric in ("l1", "psnr"):
             np.testing.assert_allclose(frame[metric], wanted[metric], rtol=1e-6)
             assert found[name]["metrics"][metric]["mean"] == pytest.approx(frame[metric].mean(), rel=1e-5)
@@ -104,7 +106,7 @@ def test_the_running_average_is_what_a_stage_is_measured_by(made):
     evaluator, found, _ = made
     plain = build_generator(evaluator.run.loaded, evaluator.run.info).eval()
     load_checkpoint(stage_ends(evaluator.run.directory)["b"]).load("generator", plain)
-    raw = evaluator.measure(partial(output_of, plain))["l1"].mean()
+    raw = evaluator.measure(partial(output_of, plain)).images["l1"].mean()
     assert found["b"]["metrics"]["l1"]["mean"] != pytest.approx(raw, rel=1e-4)
 
 

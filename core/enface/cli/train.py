@@ -1,4 +1,4 @@
-"""Training, evaluating, reporting."""
+"""Checking and training."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from enface.cli.measuring import measure_and_report, say_unavailable
 from enface.cli.share_tables import show_shares
 from enface.cli.shared import (
     Overrides,
     RecipePath,
-    RunPath,
     Runs,
     app,
     is_run,
     load,
     prepared,
-    progress_bar,
-    require_run,
     say,
 )
 from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
-    from enface.evaluate import Evaluator
     from enface.recipe import Recipe
     from enface.run import Run
     from enface.shares import StageShares
@@ -86,35 +83,8 @@ def check(
         typer.echo(f"{name}: {stage.steps} steps of {stage.batch}, terms: {', '.join(stage.terms)}{frozen}")
         if name in looked:
             show_shares(looked[name])
-    _say_unavailable(unavailable)
+    say_unavailable(unavailable)
     typer.echo(f"{found.name}: ok")
-
-
-@app.command()
-def evaluate(run: RunPath) -> None:
-    """Evaluate a run and write its report anew.
-
-    The latest checkpoint is measured on the test split.
-    """
-    from enface.evaluate import Evaluator, load_network
-
-    require_run(run)
-    opened = prepared(load(run, []))
-    opened.directory = run
-    evaluator, network = Evaluator(opened), load_network(opened)
-    opened.notify("run_started")
-    _evaluate(evaluator, network)
-    opened.notify("run_ended", completed=True)
-    opened.engine.close()
-
-
-@app.command()
-def report(run: RunPath) -> None:
-    """Write a run's report from its directory."""
-    from enface.report import write_report
-
-    require_run(run)
-    say(f"report: {write_report(run)}")
 
 
 # ------------------------------------------------------------------ running
@@ -140,28 +110,14 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     if engine.is_main:
         say(f"run: {current.directory}")
         # Before hours are spent on a network that is then not measured.
-        _say_unavailable(evaluator.unavailable)
+        say_unavailable(evaluator.unavailable)
     trainer.train(resume=resume)
     if engine.is_main:
         current.log("trained", digest=digest(trainer.network))
-        _evaluate(evaluator, trainer.network)
+        measure_and_report(evaluator, trainer.network)
     current.notify("run_ended", completed=True)
     engine.wait()
     engine.close()
-
-
-def _evaluate_stages(evaluator: Evaluator) -> None:
-    from enface.stages import evaluate_stages
-
-    with progress_bar("evaluating stages") as progress:
-        found = evaluate_stages(evaluator, progress)
-    for name, stage in found.items():
-        after = f" after {stage['after']}" if stage["after"] else ""
-        say(f"stage {name}{after}:")
-        for metric, item in stage["metrics"].items():
-            change = item.get("change")
-            by = f"  {change['mean']:+.4f} [{change['low']:+.4f}, {change['high']:+.4f}]" if change else ""
-            say(f"  {metric}: {item['mean']:.4f} [{item['low']:.4f}, {item['high']:.4f}]{by}")
 
 
 def _looked(current: Run) -> tuple[dict[str, StageShares], dict[str, str]]:
@@ -201,27 +157,3 @@ def _trainer(current: Run, *, check: bool = True) -> Trainer:
     if check:
         trainer.check()
     return trainer
-
-
-def _evaluate(evaluator: Evaluator, network: Any) -> None:
-    from enface.evaluate import evaluate as measure
-    from enface.report import write_report
-
-    with progress_bar("evaluating") as progress:
-        summary = measure(evaluator, network, progress)
-    for name, item in summary["metrics"].items():
-        others = ", ".join(f"{key} {value:.4f}" for key, value in item["baselines"].items())
-        say(f"{name}: {item['mean']:.4f} [{item['low']:.4f}, {item['high']:.4f}]  (baselines: {others})")
-    recipe = evaluator.run.recipe
-    if recipe.evaluation.stages and len(recipe.stages) > 1:
-        _evaluate_stages(evaluator)
-    else:
-        # An earlier evaluation's, which the report would show beside numbers of another network.
-        (evaluator.run.directory / "evaluation" / "stages.json").unlink(missing_ok=True)
-    _say_unavailable(summary["unavailable"])
-    say(f"report: {write_report(evaluator.run.directory)}")
-
-
-def _say_unavailable(metrics: Mapping[str, str]) -> None:
-    for name, reason in metrics.items():
-        say(f"{name}: unavailable. {reason}")

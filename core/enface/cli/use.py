@@ -60,7 +60,7 @@ def apply(
     Writes DIR/NAME.png for each image; those of a folder keep their paths in it. The run's data is not needed.
     """
     from enface.apply import Applier, Sheet, device_of, plan
-    from enface.evaluate import open_network
+    from enface.networks import open_network
 
     require_run(run)
     sheet_path = out / "grid.png" if grid else None
@@ -99,8 +99,8 @@ def export(
     formats, folder = [item.value for item in format_ or Format], out or run / "export"
     import torch
 
-    from enface.evaluate import open_network
     from enface.export import Exporter, require_packages
+    from enface.networks import open_network
 
     require_packages(formats)
     loaded = load(run, [])

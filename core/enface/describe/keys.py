@@ -65,6 +65,8 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "batch": "Images at a time.",
         "bootstrap": "Resamples over identities for the intervals.",
         "stages": "Whether what every stage ended with is measured, too.",
+        "pictures": "Whether pictures of all test images are kept for the report.",
+        "regions": "Masks of the parts of an image that are measured by themselves, too.",
     },
     "LogModel": {
         "every": "Steps between entries of the log.",

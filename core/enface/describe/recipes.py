@@ -66,6 +66,7 @@ def recipe_schema(catalog: Catalog) -> Schema:
         definitions[place] = _keyed(kind, catalog.names(kind))
     for key in ("terms", "discriminators"):
         _replace(definitions["StageModel"], key, {"$ref": f"#/$defs/{key}"})
+    _replace(definitions["EvaluationModel"], "regions", {"$ref": "#/$defs/masks"})
     for item in definitions["AugmentModel"]["properties"].values():
         item["anyOf"].append(DROPPED)
     return {

@@ -1,0 +1,96 @@
+"""The ``evaluate`` command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from enface.cli.measuring import measure_and_report, say_summary, say_unavailable
+from enface.cli.shared import app, load, prepared, progress_bar, require_run, say
+from enface.errors import RecipeError
+
+if TYPE_CHECKING:
+    from enface.evaluate import Evaluator
+    from enface.run import Run
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run directory (runs/NAME/ID).", show_default=False)],
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="WHICH", help="best, last, a number of steps, or all.")
+    ] = "last",
+    average: Annotated[
+        bool, typer.Option("--ema/--raw", help="The running average where there is one, or the plain weights.")
+    ] = True,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of metrics or evaluation; repeatable."),
+    ] = None,
+) -> None:
+    """Evaluate a run and write its report anew.
+
+    The last checkpoint's numbers are the run's: RUN/evaluation. Those of any other lie in
+    RUN/evaluation/checkpoints, and with all of them is checkpoints.json, metrics over steps.
+    """
+    from enface.evaluate import Evaluator
+    from enface.networks import find_checkpoints
+
+    require_run(run)
+    paths = find_checkpoints(run, checkpoint)
+    opened = _opened(run, set_ or [])
+    evaluator = Evaluator(opened)
+    opened.notify("run_started")
+    if checkpoint == "last" and average:
+        from enface.networks import load_network
+
+        network = load_network(opened, paths[0])
+        measure_and_report(evaluator, network, _about(paths[0], average=True))
+    else:
+        _others(evaluator, paths, average=average)
+    opened.notify("run_ended", completed=True)
+    opened.engine.close()
+
+
+def _opened(directory: Path, overrides: list[str]) -> Run:
+    """A run whose data is at hand. Raises RecipeError when an override changes what was trained."""
+    loaded = load(directory, overrides)
+    if overrides and loaded.recipe.training_digest() != load(directory, []).recipe.training_digest():
+        raise RecipeError(f"--set {' '.join(overrides)}: only metrics, evaluation and log may change after training")
+    opened = prepared(loaded)
+    opened.directory = directory
+    return opened
+
+
+def _others(evaluator: Evaluator, paths: list[Path], *, average: bool) -> None:
+    """Measure checkpoints beside the run's own evaluation."""
+    from enface.evaluate import evaluate as measure
+    from enface.networks import load_network
+
+    root = evaluator.run.directory / "evaluation" / "checkpoints"
+    baselines = evaluator.baselines()
+    table: dict[str, Any] = {}
+    for path in paths:
+        label = path.stem if average else f"{path.stem}-raw"
+        network = load_network(evaluator.run, path, raw=not average)
+        about = _about(path, average=average)
+        with progress_bar(f"evaluating {label}") as progress:
+            summary = measure(evaluator, network, progress, folder=root / label, checkpoint=about, baselines=baselines)
+        say(f"{label}: {root / label}")
+        say_summary(summary)
+        keys = ("mean", "low", "high")
+        numbers = {name: {key: item[key] for key in keys} for name, item in summary["metrics"].items()}
+        table[label] = {"step": summary["step"], **about, "metrics": numbers}
+    say_unavailable(evaluator.unavailable)
+    if len(paths) > 1:
+        (root.parent / "checkpoints.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+        say(f"over steps: {root.parent / 'checkpoints.json'}")
+
+
+def _about(path: Path, *, average: bool) -> dict[str, str]:
+    from enface.networks import averaged
+
+    return {"file": path.stem, "weights": "average" if average and averaged(path) else "plain"}

@@ -1,0 +1,105 @@
+"""Metrics over batches, parts of images, sets and galleries."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from enface.components import GalleryMetric, Metric, SetMetric
+from enface.measure import Measure, unit
+
+
+class Error(Metric):
+    higher_is_better = False
+
+    def map(self, output, target):
+        return (output - target).abs()
+
+    def forward(self, output, target):
+        return self.map(output, target).flatten(1).mean(1)
+
+
+class Whole(Metric):
+    """It has no map, so no region can be measured."""
+
+    higher_is_better = True
+
+    def forward(self, output, target):
+        return output.flatten(1).amax(1)
+
+
+class Middle(SetMetric):
+    higher_is_better = False
+    least = 3
+
+    def features(self, image):
+        return image.flatten(1).mean(1, keepdim=True)
+
+    def distance(self, outputs, targets):
+        return float(abs(outputs.mean() - targets.mean()))
+
+
+class Found(GalleryMetric):
+    higher_is_better = True
+
+    def features(self, image):
+        return image.flatten(1).mean(1, keepdim=True)
+
+    def matched(self, outputs, identities, gallery, gallery_identities):
+        nearest = np.abs(outputs - gallery.T).argmin(1)
+        return (gallery_identities[nearest] == identities).astype(np.float32)
+
+
+def flat(*values):
+    return torch.tensor(values).reshape(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+
+
+def test_regions_of_metrics_that_can():
+    output = torch.zeros(2, 3, 4, 4)
+    output[0, :, :2] = 1
+    top, nowhere = torch.zeros(1, 1, 4, 4), torch.zeros(2, 1, 4, 4)
+    top[..., :2, :] = 0.5
+    nowhere[1, :, 2:] = 1
+    measure = Measure({"whole": Whole(), "error": Error()})
+    found = measure.gather([measure.batch(output, torch.zeros_like(output), {"top": top, "low": nowhere})]).images
+    assert list(found.columns) == ["whole", "error", "error@top", "error@low"]
+    assert found["error"].tolist() == [0.5, 0.0]
+    assert found["error@top"].tolist() == [1.0, 0.0]
+    assert math.isnan(found["error@low"][0])
+    assert found["error@low"][1] == 0.0
+
+
+def test_sets_see_all_batches_together():
+    measure = Measure({"middle": Middle()})
+    parts = [measure.batch(flat(0.0, 0.5), flat(0.1, 0.1)), measure.batch(flat(1.0), flat(0.1))]
+    found = measure.gather(parts)
+    assert found.sets["middle"] == pytest.approx(0.4)
+    assert list(found.images.columns) == []
+    assert math.isnan(measure.gather(parts[:1]).sets["middle"])
+
+
+def test_a_gallery_has_the_first_target_of_each_identity():
+    measure = Measure({"found": Found()})
+    part = measure.batch(flat(0.1, 0.45, 0.9), flat(0.0, 0.5, 1.0))
+    identities = np.array(["b", "b", "a"], dtype=object)
+    # The gallery is 0.0 for b and 1.0 for a: the second output is nearest to its own person's first target.
+    assert measure.gather([part], identities).images["found"].tolist() == [1.0, 1.0, 1.0]
+    # Here it is 0.0 for b and 0.5 for a; b's second target, 1.0, is in none.
+    other = np.array(["b", "a", "b"], dtype=object)
+    assert measure.gather([part], other).images["found"].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_the_parts_make_no_difference():
+    output, target = torch.rand(6, 3, 4, 4), torch.rand(6, 3, 4, 4)
+    measure = Measure({"error": Error(), "middle": Middle(), "found": Found()})
+    whole = measure.gather([measure.batch(output, target)])
+    parts = measure.gather([measure.batch(output[i : i + 2], target[i : i + 2]) for i in (0, 2, 4)])
+    np.testing.assert_allclose(whole.images, parts.images, rtol=1e-6)
+    assert whole.sets["middle"] == pytest.approx(parts.sets["middle"], abs=1e-6)
+
+
+def test_images_as_metrics_see_them():
+    assert unit(torch.tensor([-3.0, -1.0, 0.0, 1.0, 2.0], dtype=torch.bfloat16)).tolist() == [0, 0, 0.5, 1, 1]
