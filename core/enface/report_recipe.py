@@ -54,11 +54,13 @@ def lineage(found: Found) -> Lineage | None:
     plain = found.mapping("lineage.json")
     if not plain:
         return None
-    parent = mapping(plain, "parent")
+    # The parent's file, or the parent itself.
+    parent = plain.get("parent")
+    named = mapping(plain, "parent").get("name") if isinstance(parent, Mapping) else Path(str(parent or "")).name
     overrides = plain.get("overrides")
     return Lineage(
         str(plain.get("recipe") or ""),
-        str(parent.get("name") or ("its parent" if parent else "")),
+        str(named or ("its parent" if parent else "")),
         changes(plain.get("changes")),
         [str(item) for item in overrides] if isinstance(overrides, list) else [],
     )

@@ -142,7 +142,7 @@ def _interval(item: Mapping[str, Any], places: int) -> str:
 
 def _curves(points: Sequence[tuple[str, list[float]]], others: Sequence[str]) -> dict[str, dict[str, list[float]]]:
     places = [_as_number(value) for value, _ in points]
-    if len(points) < 2 or not all(map(math.isfinite, places)):
+    if len(points) < 3 or not all(map(math.isfinite, places)):
         return {}
     rows = [values for _, values in points]
     return {

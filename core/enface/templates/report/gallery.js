@@ -3,7 +3,7 @@
 (() => {
   const data = enface.data("gallery"), list = document.getElementById("faces");
   if (!data || !list) return;
-  const AT_ONCE = 30;
+  const AT_ONCE = innerWidth < 640 ? 12 : 24;
   const sort = document.getElementById("sort"), first = document.getElementById("order"), search = document.getElementById("search");
   const chosen = document.getElementById("filters"), said = document.getElementById("found"), more = document.getElementById("more");
   const metrics = data.metrics;
@@ -42,7 +42,8 @@
   }
 
   function render() {
-    const next = order.slice(shown, shown + AT_ONCE);
+    // More and more of them, so that a thousand are a few clicks away.
+    const next = order.slice(shown, shown + Math.max(AT_ONCE, shown));
     list.append(...next.map(card));
     shown += next.length;
     more.hidden = shown >= order.length;
@@ -88,9 +89,6 @@
     render();
     list.children[last]?.querySelector("button").focus();
   });
-  new IntersectionObserver((entries) => {
-    if (entries[0].isIntersecting && shown < order.length) render();
-  }, { rootMargin: "600px" }).observe(more);
 
   enface.gallery = {
     data, tile,

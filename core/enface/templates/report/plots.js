@@ -14,6 +14,8 @@
   const coarse = matchMedia("(pointer: coarse)").matches;
   const drawn = new Set();
   let range = null;
+  const from = document.getElementById("step-from"), to = document.getElementById("step-to");
+  const all = [0, Math.max(Number(to?.max) || 0, 1)];
 
   // Plotly reads a few tags in its texts; names are to be shown as they are.
   const shown = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
@@ -37,12 +39,12 @@
     const found = {
       height: 130 + 110 * count, margin: { l: 8, r: 12, t: 20, b: 8 }, paper_bgcolor: "transparent",
       plot_bgcolor: "transparent", hovermode: "x unified", dragmode: coarse ? false : "zoom",
-      font: { family: "inherit", size: 12, color: muted },
+      font: { family: "system-ui, sans-serif", size: 12, color: muted },
       showlegend: spec.panels.some((panel) => panel.traces.length > 1),
       legend: { orientation: "h", x: 0, y: -0.28, font: { color: enface.color("--ink") } },
       hoverlabel: { bgcolor: enface.color("--raised"), font: { color: enface.color("--ink") } },
       xaxis: { ...axis, title: { text: shown(spec.x), standoff: 6 }, showgrid: false, ticks: "outside", tickcolor: rule,
-        nticks: 6, anchor: count > 1 ? `y${count}` : "y", ...(spec.linked && range ? { range } : { autorange: true }) },
+        nticks: 6, anchor: count > 1 ? `y${count}` : "y", ...(spec.linked ? { range: range || all } : { autorange: true }) },
       shapes: spec.marks.filter(([x]) => x > 0).map(([x]) => ({
         type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: muted, width: 1, dash: "dot" } })),
       annotations: spec.marks.map(([x, text]) => ({
@@ -69,20 +71,20 @@
     if (spec.linked) place.on("plotly_relayout", (change) => {
       if ("xaxis.range[0]" in change) zoom([change["xaxis.range[0]"], change["xaxis.range[1]"]]);
       else if (change["xaxis.range"]) zoom(change["xaxis.range"]);
-      else if (change["xaxis.autorange"]) zoom(null);
+      else if (change["xaxis.autorange"]) zoom(null, true);
     });
   }
 
-  const from = document.getElementById("step-from"), to = document.getElementById("step-to");
-  function zoom(wanted) {
+  function zoom(wanted, anew = false) {
+    if (wanted && wanted[0] <= all[0] && wanted[1] >= all[1]) wanted = null;
     const same = wanted === range || (wanted && range && wanted[0] === range[0] && wanted[1] === range[1]);
-    if (same) return;
+    if (same && !anew) return;
     range = wanted;
     drawn.forEach((place) => {
       if (!specs[place.dataset.plot].linked) return;
       const now = place.layout.xaxis;
-      if (range && now.range[0] === range[0] && now.range[1] === range[1]) return;
-      Plotly.relayout(place, range ? { "xaxis.range": [...range] } : { "xaxis.autorange": true });
+      const [low, high] = range || all;
+      if (now.range[0] !== low || now.range[1] !== high) Plotly.relayout(place, { "xaxis.range": [low, high] });
     });
     if (from) {
       from.value = range ? Math.round(range[0]) : "";
@@ -91,9 +93,8 @@
     }
   }
   if (from) {
-    const last = Number(to.max);
     const typed = () => {
-      const wanted = [from.value === "" ? 0 : Number(from.value), to.value === "" ? last : Number(to.value)];
+      const wanted = [from.value === "" ? 0 : Number(from.value), to.value === "" ? all[1] : Number(to.value)];
       if (wanted[0] < wanted[1]) zoom(wanted);
     };
     from.addEventListener("change", typed);
