@@ -21,7 +21,7 @@ ROOMS = (
     *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares"),
     *("networks", "regions", "measure", "summary", "cautions", "results", "evaluate", "stages"),
     *("report_files", "report_numbers", "report_tables", "report_curves", "report_pictures", "report_gallery"),
-    *("report_recipe", "report_page", "report", "report_compare", "watch"),
+    *("report_recipe", "report_page", "report", "report_compare_gallery", "report_compare", "watch"),
     *("preview", "apply", "export", "contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )

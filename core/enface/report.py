@@ -45,7 +45,7 @@ def write_report(run_dir: Path, *, refresh: int | None = None) -> Path:
     try:
         contents, data = _contents(Found(run_dir.resolve()), beside, run_dir)
         path = beside.page(rendered("run.html", contents, data, refresh=refresh))
-        beside.tidy()
+        beside.tidy("assets", "data")
     except OSError as error:
         raise EnfaceError(f"cannot write {beside.folder} ({error.strerror or error})") from error
     return path

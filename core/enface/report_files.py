@@ -169,9 +169,9 @@ class Beside:
         _replace(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="replace"))
         return path
 
-    def tidy(self) -> None:
-        """Remove what an earlier page showed."""
-        for folder in ("assets", "data"):
+    def tidy(self, *folders: str) -> None:
+        """Remove what an earlier page put into some folders and this one does not show."""
+        for folder in folders:
             for path in sorted((self.folder / folder).rglob("*"), reverse=True):
                 if path.is_file() and path not in self._kept:
                     path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -47,7 +47,7 @@ def gallery(
         "keys": texts(images["key"]),
         "targets": texts(images["target_key"]) if "target_key" in images else [],
         "identities": texts(images["identity"]) if "identity" in images else [],
-        "labels": [_label(name, images[name]) for name in labels],
+        "labels": labelled_columns(images, labels),
         "metrics": [
             {
                 **sensed(name, senses[name.partition(AT)[0]]),
@@ -74,6 +74,11 @@ def pairs(tiles: list[dict[str, Any]]) -> list[tuple[int, int]]:
 def sensed(name: str, sense: Sense) -> dict[str, Any]:
     """A metric's name and which of its values are better, as the page's scripts read it."""
     return {"name": name, "higher": sense.higher, "ideal": sense.ideal, "arrow": sense.arrow, "words": sense.words}
+
+
+def labelled_columns(images: pd.DataFrame, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Columns that images can be chosen by, with the values there are."""
+    return [_label(name, images[name]) for name in names]
 
 
 def texts(values: pd.Series[Any]) -> list[str]:
