@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -25,6 +27,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (mine / "weights").symlink_to(users / "weights")
     os.environ["ENFACE_CACHE"] = str(mine)
     return mine
+
+
+@pytest.fixture(scope="session")
+def evaluations() -> ModuleType:
+    """``support/evaluations.py``: runs and evaluations written by hand."""
+    spec = importlib.util.spec_from_file_location("evaluations", SUPPORT / "evaluations.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -166,7 +166,7 @@ def _against(name: str, value: float, gain: Any, own: tuple[float, float, float]
     """With the paired differences' interval, or in an old evaluation without it the interval of the output's mean."""
     mean, low, high = own
     by, least, most = (number(get(gain, key)) for key in ("mean", "low", "high"))
-    if not math.isnan(least):
+    if math.isfinite(value) and not math.isnan(least):
         low, high = value + least, value + most
     by = mean - value if math.isnan(by) else by
     return Against(
