@@ -15,7 +15,7 @@ SIDE = 64
 SHIFT = 0.1
 SHIFT_TIMES = 4.0
 MARGIN = 0.1
-MARGIN_TIMES = 5.0
+MARGIN_TIMES = 3.5
 UNLIKE_TIMES = 6.0
 UNLIKE = 0.15
 MOST_FOR_TYPICAL = 400
@@ -34,7 +34,7 @@ def misaligned(subject: Subject) -> Finding:
     - *moved*: the cross-correlation with its own typical image peaks at a shift of more than a tenth of the size,
       and four robust standard deviations, beyond its view's median; there it is more alike than any other view's.
     - *swapped*: it correlates better with another view's typical image than with its own, by more than 0.1 and
-      by five robust standard deviations beyond its view's median. A target that was swapped with its source is found
+      by three and a half robust standard deviations beyond its view's median. A target that was swapped with its source is found
       so, a yaw with the wrong sign too.
     - *unlike*: its correlation with its own typical image, at the best shift, lies 0.15 and six robust standard
       deviations below its view's median: upside down, another thing, a face of another size.
