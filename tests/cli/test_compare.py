@@ -112,6 +112,7 @@ def test_the_files_hold_what_a_page_needs(enface, runs):
     (one,) = found["comparisons"]
     assert one["seeds"] == {"matched": [0, 1], "control_only": [], "group_only": []}
     assert (one["group"], one["images"]["common"], one["identities"]) == (1, 60, 10)
+    assert one["resamples"] == found["resamples"] == 10_000
     assert all(set(result) == RESULT for result in one["results"].values())
     assert one["results"]["sharpness"]["compared"] == "distance"
     assert (one["results"]["lpips@eyes"]["images"], one["results"]["lpips@eyes"]["missing"]) == (50, 10)
