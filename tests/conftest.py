@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -26,6 +28,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (mine / "weights").symlink_to(users / "weights")
     os.environ["ENFACE_CACHE"] = str(mine)
     return mine
+
+
+@pytest.fixture(scope="session")
+def evaluations() -> ModuleType:
+    """``support/evaluations.py``: runs and evaluations written by hand."""
+    spec = importlib.util.spec_from_file_location("evaluations", SUPPORT / "evaluations.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session", autouse=True)
