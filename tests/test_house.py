@@ -31,8 +31,8 @@ ROOMS = (
         "stages",
         "compare",
     ),
-    *("report_files", "report_numbers", "report_tables", "report_curves", "report_pictures", "report_gallery"),
-    *("report_recipe", "report_page", "report", "report_compare_gallery", "report_compare", "watch"),
+    *("compare", "report_files", "report_numbers", "report_tables", "report_curves", "report_pictures"),
+    *("report_gallery", "report_recipe", "report_page", "report", "report_compare_gallery", "report_compare", "watch"),
     *("preview", "apply", "export", "folders", "contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )

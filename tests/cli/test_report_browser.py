@@ -97,7 +97,7 @@ def test_images_without_a_number_come_last(opened):
         opened.page.locator("#more").click()
     numbers = opened.page.locator("#faces .number").all_inner_texts()
     assert len(numbers) == COUNT
-    known = [number != "lpips@eyes –" for number in numbers]
+    known = [number != "lpips@eyes \N{EN DASH}" for number in numbers]
     assert known == sorted(known, reverse=True)
     assert known.count(False) == len(range(0, COUNT, 4))
 
@@ -358,7 +358,8 @@ CONTRAST = """() => {
     return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
   };
   const light = (rgb) => {
-    const [r, g, b] = rgb.map((one) => one / 255).map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    const linear = (one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = rgb.map((one) => linear(one / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const found = [];

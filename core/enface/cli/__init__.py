@@ -9,20 +9,20 @@ import typer
 
 # Each module puts its commands on the app, in the order of the help.
 from enface.cli import (
-    train,
-    evaluate,
-    compare,
-    report,
-    use,
-    contract,
-    new,
-    catalog,
-    data,
     audit,
+    catalog,
+    compare,
+    contract,
+    data,
+    evaluate,
     masks,
     masks_draw,
+    new,
+    report,
+    train,
+    use,
     weights,
-)  # noqa: F401  # isort: skip
+)  # isort: skip
 from enface.cli.shared import app
 from enface.errors import EnfaceError
 

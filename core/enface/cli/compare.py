@@ -6,14 +6,11 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from enface.cli.shared import app, say
-
-if TYPE_CHECKING:
-    pass
 
 NAMED, LONGEST = 2, 60
 
@@ -53,6 +50,7 @@ def compare(
     from enface.cli.compare_tables import show
     from enface.compare import compare as compared
     from enface.compare import write_files
+    from enface.report_compare import write_comparison
 
     found = compared(
         runs,
@@ -65,12 +63,12 @@ def compare(
     )
     folder = out or Path("comparisons") / folder_name([group.name for group in found.groups])
     contents = write_files(found, folder)
-    page = _page(folder)
+    page = write_comparison(folder)
     if as_json:
         typer.echo(json.dumps(contents, indent=1, allow_nan=False))
         return
     show(found)
-    say(f"comparison: {page or folder}")
+    say(f"comparison: {page}")
 
 
 def folder_name(groups: Sequence[str]) -> str:
@@ -84,12 +82,3 @@ def folder_name(groups: Sequence[str]) -> str:
 def _names(text: str) -> list[str]:
     """The parts of a list with commas."""
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def _page(folder: Path) -> Path | None:
-    """The comparison's page, where this installation can make one."""
-    from importlib import import_module, util
-
-    if util.find_spec("enface.report_compare") is None:
-        return None
-    return Path(import_module("enface.report_compare").write_comparison(folder))
