@@ -17,12 +17,23 @@ PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
     *("errors", "images", "sense", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
     *("weight_sources", "weights", "recipe_text", "recipe", "loading", "describe"),
-    *("pack", "sampling", "augment", "columns"),
+    *("pack", "sampling", "augment", "columns", "audit"),
     *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares"),
-    *("networks", "regions", "measure", "summary", "cautions", "results", "evaluate", "stages"),
-    *("report_files", "report_numbers", "report_tables", "report_curves", "report_pictures", "report_gallery"),
-    *("report_recipe", "report_page", "report", "report_compare_gallery", "report_compare", "watch"),
-    *("preview", "apply", "export", "contract", "scaffold"),
+    *(
+        "networks",
+        "regions",
+        "statistics",
+        "measure",
+        "summary",
+        "cautions",
+        "results",
+        "evaluate",
+        "stages",
+        "compare",
+    ),
+    *("compare", "report_files", "report_numbers", "report_tables", "report_curves", "report_pictures"),
+    *("report_gallery", "report_recipe", "report_page", "report", "report_compare_gallery", "report_compare", "watch"),
+    *("preview", "apply", "export", "folders", "contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )
 ENTRANCES = {"__init__", "__main__"}

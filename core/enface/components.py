@@ -310,11 +310,13 @@ class Metric(nn.Module, Component):
         higher_is_better: Whether a better output has a higher number.
         ideal: The number of a perfect output, where one may be too high as well as too low; else None.
         bounds: The lowest and the highest number there can be, where there are such.
+        usual: Whether it is measured where none is asked for by name.
     """
 
     higher_is_better: ClassVar[bool]
     ideal: ClassVar[float | None] = None
     bounds: ClassVar[tuple[float, float] | None] = None
+    usual: ClassVar[bool] = False
 
     @property
     def sense(self) -> Sense:

@@ -71,19 +71,27 @@ class Measure:
         return [name for name, metric in self.metrics.items() if isinstance(metric, SetMetric)]
 
     @torch.no_grad()
-    def batch(self, output: Tensor, target: Tensor, regions: Mapping[str, Tensor] | None = None) -> Part:
+    def batch(
+        self,
+        output: Tensor,
+        target: Tensor,
+        regions: Mapping[str, Tensor] | None = None,
+        *,
+        seen: Mapping[str, Numbers] | None = None,
+    ) -> Part:
         """What the metrics say of a batch.
 
         Args:
             output: float (N, 3, H, W) in [0, 1]; ``target`` likewise.
             regions: Weights (N or 1, 1, H, W) >= 0 of each region by its name.
+            seen: The :attr:`Part.targets` of another batch that had the same targets.
         """
         part = Part()
         output, target = output.float(), target.float()
         for name, metric in self.metrics.items():
             if isinstance(metric, FeatureMetric):
                 part.outputs[name] = _plain(metric.features(output))
-                part.targets[name] = _plain(metric.features(target))
+                part.targets[name] = _plain(metric.features(target)) if seen is None else seen[name]
                 continue
             part.numbers[name] = _plain(metric(output, target))
             if not metric.regional:
@@ -103,14 +111,14 @@ class Measure:
         """
         found = list(parts)
         columns = {
-            name: np.concatenate([part.numbers[name] for part in found]) for name in (found[0].numbers if found else ())
+            name: _joined([part.numbers[name] for part in found]) for name in (found[0].numbers if found else ())
         }
         sets: dict[str, float] = {}
         for name, metric in self.metrics.items():
             if not isinstance(metric, FeatureMetric):
                 continue
             outputs, targets = (
-                np.concatenate([getattr(part, side)[name] for part in found]) for side in ("outputs", "targets")
+                _joined([getattr(part, side)[name] for part in found]) for side in ("outputs", "targets")
             )
             if isinstance(metric, SetMetric):
                 enough = len(outputs) >= metric.least
@@ -128,6 +136,11 @@ class Measure:
 def unit(image: Tensor) -> Tensor:
     """An image in [-1, 1] as metrics see it: float32 in [0, 1], clipped."""
     return ((image.float() + 1) / 2).clamp(0, 1)
+
+
+def _joined(parts: list[Numbers]) -> Numbers:
+    # Features of many images are large; what is whole already is not copied.
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _plain(values: Tensor) -> Numbers:

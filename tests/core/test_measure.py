@@ -103,3 +103,23 @@ def test_the_parts_make_no_difference():
 
 def test_images_as_metrics_see_them():
     assert unit(torch.tensor([-3.0, -1.0, 0.0, 1.0, 2.0], dtype=torch.bfloat16)).tolist() == [0, 0, 0.5, 1, 1]
+
+
+def test_features_of_targets_that_were_seen_are_not_computed_again(monkeypatch):
+    calls = []
+
+    class Colour(SetMetric):
+        higher_is_better = False
+
+        def features(self, image):
+            calls.append(image)
+            return image.mean((2, 3))
+
+    measure = Measure({"colour": Colour()})
+    output, target = torch.rand(2, 4, 3, 8, 8)
+    first = measure.batch(output, target)
+    assert len(calls) == 2
+    second = measure.batch(output.flip(0), target, seen=first.targets)
+    assert len(calls) == 3
+    np.testing.assert_array_equal(second.targets["colour"], first.targets["colour"])
+    np.testing.assert_array_equal(second.outputs["colour"], first.outputs["colour"][::-1])

@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 # Each module puts its commands on the app, in the order of the help.
-from enface.cli import train, evaluate, report, use, contract, new, catalog, data, masks, masks_draw, weights  # noqa: F401  # isort: skip
+from enface.cli import (
+    audit,
+    catalog,
+    compare,
+    contract,
+    data,
+    evaluate,
+    masks,
+    masks_draw,
+    new,
+    report,
+    train,
+    use,
+    weights,
+)  # isort: skip
 from enface.cli.shared import app
 from enface.errors import EnfaceError
 

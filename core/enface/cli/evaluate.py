@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from enface.cli import measure_pairs as pairs_of
 from enface.cli.measuring import measure_and_report, say_summary, say_unavailable
 from enface.cli.shared import app, load, prepared, progress_bar, require_run, say
-from enface.errors import RecipeError
+from enface.errors import EnfaceError, RecipeError
 
 if TYPE_CHECKING:
     from enface.evaluate import Evaluator
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run directory (runs/NAME/ID).", show_default=False)],
+    run: Annotated[
+        Path | None, typer.Argument(help="A run directory (runs/NAME/ID); none with --pairs.", show_default=False)
+    ] = None,
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", metavar="WHICH", help="best, last, a number of steps, or all.")
     ] = "last",
@@ -30,18 +33,52 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a key of metrics or evaluation; repeatable."),
     ] = None,
+    pairs: pairs_of.Folders = None,
+    sources: pairs_of.Sources = None,
+    out: pairs_of.Out = None,
+    metrics: pairs_of.Metrics = None,
+    plugin: pairs_of.Plugins = None,
+    key: pairs_of.Key = None,
+    identity: pairs_of.Identity = None,
+    labels: pairs_of.Labels = None,
+    subset: pairs_of.Subset = False,
+    resize: pairs_of.Resize = False,
+    batch: pairs_of.Batch = None,
+    pictures: pairs_of.Pictures = None,
+    device: pairs_of.Where = None,
 ) -> None:
-    """Evaluate a run and write its report anew.
+    """Evaluate a run and write its report anew; or, with --pairs, images that any other system made.
 
     The last checkpoint's numbers are the run's: RUN/evaluation. Those of any other lie in
     RUN/evaluation/checkpoints, and with all of them is checkpoints.json, metrics over steps.
+
+    With --pairs the images of two folders are matched by their names. Stopped, it goes on when it is called again.
     """
+    given: dict[str, Any] = {
+        **{"sources": sources, "out": out, "metrics": metrics, "plugin": plugin, "key": key, "identity": identity},
+        **{"labels": labels, "subset": subset, "resize": resize, "batch": batch, "pictures": pictures},
+        "device": device and device.value,
+    }
+    given = {name: value for name, value in given.items() if value not in (None, False, [])}
+    if pairs is not None:
+        if run is not None or checkpoint != "last" or not average:
+            raise EnfaceError("--pairs measures images, not a run: leave out the run directory, --checkpoint and --raw")
+        pairs_of.evaluate_pairs(*pairs, overrides=set_ or [], **given)
+        return
+    if run is None:
+        raise EnfaceError("name a run directory (runs/NAME/ID), or two folders of images: --pairs OUTPUTS TARGETS")
+    if given:
+        raise EnfaceError(f"--{next(iter(given))} is for --pairs; of a run, its recipe says what is measured")
+    _evaluate_run(run, checkpoint, average=average, overrides=set_ or [])
+
+
+def _evaluate_run(run: Path, checkpoint: str, *, average: bool, overrides: list[str]) -> None:
     from enface.evaluate import Evaluator
     from enface.networks import find_checkpoints
 
     require_run(run)
     paths = find_checkpoints(run, checkpoint)
-    opened = _opened(run, set_ or [])
+    opened = _opened(run, overrides)
     evaluator = Evaluator(opened)
     opened.notify("run_started")
     if checkpoint == "last" and average:

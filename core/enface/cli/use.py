@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from enface.cli.shared import RunPath, app, load, progress_bar, require_run, say
+from enface.cli.shared import Device, RunPath, app, load, progress_bar, require_run, say
 from enface.errors import DataError
 
 
@@ -18,14 +18,6 @@ class Fit(StrEnum):
     stretch = "stretch"
     crop = "crop"
     pad = "pad"
-
-
-class Device(StrEnum):
-    """Where the network runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 class Format(StrEnum):

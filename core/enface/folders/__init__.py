@@ -1,0 +1,1 @@
+"""Images that some other system made, measured against their targets, file by file."""

@@ -1,0 +1,719 @@
+"""Folders of images that some other system made: matched, checked, measured, and gone on with after a break."""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from enface.errors import DataError, EnfaceError, RecipeError
+from enface.folders import places, shards
+from enface.folders.evaluating import FolderEvaluation, Options
+from enface.results import Results
+
+SIZE = 24
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    from enface.catalog import Catalog
+    from enface.plugins import load_plugins
+
+    return Catalog(load_plugins())
+
+
+def picture(seed: int, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
+    """A smooth picture, width and height given."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+def save(image: Image.Image, path: Path, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """Six outputs, targets and sources of the same names, all unlike each other."""
+    for number, role in enumerate(("outputs", "targets", "sources")):
+        for index in range(COUNT):
+            save(picture(100 * number + index), tmp_path / role / f"{index}.png")
+    return {role: tmp_path / role for role in ("outputs", "targets")}
+
+
+@pytest.fixture
+def evaluation(catalog, tmp_path):
+    """An evaluation of folders, checked; the words are those of its options."""
+
+    def make(folders: dict[str, Path], *, out: Path | None = None, **options: object) -> FolderEvaluation:
+        words = {"metrics": ["l1", "psnr"], "bootstrap": 100, **options}
+        place = tmp_path / "results" if out is None else out
+        return FolderEvaluation(folders, place, catalog, torch.device("cpu"), Options(**words))
+
+    return make
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(np.float64) / 255
+
+
+def refused(make, *texts: str, error: type[EnfaceError] = DataError) -> str:
+    """The message of what is refused; it names all of these."""
+    with pytest.raises(error) as raised:
+        make()
+    for text in texts:
+        assert text in str(raised.value)
+    return str(raised.value)
+
+
+# ------------------------------------------------------------------ numbers
+
+
+def test_numbers_are_those_computed_by_hand(evaluation, folders, tmp_path):
+    summary = evaluation(folders)()
+    results = Results.read(tmp_path / "results")
+    assert list(results.images["key"]) == [str(index) for index in range(COUNT)] == list(results.images["target_key"])
+    for index, found in enumerate(results.images["l1"]):
+        output, target = (pixels(folders[role] / f"{index}.png") for role in ("outputs", "targets"))
+        assert found == pytest.approx(np.abs(output - target).mean(), rel=1e-5)
+    assert summary["metrics"]["l1"]["mean"] == pytest.approx(results.images["l1"].mean(), rel=1e-6)
+    assert json.loads((tmp_path / "results" / "summary.json").read_text()) == {"format": 2, **summary}
+    assert (summary["kind"], summary["name"], summary["images"], summary["identities"]) == ("pairs", "results", 6, 6)
+    assert not results.baselines
+    assert not (tmp_path / "results" / places.WORK).exists()
+
+
+def test_copying_the_source_is_the_baseline(evaluation, folders, tmp_path):
+    summary = evaluation({**folders, "sources": tmp_path / "sources"})()
+    results = Results.read(tmp_path / "results")
+    source, target = pixels(tmp_path / "sources" / "3.png"), pixels(folders["targets"] / "3.png")
+    assert results.baselines["source"]["l1"][3] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
+    item = summary["metrics"]["l1"]
+    assert item["gains"]["source"]["mean"] == pytest.approx(item["mean"] - item["baselines"]["source"], abs=1e-6)
+    about = json.loads((tmp_path / "results" / "pictures.json").read_text())
+    assert about["tiles"] == ["source", "output", "target", "error"]
+    with Image.open(tmp_path / "results" / "pictures" / about["files"][0]) as sprite:
+        assert sprite.size == (4 * SIZE, COUNT * SIZE)
+
+
+def test_numbers_of_saved_outputs_are_those_of_the_run_that_made_them(load, catalog, tmp_path):
+    """A run's sources and targets are 8-bit images; only its outputs are rounded when they are saved."""
+    from enface.engine import Engine
+    from enface.evaluate import Evaluator
+    from enface.pack import prepare
+    from enface.run import Run
+    from enface.sampling import split_rows
+
+    names = ["l1", "psnr", "ssim", "ms_ssim", "sharpness"]
+    recipe = {"engine": {"device": "cpu", "precision": "fp32"}, "data": {"split": {"train": 2, "val": 1, "test": 3}}}
+    loaded = load({**recipe, "metrics": names})
+    pack = prepare(loaded.recipe, loaded.catalog)
+    rows = split_rows(pack.table, loaded.recipe.data.split)
+    evaluator = Evaluator(Run(tmp_path, loaded, Engine(loaded.recipe.engine), pack, rows))
+    blurred = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+    wanted = evaluator.measure(blurred).images
+    about = evaluator.about()
+    table = pack.table.reset_index().set_index("key")["index"]
+    for key, target in zip(about["key"], about["target_key"], strict=True):
+        source = torch.from_numpy(pack.images[table[key]].copy()).float()[None] / 127.5 - 1
+        output = (blurred(source)[0] + 1) / 2 * 255
+        made = output.round().byte().permute(1, 2, 0).numpy()
+        for role, image in (("outputs", made), ("targets", pack.images[table[target]].transpose(1, 2, 0))):
+            save(Image.fromarray(np.ascontiguousarray(image)), tmp_path / role / f"{key}.png")
+    about.drop(columns=["target_key"]).to_csv(tmp_path / "labels.csv", index=False)
+    folders = {role: tmp_path / role for role in ("outputs", "targets")}
+    options = Options(metrics=names, labels=tmp_path / "labels.csv")
+    summary = FolderEvaluation(folders, tmp_path / "r", catalog, torch.device("cpu"), options)()
+    found = Results.read(tmp_path / "r").images.set_index("key").loc[about["key"]].reset_index()
+    # Half a step of 8 bits is 0.002; of that, errors this size change PSNR by hundredths of a decibel.
+    for name, tolerance in {"l1": 5e-4, "psnr": 0.05, "ssim": 2e-3, "ms_ssim": 2e-3, "sharpness": 0.01}.items():
+        np.testing.assert_allclose(found[name], wanted[name], atol=tolerance, err_msg=name)
+    assert list(found["identity"]) == list(about["identity"])
+    assert set(summary["by"]) == {"pose", "light"}
+    assert list(summary["by"]["pose"]) == ["-30", "-15", "0", "15", "30"]
+
+
+def test_the_usual_metrics_are_measured_where_none_is_asked_for(evaluation, folders):
+    made = evaluation(folders, metrics=None)
+    assert {"l1", "psnr", "ssim", "sharpness"} <= set(made.built.metrics)
+    # Its trunk halves images of 24 px to nothing: that of a usual metric is said, not refused.
+    assert "31 px" in made.built.unavailable["lpips"]
+    refused(lambda: evaluation(folders, metrics=["lpips"]), "metric lpips", "31 px", error=EnfaceError)
+
+
+def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(folders, plugin):
+    from enface.catalog import Catalog
+    from enface.plugins import load_plugins
+
+    body = (
+        "from enface import WeightsError\nclass Absent(Metric):\n    '''Absent.'''\n    higher_is_better = True\n"
+        "    def __init__(self):\n        raise WeightsError('fetch them with: enface weights fetch absent')\n"
+    )
+    catalog = Catalog(load_plugins([plugin(body, brings="Absent")]))
+    options = Options(metrics=["l1", "absent"], bootstrap=100)
+    made = FolderEvaluation(folders, folders["outputs"].parent / "r", catalog, torch.device("cpu"), options)
+    summary = made()
+    assert list(summary["metrics"]) == ["l1"]
+    assert summary["unavailable"] == {"absent": "fetch them with: enface weights fetch absent"}
+    options = Options(metrics=["absent"])
+    refused(
+        lambda: FolderEvaluation(folders, folders["outputs"].parent / "q", catalog, torch.device("cpu"), options),
+        "no metric can be measured",
+        error=EnfaceError,
+    )
+
+
+def test_parameters_of_metrics_are_set_as_in_a_recipe(evaluation, folders):
+    made = evaluation(folders, metrics=["l1"], overrides=["metrics.coarse.use=ms_ssim", "metrics.coarse.scales=1"])
+    assert list(made.built.metrics) == ["l1", "coarse"]
+    assert made.built.metrics["coarse"].card["scales"] == "1"
+    for overrides, text in {
+        "metrics.ms_ssim.scale=1": "did you mean 'scales'?",
+        "metrics.ms_ssim.scales=9": "less than or equal to 5",
+        "metrics.ms_ssim=9": "metrics.NAME.KEY=VALUE",
+        "metrics.l1.mask=boundary": "there are no masks here",
+        "metrics.a b.use=l1": "is no name",
+        "metrics.mine.use=l11": "no metric is called 'l11'",
+        "stages.main.steps=3": "there is no recipe here",
+        "metrics": "there is no recipe here",
+    }.items():
+        refused(lambda o=overrides: evaluation(folders, overrides=[o]), text, error=RecipeError)
+    refused(lambda: evaluation(folders, metrics=["ssimm"]), "did you mean 'ssim'?", error=RecipeError)
+
+
+# ------------------------------------------------------------------ matching
+
+
+def test_extensions_and_unicode_forms_do_not_matter_and_subfolders_do(evaluation, tmp_path):
+    name = "b/Jos\N{LATIN SMALL LETTER E WITH ACUTE}"
+    save(picture(0), tmp_path / "outputs" / "a" / "1.png")
+    save(picture(1), tmp_path / "outputs" / f"{unicodedata.normalize('NFD', name)}.png")
+    save(picture(2), tmp_path / "targets" / "a" / "1.bmp")
+    save(picture(3), tmp_path / "targets" / f"{unicodedata.normalize('NFC', name)}.png")
+    folders = {role: tmp_path / role for role in ("outputs", "targets")}
+    assert list(evaluation(folders).about["key"]) == ["a/1", name]
+    (tmp_path / "targets" / "a").rename(tmp_path / "targets" / "c")
+    refused(lambda: evaluation(folders), "1 outputs without a target: a/1.png", "1 targets without an output: c/1.bmp")
+
+
+def test_names_left_alone_are_listed(evaluation, tmp_path):
+    for index in range(30):
+        save(picture(index), tmp_path / "outputs" / f"{index}.png")
+        save(picture(index), tmp_path / "targets" / f"{index + 12}.png")
+    folders = {role: tmp_path / role for role in ("outputs", "targets")}
+    first = ", ".join(f"{index}.png" for index in range(10))
+    refused(
+        lambda: evaluation(folders),
+        f"12 outputs without a target: {first}, ... and 2 more",
+        "12 targets without an output: 30.png, 31.png",
+    )
+    for index in range(12):
+        (tmp_path / "outputs" / f"{index}.png").unlink()
+    refused(lambda: evaluation(folders), "--subset leaves out the targets")
+    summary = evaluation(folders, subset=True)()
+    assert summary["images"] == 18
+    assert summary["cautions"] == ["12 targets have no output and are left out."]
+
+
+def test_names_that_differ_in_case_are_told(evaluation, folders):
+    (folders["outputs"] / "0.png").rename(folders["outputs"] / "Anna.png")
+    (folders["targets"] / "0.png").rename(folders["targets"] / "anna.png")
+    refused(lambda: evaluation(folders), "Anna and anna differ in upper and lower case")
+
+
+def test_two_files_of_one_name_are_refused(evaluation, folders):
+    save(picture(0), folders["targets"] / "0.jpg")
+    refused(lambda: evaluation(folders), "0.jpg and 0.png", "have one name but for the extension")
+
+
+def test_a_key_lets_outputs_share_a_target(evaluation, tmp_path):
+    for person in range(2):
+        save(picture(person), tmp_path / "targets" / f"person{person}_front.png")
+        for view in range(3):
+            save(picture(10 * person + view), tmp_path / "outputs" / f"person{person}_view{view}.png")
+            save(picture(50 + 10 * person + view), tmp_path / "sources" / f"person{person}_view{view}.png")
+    folders = {role: tmp_path / role for role in ("outputs", "targets", "sources")}
+    refused(lambda: evaluation(folders), "give it as --key REGEX")
+    made = evaluation(folders, key=r"(person\d)_")
+    assert list(made.about["target_key"]) == ["person0_front"] * 3 + ["person1_front"] * 3
+    # Images that share a target are of one person, unless told otherwise.
+    assert made()["identities"] == 2
+    frame = Results.read(tmp_path / "results").baselines["source"]
+    source, target = pixels(tmp_path / "sources/person1_view2.png"), pixels(tmp_path / "targets/person1_front.png")
+    assert frame.set_index("key")["l1"]["person1_view2"] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
+    assert evaluation(folders, key=r"(person\d)_", identity=r"(view\d)").about["identity"].nunique() == 3
+    save(picture(9), tmp_path / "targets" / "person0_side.png")
+    refused(lambda: evaluation(folders, key=r"(person\d)_"), "person0_front.png and person0_side.png have one key")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ({"key": "("}, "--key ( is not a regular expression"),
+        ({"key": "a+"}, "--key a+ has no group"),
+        ({"key": "(a+)"}, "--key (a+) is not found in 6 outputs: 0, 1, 2"),
+        ({"identity": "x"}, "--identity x has no group"),
+        ({"identity": "(9)|0"}, "--identity (9)|0 is not found in 6 outputs"),
+    ],
+)
+def test_regular_expressions_that_find_nothing(evaluation, folders, words, text):
+    refused(lambda: evaluation(folders, **words), text)
+
+
+# ------------------------------------------------------------------ labels
+
+
+def test_labels_are_columns_to_group_by(evaluation, folders, tmp_path):
+    rows = [{"key": index, "identity": f"00{index % 2}", "pose": 30 * (index % 3), "hat": "NA"} for index in range(8)]
+    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    summary = evaluation(folders, labels=tmp_path / "labels.csv")()
+    assert summary["identities"] == 2
+    assert list(summary["by"]) == ["pose"]
+    images = Results.read(tmp_path / "results").images
+    assert list(images["identity"][:2]) == ["000", "001"]
+    assert summary["by"]["pose"]["60"]["metrics"]["l1"]["mean"] == pytest.approx(images["l1"][[2, 5]].mean(), rel=1e-5)
+    assert set(images["hat"]) == {"NA"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("name,pose\n0,1\n", {}, "have no column 'key' (columns: name, pose)"),
+        ("key,pose\n0,1\n1,1\n", {}, "have no row for 4 outputs: 2, 3, 4, 5"),
+        ("key,pose\n0,1\n0,2\n", {}, "key 0 occurs more than once"),
+        ("key,pose\n0,1\n,2\n", {}, "line 3 has no key"),
+        ("key,psnr\n0,1\n", {}, "results have a column psnr of their own"),
+        ("key,l1@eyes\n0,1\n", {}, "results have a column l1@eyes of their own"),
+        ("key,identity\n0,a\n1,\n2,b\n3,b\n4,b\n5,b\n", {}, "no identity for 1 outputs: 1"),
+        ("key,identity\n0,a\n1,a\n2,b\n3,b\n4,b\n5,b\n", {"identity": "(.)"}, "identities are given twice"),
+        ("", {}, "cannot be read"),
+        ('key,pose\n0,"1\n', {}, "cannot be read"),
+    ],
+)
+def test_labels_that_are_wrong(evaluation, folders, tmp_path, text, words, message):
+    (tmp_path / "labels.csv").write_text(text)
+    refused(lambda: evaluation(folders, labels=tmp_path / "labels.csv", **words), "labels.csv", message)
+
+
+def test_labels_that_are_not_there_or_not_text(evaluation, folders, tmp_path):
+    refused(lambda: evaluation(folders, labels=tmp_path / "none.csv"), "none.csv cannot be read")
+    (tmp_path / "labels.csv").write_bytes(b"key,pose\n\xff,1\n")
+    refused(lambda: evaluation(folders, labels=tmp_path / "labels.csv"), "labels.csv cannot be read")
+
+
+# ------------------------------------------------------------------ images that cannot be measured
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("0.png", lambda image, path: path.write_bytes(b""), "is empty (0 bytes)"),
+        ("0.png", lambda image, path: path.write_text("no picture"), "cannot be read"),
+        ("0.png", lambda image, path: image.convert("RGBA").save(path), "has an alpha channel"),
+        ("0.png", lambda image, path: image.convert("LA").save(path), "has an alpha channel"),
+        ("0.png", lambda image, path: image.save(path, transparency=(0, 0, 0)), "has an alpha channel"),
+        ("0.png", lambda image, path: image.convert("P").save(path), "has a palette"),
+        ("0.png", lambda image, path: image.convert("I;16").save(path), "more than 8 bits"),
+        ("0.tif", lambda image, path: image.convert("F").save(path), "more than 8 bits"),
+        ("0.jpg", lambda image, path: image.convert("CMYK").save(path), "is in CMYK"),
+        ("0.gif", lambda image, path: image.save(path), "has a palette"),
+        (
+            "0.webp",
+            lambda image, path: image.save(path, save_all=True, append_images=[picture(1)], lossless=True),
+            "holds several pictures",
+        ),
+        (
+            "0.png",
+            lambda image, path: image.save(path, save_all=True, append_images=[picture(1)]),
+            "holds several pictures",
+        ),
+        ("0.png", lambda image, path: image.convert("L").save(path), "1 outputs are grey, their targets in colour: 0"),
+        ("0.png", lambda image, path: image.resize((20, 20)).save(path), "0.png is 20 x 20 px; --resize"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_images_that_are_refused_before_anything_is_measured(evaluation, folders, tmp_path, name, write, message):
+    (folders["outputs"] / "0.png").unlink()
+    write(picture(0), folders["outputs"] / name)
+    text = refused(lambda: evaluation(folders), name, message)
+    assert "Traceback" not in text
+    assert not (tmp_path / "results").exists()
+
+
+def test_colour_of_16_bits_is_refused_though_pillow_would_cut_it_to_8(evaluation, folders):
+    """A PNG written byte by byte, for Pillow writes no such."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", SIZE, SIZE, 16, 2, 0, 0, 0)
+    rows = (b"\0" + b"\x12\x34" * 3 * SIZE) * SIZE
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (folders["targets"] / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    assert Image.open(folders["targets"] / "2.png").mode == "RGB"
+    refused(lambda: evaluation(folders), "1 of 6 targets", "2.png has more than 8 bits a channel")
+
+
+def test_all_that_is_wrong_is_told_at_once(evaluation, tmp_path):
+    for index in range(14):
+        save(picture(index), tmp_path / "targets" / f"{index}.png")
+        (tmp_path / "outputs").mkdir(exist_ok=True)
+        (tmp_path / "outputs" / f"{index}.png").write_bytes(b"")
+    folders = {role: tmp_path / role for role in ("outputs", "targets")}
+    text = refused(lambda: evaluation(folders), "14 of 14 outputs cannot be measured", "... and 4 more")
+    assert text.count("is empty") == 10
+
+
+def test_a_cut_off_image_is_told_when_it_is_decoded_and_what_was_measured_is_kept(evaluation, folders, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD", 2)
+    whole = (folders["outputs"] / "5.png").read_bytes()
+    (folders["outputs"] / "5.png").write_bytes(whole[: len(whole) // 2])
+    refused(lambda: evaluation(folders, batch=1)(), "5.png cannot be read")
+    assert evaluation(folders).measured == 4
+    (folders["outputs"] / "5.png").write_bytes(whole)
+    assert evaluation(folders).measured == 4
+    assert evaluation(folders)()["images"] == 6
+
+
+def test_sizes_must_be_the_targets_unless_resizing_is_asked_for(evaluation, folders, tmp_path):
+    for index in range(COUNT):
+        save(picture(index, (2 * SIZE, 2 * SIZE)), folders["outputs"] / f"{index}.png")
+    refused(lambda: evaluation(folders), "6 of 6 outputs are not as large as the targets (24 x 24 px)", "48 x 48 px")
+    summary = evaluation(folders, resize=True)()
+    output = Image.open(folders["outputs"] / "1.png").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    wanted = np.abs(np.asarray(output).astype(float) / 255 - pixels(folders["targets"] / "1.png")).mean()
+    assert Results.read(tmp_path / "results").images["l1"][1] == pytest.approx(wanted, rel=1e-5)
+    for item in summary["metrics"].values():
+        assert "48 x 48 to 24 x 24 px, bicubic, antialiased" in item["card"]["resized outputs"]
+    assert "The outputs were resized" in summary["cautions"][0]
+    save(picture(0, (30, 24)), folders["targets"] / "0.png")
+    refused(lambda: evaluation(folders, resize=True), "targets are of several sizes", "0.png is 30 x 24 px")
+
+
+def test_images_that_are_not_square_and_stretched_ones(evaluation, folders, tmp_path):
+    for index in range(COUNT):
+        save(picture(index, (20, 30)), folders["targets"] / f"{index}.png")
+    assert "were stretched" in evaluation(folders, resize=True)()["cautions"][1]
+    for index in range(COUNT):
+        save(picture(50 + index, (20, 30)), folders["outputs"] / f"{index}.png")
+    assert not evaluation(folders)()["cautions"]
+    found = Results.read(tmp_path / "results").images["l1"][2]
+    wanted = np.abs(pixels(folders["outputs"] / "2.png") - pixels(folders["targets"] / "2.png")).mean()
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_picture_turned_by_its_camera_is_taken_as_it_is_seen(evaluation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = picture(0, (20, 30))
+    save(upright.transpose(Image.Transpose.ROTATE_90), tmp_path / "outputs" / "0.png", exif=exif)
+    save(upright, tmp_path / "targets" / "0.png")
+    summary = evaluation({role: tmp_path / role for role in ("outputs", "targets")})()
+    assert summary["metrics"]["l1"]["mean"] == 0
+
+
+def test_grey_images_are_measured_against_grey_ones(evaluation, folders):
+    for role in folders:
+        for index in range(COUNT):
+            image = Image.open(folders[role] / f"{index}.png").convert("L")
+            image.save(folders[role] / f"{index}.png")
+    assert evaluation(folders)()["metrics"]["l1"]["mean"] > 0
+
+
+def test_jpeg_files_are_measured_with_a_caution(evaluation, folders):
+    save(Image.open(folders["outputs"] / "0.png"), folders["outputs"] / "0.jpg")
+    (folders["outputs"] / "0.png").unlink()
+    assert evaluation(folders)()["cautions"] == [
+        "1 of the outputs are JPEG files: what that format lost is part of the numbers."
+    ]
+
+
+# ------------------------------------------------------------------ folders
+
+
+def test_folders_that_are_no_folders(evaluation, folders, tmp_path):
+    refused(lambda: evaluation({**folders, "targets": tmp_path / "no"}), "folder of targets", "does not exist")
+    (tmp_path / "file").write_text("")
+    refused(lambda: evaluation({**folders, "outputs": tmp_path / "file"}), "is not a folder")
+    (tmp_path / "empty").mkdir()
+    refused(lambda: evaluation({**folders, "outputs": tmp_path / "empty"}), "holds no image")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    refused(lambda: evaluation({**folders, "outputs": tmp_path / "circle"}), "does not exist")
+
+
+def test_an_image_is_not_measured_against_itself(evaluation, folders, tmp_path):
+    same = {**folders, "targets": folders["outputs"]}
+    refused(lambda: evaluation(same), "targets and outputs are one folder")
+    (tmp_path / "link").symlink_to(folders["outputs"])
+    refused(lambda: evaluation({**folders, "targets": tmp_path / "link"}), "are one folder")
+    (folders["targets"] / "4.png").unlink()
+    (folders["targets"] / "4.png").symlink_to(folders["outputs"] / "4.png")
+    refused(lambda: evaluation(folders), "output 4.png and its target 4.png are one file")
+
+
+def test_folders_in_one_another_are_refused(evaluation, folders, tmp_path):
+    (tmp_path / "targets").rename(tmp_path / "outputs" / "targets")
+    folders["targets"] = tmp_path / "outputs" / "targets"
+    refused(lambda: evaluation(folders), "lie in the folder of the outputs")
+
+
+def test_where_results_may_go(evaluation, folders, tmp_path, monkeypatch):
+    for out in (folders["outputs"], folders["targets"] / "results"):
+        refused(lambda out=out: evaluation(folders, out=out), "give another folder as --out")
+    refused(lambda: evaluation(folders, out=tmp_path), "where results go")
+    (tmp_path / "file").write_text("")
+    refused(lambda: evaluation(folders, out=tmp_path / "file"), "is a file")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("years of work")
+    refused(lambda: evaluation(folders, out=tmp_path / "full"), "is not empty and holds no result")
+    monkeypatch.chdir(tmp_path)
+    place = FolderEvaluation(folders, None, evaluation(folders).catalog, torch.device("cpu")).folder
+    assert place == Path("evaluations/outputs")
+
+
+def test_results_of_the_same_folders_are_replaced_and_of_others_are_not(evaluation, folders, tmp_path):
+    evaluation(folders, metrics=["l1"])()
+    assert set(evaluation(folders, metrics=["psnr"], pictures=0)()["metrics"]) == {"psnr"}
+    assert "l1" not in Results.read(tmp_path / "results").images
+    assert not (tmp_path / "results" / "pictures").exists()
+    others = {"outputs": tmp_path / "sources", "targets": folders["targets"]}
+    refused(lambda: evaluation(others), "holds the result of other folders")
+
+
+def test_a_results_folder_that_cannot_be_written(evaluation, folders, tmp_path):
+    made = evaluation(folders, out=tmp_path / "file" / "results")
+    (tmp_path / "file").write_text("")
+    refused(made, "cannot write into")
+    evaluation(folders)()
+    (tmp_path / "results" / "grid.png").unlink()
+    (tmp_path / "results" / "grid.png").mkdir()
+    refused(evaluation(folders), "cannot write into")
+
+
+# ------------------------------------------------------------------ hostile names
+
+
+HOSTILE = [
+    "a'b\"c",
+    "<script>alert(1)</script>".replace("/", "\N{DIVISION SLASH}"),
+    "two\nlines",
+    "x" * 250,
+    "comma, and {braces} %s \\",
+    "=1+1",
+    " blank ",
+    "\N{RIGHT-TO-LEFT OVERRIDE}gnp",
+    "\x1b[31mred",
+]
+
+
+def test_hostile_names_do_no_harm(evaluation, tmp_path):
+    for index, name in enumerate(HOSTILE):
+        for number, role in enumerate(("outputs", "targets")):
+            save(picture(2 * index + number), tmp_path / role / f"{name}.png")
+    folders = {role: tmp_path / role for role in ("outputs", "targets")}
+    evaluation(folders, identity="(?s)(.*)")()
+    images = Results.read(tmp_path / "results").images
+    assert sorted(images["key"]) == sorted(HOSTILE) == sorted(images["identity"])
+    (tmp_path / "targets" / "two\nlines.png").unlink()
+    (tmp_path / "outputs" / "\x1b[31mred.png").write_bytes(b"")
+    text = refused(lambda: evaluation(folders), r"two\nlines.png")
+    assert "\x1b" not in text
+    save(picture(0), tmp_path / "targets" / "two\nlines.png")
+    assert "\x1b" not in refused(lambda: evaluation(folders), r"\x1b[31mred.png' is empty")
+    red = save(picture(0), tmp_path / "outputs" / "\x1b[31mred.png")
+    red.write_bytes(red.read_bytes()[:-300])
+    assert "\x1b" not in refused(evaluation(folders), r"\x1b[31mred.png cannot be read")
+
+
+# ------------------------------------------------------------------ going on
+
+
+class Stop(Exception):
+    """As a signal's."""
+
+
+@pytest.fixture
+def halves(monkeypatch):
+    """Shards of two images, each a batch; a progress that stops after four images."""
+    monkeypatch.setattr(shards, "SHARD", 2)
+
+    def progress(done: int, total: int) -> None:
+        if done == 4:
+            raise Stop
+
+    return progress
+
+
+def counted(evaluation: FolderEvaluation) -> list[int]:
+    """The numbers of images done that a call reports."""
+    seen: list[int] = []
+    evaluation(lambda done, total: seen.append(done))
+    return seen
+
+
+def test_it_goes_on_where_it_was_stopped(evaluation, folders, tmp_path, halves):
+    whole = evaluation(folders, out=tmp_path / "whole")
+    whole()
+    with pytest.raises(Stop):
+        evaluation(folders)(halves)
+    again = evaluation(folders)
+    assert again.begun
+    assert again.measured == 4
+    assert counted(again) == [6]
+    first, second = (Results.read(tmp_path / name).images for name in ("whole", "results"))
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_change_costs_what_it_touches(evaluation, folders, halves):
+    with pytest.raises(Stop):
+        evaluation(folders)(halves)
+    save(picture(77), folders["targets"] / "3.png")
+    assert evaluation(folders).measured == 2
+    os.utime(folders["outputs"] / "0.png", (1, 1))
+    assert evaluation(folders).measured == 0
+
+
+def test_other_metrics_or_sizes_start_over(evaluation, folders, halves, tmp_path):
+    with pytest.raises(Stop):
+        evaluation(folders, metrics=["ms_ssim"])(halves)
+    assert evaluation(folders, metrics=["ms_ssim"]).measured == 4
+    # Neither changes a number.
+    assert evaluation(folders, metrics=["ms_ssim"], batch=1, pictures=0).measured == 4
+    other = evaluation(folders, metrics=["ms_ssim"], overrides=["metrics.ms_ssim.scales=1"])
+    assert other.begun
+    assert other.measured == 0
+    assert evaluation(folders, metrics=["ms_ssim", "l1"]).measured == 0
+    assert evaluation({**folders, "sources": tmp_path / "sources"}, metrics=["ms_ssim"]).measured == 0
+
+
+def test_a_damaged_file_of_numbers_is_measured_again(evaluation, folders, halves, tmp_path):
+    with pytest.raises(Stop):
+        evaluation(folders)(halves)
+    file = tmp_path / "results" / places.WORK / "part-00000.npz"
+    file.write_bytes(file.read_bytes()[:-40])
+    assert evaluation(folders).measured == 2
+    assert evaluation(folders)()["images"] == 6
+
+
+def test_an_earlier_result_stands_until_the_new_one_is_measured(evaluation, folders, halves, tmp_path):
+    evaluation(folders)()
+    with pytest.raises(Stop):
+        evaluation(folders, metrics=["l1"])(halves)
+    assert set(Results.read(tmp_path / "results").summary["metrics"]) == {"l1", "psnr"}
+
+
+# ------------------------------------------------------------------ features, regions
+
+
+@pytest.fixture
+def features(plugin):
+    """A catalog with metrics of the whole set and of a gallery."""
+    from enface.catalog import Catalog
+    from enface.plugins import load_plugins
+
+    body = """
+from enface import GalleryMetric, SetMetric
+class MeanColour(SetMetric):
+    '''Distance of mean colours.'''
+    higher_is_better = False
+    card = {"implementation": "test"}
+    def features(self, image): return image.mean((2, 3))
+    def distance(self, outputs, targets): return float(abs(outputs.mean(0) - targets.mean(0)).sum())
+class Nearest(GalleryMetric):
+    '''Whether the nearest target is of the same person.'''
+    higher_is_better = True
+    card = {"implementation": "test"}
+    def features(self, image): return image.flatten(1)
+    def matched(self, outputs, identities, gallery, gallery_identities):
+        nearest = ((outputs[:, None] - gallery[None]) ** 2).sum(2).argmin(1)
+        return (gallery_identities[nearest] == identities).astype("float32")
+"""
+    return Catalog(load_plugins([plugin(body, brings="MeanColour, Nearest")]))
+
+
+def test_metrics_of_features_see_all_images(features, folders, tmp_path, halves):
+    def make(name: str = "results") -> FolderEvaluation:
+        options = Options(metrics=["mean_colour", "nearest"], bootstrap=100)
+        given = {**folders, "sources": tmp_path / "sources"}
+        return FolderEvaluation(given, tmp_path / name, features, torch.device("cpu"), options)
+
+    save(Image.open(folders["targets"] / "4.png"), folders["outputs"] / "4.png")
+    with pytest.raises(Stop):
+        make()(halves)
+    summary = make()()
+    means = [
+        np.mean([pixels(tmp_path / role / f"{index}.png").mean((0, 1)) for index in range(COUNT)], 0)
+        for role in ("outputs", "targets", "sources")
+    ]
+    assert summary["sets"]["mean_colour"]["value"] == pytest.approx(np.abs(means[0] - means[1]).sum(), rel=1e-4)
+    wanted = np.abs(means[2] - means[1]).sum()
+    assert summary["sets"]["mean_colour"]["baselines"]["source"] == pytest.approx(wanted, rel=1e-4)
+    assert Results.read(tmp_path / "results").images["nearest"][4] == 1
+
+
+class Halves:
+    """The left half of each image, and a part that none has."""
+
+    about = "halves"
+
+    def __call__(self, target):
+        left = torch.zeros(1, 1, *target.shape[2:])
+        left[..., : target.shape[3] // 2] = 1
+        return {"left": left, "nowhere": torch.zeros_like(left)}
+
+
+def test_parts_of_images_are_measured_by_themselves(evaluation, folders, tmp_path):
+    summary = evaluation(folders, metrics=["l1"], regions=Halves())()
+    output, target = (pixels(folders[role] / "1.png")[:, : SIZE // 2] for role in ("outputs", "targets"))
+    images = Results.read(tmp_path / "results").images
+    assert images["l1@left"][1] == pytest.approx(np.abs(output - target).mean(), rel=1e-5)
+    assert summary["regions"]["nowhere"]["images"] == 0
+    assert "l1@nowhere could not be measured on any image." in summary["cautions"]
+    assert evaluation(folders, metrics=["l1"], regions=Halves(), out=tmp_path / "other")._settings() != (
+        evaluation(folders, metrics=["l1"], out=tmp_path / "other")._settings()
+    )
+
+
+# ------------------------------------------------------------------ memory
+
+
+def test_memory_does_not_grow_with_the_number_of_images(evaluation, tmp_path):
+    """3,000 images of 64 px would be 220 MB as float32, outputs and targets; what is held is a few batches."""
+    data = {role: [save_bytes(picture(number, (64, 64))) for number in range(4)] for role in ("outputs", "targets")}
+    for role, files in data.items():
+        (tmp_path / role).mkdir()
+        for index in range(3000):
+            (tmp_path / role / f"{index}.png").write_bytes(files[index % 4 - (role == "outputs")])
+    made = evaluation({role: tmp_path / role for role in data}, pictures=64)
+    resident: dict[int, float] = {}
+
+    def progress(done: int, total: int) -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        resident[done] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    if not Path("/proc/self/statm").is_file():
+        pytest.skip("there is no /proc here to read the memory in use from")
+    made(progress)
+    early = max(value for done, value in resident.items() if 256 <= done <= 1000)
+    late = max(value for done, value in resident.items() if done >= 2000)
+    assert late - early < 16
+
+
+def save_bytes(image: Image.Image) -> bytes:
+    from io import BytesIO
+
+    file = BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
