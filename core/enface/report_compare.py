@@ -180,7 +180,9 @@ def _difference(name: str, item: Any, sense: Sense, scale: float = math.nan) -> 
         p=NONE if math.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}"),
         effect=_number(get(item, "rank_biserial"), 2),
         d_z=_number(get(item, "d_z"), 2),
-        seeds=", ".join(f"{seed}: {signed(number(value), places)}" for seed, value in by_seed.items()),
+        seeds=", ".join(f"{seed}: {signed(number(value), places)}" for seed, value in by_seed.items())
+        if len(by_seed) > 1
+        else "",
         outcome=SIGNS.get(str(get(item, "outcome")), "none"),
         strip=_strip(gains, scale),
     )

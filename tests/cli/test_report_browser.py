@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from enface.report import write_report
+from enface.report_numbers import NONE
 
 COUNT = 150
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -28,10 +29,13 @@ class Reader:
         self.page.goto(path.as_uri())
 
     def keys(self):
-        return self.page.locator("#faces .key").all_inner_texts()
+        return self.page.locator("#faces .key").all_text_contents()
 
     def choose(self, label, option):
-        self.page.get_by_label(label, exact=True).first.select_option(label=option)
+        self.page.locator("#filters label").filter(has_text=label).locator("select").select_option(label=option)
+
+    def sort(self, place):
+        self.page.locator("#sort").select_option(place)
 
     def press(self, *keys):
         for key in keys:
@@ -76,28 +80,23 @@ def ranked(evaluations, name, *, worst=True, where=slice(None)):
     return images["key"].iloc[np.argsort(score.to_numpy() * (1 if worst else -1), kind="stable")].tolist()
 
 
-def shown_as_text(keys):
-    """As a browser gives a text: the line separator breaks no line there."""
-    return [key.replace("\u2028", " ") for key in keys]
-
-
 @pytest.mark.parametrize("name", ["ssim", "lpips", "sharpness"])
 @pytest.mark.parametrize("worst", [True, False])
 def test_faces_are_sorted_by_any_metric_in_its_sense(opened, evaluations, name, worst):
-    opened.page.get_by_label("Sort by").select_option(index=1 + list(evaluations.METRICS).index(name))
-    opened.choose("Order", "worst first" if worst else "best first")
-    keys = shown_as_text(opened.keys())
-    assert keys == shown_as_text(ranked(evaluations, name, worst=worst)[: len(keys)])
+    opened.sort(str(list(evaluations.METRICS).index(name)))
+    opened.page.locator("#order").select_option("worst" if worst else "best")
+    keys = opened.keys()
+    assert keys == ranked(evaluations, name, worst=worst)[: len(keys)]
     assert len(keys) == 24
 
 
 def test_images_without_a_number_come_last(opened):
-    opened.page.get_by_label("Sort by").select_option(label="lpips@eyes ↓")
+    opened.sort("3")
     while opened.page.locator("#more").is_visible():
         opened.page.locator("#more").click()
-    numbers = opened.page.locator("#faces .number").all_inner_texts()
+    numbers = opened.page.locator("#faces .number").all_text_contents()
     assert len(numbers) == COUNT
-    known = [number != "lpips@eyes \N{EN DASH}" for number in numbers]
+    known = [number != f"lpips@eyes {NONE}" for number in numbers]
     assert known == sorted(known, reverse=True)
     assert known.count(False) == len(range(0, COUNT, 4))
 
@@ -110,14 +109,14 @@ def test_faces_are_chosen_by_labels_and_searched(opened, evaluations):
     assert opened.page.locator("#found").inner_text() == f"{where.sum()} of {COUNT} images"
     assert opened.keys() == ranked(evaluations, "ssim", where=where)
     opened.choose("glasses", evaluations.HOSTILE_IDENTITY)
-    where &= (images["glasses"] == evaluations.HOSTILE_IDENTITY).to_numpy()
+    where = where & (images["glasses"] == evaluations.HOSTILE_IDENTITY).to_numpy()
     assert opened.keys() == ranked(evaluations, "ssim", where=where)
     for label in ("pose", "light", "glasses"):
         opened.choose(label, "all")
-    opened.page.get_by_label("Search").fill("014")
+    opened.page.locator("#search").fill("014")
     wanted = {key for key, who in zip(images["key"], images["identity"], strict=True) if "014" in key or "014" in who}
     assert set(opened.keys()) == wanted
-    opened.page.get_by_label("Search").fill("nobody of that name")
+    opened.page.locator("#search").fill("nobody of that name")
     assert opened.keys() == []
     assert opened.page.locator("#found").inner_text() == f"0 of {COUNT} images"
 
@@ -131,7 +130,7 @@ def test_faces_come_a_few_at_a_time(opened):
 
 
 def test_every_tile_shows_its_part_of_the_sprite(opened, evaluations):
-    opened.page.get_by_label("Sort by").select_option(index=0)
+    opened.sort("")
     colours = opened.evaluate(
         """async () => {
           const found = [];
@@ -167,7 +166,7 @@ def near(colour, other):
 
 def test_a_face_is_shown_large_under_a_slider(opened, evaluations):
     source, output, target = evaluations.COLOURS[:3]
-    opened.page.get_by_label("Sort by").select_option(index=0)
+    opened.sort("")
     opened.page.locator(".card").nth(3).click()
     dialog = opened.page.get_by_role("dialog")
     stage, slider = dialog.locator(".stage"), dialog.get_by_role("slider")
@@ -178,7 +177,7 @@ def test_a_face_is_shown_large_under_a_slider(opened, evaluations):
     assert near(pixel(opened.page, stage, 0.8), source)
     dialog.get_by_role("button", name="output | target").click()
     assert near(pixel(opened.page, stage, 0.8), output)
-    assert near(pixel(opened.page, stage, 0.97), target)
+    assert near(pixel(opened.page, stage, 0.94), target)
     # A drag on the picture itself moves the slider.
     box = stage.bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 20)
@@ -193,7 +192,7 @@ def test_a_face_is_shown_large_under_a_slider(opened, evaluations):
 
 
 def test_a_large_file_is_taken_where_there_is_one(opened):
-    opened.page.get_by_label("Sort by").select_option(index=0)
+    opened.sort("")
     opened.page.locator(".card").first.click()
     stage = opened.page.locator(".stage")
     assert near(pixel(opened.page, stage, 0.2), (250, 250, 0))
@@ -202,7 +201,7 @@ def test_a_large_file_is_taken_where_there_is_one(opened):
 
 
 def test_the_dialog_is_used_with_keys(opened, evaluations):
-    order = shown_as_text(ranked(evaluations, "ssim"))
+    order = ranked(evaluations, "ssim")
     opened.page.locator(".card").nth(1).focus()
     opened.press("Enter")
     dialog = opened.page.get_by_role("dialog")
@@ -229,7 +228,7 @@ def test_the_dialog_is_used_with_keys(opened, evaluations):
 
 def test_the_dialog_tells_numbers_and_labels(opened, evaluations):
     images = evaluations.numbers(COUNT)
-    opened.page.get_by_label("Sort by").select_option(index=0)
+    opened.sort("")
     opened.page.locator(".card").nth(2).click()
     dialog = opened.page.get_by_role("dialog")
     lines = dialog.locator("table tr").all_inner_texts()
@@ -244,11 +243,11 @@ def test_the_dialog_tells_numbers_and_labels(opened, evaluations):
 
 def test_the_worst_image_of_a_metric_is_a_click_away(opened, evaluations):
     opened.page.locator("[data-open]").first.click()
-    (worst,) = shown_as_text(ranked(evaluations, "ssim")[:1])
+    (worst,) = ranked(evaluations, "ssim")[:1]
     assert opened.page.get_by_role("dialog").get_by_role("heading").inner_text() == worst
 
 
-def test_zoom_is_linked_over_all_plots_of_steps(opened):
+def test_zoom_is_linked_over_all_plots_of_steps(opened, until):
     plots = opened.page.locator("[data-plot^=curve]")
     assert plots.count() >= 5
     first, last = plots.first, plots.last
@@ -259,7 +258,7 @@ def test_zoom_is_linked_over_all_plots_of_steps(opened):
     opened.page.mouse.down()
     opened.page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 30, steps=5)
     opened.page.mouse.up()
-    opened.page.wait_for_function("document.getElementById('step-from').value !== ''")
+    until(lambda: opened.page.locator("#step-from").input_value() != "")
     ranges = (
         "[...document.querySelectorAll('.js-plotly-plot[data-plot^=curve]')].map((plot) => plot.layout.xaxis.range)"
     )
@@ -275,9 +274,9 @@ def test_zoom_is_linked_over_all_plots_of_steps(opened):
     opened.page.get_by_label("From step").fill("100")
     opened.page.get_by_label("To step").fill("200")
     opened.press("Enter")
-    opened.page.wait_for_function(f"{ranges}.every((range) => range[0] === 100 && range[1] === 200)")
+    until(lambda: all(range == [100, 200] for range in opened.evaluate(ranges)))
     opened.page.get_by_role("button", name="All steps").click()
-    opened.page.wait_for_function(f"{ranges}.every((range) => range[0] === 0 && range[1] === 600)")
+    until(lambda: all(range == [0, 600] for range in opened.evaluate(ranges)))
 
 
 def test_plots_name_hostile_stages_as_text(opened):
@@ -288,7 +287,7 @@ def test_plots_name_hostile_stages_as_text(opened):
     assert names == ["warm <script>aler…", "main"]
 
 
-def test_a_slider_leads_through_the_sample_grids(opened):
+def test_a_slider_leads_through_the_sample_grids(opened, until):
     slider = opened.page.locator("#sample")
     image = opened.page.locator("#sample-grid")
     seen = []
@@ -301,7 +300,7 @@ def test_a_slider_leads_through_the_sample_grids(opened):
         f"Step {step} · {place} of 5" for place, step in enumerate((0, 10, 20, 30, 40), 1)
     ]
     assert len({src for _, src in seen}) == 5
-    opened.page.wait_for_function("document.getElementById('sample-grid').naturalWidth === 6")
+    until(lambda: image.evaluate("(shown) => shown.naturalWidth") == 6)
     assert image.get_attribute("alt") == "Grid of the fixed test faces: outputs at step 40."
 
 
@@ -313,9 +312,9 @@ def test_a_metric_is_chosen_for_a_table(opened):
 
 
 def test_hostile_names_are_never_run(opened, evaluations):
-    opened.page.get_by_label("Sort by").select_option(index=0)
+    opened.sort("")
     assert opened.page.title() == "tiny · enface report"
-    assert opened.keys()[1] == shown_as_text([evaluations.HOSTILE_KEY])[0]
+    assert opened.keys()[1] == evaluations.HOSTILE_KEY
     opened.page.locator(".card").nth(1).click()
     assert opened.page.locator("img[src=x]").count() == 0
     # Even markup that got into the page could not run: the policy names our scripts alone.
@@ -418,30 +417,32 @@ def test_all_that_can_be_clicked_has_a_name_and_shows_its_focus(opened):
         assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_without_the_plotting_library_the_rest_works(reader, written, tmp_path):
+def test_without_the_plotting_library_the_rest_works(browser, written, tmp_path):
     alone = tmp_path / "index.html"
     alone.write_bytes(written.read_bytes())
-    reader.open(alone)
-    assert reader.page.locator("#no-plots").is_visible()
-    assert len(reader.keys()) == 24
-    # What is not there cannot be loaded.
-    assert all("failed" in complaint or "ERR_FILE_NOT_FOUND" in complaint for complaint in reader.complaints)
-    reader.complaints.clear()
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(alone.as_uri())
+    assert page.locator("#no-plots").is_visible()
+    assert page.locator("#faces .key").count() == 24
+    page.close()
+    assert not errors
 
 
-def test_a_page_that_is_watched_follows_the_run(reader, tmp_path, evaluations):
+def test_a_page_that_is_watched_follows_the_run(reader, tmp_path, evaluations, until):
     run = evaluations.write_run(tmp_path / "run", [])
-    reader.open(write_report(run, refresh=1))
+    reader.open(write_report(run, refresh=3))
     reader.page.locator("details").first.locator("summary").click()
-    reader.page.evaluate("scrollTo(0, 500)")
+    reader.evaluate("scrollTo({ top: 500, behavior: 'instant' })")
     (run / "recipe.yaml").write_text("name: renamed\n")
-    write_report(run, refresh=1)
+    write_report(run, refresh=3)
     reader.page.locator("h1", has_text="renamed").wait_for()
-    reader.page.wait_for_function("scrollY > 400")
-    assert reader.page.locator("details").first.get_attribute("open") is not None
+    until(lambda: reader.evaluate("scrollY") > 400)
+    until(lambda: reader.page.locator("details").first.get_attribute("open") is not None)
     # The last page stays as it is.
     write_report(run)
-    reader.page.wait_for_selector("body:not([data-refresh])")
+    reader.page.locator("body:not([data-refresh])").wait_for()
 
 
 def test_a_thousand_images_stay_small_and_quick(reader, tmp_path, evaluations):

@@ -44,7 +44,7 @@
       legend: { orientation: "h", x: 0, y: -0.28, font: { color: enface.color("--ink") } },
       hoverlabel: { bgcolor: enface.color("--raised"), font: { color: enface.color("--ink") } },
       xaxis: { ...axis, title: { text: shown(spec.x), standoff: 6 }, showgrid: false, ticks: "outside", tickcolor: rule,
-        nticks: 6, anchor: count > 1 ? `y${count}` : "y", ...(spec.linked ? { range: range || all } : { autorange: true }) },
+        nticks: 6, anchor: count > 1 ? `y${count}` : "y", ...(spec.linked ? { range: [...(range || all)] } : { autorange: true }) },
       shapes: spec.marks.filter(([x]) => x > 0).map(([x]) => ({
         type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: muted, width: 1, dash: "dot" } })),
       annotations: spec.marks.map(([x, text]) => ({
@@ -79,7 +79,7 @@
     if (wanted && wanted[0] <= all[0] && wanted[1] >= all[1]) wanted = null;
     const same = wanted === range || (wanted && range && wanted[0] === range[0] && wanted[1] === range[1]);
     if (same && !anew) return;
-    range = wanted;
+    range = wanted && [...wanted];
     drawn.forEach((place) => {
       if (!specs[place.dataset.plot].linked) return;
       const now = place.layout.xaxis;
