@@ -17,7 +17,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from enface.loading import runs_in
-from enface.summary import interval
+from enface.statistics import interval
 
 RESAMPLES = 10_000
 LABEL = 150

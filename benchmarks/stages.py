@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from enface.summary import interval
+from enface.statistics import interval
 
 RESAMPLES = 10_000
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -25,6 +28,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (mine / "weights").symlink_to(users / "weights")
     os.environ["ENFACE_CACHE"] = str(mine)
     return mine
+
+
+@pytest.fixture(scope="session")
+def evaluations() -> ModuleType:
+    """``support/evaluations.py``: runs and evaluations written by hand."""
+    spec = importlib.util.spec_from_file_location("evaluations", SUPPORT / "evaluations.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -95,5 +109,53 @@ from enface import Loss, Mask, Metric, Schedulable, Schedule, as_schedule, hooki
         tail = f"\n@hookimpl\ndef components():\n    return [{brings}]\n" if brings else ""
         path.write_text(head + body + tail, encoding="utf-8")
         return str(path)
+
+    return write
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path) -> Callable[..., Path]:
+    """Write what a run's evaluation leaves, by hand: ``evaluated("a/1", {"key": [...], "lpips": [...]}, seed=1)``.
+
+    Columns named in ``senses`` (name -> what its entry in the summary has) are metrics. Without a recipe's ``name``
+    it is the evaluation of pairs of images.
+    """
+
+    def write(
+        place: str,
+        columns: Mapping[str, object],
+        *,
+        name: str | None = "toy",
+        seed: int = 0,
+        senses: Mapping[str, Mapping[str, object]] | None = None,
+        stage: Mapping[str, object] | None = None,
+        regions: Mapping[str, object] | None = None,
+        summary: Mapping[str, object] | None = None,
+    ) -> Path:
+        import pandas as pd
+
+        folder = tmp_path / place
+        where = folder if name is None else folder / "evaluation"
+        where.mkdir(parents=True)
+        if name is not None:
+            content = {
+                "data": {"use": "toy_faces"},
+                "generator": {"use": "unet"},
+                "stages": {"main": {"steps": 1, "terms": {"l1": {}}}},
+            }
+            content["stages"]["main"] |= stage or {}
+            content |= {"evaluation": {"regions": regions or {}}}
+            (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": name, "seed": seed, **content}))
+        frame = pd.DataFrame(dict(columns))
+        frame.to_csv(where / "images.csv", index=False)
+        entry = {"higher_is_better": False, "ideal": None, "card": {"implementation": "toy", "version": "1"}}
+        metrics = {key: {**entry, **keys} for key, keys in (senses or {"lpips": {}}).items() if key in frame}
+        whole = {
+            **{"format": 2, "kind": "pairs" if name is None else "run", "name": name or folder.name, "split": "test"},
+            **{"step": 10, "checkpoint": None, "images": len(frame), "metrics": metrics, "sets": {}, "cautions": []},
+            **(summary or {}),
+        }
+        (where / "summary.json").write_text(json.dumps(whole), encoding="utf-8")
+        return folder
 
     return write

@@ -41,6 +41,20 @@ def test_the_judge_is_no_part_of_any_objective(name):
             assert not any("alex" in str(value) for value in trained)
 
 
+@pytest.mark.parametrize("name", ["control", "everything"])
+def test_the_longer_ones_differ_from_the_others_in_steps_and_sharper_targets_alone(name):
+    longer, other = (load_recipe(ARTIFACTS / folder / f"{name}.yaml").recipe for folder in ("longer", "."))
+    mine, theirs = longer.dump(), other.dump()
+    assert (mine["stages"]["cure"].pop("steps"), theirs["stages"]["cure"].pop("steps")) == (1200, 600)
+    for stage in (mine["stages"]["cure"], theirs["stages"]["cure"]):
+        assert stage["optimizer"]["lr"].pop("over") in (600, 1200)
+    assert mine.pop("augment") == {**theirs.pop("augment"), "sharpen": 0.06 if name == "everything" else None}
+    for dumped in (mine, theirs):
+        for key in ("name", "log"):
+            dumped.pop(key)
+    assert mine == theirs
+
+
 def test_the_control_is_the_masked_l1_of_the_ladder():
     ladder = load_recipe(ARTIFACTS.parent / "seed" / "small" / "ladder.yaml").recipe
     assert stage_of(ARTIFACTS / "control.yaml").terms == ladder.stages["mask_l1"].terms

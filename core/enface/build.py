@@ -27,7 +27,7 @@ from enface.components import (
 from enface.engine import Engine, reseed
 from enface.errors import EnfaceError, RecipeError, WeightsError
 from enface.loading import Loaded
-from enface.optimizers import optimizers
+from enface.optimizers import fast, optimizers
 from enface.params import ScheduleSpec, closest
 from enface.recipe import DiscriminatorModel, OptimizerModel, StageModel, TermModel
 from enface.step import MaskUse, Phase, Player, Step, Term
@@ -274,7 +274,7 @@ class StageBuilder:
         def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
             optimizer: torch.optim.Optimizer
             try:
-                optimizer = chosen(parameters, lr=lr(0), **model.params)
+                optimizer = chosen(parameters, lr=lr(0), **fast(chosen, model.params, self.engine.device))
             except (TypeError, ValueError) as error:
                 raise self._error(str(error), *path) from error
             return optimizer

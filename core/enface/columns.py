@@ -32,7 +32,7 @@ class Columns:
         size: Height and width of the images given; the pack's, or less of it.
         channels_last: Give images in this memory format.
         mirror: How labels change where an image is mirrored, as in a recipe's ``augment.flip.mirror``.
-        sharpen: By how much targets are sharpened, as in a recipe's ``augment.sharpen``.
+        sharpen: By how much targets are sharpened in training, as in a recipe's ``augment.sharpen``.
 
     Raises:
         DataError: when a mirrored label does not occur in the data.
@@ -80,12 +80,15 @@ class Columns:
         """The tensor of a name for these rows.
 
         Args:
-            moves: How each role's images are looked at; in the middle and as they are unless given.
+            moves: How each role's images are looked at in training, in the middle where a role has none. Unless
+                given, nothing of ``augment`` is done.
         """
+        training = moves is not None
         moves = moves or {}
         if name in self.roles:
             images = self._images(rows[name], moves.get(name))
-            return images if name != "target" or self._sharpen is None else sharpened(images, self._sharpen)
+            sharpen = self._sharpen if training and name == "target" else None
+            return images if sharpen is None else sharpened(images, sharpen)
         if name.startswith("same_") and name not in self._numeric:
             column = name.removeprefix("same_")
             first, second = (self._labels(column, rows[role], moves.get(role)) for role in ("source", "partner"))
@@ -121,17 +124,22 @@ class Columns:
 
     def _images(self, rows: Indices, move: Moves | None) -> Tensor:
         if self._resident is not None:
-            pixels = self._resident[torch.from_numpy(rows).to(self._device)]
+            pixels = self._resident[self._tensor(rows)]
         else:
             pixels = self._tensor(self.pack.images[rows])
         pixels = moved(pixels, self.size, move)
         return (pixels.float() / 127.5 - 1).contiguous(memory_format=self._format)
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(values))
-        if self._device.type == "cuda":
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor
+        return sent(values, self._device)
+
+
+def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """An array as a tensor on a device; the host does not wait until it is there."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
 
 
 def moved(pixels: Tensor, size: int, move: Moves | None) -> Tensor:
@@ -144,10 +152,11 @@ def moved(pixels: Tensor, size: int, move: Moves | None) -> Tensor:
         return centered(pixels, size)
     height, width = pixels.shape[-2:]
     # One gather for all images at once; a library's crop loops over them, or resamples.
-    steps = torch.arange(size)
-    ahead = torch.where(torch.from_numpy(move.flipped)[:, None], steps.flip(0), steps)
-    down = (torch.from_numpy(move.top)[:, None] + steps).clamp(0, height - 1).to(pixels.device)
-    across = (torch.from_numpy(move.left)[:, None] + ahead).clamp(0, width - 1).to(pixels.device)
+    steps = np.arange(size)
+    ahead = np.where(move.flipped[:, None], steps[::-1], steps)
+    rows = (move.top[:, None] + steps).clip(0, height - 1)
+    columns = (move.left[:, None] + ahead).clip(0, width - 1)
+    down, across = sent(np.stack([rows, columns]), pixels.device)
     flat = pixels.reshape(len(pixels), -1, height, width)
     image = torch.arange(len(flat), device=pixels.device)[:, None, None, None]
     plane = torch.arange(flat.shape[1], device=pixels.device)[None, :, None, None]

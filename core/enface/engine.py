@@ -72,7 +72,8 @@ class Engine:
 
     def compiled(self, module: nn.Module) -> Any:
         """What to call in place of ``module``: a compiled form where the recipe asks for it."""
-        return torch.compile(module) if self._compile else module
+        mode = self._compile if isinstance(self._compile, str) else None
+        return torch.compile(module, mode=mode) if self._compile else module
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Average gradients over processes, once an optimizer step and in one message.

@@ -279,12 +279,15 @@ class MetricModel(Spec):
 
 
 class EngineModel(Model):
-    """How the arithmetic is done. ``auto`` precision is bf16 on CUDA devices that have it, else float32."""
+    """How the arithmetic is done. ``auto`` precision is bf16 on CUDA devices that have it, else float32.
+
+    ``compile`` is a mode of ``torch.compile``, or true for its usual one; ``reduce-overhead`` replays CUDA graphs.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
-    compile: bool = False
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = False
     deterministic: bool = True
     sync_batchnorm: bool = True
 

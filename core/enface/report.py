@@ -1,256 +1,174 @@
-"""The report: one self-contained page made of what lies in a run's directory."""
+"""The report: a folder with one page, made of what lies in a run's directory or in an evaluation's folder."""
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import os
-import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import pandas as pd
-import yaml
-from PIL import Image
-
-from enface import report_curves, report_numbers
+from enface import report_curves, report_numbers, report_pictures, report_recipe, report_tables
 from enface.errors import EnfaceError
+from enface.report_files import Beside, Found, mapping, writable
+from enface.report_gallery import gallery
+from enface.report_page import rendered
 
-SAMPLE = re.compile(r"(\d+)-(\w+)\.png")
-OUTPUTS = "outputs"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image that is part of the page."""
-
-    uri: str
-    width: int
-    height: int
-    alt: str
-    caption: str
-
-
-@dataclass
-class Found:
-    """What could be read from a run's directory.
-
-    Attributes:
-        problems: Files that are there and cannot be read, each a sentence.
-    """
-
-    directory: Path
-    problems: list[str]
-
-    def text(self, name: str) -> str:
-        """A text file, empty when there is none."""
-        path = self.directory / name
-        try:
-            return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        except OSError as error:
-            self.problems.append(f"{name} cannot be read ({error.strerror}).")
-            return ""
-
-    def mapping(self, name: str) -> dict[str, Any]:
-        """A JSON file's map, empty when there is none."""
-        text = self.text(name)
-        if not text:
-            return {}
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            self.problems.append(f"{name} is damaged; it is not shown.")
-            return {}
-        return found
-
-    def events(self) -> Iterator[dict[str, Any]]:
-        """The log's lines; the one a cut-off run was writing is left out."""
-        for line in self.text("log.jsonl").splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict):
-                yield event
-
-    def table(self, name: str) -> pd.DataFrame:
-        """A CSV file, empty when there is none."""
-        text = self.text(name)
-        try:
-            return pd.read_csv(io.StringIO(text), dtype={"key": str}) if text else pd.DataFrame()
-        except ValueError:
-            self.problems.append(f"{name} is damaged; it is not shown.")
-            return pd.DataFrame()
-
-    def picture(self, path: Path, alt: str, caption: str = "") -> Picture | None:
-        """An image file to put into the page, None when there is none."""
-        if not path.is_file():
-            return None
-        try:
-            content = path.read_bytes()
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-                image.verify()
-                width, height = image.size
-        # A damaged PNG makes Pillow raise OSError, SyntaxError or ValueError.
-        except Exception:
-            self.problems.append(f"{path.relative_to(self.directory)} is not an image that can be read.")
-            return None
-        uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-        return Picture(uri, width, height, alt, caption)
+BASELINES = tuple(report_numbers.BASELINES)
+DOWNLOADS = {
+    "summary.json": "all means, intervals and cards",
+    "images.csv": "a line an image: labels and metrics",
+    "source.csv": "the same for copying the source",
+    "mean_target.csv": "the same for the mean target",
+    "stages.json": "what each stage ended with",
+    "checkpoints.json": "the other checkpoints",
+}
 
 
-def write_report(directory: Path) -> Path:
-    """Write ``report/index.html``, a page that needs no network, server or script.
+def write_report(run_dir: Path, *, refresh: int | None = None) -> Path:
+    """Write ``report/index.html`` and what it shows; it needs no network and no server.
 
-    What a run has not made yet (an evaluation, samples, a log) is said to be missing.
+    What is not there yet (an evaluation, samples, a log) is said to be missing, and so is what is damaged.
+
+    Args:
+        run_dir: A run's directory, or a folder that ``enface evaluate --pairs`` wrote.
+        refresh: Seconds after which the page loads itself again; None for a page that stays as it is.
 
     Returns:
         The page's path.
 
     Raises:
-        EnfaceError: when ``directory`` does not exist, or the page cannot be written.
+        EnfaceError: when ``run_dir`` does not exist, or the report cannot be written.
     """
-    if not directory.is_dir():
-        raise EnfaceError(f"run directory {directory} does not exist")
-    page = _template().render(_contents(Found(directory.resolve(), [])))
-    path = directory / "report" / "index.html"
-    beside = path.with_suffix(".html.new")
+    if not run_dir.is_dir():
+        raise EnfaceError(f"run directory {run_dir} does not exist")
+    beside = Beside(writable(run_dir / "report"))
     try:
-        path.parent.mkdir(exist_ok=True)
-        beside.write_text(page, encoding="utf-8", errors="replace")
-        os.replace(beside, path)
+        contents, data = _contents(Found(run_dir.resolve()), beside, run_dir)
+        path = beside.page(rendered("run.html", contents, data, refresh=refresh))
+        beside.tidy("assets", "data")
     except OSError as error:
-        raise EnfaceError(f"cannot write {path} ({error.strerror})") from error
+        raise EnfaceError(f"cannot write {beside.folder} ({error.strerror or error})") from error
     return path
 
 
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("enface"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html")
-
-
-def _contents(found: Found) -> dict[str, Any]:
+def _contents(found: Found, beside: Beside, run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the template names, and what the scripts read."""
+    # A folder of --pairs is the evaluation itself; a run has one below it.
+    folder = "" if _is_pairs(found) else "evaluation/"
     recipe = found.text("recipe.yaml")
-    summary = found.mapping("evaluation/summary.json")
     environment = found.mapping("environment.json")
+    summary = found.mapping(f"{folder}summary.json")
     log = report_curves.read_log(found.events())
     numbers = report_numbers.key_numbers(summary)
-    grid = found.directory / "evaluation" / "grid.png"
-    return {
-        "name": _recipe_name(recipe) or found.directory.name,
+    senses = {item.name: item.sense for item in numbers}
+    baselines = report_numbers.baseline_names(summary)
+    images = found.table(f"{folder}images.csv")
+    labels = report_tables.label_tables(summary)
+    sheet = report_pictures.sheet(found, beside, folder)
+    shown = gallery(images, {name: found.table(f"{folder}{name}.csv") for name in BASELINES}, senses, sheet)
+    training = report_curves.training_plots(log)
+    by_label = _label_plots(labels)
+    samples = report_pictures.sample_grids(found, beside)
+    grid = found.directory / folder / "grid.png"
+    contents: dict[str, Any] = {
+        "kind": "run" if folder else "pairs",
+        "name": report_recipe.recipe_name(recipe) or _name(summary) or found.directory.name,
         "run": found.directory.name,
         "summary": summary,
+        "checkpoint": mapping(summary, "checkpoint"),
         "numbers": numbers,
-        "verdict": report_numbers.verdict(numbers),
-        "baselines": report_numbers.baseline_names(summary),
-        "labels": report_numbers.BASELINES,
-        "unavailable": _mapping(summary.get("unavailable")),
-        "grid": found.picture(grid, "Rows of test faces: the source image, the network's output, the target."),
-        "ladder": _ladder(found, numbers),
-        "poses": _poses(summary),
-        "spread": report_numbers.spread(
-            found.table("evaluation/images.csv"), {item.name: item.sense for item in numbers}
-        ),
-        "cards": {name: _mapping(item.get("card")) for name, item in _items(summary.get("metrics"))},
+        "verdicts": report_numbers.verdicts(numbers),
+        "cautions": _sentences(summary.get("cautions")),
+        "baselines": baselines,
+        "labels": {name: report_numbers.labelled(name) for name in baselines},
+        "sets": report_tables.set_numbers(summary, baselines),
+        "unavailable": mapping(summary, "unavailable"),
+        "grid": beside.picture(found, grid, "grid", "Test faces: source images, the outputs, the targets."),
+        "gallery": shown,
+        "sheet": sheet,
+        "regions": report_tables.region_tables(summary),
+        "by": labels,
+        "by_plots": {(plot.x, plot.title): plot.id for plot in by_label},
+        "heat": report_tables.heat_maps(summary),
+        "recognition": report_tables.recognition(summary),
+        "spread": report_tables.spread(images, senses),
+        "ladder": _ladder(found, beside, folder, senses),
+        "checkpoints": report_tables.checkpoint_table(found.mapping(f"{folder}checkpoints.json"), list(senses)),
+        "cards": {str(name): mapping(item, "card") for name, item in _metrics(summary)},
         "stages": log.stages,
         "last_step": log.last_step,
-        "plots": report_curves.training_plots(log),
-        "samples": _samples(found),
-        "skipped": _skipped(environment),
+        "plots": training,
+        "samples": samples,
+        "skipped": report_recipe.skipped(environment),
         "recipe": recipe,
-        "environment": dict(_flat(environment)),
-        "problems": found.problems,
+        "lineage": report_recipe.lineage(found),
+        "environment": dict(report_recipe.flat(environment)),
+        "commands": report_recipe.commands(run, environment, summary, recipe),
+        "downloads": _downloads(found, beside, folder),
+        "plotly": beside.plotly() if training or by_label else "",
     }
+    drawn = {plot.id: plot for plots in [*training.values(), by_label] for plot in plots}
+    contents |= {"problems": found.problems, "all_plots": drawn, "parts": _parts(contents)}
+    contents["title"] = f"{contents['name']} · enface report"
+    data = {
+        "plots": {name: asdict(plot) for name, plot in drawn.items()},
+        "gallery": shown,
+        "samples": [{"step": step, **asdict(picture)} for step, picture in samples.outputs],
+    }
+    return contents, data
 
 
-def _recipe_name(text: str) -> str:
-    try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return ""
-    return str(plain.get("name", "")) if isinstance(plain, dict) else ""
+def _parts(contents: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the bar at the top leads to."""
+    training = contents["kind"] == "run"
+    return [
+        ("numbers", "Key numbers"),
+        ("images", "Images"),
+        *([("where", "Where it is good")] if contents["summary"] else []),
+        *([("stages", "Stages")] if contents["ladder"] else []),
+        *([("training", "Training"), ("samples", "Samples")] if training else []),
+        ("made", "How it was made"),
+    ]
 
 
-def _ladder(found: Found, numbers: Sequence[report_numbers.KeyNumber]) -> list[dict[str, Any]]:
+def _is_pairs(found: Found) -> bool:
+    return (found.directory / "summary.json").is_file() and not (found.directory / "recipe.yaml").is_file()
+
+
+def _name(summary: Mapping[str, Any]) -> str:
+    return str(summary.get("name") or "")
+
+
+def _sentences(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _metrics(summary: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [*mapping(summary, "metrics").items(), *mapping(summary, "sets").items()]
+
+
+def _label_plots(labels: Mapping[str, Sequence[report_tables.Table]]) -> list[report_curves.Plot]:
+    tables = [(column, table) for column, found in labels.items() for table in found if table.curves]
+    return [
+        report_curves.label_plot(f"label-{number}", table.metric, column, table.curves)
+        for number, (column, table) in enumerate(tables)
+    ]
+
+
+def _ladder(found: Found, beside: Beside, folder: str, senses: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What every stage bought, when a run had several and they were measured."""
-    if not (found.directory / "evaluation" / "stages.json").is_file():
-        return []
-    stages = found.mapping("evaluation/stages.json")
-    table = report_numbers.stage_table(stages, {item.name: item.sense for item in numbers})
-    folder = found.directory / "evaluation" / "stages"
-    return [
-        {
-            "name": name,
-            "step": step,
-            "after": after,
-            "cells": cells,
-            "picture": found.picture(
-                folder / f"{name}.png", f"Sources, outputs and targets of test faces after stage {name}."
-            ),
-        }
-        for name, step, after, cells in table
-    ]
+    pictures = found.directory / folder / "stages"
+    lines = []
+    for number, (name, step, after, cells) in enumerate(
+        report_tables.stage_table(found.mapping(f"{folder}stages.json"), senses)
+    ):
+        alt = f"Sources, outputs and targets of test faces after stage {name}."
+        picture = beside.picture(found, pictures / f"{name}.png", f"stages/{number}", alt)
+        lines.append({"name": name, "step": step, "after": after, "cells": cells, "picture": picture})
+    return lines
 
 
-def _poses(summary: Mapping[str, Any]) -> list[tuple[report_numbers.PoseTable, Any]]:
-    tables = report_numbers.pose_tables(summary)
-    return [
-        (table, report_curves.pose_plot(table.curves, f"pose-{index}") if table.curves else "")
-        for index, table in enumerate(tables)
-    ]
-
-
-def _samples(found: Found) -> list[Picture]:
-    """The outputs first, midway and last, then what does not change (inputs, targets) once."""
-    kinds: dict[str, dict[int, Path]] = {}
-    for path in sorted((found.directory / "samples").glob("*.png")):
-        name = SAMPLE.fullmatch(path.name)
-        if name:
-            kinds.setdefault(name[2], {})[int(name[1])] = path
-    chosen = []
-    for kind in sorted(kinds, key=lambda kind: (kind != OUTPUTS, kind)):
-        steps = sorted(kinds[kind])
-        wanted = {0, len(steps) // 2, len(steps) - 1} if kind == OUTPUTS else {len(steps) - 1}
-        for place in sorted(wanted):
-            step = steps[place]
-            caption = f"{kind.capitalize()} at step {step:,}" if kind == OUTPUTS else kind.capitalize()
-            alt = f"Grid of the fixed test faces: {kind} at step {step}."
-            chosen.append(found.picture(kinds[kind][step], alt, caption))
-    return [picture for picture in chosen if picture is not None]
-
-
-def _skipped(environment: Mapping[str, Any]) -> int:
-    skipped = _mapping(environment.get("pack")).get("skipped", 0)
-    return len(skipped) if isinstance(skipped, list) else skipped if isinstance(skipped, int) else 0
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, item in value.items():
-        name = f"{prefix}{key}"
-        if isinstance(item, dict):
-            yield from _flat(item, f"{name}.")
-        elif isinstance(item, list):
-            yield name, shlex.join(map(str, item))
-        else:
-            yield name, "not installed" if item is None else str(item)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _items(value: Any) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(str(name), _mapping(item)) for name, item in _mapping(value).items()]
+def _downloads(found: Found, beside: Beside, folder: str) -> list[tuple[str, str, str]]:
+    copies = [(beside.copy(found.directory / folder / name, f"data/{name}"), name) for name in DOWNLOADS]
+    recipe = (beside.copy(found.directory / "recipe.yaml", "data/recipe.yaml"), "recipe.yaml")
+    return [(file, name, DOWNLOADS.get(name, "the resolved recipe")) for file, name in [*copies, recipe] if file]

@@ -7,20 +7,35 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
+from enface.report_files import mapping
 from enface.sense import Sense as Sense
 
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 INFINITY = "\N{INFINITY}"
 BASELINES = {"source": "source", "mean_target": "mean target"}
-WORDS = {
-    "good": "better on",
-    "bad": "worse on",
-    "even": "not clearly different on",
-    "none": "without a number on",
-}
+OUTCOMES = ("good", "even", "bad", "none")
+
+
+@dataclass(frozen=True)
+class Against:
+    """The output beside one baseline.
+
+    Attributes:
+        name: As the files have it; ``label`` is for people.
+        mean: The baseline's, as text.
+        difference: Output - baseline, as text, and ``low`` and ``high`` its interval where that is known.
+        outcome: ``good``, ``bad`` or ``even``; ``none`` when a number is missing.
+    """
+
+    name: str
+    label: str
+    value: float
+    mean: str
+    difference: str
+    low: str
+    high: str
+    outcome: str
 
 
 @dataclass(frozen=True)
@@ -28,8 +43,10 @@ class KeyNumber:
     """One metric over all images, as text, beside its baselines.
 
     Attributes:
-        outcome: ``good``, ``bad`` or ``even`` against the better baseline; ``none`` when a number is missing.
-        rival: The better baseline's name.
+        outcome: ``good`` where it is better than every baseline, ``bad`` where it is worse than one, ``even``
+            between; ``none`` when a number is missing.
+        rival: The better baseline; None without any.
+        strip: Where ``low``, ``mean``, ``high`` and each baseline lie on one axis, in percent.
     """
 
     name: str
@@ -37,36 +54,23 @@ class KeyNumber:
     mean: str
     low: str
     high: str
-    baselines: Mapping[str, str]
+    baselines: list[Against]
     outcome: str
-    rival: str
-    difference: str
+    rival: Against | None
+    strip: Mapping[str, float]
 
-    @property
-    def against(self) -> str:
-        """The better baseline's mean."""
-        return self.baselines.get(self.rival, NONE)
+    def against(self, name: str) -> Against | None:
+        """What it is beside one baseline."""
+        return next((item for item in self.baselines if item.name == name), None)
 
 
 @dataclass(frozen=True)
-class PoseTable:
-    """One metric by pose: a line is (pose, images, output, one text a baseline, whether output is the best)."""
+class Verdict:
+    """What holds for some metrics alike, in words."""
 
-    name: str
-    sense: Sense
-    lines: list[tuple[str, int, str, list[str], bool]]
-    curves: Mapping[str, list[tuple[float, float]]]
-
-
-@dataclass(frozen=True)
-class StageCell:
-    """One metric at a stage's end, as text, and the change since the stage it started from (empty without one)."""
-
-    mean: str
-    change: str
-    low: str
-    high: str
     outcome: str
+    words: str
+    items: list[KeyNumber]
 
 
 def number(value: Any) -> float:
@@ -87,127 +91,123 @@ def shown(value: float, places: int) -> str:
     return f"{value:.{places}f}".replace("inf", INFINITY).replace("-", MINUS)
 
 
+def signed(value: float, places: int) -> str:
+    """A difference as text: with its sign, whichever that is."""
+    text = shown(value, places)
+    return text if text.startswith((MINUS, NONE)) else f"+{text}"
+
+
 def key_numbers(summary: Mapping[str, Any]) -> list[KeyNumber]:
     """Every metric of ``summary.json``."""
-    return [_key_number(str(name), item) for name, item in _map(summary, "metrics").items()]
+    return [_key_number(str(name), item) for name, item in mapping(summary, "metrics").items()]
 
 
 def baseline_names(summary: Mapping[str, Any]) -> list[str]:
     """The baselines any metric was compared with, in order."""
-    found = [str(name) for item in _map(summary, "metrics").values() for name in _map(item, "baselines")]
+    found = [str(name) for item in mapping(summary, "metrics").values() for name in mapping(item, "baselines")]
     return list(dict.fromkeys(found))
 
 
-def verdict(numbers: Iterable[KeyNumber]) -> list[tuple[str, str, list[KeyNumber]]]:
-    """The metrics in groups of one outcome: (outcome, words, metrics)."""
-    groups = {outcome: [item for item in numbers if item.outcome == outcome] for outcome in WORDS}
-    return [(outcome, WORDS[outcome], items) for outcome, items in groups.items() if items]
+def labelled(name: str) -> str:
+    """A baseline's name for people."""
+    return BASELINES.get(name, name)
 
 
-def pose_tables(summary: Mapping[str, Any]) -> list[PoseTable]:
-    """One table a metric; empty when images have no pose."""
-    poses = sorted(_map(_map(summary, "by"), "pose").items(), key=lambda item: _pose_order(str(item[0])))
-    metrics = _map(summary, "metrics")
-    return [_pose_table(str(name), item, poses, baseline_names(summary)) for name, item in metrics.items() if poses]
+def verdicts(numbers: Iterable[KeyNumber]) -> list[Verdict]:
+    """The metrics in groups of which one thing can be said: what is better first."""
+    groups: dict[tuple[int, str, str], list[KeyNumber]] = {}
+    for item in numbers:
+        groups.setdefault((OUTCOMES.index(item.outcome), item.outcome, _words(item)), []).append(item)
+    return [Verdict(outcome, words, groups[place, outcome, words]) for place, outcome, words in sorted(groups)]
 
 
-def spread(images: pd.DataFrame, metrics: Mapping[str, Sense]) -> list[dict[str, str]]:
-    """How a metric spreads over the images: quantiles from worse to better, and the worst image.
-
-    Args:
-        images: ``evaluation/images.csv``.
-        metrics: Name -> which values are better.
-    """
-    found = []
-    for name, sense in metrics.items():
-        if name not in images or "key" not in images:
-            continue
-        values = pd.to_numeric(images[name], errors="coerce").dropna()
-        if values.empty:
-            continue
-        worst = int(values.map(sense.score).argmin())
-        numbers = [float(values.iloc[worst]), *_quantiles(values, sense)]
-        texts = [shown(value, decimals(numbers)) for value in numbers]
-        keys = dict(zip(("worst", "bad", "median", "good"), texts, strict=True))
-        found.append({"name": name, "key": str(images["key"].loc[values.index].iloc[worst]), **keys})
-    return found
+def _words(item: KeyNumber) -> str:
+    names = {outcome: [one.label for one in item.baselines if one.outcome == outcome] for outcome in OUTCOMES}
+    if item.outcome == "none":
+        return "without a comparison on"
+    if item.outcome == "good":
+        return f"better than {'both baselines' if len(names['good']) == 2 else _joined(names['good'])} on"
+    found = (
+        f"worse than {_joined(names['bad'])}"
+        if names["bad"]
+        else f"not clearly different from {_joined(names['even'])}"
+    )
+    return f"{found}, though better than {_joined(names['good'])}, on" if names["good"] else f"{found} on"
 
 
-def _quantiles(values: pd.Series[float], sense: Sense) -> list[float]:
-    """The values that 5, 50 and 95 % of all are worse than."""
-    shares = [0.05, 0.5, 0.95]
-    if sense.ideal is None:
-        found: list[float] = values.quantile(shares if sense.higher else shares[::-1]).tolist()
-        return found
-    # Values on both sides of the ideal can be equally good, so these are values that occur, not means of two.
-    ordered = values.iloc[values.map(sense.score).argsort(kind="stable")]
-    return [float(ordered.iloc[round(share * (len(ordered) - 1))]) for share in shares]
+def _joined(names: list[str]) -> str:
+    return " and ".join(f"the {name}" for name in names)
 
 
-def stage_table(stages: Mapping[str, Any], metrics: Mapping[str, Sense]) -> list[tuple[str, int, str, list[StageCell]]]:
-    """What every stage ended with: (stage, step, the stage it started from, a cell a metric).
-
-    Args:
-        stages: ``evaluation/stages.json``.
-        metrics: Name -> which values are better.
-    """
-    places = {
-        name: decimals(number(_map(_map(stage, "metrics"), name).get("mean")) for stage in stages.values())
-        for name in metrics
-    }
-    return [
-        (
-            str(stage),
-            _whole(item.get("step")),
-            str(item.get("after") or ""),
-            [_stage_cell(_map(_map(item, "metrics"), name), sense, places[name]) for name, sense in metrics.items()],
-        )
-        for stage, item in stages.items()
-        if isinstance(item, Mapping)
+def _key_number(name: str, item: Any) -> KeyNumber:
+    sense = sense_of(item)
+    mean, low, high = (number(get(item, key)) for key in ("mean", "low", "high"))
+    others = {str(key): number(value) for key, value in mapping(item, "baselines").items()}
+    places = decimals([mean, low, high, *others.values()])
+    gains = mapping(item, "gains")
+    baselines = [
+        _against(key, value, gains.get(key), (mean, low, high), sense, places) for key, value in others.items()
     ]
-
-
-def _whole(value: Any) -> int:
-    found = number(value)
-    return int(found) if math.isfinite(found) else 0
-
-
-def _stage_cell(item: Mapping[str, Any], sense: Sense, places: int) -> StageCell:
-    change = _map(item, "change")
-    mean, low, high = (number(change.get(key)) for key in ("mean", "low", "high"))
-    if math.isnan(mean):
-        return StageCell(shown(number(item.get("mean")), places), "", "", "", "none")
-    sign = "" if mean < 0 else "+"
-    before = 0.0 if sense.ideal is None else number(item.get("mean")) - mean
-    outcome = _outcome(before + low, before + high, before, sense)
-    texts = [shown(value, places) for value in (number(item.get("mean")), mean, low, high)]
-    return StageCell(texts[0], sign + texts[1], texts[2], texts[3], outcome)
-
-
-def _key_number(name: str, item: Mapping[str, Any]) -> KeyNumber:
-    sense = _sense(item)
-    mean, low, high = (number(item.get(key)) for key in ("mean", "low", "high"))
-    baselines = {str(key): number(value) for key, value in _map(item, "baselines").items()}
-    places = decimals([mean, low, high, *baselines.values()])
-    rival = _best(baselines, sense)
-    against = baselines.get(rival, math.nan)
-    difference = shown(mean - against, places)
+    best = _best(others, sense)
     return KeyNumber(
         name=name,
         sense=sense,
         mean=shown(mean, places),
         low=shown(low, places),
         high=shown(high, places),
-        baselines={key: shown(value, places) for key, value in baselines.items()},
-        outcome=_outcome(low, high, against, sense),
-        rival=rival,
-        difference=difference if difference.startswith((MINUS, NONE)) else f"+{difference}",
+        baselines=baselines,
+        outcome=_overall([one.outcome for one in baselines]),
+        rival=next((one for one in baselines if one.name == best), None),
+        strip=_strip({"low": low, "mean": mean, "high": high, **others}),
     )
 
 
-def _sense(item: Mapping[str, Any]) -> Sense:
-    ideal = number(item.get("ideal"))
-    return Sense(bool(item.get("higher_is_better", True)), None if math.isnan(ideal) else ideal)
+def _against(name: str, value: float, gain: Any, own: tuple[float, float, float], sense: Sense, places: int) -> Against:
+    """With the paired differences' interval, or in an old evaluation without it the interval of the output's mean."""
+    mean, low, high = own
+    by, least, most = (number(get(gain, key)) for key in ("mean", "low", "high"))
+    if math.isfinite(value) and not math.isnan(least):
+        low, high = value + least, value + most
+    by = mean - value if math.isnan(by) else by
+    return Against(
+        name=name,
+        label=labelled(name),
+        value=value,
+        mean=shown(value, places),
+        difference=signed(by, places),
+        low="" if math.isnan(least) else signed(least, places),
+        high="" if math.isnan(most) else signed(most, places),
+        outcome=outcome(low, high, value, sense),
+    )
+
+
+def _overall(outcomes: list[str]) -> str:
+    outcomes = [found for found in outcomes if found != "none"]
+    if not outcomes:
+        return "none"
+    if "bad" in outcomes:
+        return "bad"
+    return "even" if "even" in outcomes else "good"
+
+
+def _strip(values: Mapping[str, float]) -> dict[str, float]:
+    known = {name: value for name, value in values.items() if math.isfinite(value)}
+    if len(known) < 2:
+        return {}
+    least, most = min(known.values()), max(known.values())
+    span = (most - least) or 1.0
+    return {name: round(6 + 88 * (value - least) / span, 2) for name, value in known.items()}
+
+
+def sense_of(item: Any) -> Sense:
+    """Which values of a metric are better, of what a summary says of it."""
+    ideal = number(get(item, "ideal"))
+    return Sense(get(item, "higher_is_better") is not False, None if math.isnan(ideal) else ideal)
+
+
+def get(item: Any, key: str) -> Any:
+    """What a map holds under a key; None where it is no map."""
+    return item.get(key) if isinstance(item, Mapping) else None
 
 
 def _best(baselines: Mapping[str, float], sense: Sense) -> str:
@@ -215,7 +215,8 @@ def _best(baselines: Mapping[str, float], sense: Sense) -> str:
     return max(known, key=lambda name: sense.score(known[name])) if known else ""
 
 
-def _outcome(low: float, high: float, against: float, sense: Sense) -> str:
+def outcome(low: float, high: float, against: float, sense: Sense) -> str:
+    """Whether all of an interval is better than a number (``good``), worse (``bad``), or neither (``even``)."""
     if any(map(math.isnan, (low, high, against))):
         return "none"
     if low <= against <= high:
@@ -226,50 +227,3 @@ def _outcome(low: float, high: float, against: float, sense: Sense) -> str:
     if min(scores) > bar:
         return "good"
     return "bad" if best < bar else "even"
-
-
-def _pose_table(name: str, item: Mapping[str, Any], poses: list[tuple[Any, Any]], names: list[str]) -> PoseTable:
-    sense = _sense(item)
-    read = []
-    for pose, here in poses:
-        found = _map(_map(here, "metrics"), name)
-        others = [number(_map(found, "baselines").get(other)) for other in names]
-        read.append((str(pose), int(here.get("images", 0)), number(found.get("mean")), others))
-    places = decimals(value for _, _, mean, others in read for value in (mean, *others))
-    lines = [
-        (
-            pose,
-            count,
-            shown(mean, places),
-            [shown(value, places) for value in others],
-            _beats(mean, others, sense),
-        )
-        for pose, count, mean, others in read
-    ]
-    curves: dict[str, list[tuple[float, float]]] = {"output": [], **{other: [] for other in names}}
-    for pose, _, mean, others in read:
-        for curve, value in zip(curves.values(), (mean, *others), strict=True):
-            curve.append((_as_number(pose), value))
-    drawable = all(math.isfinite(place) for place, _ in curves["output"]) and len(read) > 1
-    return PoseTable(name, sense, lines, curves if drawable else {})
-
-
-def _beats(mean: float, others: list[float], sense: Sense) -> bool:
-    return not math.isnan(mean) and all(sense.score(mean) > sense.score(value) for value in others)
-
-
-def _pose_order(pose: str) -> tuple[float, str]:
-    value = _as_number(pose)
-    return (value if math.isfinite(value) else math.inf, pose)
-
-
-def _as_number(text: str) -> float:
-    try:
-        return number(float(text))
-    except ValueError:
-        return math.nan
-
-
-def _map(owner: Any, key: str) -> Mapping[str, Any]:
-    found = owner.get(key) if isinstance(owner, Mapping) else None
-    return found if isinstance(found, Mapping) else {}

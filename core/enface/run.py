@@ -30,6 +30,8 @@ from enface.pack import Pack, centered
 from enface.recipe import NOT_TRAINING, Recipe, save_recipe
 from enface.sampling import Indices, Pairs
 
+FINAL_EVENTS = ("trained", "evaluated", "reported", "interrupted")
+"""What a run logs at its end, and again when it is gone on with."""
 PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "pytorch-msssim", "numpy", "pluggy")
 
 
@@ -216,7 +218,7 @@ def rewind_log(directory: Path, step: int) -> None:
         try:
             entry = json.loads(line)
             # What follows training is done again, even by a run that was cut off there.
-            if entry["step"] <= step and entry["event"] not in ("trained", "evaluated"):
+            if entry["step"] <= step and entry["event"] not in FINAL_EVENTS:
                 kept.append(line)
         except (json.JSONDecodeError, KeyError):
             # The line that was being written when the run was cut off.

@@ -22,20 +22,23 @@ ROLES = ("source", "target", "partner")
 # ------------------------------------------------------------------ splits
 
 
-def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
+def split_rows(table: pd.DataFrame, split: SplitModel, *, refuse_shared: bool = True) -> dict[str, Indices]:
     """Row indices of ``train``, ``val`` and ``test``.
+
+    Args:
+        refuse_shared: Whether an identity in two parts is an error. Whoever looks for such identities says no.
 
     Raises:
         DataError: when a part asks for more than there is, names an unknown value, or shares an identity with
             another part.
     """
-    _require_columns(table, [split.by], "data.split.by")
-    _require_columns(table, split.where, "data.split.where")
+    require_columns(table, [split.by], "data.split.by")
+    require_columns(table, split.where, "data.split.where")
     everyone = np.arange(len(table), dtype=np.int64)
     kept = everyone[satisfying(table, everyone, split.where)]
     if not len(kept):
         raise DataError(f"data.split.where: no image has {_conditions(split.where)}")
-    values = sorted(table[split.by].iloc[kept].unique().tolist(), key=_natural)
+    values = sorted(table[split.by].iloc[kept].unique().tolist(), key=natural_order)
     parts = {"train": _choose(values, split.train, "train", set())}
     parts["val"] = _choose(values, split.val, "val", set(parts["train"]))
     taken = {*parts["train"], *parts["val"]}
@@ -46,11 +49,13 @@ def split_rows(table: pd.DataFrame, split: SplitModel) -> dict[str, Indices]:
     for name in ("train", "test"):
         if not len(rows[name]):
             raise DataError(f"data.split.{name}: is empty ({len(values)} values of {split.by!r} in the data)")
-    _refuse_shared_identities(table, rows)
+    if refuse_shared:
+        _refuse_shared_identities(table, rows)
     return rows
 
 
-def _require_columns(table: pd.DataFrame, columns: Iterable[str], key: str) -> None:
+def require_columns(table: pd.DataFrame, columns: Iterable[str], key: str) -> None:
+    """Raises DataError when a table lacks one of the columns that a recipe's key names."""
     for column in columns:
         if column not in table:
             raise DataError(f"{key}: no column {column!r}{closest(column, map(str, table.columns))}")
@@ -83,7 +88,7 @@ def _named(values: list[object], wanted: list[str | int], part: str) -> list[obj
 def _refuse_shared_identities(table: pd.DataFrame, rows: Mapping[str, Indices]) -> None:
     people = {name: set(table["identity"].iloc[chosen]) for name, chosen in rows.items()}
     for first, second in (("train", "test"), ("train", "val"), ("val", "test")):
-        shared = sorted(people[first] & people[second], key=_natural)
+        shared = sorted(people[first] & people[second], key=natural_order)
         if shared:
             raise DataError(
                 f"data.split: {len(shared)} identities are in both {first} and {second}: "
@@ -91,7 +96,8 @@ def _refuse_shared_identities(table: pd.DataFrame, rows: Mapping[str, Indices]) 
             )
 
 
-def _natural(value: object) -> list[tuple[int, float, str]]:
+def natural_order(value: object) -> list[tuple[int, float, str]]:
+    """A sorting key of a column's values: numbers by value, also those within texts."""
     if isinstance(value, int | float | np.number):
         return [(0, float(value), "")]
     parts = re.split(r"(\d+)", str(value))
@@ -182,7 +188,7 @@ class Pairs:
     """
 
     def __init__(self, table: pd.DataFrame, rows: Indices, rules: PairsModel) -> None:
-        _require_columns(table, rules.source.where, "pairs.source")
+        require_columns(table, rules.source.where, "pairs.source")
         self.sources = rows[satisfying(table, rows, rules.source.where)]
         if not len(self.sources):
             raise DataError(f"pairs.source: no image has {_conditions(rules.source.where)}")

@@ -15,7 +15,8 @@ from enface.checkpoint import read_state, saved_steps
 from enface.evaluate import Evaluator, save_grid
 from enface.networks import load_network
 from enface.recipe import Recipe, StartModel
-from enface.summary import interval, known
+from enface.statistics import interval
+from enface.summary import known
 
 
 def parent_stage(recipe: Recipe, name: str) -> str | None:

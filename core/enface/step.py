@@ -277,6 +277,9 @@ class Step:
         Raises:
             NonFiniteLossError: naming the term, before any weight changed.
         """
+        if self.generator.call is not self.generator.module:
+            # What CUDA graphs gave before may now be overwritten.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         values: dict[str, Tensor] = {}
         scenes: list[Named] = []
         phases = self.active(step)
@@ -330,7 +333,7 @@ class Step:
         values = {name: averaged(found) for name, found in maps.items()}
         counting = {term.name: values[term.name] for term in phase.at(step).terms}
         if counting:
-            self._refuse_non_finite(phase, counting)
+            self._refuse_non_finite(phase, _Finite(counting))
         for term in phase.terms:
             value = values[term.name]
             gradient = None if is_critic else self._gradient(value, scene.get("output"))
@@ -358,9 +361,10 @@ class Step:
         player = phase.player
         self._let_learn(player)
         player.optimizer.zero_grad(set_to_none=True)
+        seen = []
         for scene in scenes:
             found = self._values(phase, scene)
-            self._refuse_non_finite(phase, found)
+            seen.append(_Finite(found))
             objective = torch.zeros((), device=self.engine.device)
             for term in phase.terms:
                 weighted = term.weight_at(step) * found[term.name]
@@ -374,6 +378,9 @@ class Step:
                     f"no term ({names}) reaches a part of {player.name} that learns; freeze less, or add one"
                 )
             player.scaler.scale(objective).backward()  # type: ignore[no-untyped-call]
+        # Only now, when the device has the backward pass to do while the host waits for an answer.
+        for finite in seen:
+            self._refuse_non_finite(phase, finite)
         self.engine.average_gradients(player.parameters)
         player.update(step)
 
@@ -426,13 +433,36 @@ class Step:
         sign = torch.stack([scale.detach().float().sign().mean() for scale in scales]).mean()
         critic.augment.observe(self.engine.average({"sign": sign})["sign"])
 
-    def _refuse_non_finite(self, phase: Phase, found: Mapping[str, Tensor]) -> None:
+    def _refuse_non_finite(self, phase: Phase, finite: _Finite) -> None:
         # One read back from the device a phase; it is what lets a run stop before its weights are spoilt.
-        finite = torch.isfinite(torch.stack([value.detach() for value in found.values()]))
-        if self.engine.any(not bool(finite.all())):
-            bad = [name for name, good in zip(found, finite.tolist(), strict=True) if not good]
+        bad = finite.bad()
+        if self.engine.any(bool(bad)):
             named = ", ".join(f"{phase.label}{name}" for name in bad) or "of another process"
             raise NonFiniteLossError(f"term {named} became NaN or infinite")
+
+
+class _Finite:
+    """Which of some scalars are finite, on its way from the device without the host waiting for it.
+
+    Args:
+        values: Scalars by name.
+    """
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        self._names = list(values)
+        self._flags = torch.isfinite(torch.stack([value.detach() for value in values.values()]))
+        self._there: torch.cuda.Event | None = None
+        if self._flags.is_cuda:
+            there = torch.empty_like(self._flags, device="cpu", pin_memory=True)
+            self._flags = there.copy_(self._flags, non_blocking=True)
+            self._there = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._there.record()
+
+    def bad(self) -> list[str]:
+        """The names of those that are not; waits until it is known."""
+        if self._there is not None:
+            self._there.synchronize()
+        return [name for name, good in zip(self._names, self._flags.tolist(), strict=True) if not good]
 
 
 def averaged(maps: Sequence[Tensor]) -> Tensor:

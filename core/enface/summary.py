@@ -12,42 +12,13 @@ import pandas as pd
 
 from enface.components import Metric
 from enface.measure import AT, Measured
+from enface.statistics import CONFIDENCE, interval
 
-CONFIDENCE = 0.95
 INTERVAL = f"{CONFIDENCE:.0%} bootstrap over identities"
 MOST_VALUES = 40
 """A column with more values than this is no label to group by."""
 NO_LABELS = ("key", "target_key", "identity")
 FORMAT = 2
-DRAWN = 1 << 20
-"""How many people are drawn at a time, over several resamples."""
-
-
-def interval(values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: int, seed: int) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean, resampling identities: images of one person are not independent.
-
-    Values that are NaN (an image without such a region) are left out; NaN when all are.
-
-    Source:
-        Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval, cluster resampling).
-    """
-    known = ~np.isnan(values)
-    if not known.any():
-        return math.nan, math.nan
-    people, place = np.unique(identities[known].astype(str), return_inverse=True)
-    sums = np.bincount(place, weights=values[known])
-    sizes = np.bincount(place)
-    rng = np.random.default_rng([seed, 5])
-    chances = np.full(len(people), 1 / len(people))
-    means = np.empty(resamples)
-    # Of many people a few resamples at a time, for all of them would fill the memory; the draws are the same.
-    step = max(1, DRAWN // len(people))
-    for start in range(0, resamples, step):
-        draws = rng.multinomial(len(people), chances, size=min(step, resamples - start))
-        means[start : start + len(draws)] = (draws @ sums) / (draws @ sizes)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 class Summary:

@@ -194,6 +194,7 @@ class Trainer:
             if _due(run.step, run.recipe.log.checkpoint) or ends or stopping or improved:
                 self._save(step, number, name, current + 1, ends, improved)
             if stopping:
+                run.log("interrupted")
                 run.notify("run_ended", completed=False)
                 raise Interrupted(self._stop or signal.SIGTERM, run.directory)
 

@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from enface import RecipeError, Weights, WeightsError
 from enface_plugins.metrics.pretrained import ALEXNET, VGG16
+from enface_plugins.still import Still, own_network
 
 FETCHED: Mapping[str, Weights] = {"vgg16": VGG16, "alexnet": ALEXNET}
 """The backbones whose weights ``enface weights fetch`` brings."""
@@ -28,23 +29,6 @@ _OUT_OF_PLACE = {
     operator.imul: operator.mul,
     operator.itruediv: operator.truediv,
 }
-
-
-class Still(nn.Module):
-    """A network that measures: its weights take no gradient, and ``train()`` around it does not reach it."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.eval()
-        for parameter in network.parameters():  # One by one, for TorchScript's modules lack requires_grad_.
-            parameter.requires_grad_(False)
-        self.training = False
-
-    def train(self, mode: bool = True) -> Still:
-        return self
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.network(image)
 
 
 class Backbone(Still):
@@ -104,6 +88,11 @@ def default_layers(name: str) -> dict[str, float] | None:
     if template is None:
         return None
     return {template.format(block): weight for block, weight in enumerate((1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0), 1)}
+
+
+def seen_through(backbone: str, weights: str | Path | None) -> str:
+    """A backbone's name for :meth:`enface.Component.networks`; with weights of the user's own it is their file."""
+    return backbone if weights is None else own_network(weights)
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> nn.Module:

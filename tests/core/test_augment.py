@@ -14,7 +14,7 @@ from torchvision.transforms import functional as vision
 from enface.augment import Augment, Moves
 from enface.checkpoint import digest
 from enface.checkpoint import load as load_checkpoint
-from enface.columns import Columns, moved
+from enface.columns import Columns, moved, sharpened
 from enface.errors import DataError
 from enface.pack import Pack, centered, prepare
 from enface.recipe import AugmentModel, DataModel, FlipModel
@@ -374,6 +374,50 @@ def test_evaluation_and_samples_see_the_middle(new_trainer):
     made._show_samples(made._builder("main"))
     wanted = centered(made.run.pack.images[made._samples["source"]], 32)
     assert torch.equal(shown[0]["source"], torch.from_numpy(wanted).float() / 127.5 - 1)
+
+
+def test_only_targets_and_only_in_training_are_sharpened(new_trainer):
+    from enface.evaluate import Evaluator
+
+    made = new_trainer({"augment": {"sharpen": 0.5}, "stages": {"main": {"batch": 4}}})
+    plan = Plan(made._pairs, 4, 0, 0)
+    rows = plan.rows(0)
+    plain = {role: made._columns.gather(role, rows) for role in made._columns.roles}
+    (part,) = made._parts(["source", "target"], plan, made.run.recipe.stages["main"], 0)
+    trained = part()
+    assert torch.equal(trained["source"], plain["source"])
+    assert torch.equal(trained["target"], sharpened(plain["target"], 0.5))
+    assert not torch.equal(trained["target"], plain["target"])
+    # The judge and the sample grids see the targets as they are.
+    evaluator = Evaluator(made.run)
+    assert float(evaluator.measure(lambda source: source).images["l1"].min()) == 0.0
+    shown = []
+    made.run.notify = lambda hook, **words: shown.append(words["images"]) if hook == "samples_ready" else None
+    made._show_samples(made._builder("main"))
+    assert torch.equal(shown[0]["target"], made._columns.gather("target", made._samples))
+
+
+def test_sharpening_is_an_unsharp_mask_by_kornia():
+    images = (torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) - 0.5).contiguous(
+        memory_format=torch.channels_last
+    )
+    wanted = kornia.filters.unsharp_mask(images, (5, 5), (1.0, 1.0)).clamp(-1, 1)
+    found = sharpened(images, 1.0)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    flat = torch.full((1, 3, 8, 8), 0.3)
+    torch.testing.assert_close(sharpened(flat, 2.0), flat)
+    step = torch.cat([-torch.ones(1, 3, 8, 4), torch.ones(1, 3, 8, 4)], dim=-1)
+    assert sharpened(step, 4.0).abs().max() == 1
+
+
+@pytest.mark.parametrize("amount", [0, -0.1, 5, "much"])
+def test_how_much_may_be_sharpened(load, amount):
+    from enface.errors import RecipeError
+
+    with pytest.raises(RecipeError, match=r"augment\.sharpen"):
+        load({"augment": {"sharpen": amount}})
+    assert load({"augment": {"sharpen": False}}).recipe.augment.sharpen is None
 
 
 def test_a_pack_is_made_at_the_size_it_is_cut_from(load):

@@ -12,7 +12,7 @@ import torch
 from enface.errors import CheckpointError
 from enface.evaluate import Evaluator, evaluate, mean_target
 from enface.networks import load_network
-from enface.summary import interval
+from enface.statistics import interval
 
 
 @pytest.fixture

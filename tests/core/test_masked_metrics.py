@@ -114,7 +114,11 @@ def test_a_card_names_the_mask_and_its_bits(metrics):
 @pytest.mark.parametrize(
     ("named", "masks", "says"),
     [
-        ({"psnr": {"mask": "sided"}}, {}, r"metrics\.psnr\.mask: metric psnr has no map over the image"),
+        (
+            {"ms_ssim": {"mask": "sided"}},
+            {},
+            r"metrics\.ms_ssim\.mask: metric ms_ssim has no map over the image",
+        ),
         (
             {"l1": {"mask": "face"}},
             {"face": {}},

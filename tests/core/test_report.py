@@ -1,123 +1,65 @@
-"""The report: everything of a run on one page that asks for nothing else, whatever is missing or hostile."""
+"""The report: everything of a run in one folder that asks for nothing else, whatever is missing or hostile."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from enface.errors import EnfaceError
 from enface.report import write_report
-from enface.report_curves import read_log
-from enface.report_numbers import MINUS, NONE, Sense, decimals, key_numbers, shown, spread, stage_table
-
-HOSTILE = "<script>alert('x')</script>"
-
-
-def metric(mean, low, high, source, mean_target, *, higher=True):
-    return {
-        "mean": mean,
-        "low": low,
-        "high": high,
-        "baselines": {"source": source, "mean_target": mean_target},
-        "higher_is_better": higher,
-        "card": {"implementation": "made up", "weights": HOSTILE},
-    }
+from enface.report_curves import POINTS, TERMS, read_log, training_plots
+from enface.report_files import embedded, rounded
+from enface.report_gallery import gallery
+from enface.report_numbers import MINUS, NONE, Sense, decimals, key_numbers, shown
+from enface.report_pictures import GRIDS
+from enface.report_tables import heat_maps, label_tables, spread, stage_table
 
 
-def summary():
-    metrics = {
-        "ssim": metric(0.8123, 0.80, 0.83, 0.5, 0.7),
-        "lpips": metric(0.31, 0.30, 0.32, 0.4, 0.28, higher=False),
-        "psnr": metric(21.5, 21.0, 22.0, 12.0, 21.7),
-    }
-    by_pose = {
-        pose: {
-            "images": 5,
-            "metrics": {name: {"mean": 0.9, "baselines": item["baselines"]} for name, item in metrics.items()},
-        }
-        for pose in ("-15", "-90", "0", "90")
-    }
-    return {
-        "metrics": metrics,
-        "unavailable": {"identity": f"weights are missing {HOSTILE}"},
-        "by": {"pose": by_pose},
-        "images": 20,
-        "identities": 4,
-        "interval": "95% bootstrap over identities",
-        "split": "test",
-        "step": 12000,
-    }
-
-
-def log_lines():
-    yield {"event": "stage_started", "step": 0, "stage": f"warm {HOSTILE} $x^", "stage_step": 0}
-    for step in range(1, 600):
-        values = {
-            "term/l1": 1 / step,
-            "weighted/l1": 10 / step,
-            "lr/generator": 1e-4,
-            "images_per_second": 50.0,
-        }
-        yield {"event": "step", "step": step, "stage": "warm", "values": values}
-    yield {"event": "stage_started", "step": 300, "stage": "main", "stage_step": 0}
-    yield {"event": "step", "step": 600, "stage": "main", "values": {"term/l1": math.nan, "term/gan": -0.5}}
-    yield {"event": "validated", "step": 600, "values": {"ssim": 0.7}}
-
-
-def make_run(directory, events):
-    for name in ("samples", "evaluation"):
-        (directory / name).mkdir(parents=True)
-    (directory / "recipe.yaml").write_text(f"name: tiny\nnote: {json.dumps(HOSTILE)}\nurl: https://example.org\n")
-    about = {"device": HOSTILE, "packages": {"torch": "2", "kornia": None}, "pack": {"skipped": ["a"]}}
-    (directory / "environment.json").write_text(json.dumps(about))
-    # The last line is one that a run was writing when it was cut off.
-    lines = [*(json.dumps(event) for event in events), '{"event": "st']
-    (directory / "log.jsonl").write_text("\n".join(lines))
-    (directory / "evaluation" / "summary.json").write_text(json.dumps(summary()))
-    (directory / "evaluation" / "images.csv").write_text(
-        f"key,identity,ssim\n001.png,001,0.9\n{HOSTILE},002,0.1\n003.png,003,0.8\n"
-    )
-    Image.new("RGB", (12, 8)).save(directory / "evaluation" / "grid.png")
-    for step in range(0, 50, 10):
-        for kind in ("inputs", "outputs", "targets"):
-            Image.new("RGB", (6, 4)).save(directory / "samples" / f"{step:08d}-{kind}.png")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, evaluations):
+    """A whole run's directory, with its report."""
+    directory = evaluations.write_run(tmp_path_factory.mktemp("whole") / "20260101-000000")
+    write_report(directory)
     return directory
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    """The page of a whole run."""
-    return page(make_run(tmp_path_factory.mktemp("whole") / "20260101-000000", log_lines()))
+def text(whole):
+    """Its page."""
+    return (whole / "report" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def run(tmp_path):
-    """A run to take pieces from; one curve only, for drawing is what takes time."""
-    event = {"event": "validated", "step": 1, "values": {"ssim": 0.7}}
-    directory = make_run(tmp_path / "run", [event])
-    path = directory / "evaluation" / "summary.json"
-    path.write_text(json.dumps({**summary(), "by": {}}))
-    return directory
+def run(tmp_path, evaluations):
+    """A run to take pieces from."""
+    return evaluations.write_run(tmp_path / "run", [{"event": "validated", "step": 1, "values": {"ssim": 0.7}}])
 
 
 def page(directory):
     return write_report(directory).read_text(encoding="utf-8")
 
 
-class Outline(HTMLParser):
-    """Tags, their attributes, and whether all that opens closes."""
+def data(text, name):
+    """What a page's scripts read."""
+    return json.loads(re.search(rf'<script type="application/json" id="data-{name}">(.*?)</script>', text, re.S)[1])
 
-    VOID = frozenset(("meta", "img", "br", "path", "use", "rect"))
+
+class Outline(HTMLParser):
+    """Tags, their attributes, whether all that opens closes, and the text outside of scripts and styles."""
+
+    VOID = frozenset(("meta", "img", "br", "input", "link"))
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.open = [], []
+        self.tags, self.open, self.words = [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -125,83 +67,145 @@ class Outline(HTMLParser):
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
     def handle_endtag(self, tag):
         if tag not in self.VOID:
             assert self.open.pop() == tag
 
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.words).split())
+
+
+def problems(text):
+    return [plain(found) for found in re.findall(r'<p class="missing"[^>]*>(.*?)</p>', text, re.S)]
+
+
+def plain(markup):
+    return " ".join(re.sub(r"<[^>]+>", " ", markup).split())
+
 
 def test_page_holds_the_whole_run(text):
+    said = Outline(text).text
     for part in (
-        "<h1>tiny</h1>",
+        "tiny",
         "20260101-000000",
         "0.8123",
         "[0.8000, 0.8300]",
         "1 unreadable image was",
         f"{MINUS}90",
+        "41.5",
     ):
-        assert part in text
+        assert part in said
     for heading in (
-        "Key numbers",
-        "Not measured",
-        "By pose",
-        "Over the images",
-        "Terms",
-        "Validation",
-        "Recipe",
+        *("Caution", "Key numbers", "Of the whole set", "Not measured", "Over the images", "Images"),
+        *(
+            "By part of the face",
+            "Pose \N{MULTIPLICATION SIGN} light",
+            "By attribute",
+            "Critics' balance",
+            "Terms",
+            "Validation",
+        ),
+        *("Samples over training", "Changes from base.yaml", "To make it again", "Recipe, with every default"),
     ):
-        assert heading in text
-    assert "missing" not in re.sub(r"<style>.*?</style>|weights are missing", "", text, flags=re.S)
+        assert heading in said
+    assert "checkpoint step-00012000, running average of the weights" in said
+    assert "git checkout abc123" in said
+    assert not [found for found in problems(text) if "plots need" not in found and "No pictures" not in found]
 
 
-def test_html_is_well_formed_and_images_have_alternative_text(text):
+def test_html_is_well_formed_and_images_have_alternative_text(text, whole):
     outline = Outline(text)
     assert outline.open == []
     images = [attributes for tag, attributes in outline.tags if tag == "img"]
-    assert len(images) == 1 + 3 + 2
-    assert all(image["alt"] and image["src"].startswith("data:image/png;base64,") for image in images)
+    assert len(images) == 1 + 1 + 2
+    assert all(image["alt"] and (whole / "report" / image["src"]).is_file() for image in images)
     ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
+    links = {attributes["href"][1:] for tag, attributes in outline.tags if tag == "a" and attributes["href"][0] == "#"}
+    assert links <= set(ids)
 
 
-def test_nothing_is_asked_of_a_network(text):
-    outline = Outline(text)
-    assert not {tag for tag, _ in outline.tags} & {"script", "link", "iframe", "object", "embed", "base"}
-    for tag, attributes in outline.tags:
-        for name in ("src", "href", "xlink:href", "srcset", "data", "poster"):
-            value = attributes.get(name) or ""
-            assert value.startswith(("data:", "#")) or not value, (tag, name, value)
-    assert "@import" not in text
-    assert not re.search(r"url\((?!#)", text)
-    assert re.findall(r"https?://[^\s<]+", text) == ["https://example.org"]
+def test_headings_of_tables_say_what_they_are_of(text):
+    headings = [attributes for tag, attributes in Outline(text).tags if tag == "th"]
+    assert len(headings) > 40
+    assert all(heading["scope"] in ("row", "col") for heading in headings)
 
 
-def test_hostile_text_is_shown_as_text(text):
-    assert "<script" not in text
-    # Recipe, environment, three cards, a reason, a key, and the stage in the text and the drawings.
-    assert text.count("&lt;script") >= 8
+def test_nothing_is_asked_of_a_network(text, whole):
+    for tag, attributes in Outline(text).tags:
+        assert tag not in ("iframe", "object", "embed", "base", "form")
+        for name in ("src", "href", "srcset", "data", "poster"):
+            value = attributes.get(name) or "#"
+            inside = (whole / "report" / value).is_file() and ".." not in value
+            assert value.startswith("#") or value == "data:," or inside, (tag, name, value)
+    ours = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.S)
+    assert "@import" not in ours
+    assert re.findall(r"https?://[^\s<&]+", ours) == ["https://example.org"]
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', text)[1]
+    assert policy.startswith("default-src &#39;none&#39;")
+    assert "unsafe-inline" not in policy.partition("script-src")[2]
+
+
+def test_hostile_text_is_shown_as_text(text, evaluations):
+    assert evaluations.HOSTILE not in text
+    # Cautions, a reason, regions, labels, cards, recipe, environment, a change, a key and the stage.
+    assert text.count("&lt;script&gt;alert(&#39;x&#39;)") >= 10
+    assert data(text, "gallery")["keys"][1] == evaluations.HOSTILE
+
+
+def test_data_of_scripts_cannot_end_them():
+    hostile = "</script><!--\u2028\u2029&"
+    found = embedded({"a": [hostile, math.nan, math.inf], hostile: np.nan})
+    assert not re.search("[<>&\u2028\u2029]", found)
+    assert json.loads(found) == {"a": [hostile, None, None], hostile: None}
 
 
 def test_verdict_names_better_worse_and_unclear(text):
-    verdict = re.search(r'<p class="verdict">(.*?)</p>', text, re.S)[1]
-    words = " ".join(re.sub(r"<[^>]+>", "", verdict).split())
-    assert words == (
-        "On 20 images of 4 identities, against the better baseline, the output is "
-        "better on ssim (0.8123 [0.8000, 0.8300] against 0.7000); "
-        "worse on lpips (0.3100 [0.3000, 0.3200] against 0.2800); "
-        "and not clearly different on psnr (21.50 [21.00, 22.00] against 21.70)."
-    )
+    lines = re.search(r'<ul class="verdicts">(.*?)</ul>', text, re.S)[1]
+    assert [plain(line) for line in re.findall(r"<li>(.*?)</li>", lines, re.S)] == [
+        "✓ better than both baselines on ssim ( 0.8123 ; +0.1123 [+0.1000, +0.1300] against the mean target) .",
+        f"≈ not clearly different from the mean target, though better than the source, on psnr "
+        f"( 21.50 ; {MINUS}0.20 [{MINUS}0.70, +0.30] against the mean target) .",
+        "✗ worse than the mean target, though better than the source, on lpips "
+        "( 0.3100 ; +0.0300 [+0.0200, +0.0400] against the mean target) .",
+    ]
 
 
 def test_poses_are_in_the_order_of_numbers(text):
     table = re.search(r'aria-label="ssim by pose">(.*?)</table>', text, re.S)[1]
-    assert re.findall(r"<tr><td>(.*?)</td>", table) == [f"{MINUS}90", f"{MINUS}15", "0", "90"]
+    assert re.findall(r'<tr><th scope="row">(.*?)</th>', table) == [f"{MINUS}90", f"{MINUS}15", "0", "90"]
 
 
-def test_samples_are_first_middle_and_last(text):
-    assert re.findall(r"Outputs at step (\d+)", text) == ["0", "20", "40"]
+def test_every_sample_grid_is_under_the_slider(text, whole):
+    found = data(text, "samples")
+    assert [grid["step"] for grid in found] == [0, 10, 20, 30, 40]
+    assert all((whole / "report" / grid["file"]).is_file() and grid["alt"] for grid in found)
+    assert 'min="0" max="4" value="4"' in text
+
+
+def test_of_many_sample_grids_some_are_shown(run):
+    for step in range(100, 100 + 3 * GRIDS):
+        shutil.copy(run / "samples" / "00000000-outputs.png", run / "samples" / f"{step:08d}-outputs.png")
+    found = data(page(run), "samples")
+    assert len(found) == GRIDS
+    assert (found[0]["step"], found[-1]["step"]) == (0, 99 + 3 * GRIDS)
+
+
+def test_the_folder_alone_is_the_report(text, whole, tmp_path):
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(whole / "report", copied)
+    shutil.rmtree(tmp_path / "whole", ignore_errors=True)
+    wanted = {attributes.get("src") or attributes.get("href") for tag, attributes in Outline(text).tags if tag != "use"}
+    wanted |= {grid["file"] for grid in data(text, "samples")}
+    files = [name for name in wanted if name and name[0] != "#" and name != "data:,"]
+    assert len(files) > 10
+    assert all((copied / name).is_file() for name in files)
+    assert (copied / "data" / "images.csv").read_bytes() == (whole / "evaluation" / "images.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -209,7 +213,7 @@ def test_samples_are_first_middle_and_last(text):
     [
         ("evaluation/summary.json", "has not been evaluated"),
         ("evaluation/grid.png", "No picture of the evaluation"),
-        ("evaluation/images.csv", "Key numbers"),
+        ("evaluation/images.csv", "No images have been measured one by one"),
         ("log.jsonl", "Nothing has been logged yet"),
         ("recipe.yaml", "recipe.yaml is missing"),
         ("environment.json", "environment.json is missing"),
@@ -217,17 +221,41 @@ def test_samples_are_first_middle_and_last(text):
 )
 def test_a_missing_piece_is_said(run, gone, said):
     (run / gone).unlink()
-    assert said in page(run)
+    text = page(run)
+    assert said in text
+    assert Outline(text).open == []
 
 
 @pytest.mark.parametrize(
     "name",
-    ["evaluation/summary.json", "environment.json", "evaluation/grid.png", "samples/00000040-outputs.png"],
+    [
+        *("evaluation/summary.json", "environment.json", "lineage.json", "evaluation/stages.json"),
+        *("evaluation/pictures.json", "evaluation/checkpoints.json"),
+        *("evaluation/grid.png", "samples/00000040-outputs.png"),
+    ],
 )
 def test_a_damaged_piece_is_named(run, name):
     (run / name).write_bytes(b"\x00{")
     text = page(run)
-    assert re.search(f'<p class="missing">{re.escape(name)} is ', text)
+    assert any(found.startswith(f"{name} is ") for found in problems(text))
+    assert Outline(text).open == []
+
+
+@pytest.mark.parametrize("table", ["images", "source"])
+def test_a_damaged_table_is_named(run, table):
+    (run / "evaluation" / f"{table}.csv").write_text('key,ssim\n"a,0.1\nb,0.2,7\n')
+    text = page(run)
+    assert f"evaluation/{table}.csv is damaged; it is not shown." in problems(text)
+
+
+def test_a_summary_of_anything_leaves_the_page_whole(run, evaluations):
+    told = evaluations.summary()
+    for key in told:
+        for value in (None, 3, [1], {"a": {"metrics": 3}}):
+            (run / "evaluation" / "summary.json").write_text(json.dumps(told | {key: value}))
+            text = page(run)
+            assert "Images" in text
+            assert Outline(text).open == []
 
 
 def test_an_empty_run_has_a_page(tmp_path):
@@ -237,11 +265,11 @@ def test_an_empty_run_has_a_page(tmp_path):
     assert Outline(text).open == []
 
 
-def test_evaluation_of_nothing_and_of_nan(run):
+def test_evaluation_of_nothing_and_of_nan(run, evaluations):
     path = run / "evaluation" / "summary.json"
     path.write_text(json.dumps({"metrics": {}, "unavailable": {"lpips": "no weights"}, "images": 3}))
     assert "has not been evaluated on any metric" in page(run)
-    path.write_text(json.dumps({**summary(), "metrics": {"ssim": metric(*[math.nan] * 5)}}))
+    path.write_text(json.dumps({**evaluations.summary(), "metrics": {"ssim": evaluations.metric(*[math.nan] * 5)}}))
     assert "no number" in page(run)
 
 
@@ -250,9 +278,170 @@ def test_missing_directory_is_named(tmp_path):
         write_report(tmp_path / "nowhere")
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "report").write_text("a file where the folder would be")
+    with pytest.raises(EnfaceError, match="report"):
+        write_report(tmp_path)
+
+
 def test_writing_again_gives_the_same_page(run):
-    assert page(run) == page(run)
-    assert [path.name for path in (run / "report").iterdir()] == ["index.html"]
+    first = page(run)
+    files = sorted(path for path in (run / "report").rglob("*"))
+    assert page(run) == first
+    assert sorted((run / "report").rglob("*")) == files
+    assert {path.name for path in (run / "report").iterdir()} == {"assets", "data", "index.html"}
+
+
+def test_what_is_gone_from_a_run_goes_from_its_report(run):
+    page(run)
+    (run / "samples" / "00000020-outputs.png").unlink()
+    (run / "evaluation" / "images.csv").unlink()
+    page(run)
+    left = {path.relative_to(run / "report").as_posix() for path in (run / "report").rglob("*.*")}
+    assert "assets/samples/00000010-outputs.webp" in left
+    assert not {"assets/samples/00000020-outputs.webp", "data/images.csv"} & left
+
+
+def test_a_changed_picture_is_taken_anew(run):
+    page(run)
+    shown = run / "report" / "assets" / "grid.webp"
+    before = shown.read_bytes()
+    Image.new("RGB", (30, 20), (255, 0, 0)).save(run / "evaluation" / "grid.png")
+    page(run)
+    assert shown.read_bytes() != before
+    (run / "evaluation" / "grid.png").write_bytes(b"no picture")
+    assert "evaluation/grid.png is not an image that can be read." in problems(page(run))
+    assert not shown.exists()
+
+
+def test_only_a_page_that_is_watched_loads_itself_again(run):
+    assert 'http-equiv="refresh"' not in page(run)
+    text = write_report(run, refresh=7).read_text(encoding="utf-8")
+    assert '<noscript><meta http-equiv="refresh" content="7"></noscript>' in text
+    assert '<body data-refresh="7">' in text
+
+
+def test_evaluated_pairs_have_a_page_without_training(tmp_path, evaluations):
+    folder = evaluations.write_evaluation(tmp_path / "pairs", 5)
+    text = page(folder)
+    outline = Outline(text)
+    assert "Key numbers" in outline.text
+    assert "Training" not in outline.text
+    assert "recipe.yaml is missing" not in outline.text
+    assert len(data(text, "gallery")["keys"]) == 5
+    assert outline.open == []
+
+
+# ------------------------------------------------------------------ the gallery
+
+
+def test_the_gallery_has_every_image_with_its_numbers(tmp_path, evaluations):
+    folder = evaluations.write_evaluation(tmp_path / "pairs", 130)
+    found = data(page(folder), "gallery")
+    images = evaluations.numbers(130)
+    assert found["keys"] == images["key"].tolist()
+    assert found["identities"][2] == evaluations.HOSTILE_IDENTITY
+    assert [label["name"] for label in found["labels"]] == ["pose", "light", "glasses"]
+    assert found["labels"][0]["choices"] == ["-90", "-15", "0", "15", "90"]
+    metrics = {metric["name"]: metric for metric in found["metrics"]}
+    assert list(metrics) == ["ssim", "lpips", "sharpness", "lpips@eyes"]
+    assert (metrics["lpips"]["higher"], metrics["sharpness"]["ideal"], metrics["ssim"]["arrow"]) == (False, 1.0, "↑")
+    assert metrics["ssim"]["values"] == pytest.approx(images["ssim"].tolist(), rel=1e-4)
+    assert metrics["ssim"]["others"]["mean target"][3] == pytest.approx(images["ssim"][3] + 0.2, rel=1e-4)
+    assert metrics["lpips@eyes"]["values"][0] is None
+    (sheet,) = found["sheets"]
+    assert (sheet["rows"], sheet["images"], len(sheet["files"])) == (64, 130, 3)
+    assert all((folder / "report" / file).is_file() for file in [*sheet["files"], sheet["large"]["0"]])
+    assert [tile["name"] for tile in found["tiles"]] == ["source", "output", "target", "error map"]
+    assert found["pairs"] == [[0, 1], [1, 2]]
+
+
+def test_pictures_outside_of_their_folder_are_not_shown(tmp_path, evaluations):
+    folder = evaluations.write_evaluation(tmp_path / "pairs", 5)
+    shutil.copy(folder / "pictures" / "000.webp", folder / "secret.webp")
+    about = json.loads((folder / "pictures.json").read_text())
+    about |= {"files": ["../secret.webp"], "large": {"size": 9, "files": {"0": "../secret.webp", "x": "000.webp"}}}
+    (folder / "pictures.json").write_text(json.dumps(about))
+    text = page(folder)
+    assert "pictures/../secret.webp is missing." in problems(text)
+    (sheet,) = data(text, "gallery")["sheets"]
+    assert (sheet["files"], sheet["large"]) == ([""], {})
+
+
+def test_a_damaged_sprite_is_named(tmp_path, evaluations):
+    folder = evaluations.write_evaluation(tmp_path / "pairs", 70)
+    (folder / "pictures" / "001.webp").write_bytes(b"no picture")
+    text = page(folder)
+    assert "pictures/001.webp is not an image that can be read." in problems(text)
+    assert data(text, "gallery")["sheets"][0]["files"][1] == ""
+
+
+def test_a_baseline_of_other_images_is_left_out():
+    images = pd.DataFrame({"key": ["a", "b"], "ssim": [0.1, 0.2]})
+    found = gallery(images, {"source": images[:1], "mean_target": images}, {"ssim": Sense(True)}, None)
+    assert found["metrics"][0]["others"] == {"mean target": [0.1, 0.2]}
+
+
+# ------------------------------------------------------------------ tables and plots
+
+
+def test_a_heat_map_tells_the_worst_from_the_best(evaluations):
+    columns, (found,) = heat_maps(evaluations.summary())["pose x light"]
+    assert columns == ["0", "1"]
+    # Lower is better; the poses come in the order of numbers, and one cell has no image.
+    (first, cells), (second, others) = found.rows
+    assert (first, [cell.heat for cell in cells]) == ("-90", [None, 0.0])
+    assert (second, [cell.heat for cell in others]) == ("-15", [1.0, pytest.approx(2 / 3, abs=1e-3)])
+    assert cells[0].text == NONE
+
+
+def test_old_evaluations_are_told_by_pose(evaluations):
+    told = evaluations.summary()
+    told["by_pose"] = told.pop("by")["pose"]
+    tables = label_tables(told)
+    assert [line.value for line in tables["pose"][0].lines] == ["-90", "-15", "0", "90"]
+
+
+def test_recognition_stands_beside_the_sources(run, evaluations):
+    told = evaluations.summary()
+    told["metrics"]["rank_1"] = evaluations.metric(0.6, 0.5, 0.7, 0.2, 0.1)
+    for pose, group in told["by"]["pose"].items():
+        group["metrics"] = {"rank_1": {"mean": 0.5, "baselines": {"source": float(pose == "0")}}}
+    (run / "evaluation" / "summary.json").write_text(json.dumps(told))
+    text = page(run)
+    table = text[text.index("Recognition by pose") :].partition("</table>")[0]
+    assert re.findall(r"<td>([\d.]+)</td><td>", table) == ["0.000", "0.000", "1.000", "0.000"]
+
+
+def test_other_checkpoints_have_a_table(run):
+    numbers = {"ssim": {"mean": 0.5, "low": 0.4, "high": 0.6}}
+    (run / "evaluation" / "checkpoints.json").write_text(json.dumps({"best": {"step": 40, "metrics": numbers}}))
+    table = page(run).partition('aria-label="Other checkpoints">')[2].partition("</table>")[0]
+    assert plain(table).endswith(f"best 40 0.5000 [0.4000, 0.6000] {NONE} {NONE}")
+
+
+def test_long_curves_are_drawn_as_means_of_stretches():
+    events = [{"event": "step", "step": step, "values": {"term/l1": step % 2}} for step in range(10 * POINTS)]
+    (plot,) = training_plots(read_log(events))[TERMS]
+    (trace,) = plot.panels[0].traces
+    assert len(trace.x) == POINTS
+    assert set(trace.y) == {0.5}
+    assert trace.x[0] == 4.5
+
+
+def test_a_critic_stands_beside_the_generator(evaluations):
+    plots = training_plots(read_log(evaluations.log_lines()))
+    (plot,) = plots["Critics' balance"]
+    assert [trace.name for trace in plot.panels[0].traces] == ["critic patch", "generator"]
+    assert len({trace.role for trace in plot.panels[0].traces}) == 2
+    assert "generator: from -0.5 at step 600" in plot.spoken
+    raw, weighted = plots["Terms"][0].panels
+    assert (raw.label, weighted.label) == ("raw (log scale)", "weighted (log scale)")
+    assert all(plot.linked and [start for start, _ in plot.marks] == [0, 300] for plot in plots["Terms"])
+
+
+def test_numbers_are_shortened_to_what_a_page_shows():
+    assert rounded([1 / 3, 123456.7, math.nan, None, "x"]) == [0.33333, 123460.0, None, None, None]
 
 
 # ------------------------------------------------------------------ what each stage bought
@@ -286,10 +475,6 @@ def write_stages(run, stages):
         Image.new("RGB", (12, 8)).save(folder / f"{name}.png")
 
 
-def plain(markup):
-    return " ".join(re.sub(r"<[^>]+>", " ", markup).split())
-
-
 def test_each_stage_has_its_numbers_and_what_changed(run):
     write_stages(run, stages_measured())
     text = page(run)
@@ -300,7 +485,7 @@ def test_each_stage_has_its_numbers_and_what_changed(run):
     assert cells[1] == ["warm", "3,000", NONE, "0.8000", NONE, "0.2600", NONE, "21.70", NONE]
     assert cells[2] == [
         *("main", "12,000", "warm"),
-        *("0.8123", "+0.0123 [0.0100, 0.0200]", "0.3100", "+0.0500 [0.0400, 0.0600]"),
+        *("0.8123", "+0.0123 ✓ [0.0100, 0.0200]", "0.3100", "+0.0500 ✗ [0.0400, 0.0600]"),
         *("21.50", f"{MINUS}0.20 [{MINUS}0.50, 0.10]"),
     ]
     assert re.findall(rf'<span class="(\w+)">[+{MINUS}]', table) == ["good", "bad", "even"]
@@ -373,9 +558,9 @@ def test_numbers_of_a_column_align(values, texts):
         (0.6, 0.7, False, "bad"),
     ],
 )
-def test_outcome_is_against_the_better_baseline(low, high, higher, outcome):
-    found = key_numbers({"metrics": {"m": metric((low + high) / 2, low, high, 0.5, 0.7, higher=higher)}})[0]
-    assert (found.outcome, found.rival) == (outcome, "mean_target" if higher else "source")
+def test_outcome_is_against_both_baselines(low, high, higher, outcome, evaluations):
+    found = key_numbers({"metrics": {"m": evaluations.metric((low + high) / 2, low, high, 0.5, 0.7, higher=higher)}})[0]
+    assert (found.outcome, found.rival.name) == (outcome, "mean_target" if higher else "source")
 
 
 @pytest.mark.parametrize(
@@ -389,10 +574,10 @@ def test_outcome_is_against_the_better_baseline(low, high, higher, outcome):
         (0.75, 1.4, "even", "mean_target"),
     ],
 )
-def test_an_ideal_can_be_missed_on_both_sides(low, high, outcome, rival):
-    item = metric((low + high) / 2, low, high, 0.5, 1.3) | {"ideal": 1.0}
+def test_an_ideal_can_be_missed_on_both_sides(low, high, outcome, rival, evaluations):
+    item = evaluations.metric((low + high) / 2, low, high, 0.5, 1.3) | {"ideal": 1.0}
     found = key_numbers({"metrics": {"sharpness": item}})[0]
-    assert (found.outcome, found.rival, found.sense.arrow) == (outcome, rival, "→1")
+    assert (found.outcome, found.rival.name, found.sense.arrow) == (outcome, rival, "→1")
     assert found.sense.words == "nearer to 1 is better"
 
 
@@ -412,13 +597,24 @@ def test_the_worst_image_is_the_farthest_from_the_ideal():
     assert (found["key"], found["worst"], found["median"], found["good"]) == ("b", "1.700", "0.500", "0.900")
 
 
-def test_an_infinite_baseline_is_the_better_one():
-    found = key_numbers({"metrics": {"psnr": metric(20.0, 19.0, 21.0, math.inf, 15.0)}})[0]
-    assert (found.outcome, found.rival, found.against, found.mean) == ("bad", "source", "∞", "20.00")
+def test_gains_decide_where_the_mean_alone_cannot(evaluations):
+    item = evaluations.metric(0.75, 0.6, 0.9, 0.7, 0.7)
+    assert key_numbers({"metrics": {"m": item}})[0].outcome == "even"
+    item["gains"] = {name: {"mean": 0.05, "low": 0.01, "high": 0.09} for name in item["baselines"]}
+    found = key_numbers({"metrics": {"m": item}})[0]
+    assert (found.outcome, found.rival.difference, found.rival.low) == ("good", "+0.0500", "+0.0100")
+    del item["gains"]
+    found = key_numbers({"metrics": {"m": item}})[0]
+    assert (found.outcome, found.rival.difference, found.rival.low) == ("even", "+0.0500", "")
 
 
-def test_log_keeps_finite_numbers_and_each_stage_once():
-    events = [*log_lines(), {"event": "stage_started", "step": 450, "stage": "main", "stage_step": 150}]
+def test_an_infinite_baseline_is_the_better_one(evaluations):
+    found = key_numbers({"metrics": {"psnr": evaluations.metric(20.0, 19.0, 21.0, math.inf, 15.0)}})[0]
+    assert (found.outcome, found.rival.name, found.rival.mean, found.mean) == ("bad", "source", "∞", "20.00")
+
+
+def test_log_keeps_finite_numbers_and_each_stage_once(evaluations):
+    events = [*evaluations.log_lines(), {"event": "stage_started", "step": 450, "stage": "main", "stage_step": 150}]
     log = read_log(events)
     assert [start for _, start in log.stages] == [0, 300]
     assert len(log.curves["term/l1"]) == 599

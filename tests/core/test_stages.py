@@ -17,7 +17,7 @@ from enface.checkpoint import save as save_checkpoint
 from enface.evaluate import Evaluator, evaluate
 from enface.networks import load_network
 from enface.stages import evaluate_stages, parent_stage, stage_ends
-from enface.summary import interval
+from enface.statistics import interval
 
 STAGE = {"steps": 2, "batch": 4, "optimizer": {"lr": 0.01}, "terms": {"l1": {}}}
 

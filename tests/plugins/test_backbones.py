@@ -9,7 +9,8 @@ from torch import nn
 from torchvision import models, transforms
 
 from enface import RecipeError, WeightsError
-from enface_plugins.backbones import Backbone, Still, default_layers
+from enface_plugins.backbones import Backbone, default_layers
+from enface_plugins.still import Still
 
 IMAGENET = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

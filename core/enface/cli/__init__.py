@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 # Each module puts its commands on the app, in the order of the help.
-from enface.cli import train, evaluate, use, contract, new, catalog, data, masks, masks_draw, weights  # noqa: F401  # isort: skip
+# isort: off
+from enface.cli import train, evaluate, compare, report, use, contract, new, catalog, data  # noqa: F401
+from enface.cli import audit, masks, masks_draw, weights  # noqa: F401
+
+# isort: on
 from enface.cli.shared import app
 from enface.errors import EnfaceError
 

@@ -33,6 +33,7 @@ def measure_and_report(evaluator: Evaluator, network: nn.Module, checkpoint: Map
         (run.directory / "evaluation" / "stages.json").unlink(missing_ok=True)
     say_unavailable(summary["unavailable"])
     say(f"report: {write_report(run.directory)}")
+    run.log("reported")
 
 
 def say_summary(summary: Mapping[str, Any]) -> None:

@@ -17,13 +17,11 @@ from enface.cli.share_tables import show_shares
 from enface.cli.shared import (
     Overrides,
     RecipePath,
-    RunPath,
     Runs,
     app,
     is_run,
     load,
     prepared,
-    require_run,
     say,
 )
 from enface.errors import EnfaceError
@@ -87,15 +85,6 @@ def check(
             show_shares(looked[name])
     say_unavailable(unavailable)
     typer.echo(f"{found.name}: ok")
-
-
-@app.command()
-def report(run: RunPath) -> None:
-    """Write a run's report from its directory."""
-    from enface.report import write_report
-
-    require_run(run)
-    say(f"report: {write_report(run)}")
 
 
 # ------------------------------------------------------------------ running

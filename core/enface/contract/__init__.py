@@ -5,10 +5,12 @@ from __future__ import annotations
 from enface.contract.augmentations import AUGMENTATION_RULES
 from enface.contract.datasets import DATASET_RULES
 from enface.contract.discriminators import DISCRIMINATOR_RULES
+from enface.contract.feature_metrics import FEATURE_RULES
 from enface.contract.generators import GENERATOR_RULES
 from enface.contract.losses import LOSS_RULES
 from enface.contract.masks import MASK_RULES
 from enface.contract.metrics import METRIC_RULES
+from enface.contract.parts import PART_RULES
 from enface.contract.schedules import SCHEDULE_RULES
 from enface.contract.subject import Subject
 from enface.contract.verdicts import Rule, Verdict, judge
@@ -22,7 +24,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "schedule": SCHEDULE_RULES,
     "generator": GENERATOR_RULES,
     "dataset": DATASET_RULES,
-    "metric": METRIC_RULES,
+    "metric": (*METRIC_RULES, *PART_RULES, *FEATURE_RULES),
 }
 """The rules of each kind, beside those that all kinds share."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from enface.components import Mask, Targets
 from enface.contract.comparing import agree, refuse_changed
 from enface.contract.networks import column, required
-from enface.contract.samples import over, tensors
+from enface.contract.samples import asked, over, tensors
 from enface.contract.subject import BATCH, SIZE, Subject
 from enface.contract.verdicts import BrokenRule, NotAsked, rule
 from enface.errors import DataError, EnfaceError, WeightsError
@@ -63,8 +63,9 @@ def _shared(subject: Subject, size: int = SIZE) -> Mask:
 
 
 def _inputs(mask: Mask, size: int = SIZE, step: int = 0) -> dict[str, Any]:
-    """What it asks for."""
-    return {name: step if name == "step" else column(name, size) for name in required(mask.forward)}
+    """What it asks for; of what it can do without, only the region maps, which the drawn targets have."""
+    names = [*required(mask.forward), *(name for name in asked(mask.forward) if name == "target_regions")]
+    return {name: step if name == "step" else column(name, size) for name in dict.fromkeys(names)}
 
 
 def _weights(mask: Mask, size: int = SIZE, step: int = 0) -> Tensor:

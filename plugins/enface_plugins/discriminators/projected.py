@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Discriminator, RecipeError
-from enface_plugins.backbones import Backbone
+from enface_plugins.backbones import Backbone, seen_through
 from enface_plugins.discriminators.blocks import Verdict, conv, judge
 
 USUAL = {
@@ -81,6 +81,10 @@ class Projected(Discriminator):
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
         return {"backbone": "alexnet", "layers": ["relu1", "relu3"], "channels": 8, "width": 4}
+
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (seen_through(params.get("backbone", "vgg16"), params.get("weights")),)
 
     def forward(self, image: Tensor) -> dict[str, tuple[Tensor, ...]]:
         logits: list[Tensor] = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
-from enface_plugins.backbones import Backbone
+from enface_plugins.backbones import Backbone, seen_through
 
 
 class Contextual(Loss):
@@ -60,6 +61,10 @@ class Contextual(Loss):
         if len(shape) != 3:
             raise RecipeError(f"layer {layer!r} of {backbone} has no maps (C, H, W), which contextual compares")
         self.stride = stride_for(shape[1], shape[2], points)
+
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (seen_through(params.get("backbone", "vgg16"), params.get("weights")),)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         wanted = self._points(self.backbone.fixed(target)[self.layer])

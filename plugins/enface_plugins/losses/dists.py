@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import Loss, Weights, WeightsError
-from enface_plugins.backbones import Still, fill
+from enface_plugins.backbones import fill
 from enface_plugins.metrics.pretrained import VGG16
+from enface_plugins.still import Still
 
 PACKAGE = "DISTS_pytorch"
 # Of the image itself and of the last ReLU in each of VGG-16's blocks.
@@ -69,6 +72,10 @@ class DISTS(Loss):
         }
         for name, value in numbers.items():
             self.register_buffer(name, value, persistent=False)
+
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (VGG16.name,)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():

@@ -12,8 +12,9 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional
 
-from enface import DataInfo, Loss, RecipeError, WeightsError
-from enface_plugins.backbones import Still
+from enface import DataInfo, Loss, RecipeError
+from enface_plugins.recognisers import load_torchscript, resizing
+from enface_plugins.still import Still, own_network
 
 
 class Identity(Loss):
@@ -62,9 +63,9 @@ class Identity(Loss):
         if self.low >= self.high:
             raise RecipeError(f"identity: range: [{self.low:g}, {self.high:g}] must rise")
         self.colour = colour
-        self.still = Still(_load(file))
+        self.still = Still(load_torchscript(file))
         # Not persistent: it follows from the recipe.
-        self.register_buffer("resize", _resizing(data.size, size), persistent=False)
+        self.register_buffer("resize", resizing(data.size, size), persistent=False)
         _check(self.still, file, size)
 
     @classmethod
@@ -77,6 +78,10 @@ class Identity(Loss):
             torch.jit.trace(network, torch.zeros(1, 3, 32, 32)).save(str(folder / "recogniser.pt"))
         return {"file": str(folder / "recogniser.pt"), "size": 32}
 
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (own_network(params["file"]),)
+
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = self._embedding(target)
@@ -88,27 +93,6 @@ class Identity(Loss):
             image = self.resize @ image @ self.resize.mT
         shown = self.low + (image + 1) * ((self.high - self.low) / 2)
         return functional.normalize(self.still(shown.flip(1) if self.colour == "bgr" else shown), dim=1, eps=1e-6)
-
-
-def _load(file: Path) -> nn.Module:
-    if not file.is_file():
-        raise WeightsError(f"{file}: there is no such file; a recogniser as TorchScript is needed")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # It points to torch.export, whose files can run what they hold.
-            return torch.jit.load(str(file), map_location="cpu")
-    except Exception as error:  # Of many kinds.
-        raise WeightsError(
-            f"{file}: is no TorchScript file; torch.jit.trace(model.eval(), example).save(FILE) writes one"
-        ) from error
-
-
-def _resizing(given: int, wanted: int) -> Tensor | None:
-    """The matrix (wanted, given) that resizes a column of pixels, None when there is nothing to resize."""
-    if given == wanted:
-        return None
-    columns = torch.eye(given)[None, None]
-    return functional.interpolate(columns, (wanted, given), mode="bilinear", antialias=True)[0, 0]
 
 
 def _check(recogniser: Still, file: Path, size: int) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
-from enface_plugins.backbones import Still
 from enface_plugins.metrics.lpips import SMALLEST
-from enface_plugins.metrics.pretrained import lpips_network
+from enface_plugins.metrics.pretrained import TRUNK_OF, Trunk, lpips_network
+from enface_plugins.still import Still
 
 
 class LPIPS(Loss):
@@ -45,6 +46,11 @@ class LPIPS(Loss):
             )
         self.spatial = spatial
         self.still = Still(lpips_network(net))
+
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        trunk: Trunk = params.get("net", "vgg")
+        return (TRUNK_OF[trunk].name,)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():

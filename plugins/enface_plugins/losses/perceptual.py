@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from torch import Tensor
 
 from enface import DataInfo, Loss, RecipeError
-from enface_plugins.backbones import Backbone, default_layers
+from enface_plugins.backbones import Backbone, default_layers, seen_through
 
 
 class Perceptual(Loss):
@@ -65,6 +66,10 @@ class Perceptual(Loss):
         flat = [layer for layer, shape in self.backbone.shapes.items() if len(shape) != 3]
         if style and flat:
             raise RecipeError(f"layer {flat[0]!r} of {backbone} has no maps (C, H, W), so 'style' must be 0")
+
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (seen_through(params.get("backbone", "vgg16"), params.get("weights")),)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         wanted, found = self.backbone.fixed(target), self.backbone(output)

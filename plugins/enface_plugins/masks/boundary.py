@@ -12,7 +12,12 @@ from enface import RecipeError
 
 
 def band(inside: Tensor, width: int) -> Tensor:
-    """The pixels along the edges of sets, over all of them: the union of their morphological gradients.
+    """The pixels along the edges of sets, over all of them: the union of :func:`bands`, bool (H, W)."""
+    return bands(inside, width).any(dim=0)
+
+
+def bands(inside: Tensor, width: int) -> Tensor:
+    """The pixels along the edge of each set: its morphological gradient.
 
     A set dilated by half the width, less itself eroded by the other half, so that the band straddles the edge;
     an odd width has its one pixel more inside. The structuring elements are disks. The image's own border is no
@@ -23,16 +28,16 @@ def band(inside: Tensor, width: int) -> Tensor:
         width: Of the band in pixels.
 
     Returns:
-        bool (H, W).
+        bool (N, H, W).
     """
     # Imported here, for it takes a third of a second, and every command loads this module.
     from kornia.morphology import dilation, erosion
 
     sets = inside[:, None].float()
     # "Geodesic" ignores what is outside the image: for a disk, the same as padding by replication.
-    grown = dilation(sets, _disk(width // 2), border_type="geodesic")
-    shrunk = erosion(sets, _disk((width + 1) // 2), border_type="geodesic")
-    return (grown - shrunk > 0.5).any(dim=0)[0]
+    grown = dilation(sets, _disk(width // 2).to(sets), border_type="geodesic")
+    shrunk = erosion(sets, _disk((width + 1) // 2).to(sets), border_type="geodesic")
+    return (grown - shrunk > 0.5)[:, 0]
 
 
 def near_line(points: Tensor, size: int, width: int) -> Tensor:

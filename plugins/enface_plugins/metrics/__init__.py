@@ -1,10 +1,17 @@
-"""Metrics: one number an image, with a card that says what makes two numbers comparable."""
+"""Metrics: a number an image, or one for all, with a card that says what makes two numbers comparable."""
 
+from enface_plugins.metrics.checkerboard import Checkerboard
+from enface_plugins.metrics.color_shift import ColorShift
+from enface_plugins.metrics.fid import FID
+from enface_plugins.metrics.identity import Identity
+from enface_plugins.metrics.kid import KID
 from enface_plugins.metrics.l1 import L1
 from enface_plugins.metrics.lpips import LPIPS
 from enface_plugins.metrics.ms_ssim import MsSsim
 from enface_plugins.metrics.psnr import PSNR
+from enface_plugins.metrics.rank_1 import Rank_1
 from enface_plugins.metrics.sharpness import Sharpness
+from enface_plugins.metrics.spectrum import Spectrum
 from enface_plugins.metrics.ssim import SSIM
 
-COMPONENTS = (L1, LPIPS, PSNR, Sharpness, SSIM, MsSsim)
+COMPONENTS = (Checkerboard, ColorShift, FID, Identity, KID, L1, LPIPS, PSNR, Rank_1, Sharpness, Spectrum, SSIM, MsSsim)

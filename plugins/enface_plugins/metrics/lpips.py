@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
-from enface import DataInfo, EnfaceError, Metric
-from enface_plugins.metrics.pretrained import TRUNK_OF, lpips_network
+from enface import DataInfo, EnfaceError, Metric, weighed_mean
+from enface_plugins.metrics.pretrained import TRUNK_OF, Trunk, lpips_network
 
 # What is left of smaller images after the trunk's pooling is less than a pixel.
 SMALLEST = {"alex": 31, "vgg": 16}
@@ -20,6 +22,9 @@ class LPIPS(Metric):
 
     Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a perceptual
     metric", CVPR 2018. Its trunk needs pretrained weights: ``enface weights fetch``.
+
+    Over a part of the image: at each layer the weighed mean of its map, the weights averaged down to it; then their
+    sum. A deep layer sees far around each place (AlexNet's last 195 px), so what is outside tells a little too.
 
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, inf), 0 for equal images.
 
@@ -44,6 +49,11 @@ class LPIPS(Metric):
         self.trunk = TRUNK_OF[net]
         self.network = lpips_network(net)
 
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        trunk: Trunk = params.get("net", "alex")
+        return (TRUNK_OF[trunk].name,)
+
     @property
     def card(self) -> dict[str, str]:
         return {
@@ -57,3 +67,12 @@ class LPIPS(Metric):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return self.network(2 * output - 1, 2 * target - 1).flatten()
+
+    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        from lpips import normalize_tensor
+
+        network = self.network
+        first, second = (network.net(network.scaling_layer(2 * image - 1)) for image in (output, target))
+        layers = zip(network.lins, first, second, strict=True)
+        maps = [lin((normalize_tensor(one) - normalize_tensor(other)).square()) for lin, one, other in layers]
+        return torch.stack([weighed_mean(each, weights) for each in maps]).sum(0)

@@ -30,6 +30,9 @@ class MsSsim(Metric):
     Five scales need images larger than 160 px. With fewer, the first exponents are used, rescaled to the same
     sum, and the card says how many: numbers with different scales are not comparable.
 
+    It has no number for a part of the image: the coarsest scale's window covers 11 * 2^(scales - 1) px, most of the
+    image, and where it fits at all leaves only places near the middle. Take ``ssim`` for that.
+
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 1], 1 for equal images.
 
     Args:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from enface import Metric
+from enface import Metric, weighed_mean
 from enface_plugins.metrics.cards import PIXELS
 
 SMALLEST_MSE = 1e-10
@@ -17,6 +17,8 @@ class PSNR(Metric):
 
     Equal images would give infinity and spoil every mean, so the MSE counts as at least 1e-10 and the ratio
     ends at 100 dB. 8-bit images that differ at all stay below that up to 226 x 226 px.
+
+    Over a part of the image the MSE is the mean of squared errors there, weighed.
 
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 100] dB.
     """
@@ -30,5 +32,11 @@ class PSNR(Metric):
         return {**PIXELS, "highest": "100 dB"}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        mse = (output - target).square().flatten(1).mean(1)
-        return -10 * mse.clamp(min=SMALLEST_MSE).log10()
+        return _decibels((output - target).square().flatten(1).mean(1))
+
+    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        return _decibels(weighed_mean((output - target).square(), weights))
+
+
+def _decibels(mse: Tensor) -> Tensor:
+    return -10 * mse.clamp(min=SMALLEST_MSE).log10()

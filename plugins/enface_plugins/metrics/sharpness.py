@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from enface import Metric
@@ -22,6 +23,9 @@ class Sharpness(Metric):
     LPIPS. The measure of focus after Brenner et al., "An automated microscope for cytologic research", Journal of
     Histochemistry and Cytochemistry, 1976, with neighbours one pixel apart in both directions.
 
+    Over a part of the image a difference counts with the smaller weight of its two pixels, as a share of the image's
+    largest weight.
+
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, inf); 1 where both have the same energy, below
     1 for a blurred output. 1 is the best value.
     """
@@ -36,9 +40,19 @@ class Sharpness(Metric):
         return dict(PIXELS)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        return (_energy(output) + FLAT) / (_energy(target) + FLAT)
+        return _ratio(*(_energy(image, torch.ones_like(image[:1, :1])) for image in (output, target)))
+
+    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        # 0 / 0 where there is no weight, which is the NaN that is due.
+        share = weights / weights.amax((-2, -1), keepdim=True)
+        return _ratio(_energy(output, share), _energy(target, share))
 
 
-def _energy(image: Tensor) -> Tensor:
-    across, down = image.diff(dim=-1), image.diff(dim=-2)
-    return across.square().flatten(1).sum(1) + down.square().flatten(1).sum(1)
+def _ratio(output: Tensor, target: Tensor) -> Tensor:
+    return (output + FLAT) / (target + FLAT)
+
+
+def _energy(image: Tensor, share: Tensor) -> Tensor:
+    across = image.diff(dim=-1).square() * torch.minimum(share[..., 1:], share[..., :-1])
+    down = image.diff(dim=-2).square() * torch.minimum(share[..., 1:, :], share[..., :-1, :])
+    return across.flatten(1).sum(1) + down.flatten(1).sum(1)

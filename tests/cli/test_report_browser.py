@@ -1,0 +1,466 @@
+"""The report's page as a hand uses it: from the disk, without a network."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from enface.report import write_report
+from enface.report_numbers import NONE
+
+COUNT = 150
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+class Reader:
+    """A page, whatever it complains of, and all it asks for."""
+
+    def __init__(self, page):
+        self.page, self.complaints, self.asked = page, [], []
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        page.on("request", lambda request: self.asked.append(request.url))
+
+    def open(self, path):
+        self.page.goto(path.as_uri())
+
+    def keys(self):
+        return self.page.locator("#faces .key").all_text_contents()
+
+    def choose(self, label, option):
+        self.page.locator("#filters label").filter(has_text=label).locator("select").select_option(label=option)
+
+    def sort(self, place):
+        self.page.locator("#sort").select_option(place)
+
+    def press(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def evaluate(self, code, *arguments):
+        return self.page.evaluate(code, *arguments)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, evaluations):
+    """The report of a run with many images, hostile names and two stages."""
+    run = evaluations.write_run(tmp_path_factory.mktemp("browser") / "run")
+    evaluations.write_evaluation(run / "evaluation", COUNT)
+    return write_report(run)
+
+
+@pytest.fixture
+def reader(browser):
+    """A desk's page; at the end it must have asked for nothing but files, and complained of nothing."""
+    page = browser.new_page(viewport=DESK)
+    found = Reader(page)
+    yield found
+    page.close()
+    assert not found.complaints
+    assert found.asked
+    assert all(url.startswith(("file://", "data:", "blob:")) for url in found.asked)
+
+
+@pytest.fixture
+def opened(reader, written):
+    """The report, open."""
+    reader.open(written)
+    return reader
+
+
+def ranked(evaluations, name, *, worst=True, where=slice(None)):
+    """Keys in the order of a metric."""
+    images = evaluations.numbers(COUNT)[where]
+    higher, ideal = evaluations.METRICS[name]
+    score = -(images[name] - ideal).abs() if ideal is not None else images[name] * (1 if higher else -1)
+    return images["key"].iloc[np.argsort(score.to_numpy() * (1 if worst else -1), kind="stable")].tolist()
+
+
+@pytest.mark.parametrize("name", ["ssim", "lpips", "sharpness"])
+@pytest.mark.parametrize("worst", [True, False])
+def test_faces_are_sorted_by_any_metric_in_its_sense(opened, evaluations, name, worst):
+    opened.sort(str(list(evaluations.METRICS).index(name)))
+    opened.page.locator("#order").select_option("worst" if worst else "best")
+    keys = opened.keys()
+    assert keys == ranked(evaluations, name, worst=worst)[: len(keys)]
+    assert len(keys) == 24
+
+
+def test_images_without_a_number_come_last(opened):
+    opened.sort("3")
+    while opened.page.locator("#more").is_visible():
+        opened.page.locator("#more").click()
+    numbers = opened.page.locator("#faces .number").all_text_contents()
+    assert len(numbers) == COUNT
+    known = [number != f"lpips@eyes {NONE}" for number in numbers]
+    assert known == sorted(known, reverse=True)
+    assert known.count(False) == len(range(0, COUNT, 4))
+
+
+def test_faces_are_chosen_by_labels_and_searched(opened, evaluations):
+    images = evaluations.numbers(COUNT)
+    opened.choose("pose", "-15")
+    opened.choose("light", "2")
+    where = ((images["pose"] == -15) & (images["light"] == 2)).to_numpy()
+    assert opened.page.locator("#found").inner_text() == f"{where.sum()} of {COUNT} images"
+    assert opened.keys() == ranked(evaluations, "ssim", where=where)
+    opened.choose("glasses", evaluations.HOSTILE_IDENTITY)
+    where = where & (images["glasses"] == evaluations.HOSTILE_IDENTITY).to_numpy()
+    assert opened.keys() == ranked(evaluations, "ssim", where=where)
+    for label in ("pose", "light", "glasses"):
+        opened.choose(label, "all")
+    opened.page.locator("#search").fill("014")
+    wanted = {key for key, who in zip(images["key"], images["identity"], strict=True) if "014" in key or "014" in who}
+    assert set(opened.keys()) == wanted
+    opened.page.locator("#search").fill("nobody of that name")
+    assert opened.keys() == []
+    assert opened.page.locator("#found").inner_text() == f"0 of {COUNT} images"
+
+
+def test_faces_come_a_few_at_a_time(opened):
+    shown = [len(opened.keys())]
+    while opened.page.locator("#more").is_visible():
+        opened.page.locator("#more").click()
+        shown.append(len(opened.keys()))
+    assert shown == [24, 48, 96, COUNT]
+
+
+def test_every_tile_shows_its_part_of_the_sprite(opened, evaluations):
+    opened.sort("")
+    colours = opened.evaluate(
+        """async () => {
+          const found = [];
+          for (const tile of [...document.querySelectorAll("#faces .card")].at(-1).querySelectorAll(".tile")) {
+            const style = getComputedStyle(tile);
+            found.push([style.backgroundSize, style.backgroundPosition, style.backgroundImage]);
+          }
+          return found;
+        }"""
+    )
+    # The 24th image: 23 of the 63 steps down a sprite of 64 rows, and a third to the right for each tile.
+    assert [size for size, _, _ in colours] == ["400% 6400%"] * 4
+    places = [[float(part.rstrip("%")) for part in place.split()] for _, place, _ in colours]
+    assert places == [
+        [pytest.approx(100 * tile / 3, abs=0.01), pytest.approx(100 * 23 / 63, abs=0.01)] for tile in range(4)
+    ]
+    assert all(file.endswith('assets/pictures/000.webp")') for _, _, file in colours)
+
+
+def pixel(page, locator, across=0.5):
+    """The colour on the screen, a part of the way across an element."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    image = Image.open(BytesIO(locator.screenshot())).convert("RGB")
+    return image.getpixel((round((image.width - 1) * across), image.height // 2))
+
+
+def near(colour, other):
+    return all(abs(one - two) < 30 for one, two in zip(colour, other, strict=True))
+
+
+def test_a_face_is_shown_large_under_a_slider(opened, evaluations):
+    source, output, target = evaluations.COLOURS[:3]
+    opened.sort("")
+    opened.page.locator(".card").nth(3).click()
+    dialog = opened.page.get_by_role("dialog")
+    stage, slider = dialog.locator(".stage"), dialog.get_by_role("slider")
+    assert dialog.get_by_role("heading").inner_text() == "0003.png"
+    assert near(pixel(opened.page, stage, 0.2), source)
+    assert near(pixel(opened.page, stage, 0.8), output)
+    slider.fill("90")
+    assert near(pixel(opened.page, stage, 0.8), source)
+    dialog.get_by_role("button", name="output | target").click()
+    assert near(pixel(opened.page, stage, 0.8), output)
+    assert near(pixel(opened.page, stage, 0.94), target)
+    # A drag on the picture itself moves the slider.
+    box = stage.bounding_box()
+    opened.page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 20)
+    opened.page.mouse.down()
+    opened.page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 20)
+    opened.page.mouse.up()
+    assert 24 <= int(slider.input_value()) <= 26
+    slider.focus()
+    opened.press("ArrowRight", "ArrowRight")
+    assert 26 <= int(slider.input_value()) <= 28
+    assert dialog.get_by_role("heading").inner_text() == "0003.png"
+
+
+def test_a_large_file_is_taken_where_there_is_one(opened):
+    opened.sort("")
+    opened.page.locator(".card").first.click()
+    stage = opened.page.locator(".stage")
+    assert near(pixel(opened.page, stage, 0.2), (250, 250, 0))
+    opened.press("ArrowRight")
+    assert near(pixel(opened.page, stage, 0.2), (200, 60, 60))
+
+
+def test_the_dialog_is_used_with_keys(opened, evaluations):
+    order = ranked(evaluations, "ssim")
+    opened.page.locator(".card").nth(1).focus()
+    opened.press("Enter")
+    dialog = opened.page.get_by_role("dialog")
+    title = dialog.get_by_role("heading")
+
+    def name():
+        return title.inner_text()
+
+    assert name() == order[1]
+    opened.press("ArrowRight", "ArrowRight")
+    assert name() == order[3]
+    opened.press("ArrowLeft")
+    assert (name(), dialog.locator("[data-part=place]").inner_text()) == (order[2], f"3 of {COUNT}")
+    # Beyond what has been put on the page so far, and not beyond the ends.
+    opened.press(*["ArrowRight"] * 27)
+    assert name() == order[29]
+    opened.press("Escape")
+    assert not dialog.is_visible()
+    assert opened.evaluate("document.activeElement.querySelector('.key').textContent") == order[29]
+    opened.press("Enter", *["ArrowLeft"] * 40)
+    assert name() == order[0]
+    assert dialog.get_by_role("button", name="Previous").is_disabled()
+
+
+def test_the_dialog_tells_numbers_and_labels(opened, evaluations):
+    images = evaluations.numbers(COUNT)
+    opened.sort("")
+    opened.page.locator(".card").nth(2).click()
+    dialog = opened.page.get_by_role("dialog")
+    lines = dialog.locator("table tr").all_inner_texts()
+    assert lines[0].split("\t") == ["Metric", "Output", "Source", "Mean target"]
+    assert lines[1].split("\t")[0] == "ssim ↑"
+    values = [float(cell) for cell in lines[1].split("\t")[1:]]
+    assert values == pytest.approx([images["ssim"][2] + more for more in (0, 0.1, 0.2)], rel=1e-3)
+    labels = dialog.locator("dl").inner_text()
+    assert evaluations.HOSTILE_IDENTITY in labels
+    assert dialog.locator("dl img").count() == 0
+
+
+def test_the_worst_image_of_a_metric_is_a_click_away(opened, evaluations):
+    opened.page.locator("[data-open]").first.click()
+    (worst,) = ranked(evaluations, "ssim")[:1]
+    assert opened.page.get_by_role("dialog").get_by_role("heading").inner_text() == worst
+
+
+def test_zoom_is_linked_over_all_plots_of_steps(opened, until):
+    plots = opened.page.locator("[data-plot^=curve]")
+    assert plots.count() >= 5
+    first, last = plots.first, plots.last
+    first.scroll_into_view_if_needed()
+    first.locator(".nsewdrag").first.wait_for(state="attached")
+    box = first.locator(".nsewdrag").first.bounding_box()
+    opened.page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 30)
+    opened.page.mouse.down()
+    opened.page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 30, steps=5)
+    opened.page.mouse.up()
+    until(lambda: opened.page.locator("#step-from").input_value() != "")
+    ranges = (
+        "[...document.querySelectorAll('.js-plotly-plot[data-plot^=curve]')].map((plot) => plot.layout.xaxis.range)"
+    )
+    drawn = opened.evaluate(ranges)
+    assert len(drawn) >= 2
+    assert all(found == drawn[0] for found in drawn)
+    assert drawn[0] == [pytest.approx(150, abs=5), pytest.approx(300, abs=5)]
+    # One that is drawn only now starts there, too.
+    last.scroll_into_view_if_needed()
+    last.locator(".nsewdrag").first.wait_for(state="attached")
+    assert all(found == drawn[0] for found in opened.evaluate(ranges))
+    # By keys: the steps are typed, and all of them come back.
+    opened.page.get_by_label("From step").fill("100")
+    opened.page.get_by_label("To step").fill("200")
+    opened.press("Enter")
+    until(lambda: all(range == [100, 200] for range in opened.evaluate(ranges)))
+    opened.page.get_by_role("button", name="All steps").click()
+    until(lambda: all(range == [0, 600] for range in opened.evaluate(ranges)))
+
+
+def test_plots_name_hostile_stages_as_text(opened):
+    plot = opened.page.locator("[data-plot^=curve]").first
+    plot.scroll_into_view_if_needed()
+    plot.locator(".nsewdrag").first.wait_for(state="attached")
+    names = plot.locator(".annotation-text").all_text_contents()
+    assert names == ["warm <script>aler…", "main"]
+
+
+def test_a_slider_leads_through_the_sample_grids(opened, until):
+    slider = opened.page.locator("#sample")
+    image = opened.page.locator("#sample-grid")
+    seen = []
+    slider.focus()
+    opened.press("Home")
+    for _ in range(5):
+        seen.append((opened.page.locator("#sample-step").inner_text(), image.get_attribute("src")))
+        opened.press("ArrowRight")
+    assert [said for said, _ in seen] == [
+        f"Step {step} · {place} of 5" for place, step in enumerate((0, 10, 20, 30, 40), 1)
+    ]
+    assert len({src for _, src in seen}) == 5
+    until(lambda: image.evaluate("(shown) => shown.naturalWidth") == 6)
+    assert image.get_attribute("alt") == "Grid of the fixed test faces: outputs at step 40."
+
+
+def test_a_metric_is_chosen_for_a_table(opened):
+    tables = opened.page.locator("[data-in=by]")
+    assert [tables.nth(place).is_visible() for place in range(tables.count())] == [True, False, False]
+    opened.page.locator("select[data-group=by]").select_option("lpips")
+    assert [tables.nth(place).is_visible() for place in range(tables.count())] == [False, True, False]
+
+
+def test_hostile_names_are_never_run(opened, evaluations):
+    opened.sort("")
+    assert opened.page.title() == "tiny · enface report"
+    assert opened.keys()[1] == evaluations.HOSTILE_KEY
+    opened.page.locator(".card").nth(1).click()
+    assert opened.page.locator("img[src=x]").count() == 0
+    # Even markup that got into the page could not run: the policy names our scripts alone.
+    ran = opened.evaluate(
+        """() => new Promise((done) => {
+          document.addEventListener("securitypolicyviolation", () => done("refused"), { once: true });
+          const script = document.createElement("script");
+          script.textContent = "document.title = 'hacked'";
+          document.body.append(script);
+          setTimeout(() => done(document.title), 2000);
+        })"""
+    )
+    assert ran == "refused"
+    assert all("Content Security Policy" in complaint for complaint in opened.complaints)
+    opened.complaints.clear()
+
+
+BRIGHTNESS = "getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
+
+
+def test_light_and_dark_follow_the_system_and_a_button(browser, written):
+    for scheme, other in (("light", "dark"), ("dark", "light")):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(written.as_uri())
+        is_dark = sum(page.evaluate(BRIGHTNESS)) < 300
+        assert is_dark == (scheme == "dark")
+        page.get_by_role("button", name=f"Switch to {other} colours").click()
+        assert (sum(page.evaluate(BRIGHTNESS)) < 300) == (other == "dark")
+        page.reload()
+        assert (sum(page.evaluate(BRIGHTNESS)) < 300) == (other == "dark")
+        page.close()
+
+
+CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const mixed = (colours) => {
+    canvas.globalCompositeOperation = "source-over";
+    canvas.clearRect(0, 0, 1, 1);
+    for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = (rgb) => {
+    const linear = (one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = rgb.map((one) => linear(one / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+    if (element.closest("script, style, svg, option, [disabled], .skip")) continue;
+    const chain = [];
+    for (let one = element; one; one = one.parentElement) chain.unshift(getComputedStyle(one).backgroundColor);
+    const style = getComputedStyle(element), back = mixed(chain);
+    const [one, two] = [light(back), light(mixed([...chain, style.color]))];
+    const ratio = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
+    const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+    found.push([ratio, large, walker.currentNode.textContent.trim().slice(0, 40), element.className]);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_the_contrast_that_wcag_asks_for(browser, written, scheme):
+    page = browser.new_page(viewport=DESK, color_scheme=scheme)
+    page.goto(written.as_uri())
+    found = page.evaluate(CONTRAST)
+    page.close()
+    assert len(found) > 200
+    assert not [item for item in found if item[0] < (3 if item[1] else 4.5)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_never_scrolls_sideways(browser, written, scheme):
+    page = browser.new_page(viewport=PHONE, color_scheme=scheme)
+    page.goto(written.as_uri())
+    page.locator(".card").first.click()
+    assert page.evaluate("document.querySelector('dialog').scrollWidth") <= PHONE["width"]
+    page.keyboard.press("Escape")
+    page.locator("[data-plot^=curve]").first.scroll_into_view_if_needed()
+    page.wait_for_selector(".js-plotly-plot")
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    page.close()
+
+
+def test_all_that_can_be_clicked_has_a_name_and_shows_its_focus(opened):
+    names = opened.evaluate(
+        """() => [...document.querySelectorAll("button, select, input, a, [role=region]")]
+          .filter((item) => item.checkVisibility())
+          .map((item) => item.getAttribute("aria-label") || item.labels?.[0]?.textContent || item.textContent.trim())"""
+    )
+    assert len(names) > 30
+    assert all(names)
+    opened.press("Tab")
+    assert opened.evaluate("document.activeElement.className") == "skip"
+    for _ in range(12):
+        opened.press("Tab")
+        assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_without_the_plotting_library_the_rest_works(browser, written, tmp_path):
+    alone = tmp_path / "index.html"
+    alone.write_bytes(written.read_bytes())
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(alone.as_uri())
+    assert page.locator("#no-plots").is_visible()
+    assert page.locator("#faces .key").count() == 24
+    page.close()
+    assert not errors
+
+
+def test_a_page_that_is_watched_follows_the_run(reader, tmp_path, evaluations, until):
+    run = evaluations.write_run(tmp_path / "run", [])
+    reader.open(write_report(run, refresh=3))
+    reader.page.locator("details").first.locator("summary").click()
+    reader.evaluate("scrollTo({ top: 500, behavior: 'instant' })")
+    (run / "recipe.yaml").write_text("name: renamed\n")
+    write_report(run, refresh=3)
+    reader.page.locator("h1", has_text="renamed").wait_for()
+    until(lambda: reader.evaluate("scrollY") > 400)
+    until(lambda: reader.page.locator("details").first.get_attribute("open") is not None)
+    # The last page stays as it is.
+    write_report(run)
+    reader.page.locator("body:not([data-refresh])").wait_for()
+
+
+def test_a_thousand_images_stay_small_and_quick(reader, tmp_path, evaluations):
+    run = evaluations.write_run(tmp_path / "run")
+    evaluations.write_evaluation(run / "evaluation", 1000, tile=96, noise=True)
+    path = write_report(run)
+    size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+    assert 6e6 < size < 15e6
+    started = time.monotonic()
+    reader.open(path)
+    reader.page.locator(".card").first.wait_for()
+    assert time.monotonic() - started < 10
+    seconds = reader.evaluate(
+        """() => {
+          const sort = document.getElementById("sort"), started = performance.now();
+          for (const value of [1, 2, 0]) { sort.value = value; sort.dispatchEvent(new Event("change")); }
+          return (performance.now() - started) / 3000;
+        }"""
+    )
+    assert seconds < 0.5
+    print(json.dumps({"bytes": size, "seconds to sort": seconds}))

@@ -1,0 +1,374 @@
+"""What a comparison finds: hand-worked differences, tests against scipy and statsmodels, and honest verdicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from enface.compare import compare
+from enface.compare.outcomes import Change, resamples
+from enface.compare.words import sentence
+from enface.errors import DataError
+from enface.statistics import interval, intervals
+
+HIGHER = {"higher_is_better": True}
+
+
+def faces(people=8, each=4, **columns):
+    """Keys and labels of some images of each person, and columns made of their number."""
+    numbers = np.arange(people * each)
+    whose = [f"p{number // each:02}" for number in numbers]
+    labels = {"key": [f"k{number}" for number in numbers], "target_key": [f"t-{name}" for name in whose]}
+    return {**labels, "identity": whose, "pose": np.resize([-30, 0, 15, 100], len(numbers)), **columns}
+
+
+@pytest.fixture
+def pair(evaluated):
+    """Two runs of unlike recipes with these columns, compared."""
+
+    def make(control, group, *, senses=None, by=(), regions=False, only=None, **shapes):
+        first = evaluated("a/1", faces(**shapes, **control), name="a", senses=senses)
+        second = evaluated("b/1", faces(**shapes, **group), name="b", senses=senses)
+        (found,) = compare([first, second], by=by, regions=regions, only=only).against
+        return found
+
+    return make
+
+
+def only(found):
+    (outcome,) = found.outcomes
+    return outcome
+
+
+# ---------------------------------------------------------------------- numbers
+
+
+def test_numbers_by_hand(pair):
+    control = [0.5, 0.5, 0.3, 0.3, 0.4, 0.4]
+    group = [0.4, 0.5, 0.1, 0.2, 0.4, 0.5]
+    outcome = only(pair({"lpips": control}, {"lpips": group}, people=3, each=2))
+    assert (outcome.images, outcome.missing, outcome.identities) == (6, 0, 3)
+    assert outcome.control == pytest.approx(0.4)
+    assert outcome.group == pytest.approx(2.1 / 6)
+    # Differences -0.1, 0, -0.2, -0.1, 0, +0.1: of people -0.05, -0.15, +0.05.
+    assert outcome.difference.mean == pytest.approx(-0.05)
+    assert (outcome.difference.low, outcome.difference.high) == pytest.approx((-0.15, 0.05))
+    assert outcome.gain == Change(-outcome.difference.mean, -outcome.difference.high, -outcome.difference.low)
+    assert outcome.d_z == pytest.approx(0.05 / 0.1)
+
+
+def test_numbers_are_scipys_and_statsmodels(pair):
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.2, 0.4, 80)
+    names = ("lpips", "ssim", "psnr")
+    control = {name: base + rng.normal(0, 0.02, 80) for name in names}
+    group = {name: base - 0.01 + rng.normal(0, 0.02, 80) for name in names}
+    found = pair(control, group, senses={"lpips": {}, "ssim": HIGHER, "psnr": HIGHER}, people=20)
+    people = np.array(faces(people=20)["identity"])
+    p = []
+    for outcome in found.outcomes:
+        difference = group[outcome.quantity.name] - control[outcome.quantity.name]
+        means = pd.Series(difference).groupby(people).mean()
+        assert outcome.difference.mean == pytest.approx(difference.mean())
+        assert outcome.p == pytest.approx(stats.wilcoxon(means).pvalue)
+        wanted = interval(difference, people, 10_000, 0)
+        assert (outcome.difference.low, outcome.difference.high) == pytest.approx(wanted)
+        p.append(outcome.p)
+    assert [outcome.quantity.name for outcome in found.outcomes] == list(names)
+    assert [outcome.p_adjusted for outcome in found.outcomes] == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def test_senses_turn_the_verdict_not_the_difference(pair):
+    rng = np.random.default_rng(1)
+    more = {name: 0.5 + rng.uniform(0.01, 0.02, 32) for name in ("lpips", "ssim")}
+    found = pair({"lpips": np.full(32, 0.5), "ssim": np.full(32, 0.5)}, more, senses={"lpips": {}, "ssim": HIGHER})
+    lpips, ssim = found.outcomes
+    assert (lpips.verdict, ssim.verdict) == ("worse", "better")
+    assert lpips.difference.mean > 0 > lpips.gain.mean
+    assert ssim.gain == ssim.difference
+    assert (lpips.rank_biserial, ssim.rank_biserial) == (-1, 1)
+    assert lpips.d_z < 0 < ssim.d_z
+
+
+def test_distances_to_an_ideal_are_compared(pair):
+    rng = np.random.default_rng(2)
+    noise = rng.uniform(0, 0.01, 32)
+    # From 0.5 too high to 0.3 too low: a large fall of the value, a gain of 0.2.
+    found = pair(
+        {"sharpness": 1.5 + noise}, {"sharpness": 0.7 + 2 * noise}, senses={"sharpness": {"ideal": 1.0, **HIGHER}}
+    )
+    outcome = only(found)
+    assert (outcome.control, outcome.group) == pytest.approx((1.5 + noise.mean(), 0.7 + 2 * noise.mean()))
+    wanted = np.abs(0.7 + 2 * noise - 1).mean() - np.abs(1.5 + noise - 1).mean()
+    assert outcome.difference.mean == pytest.approx(wanted)
+    assert outcome.verdict == "better"
+    ((_, text),) = found.verdicts
+    assert text.startswith("better on sharpness, nearer to 1 by 0.2")
+
+
+def test_the_ideal_is_passed_image_by_image_not_by_the_mean(pair):
+    # Its mean is the ideal, its images are not.
+    spread = np.tile([0.5, 1.5], 16)
+    outcome = only(pair({"sharpness": np.full(32, 1.1)}, {"sharpness": spread}, senses={"sharpness": {"ideal": 1.0}}))
+    assert outcome.difference.mean == pytest.approx(0.5 - 0.1)
+    assert outcome.verdict == "worse"
+
+
+# ---------------------------------------------------------------------- verdicts
+
+
+def test_images_of_few_people_are_not_many_faces(pair):
+    """Each person's difference is drawn once: 400 images tell no more than 8 people."""
+    rng = np.random.default_rng(5)
+    people = rng.normal(0.0, 0.02, 8)
+    group = 0.5 + np.repeat(people, 50) + rng.normal(0, 0.001, 400)
+    found = pair({"lpips": np.full(400, 0.5)}, {"lpips": group}, each=50)
+    outcome = only(found)
+    by_image = interval(group - 0.5, np.arange(400), 10_000, 0)
+    assert by_image[0] > 0 or by_image[1] < 0, "the image bootstrap finds a difference that is not there"
+    assert outcome.difference.low < 0 < outcome.difference.high
+    assert outcome.difference.high - outcome.difference.low > 4 * (by_image[1] - by_image[0])
+    assert outcome.verdict == "unclear"
+
+
+def test_differences_that_are_not_there_are_seldom_called_clear(pair):
+    """Sixty experiments without any effect, each with people's own noise."""
+    rng = np.random.default_rng(0)
+    names = [f"m{number}" for number in range(60)]
+    noise = rng.normal(0, 0.02, (15, 60)).repeat(10, axis=0) + rng.normal(0, 0.005, (150, 60))
+    control, group = ({name: values[:, place] for place, name in enumerate(names)} for values in (0 * noise, noise))
+    found = pair(control, group, senses={name: {} for name in names}, people=15, each=10)
+    alone = [replace(outcome, p_adjusted=outcome.p).verdict for outcome in found.outcomes]
+    assert len(alone) - alone.count("unclear") <= 7
+    by_image = intervals(noise, np.arange(150), 1000, 0)
+    assert ((by_image[:, 0] > 0) | (by_image[:, 1] < 0)).sum() >= 25
+    # And together, adjusted for being sixty, hardly ever.
+    assert [outcome.verdict for outcome in found.outcomes].count("unclear") >= 59
+
+
+@pytest.mark.parametrize(("wanted", "tests", "verdict"), [(["lpips"], 1, "worse"), (None, 7, "unclear")])
+def test_many_metrics_ask_for_more_evidence(pair, wanted, tests, verdict):
+    rng = np.random.default_rng(3)
+    # Seven of eight people lose, and the one that gains gains least: p = 0.016.
+    of_people = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, -0.01]).repeat(4)
+    control, group = {"lpips": np.full(32, 0.5)}, {"lpips": 0.5 + of_people}
+    senses = {"lpips": {}, **{f"m{number}": {} for number in range(6)}}
+    for name in list(senses)[1:]:
+        control[name], group[name] = rng.normal(size=(2, 32))
+    first = pair(control, group, senses=senses, only=wanted).outcomes[0]
+    assert first.p == pytest.approx(2 * 2 / 2**8)
+    assert first.p_adjusted == pytest.approx(tests * first.p)
+    assert first.difference.one_sided
+    assert first.verdict == verdict
+    assert sentence(first).endswith(", but adjusted p 0.11)") == (verdict == "unclear")
+
+
+def test_five_people_are_too_few_and_that_is_said(pair):
+    group = 0.4 + np.random.default_rng(4).uniform(0, 0.01, 20)
+    found = pair({"lpips": np.full(20, 0.5)}, {"lpips": group}, people=5)
+    outcome = only(found)
+    assert outcome.difference.high < 0
+    assert outcome.p == pytest.approx(1 / 16)
+    assert outcome.verdict == "unclear"
+    assert [text for text in found.cautions if "With 5 identities" in text and "at least 6" in text]
+
+
+def test_six_people_are_too_few_for_several_metrics_and_that_is_said(pair):
+    rng = np.random.default_rng(4)
+    group = {name: 0.4 + rng.uniform(0, 0.01, 24) for name in ("lpips", "dists")}
+    control = {name: np.full(24, 0.5) for name in group}
+    found = pair(control, group, senses={"lpips": {}, "dists": {}}, people=6)
+    assert [one.verdict for one in found.outcomes] == ["unclear", "unclear"]
+    assert [text for text in found.cautions if "times 2 tests" in text and "--metrics" in text]
+    assert not [text for text in found.cautions if "at least 6" in text]
+
+
+def test_a_mean_and_ranks_that_disagree_are_not_clear(pair):
+    # A few people gain a lot, most lose a little.
+    of_people = np.array([-0.01] * 40 + [0.3] * 9)
+    noise = np.random.default_rng(0).uniform(0, 0.001, 49)
+    found = pair(
+        {"ssim": np.full(49, 0.5)}, {"ssim": 0.5 + of_people + noise}, senses={"ssim": HIGHER}, people=49, each=1
+    )
+    outcome = only(found)
+    assert outcome.difference.low > 0
+    assert outcome.p_adjusted < 0.05
+    assert outcome.rank_biserial < 0
+    assert outcome.verdict == "unclear"
+    assert found.verdicts[0][1].endswith(", but most people's differences point the other way)")
+
+
+def test_the_same_images_twice_differ_in_nothing(pair):
+    values = np.random.default_rng(0).uniform(size=32)
+    found = pair({"lpips": values}, {"lpips": values})
+    outcome = only(found)
+    assert (outcome.difference.mean, outcome.p, outcome.rank_biserial) == (0, 1, 0)
+    assert found.verdicts[0][1] == "no clear difference on lpips (0.000 [0.000, 0.000])"
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((-0.021, -0.025, -0.017), "better on lpips by 0.021 [0.017, 0.025]"),
+        ((0.021, 0.0171, 0.0254), "worse on lpips by 0.021 [0.017, 0.025]"),
+        ((-1.234, -1.27, -1.198), "better on lpips by 1.23 [1.20, 1.27]"),
+        # An end that is not 0 is not shown as 0.
+        ((-0.0042, -0.0082, -0.0002), "better on lpips by 0.0042 [0.0002, 0.0082]"),
+        ((-0.00001, -0.0024, 0.0023), "no clear difference on lpips (-0.000 [-0.002, +0.002])"),
+        ((-0.5, -math.inf, math.nan), "no clear difference on lpips (-0.5 [-inf, -])"),
+        ((-0.001, -0.004, 0.002), "no clear difference on lpips (-0.001 [-0.004, +0.002])"),
+    ],
+)
+def test_verdicts_in_words(ends, text):
+    from enface.compare.outcomes import Outcome
+    from enface.compare.quantities import Quantity
+    from enface.sense import Sense
+
+    quantity = Quantity("lpips", "lpips", "", Sense(False), {})
+    change = Change(*ends)
+    outcome = Outcome(quantity, 9, 0, 9, 1.0, 1.0, change, {}, 0.01, 0.01, -math.copysign(0.9, ends[0]), -1.0)
+    assert sentence(outcome) == text
+
+
+# ---------------------------------------------------------------------- images and labels
+
+
+def test_images_of_one_side_are_left_out_and_counted(evaluated):
+    rng = np.random.default_rng(0)
+    whole = pd.DataFrame(faces(lpips=rng.uniform(size=32)))
+    first = evaluated("a/1", whole.iloc[:30], name="a")
+    second = evaluated(
+        "b/1", whole.iloc[5:].sample(frac=1, random_state=0).assign(lpips=lambda t: t["lpips"] + 1), name="b"
+    )
+    (found,) = compare([first, second]).against
+    assert only(found).images == 25
+    assert only(found).difference.mean == pytest.approx(1)
+    assert found.pairing.only == {"control": 5, "group": 2}
+    assert {side: sorted(keys) for side, keys in found.pairing.examples.items()} == {
+        "control": ["k0", "k1", "k2", "k3", "k4"],
+        "group": ["k30", "k31"],
+    }
+    assert [text for text in found.cautions if "Only a has 5 of the images ('k0', 'k1', 'k2', ...)" in text]
+
+
+def test_the_same_image_with_another_target_is_another(evaluated):
+    first = evaluated("a/1", faces(lpips=np.zeros(32)), name="a")
+    columns = faces(lpips=np.ones(32))
+    columns["target_key"] = ["other", *columns["target_key"][1:]]
+    (found,) = compare([first, evaluated("b/1", columns, name="b")]).against
+    assert only(found).images == 31
+    assert found.pairing.only == {"control": 1, "group": 1}
+
+
+def test_no_image_in_common_names_some(evaluated):
+    first = evaluated("a/1", faces(lpips=np.zeros(32)), name="a")
+    columns = faces(lpips=np.zeros(32))
+    columns["key"] = [f"other/{key}" for key in columns["key"]]
+    with pytest.raises(DataError, match=r"no image in common.*'k0' with target 't-p00'.*'other/k0' with target"):
+        compare([first, evaluated("b/1", columns, name="b")])
+
+
+def test_an_image_twice_is_refused(evaluated):
+    columns = faces(lpips=np.zeros(32))
+    first = evaluated("a/1", columns, name="a")
+    twice = {**columns, "key": ["k1", *columns["key"][1:]]}
+    with pytest.raises(
+        DataError, match=r"b/1/evaluation/images\.csv: image 'k1' with target 't-p00' stands there twice"
+    ):
+        compare([first, evaluated("b/1", twice, name="b")])
+
+
+def test_what_is_not_finite_is_missing_on_both_sides(pair):
+    control, group = np.full(32, 30.0), np.full(32, 31.0)
+    control[0], group[1], group[2] = np.inf, np.nan, np.inf
+    control[2] = np.inf
+    found = pair({"psnr": control}, {"psnr": group}, senses={"psnr": HIGHER})
+    outcome = only(found)
+    assert (outcome.images, outcome.missing) == (29, 3)
+    assert (outcome.control, outcome.group, outcome.difference.mean) == (30, 31, 1)
+    assert "3 of 32 common images have no finite psnr." in found.cautions
+
+
+def test_no_number_at_all_is_no_verdict(pair):
+    found = pair({"lpips": np.full(32, np.nan)}, {"lpips": np.full(32, 0.5)})
+    assert only(found).verdict == "none"
+    assert found.verdicts[0][1] == "no number to compare on lpips"
+
+
+def test_regions_are_not_compared_unless_asked_for(pair):
+    rng = np.random.default_rng(0)
+    control = {"lpips": rng.uniform(size=32), "lpips@eyes": rng.uniform(size=32), "lpips@beard": np.full(32, np.nan)}
+    group = {name: values - 0.1 - rng.uniform(0, 0.01, 32) for name, values in control.items()}
+    assert [one.quantity.name for one in pair(control, group).outcomes] == ["lpips"]
+
+
+def test_regions_count_as_tests(pair):
+    rng = np.random.default_rng(0)
+    control = {"lpips": rng.uniform(size=32), "lpips@eyes": rng.uniform(size=32), "lpips@beard": np.full(32, np.nan)}
+    group = {name: values - 0.1 - rng.uniform(0, 0.01, 32) for name, values in control.items()}
+    found = pair(control, group, regions=True)
+    assert [(one.quantity.name, one.quantity.region, one.verdict) for one in found.outcomes] == [
+        ("lpips", "", "better"),
+        ("lpips@eyes", "eyes", "better"),
+        ("lpips@beard", "beard", "none"),
+    ]
+    # Everyone gains, so p is the least there is, times two tests; what has no number is no test.
+    assert found.outcomes[0].p_adjusted == pytest.approx(2 * 2 / 2**8)
+
+
+def test_by_a_column_inside_each_value(pair):
+    rng = np.random.default_rng(0)
+    control = rng.uniform(size=32)
+    group = control + np.tile([-0.1, 0.1, 0.0, -0.2], 8) + rng.normal(0, 0.001, 32)
+    found = pair({"lpips": control}, {"lpips": group}, by=["pose"])
+    assert [value.value for value in found.by] == ["-30", "0", "15", "100"]
+    assert [(value.images, value.identities) for value in found.by] == [(8, 8)] * 4
+    assert [value.outcomes[0].verdict for value in found.by] == ["better", "worse", "unclear", "better"]
+    here = np.arange(0, 32, 4)
+    assert found.by[0].outcomes[0].difference.mean == pytest.approx((group - control)[here].mean())
+    p = [value.outcomes[0].p for value in found.by]
+    assert [value.outcomes[0].p_adjusted for value in found.by] == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def test_a_value_of_one_person_has_no_interval(evaluated):
+    columns = faces(glasses=["yes"] * 4 + ["no"] * 28)
+    first = evaluated("a/1", {**columns, "lpips": np.zeros(32)}, name="a")
+    second = evaluated("b/1", {**columns, "lpips": np.arange(32) / 100}, name="b")
+    (found,) = compare([first, second], by=["glasses"]).against
+    assert [value.value for value in found.by] == ["no", "yes"]
+    alone = found.by[1].outcomes[0]
+    assert (alone.identities, alone.verdict) == (1, "unclear")
+    assert math.isnan(alone.difference.low)
+
+
+def test_a_label_with_gaps_stays_a_whole_number(evaluated):
+    columns = faces()
+    columns["pose"] = [math.nan, *columns["pose"][1:]]
+    first = evaluated("a/1", {**columns, "lpips": np.zeros(32)}, name="a")
+    second = evaluated("b/1", {**columns, "lpips": np.ones(32)}, name="b")
+    (found,) = compare([first, second], by=["pose"]).against
+    assert {value.value for value in found.by} == {"", "-30", "0", "15", "100"}
+
+
+@pytest.mark.parametrize("column", ["smile", "identity", "key", "lpips"])
+def test_a_column_that_is_no_label(pair, column):
+    with pytest.raises(DataError, match=f"images have no label '{column}'; they have: pose"):
+        pair({"lpips": np.zeros(32)}, {"lpips": np.ones(32)}, by=[column])
+
+
+def test_a_column_of_too_many_values(evaluated):
+    columns = faces(people=12, age=np.arange(48))
+    first = evaluated("a/1", {**columns, "lpips": np.zeros(48)}, name="a")
+    second = evaluated("b/1", {**columns, "lpips": np.ones(48)}, name="b")
+    with pytest.raises(DataError, match="'age' has 48 values"):
+        compare([first, second], by=["age"])
+
+
+def test_very_many_people_are_resampled_less_often():
+    assert [resamples(count) for count in (1, 10_000, 20_000, 10**6)] == [10_000, 10_000, 5_000, 1_000]

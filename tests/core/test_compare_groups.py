@@ -1,0 +1,410 @@
+"""Who is compared with whom: runs found, seeds put together, metrics that are alike."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+
+from enface.compare import compare
+from enface.compare.changes import changes
+from enface.compare.groups import find_groups
+from enface.errors import DataError
+
+
+def faces(shift=0.0, seed=0, people=8, each=2, spread=0.01):
+    rng = np.random.default_rng(seed)
+    count = people * each
+    identity = [f"p{number // each}" for number in range(count)]
+    keys = {"key": [f"k{number}" for number in range(count)], "target_key": [f"t-{name}" for name in identity]}
+    return {**keys, "identity": identity, "lpips": 0.5 + shift + rng.normal(0, spread, count)}
+
+
+@pytest.fixture
+def seeds(evaluated):
+    """``runs/NAME`` with a run of each seed."""
+
+    def make(name, numbers, shift=0.0, **keys):
+        for seed in numbers:
+            run = evaluated(f"runs/{name}/20260101-00000{seed}", faces(shift, seed), name=name, seed=seed, **keys)
+        return run.parent
+
+    return make
+
+
+def members(groups):
+    return [[member.directory.name for member in group.members] for group in groups]
+
+
+# ---------------------------------------------------------------------- groups
+
+
+def test_a_folder_of_runs_is_its_seeds(seeds):
+    a, b = seeds("a", [0, 1, 2]), seeds("b", [0, 1], stage={"steps": 2})
+    groups = find_groups([a, b])
+    assert [group.name for group in groups] == ["a", "b"]
+    assert [list(group.by_seed) for group in groups] == [[0, 1, 2], [0, 1]]
+
+
+def test_runs_are_grouped_wherever_they_are_named(seeds):
+    a, b = seeds("a", [0, 1]), seeds("b", [0, 1])
+    first, second = sorted(a.iterdir())
+    groups = find_groups([second, *sorted(b.iterdir()), first, first])
+    assert [(group.name, list(group.by_seed)) for group in groups] == [("a", [0, 1]), ("b", [0, 1])]
+
+
+def test_the_control_is_the_first_or_the_one_named(seeds):
+    a, b, c = (seeds(name, [0]) for name in "abc")
+    assert [group.name for group in find_groups([a, b, c])] == ["a", "b", "c"]
+    assert [group.name for group in find_groups([a, b, c], c)] == ["c", "a", "b"]
+    assert [group.name for group in find_groups([a, b], next(c.iterdir()))] == ["c", "a", "b"]
+
+
+def test_a_control_that_is_one_of_many_seeds_brings_the_others(seeds):
+    a, b = seeds("a", [0, 1]), seeds("b", [0, 1])
+    groups = find_groups([b, a], sorted(a.iterdir())[1])
+    assert [(group.name, list(group.by_seed)) for group in groups] == [("a", [0, 1]), ("b", [0, 1])]
+
+
+def test_what_training_does_not_depend_on_parts_no_group(seeds):
+    a, b = seeds("a", [0, 1]), seeds("b", [0])
+    path = sorted(a.iterdir())[1] / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**recipe, "log": {"every": 7}, "evaluation": {"bootstrap": 200}}))
+    assert len(find_groups([a, b])) == 2
+
+
+def test_seeds_that_start_from_runs_of_their_own_are_one_group(evaluated):
+    for seed in (0, 1):
+        start = {"run": f"/runs/base/2026010{seed}-000000"}
+        evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed, stage={"start": start})
+        start = {"checkpoint": f"/runs/base/2026010{seed}-000000/checkpoints/step-00000100.safetensors"}
+        run = evaluated(f"runs/b/{seed}", faces(0, seed), name="b", seed=seed, stage={"start": start})
+    groups = find_groups([run.parent.parent / "a", run.parent])
+    assert [list(group.by_seed) for group in groups] == [[0, 1], [0, 1]]
+    found = changes(*(group.members[0].recipe for group in groups))
+    assert [(item["key"].rpartition(".")[2], item["from"], item["to"]) for item in found] == [
+        ("run", "/runs/base", None),
+        ("checkpoint", None, "/runs/base/step-00000100.safetensors"),
+    ]
+
+
+def test_of_one_seed_the_newest_run_counts_and_that_is_said(evaluated, seeds):
+    b = seeds("b", [0])
+    old = evaluated("runs/a/20260101-000000", faces(), name="a")
+    new = evaluated("runs/a/20260102-000000", faces(), name="a")
+    groups = find_groups([new.parent, b])
+    assert members(groups)[0] == [new.name]
+    assert groups[0].left_out == [(old, f"its recipe and seed are those of {new}, which is newer")]
+
+
+def test_runs_without_an_evaluation_are_left_out_and_that_is_said(seeds):
+    a, b = seeds("a", [0, 1]), seeds("b", [0])
+    cut_off = sorted(a.iterdir())[1]
+    shutil.rmtree(cut_off / "evaluation")
+    (cut_off / "evaluation").mkdir()
+    groups = find_groups([a, b])
+    assert list(groups[0].by_seed) == [0]
+    assert groups[0].left_out == [(cut_off, "it has no evaluation")]
+    with pytest.raises(DataError, match=f"{cut_off.name} .*evaluate"):
+        find_groups([cut_off, b])
+    shutil.rmtree(sorted(a.iterdir())[0] / "evaluation")
+    with pytest.raises(DataError, match=r"no run in .*runs/a has been evaluated; do that with: enface evaluate"):
+        find_groups([a, b])
+
+
+def test_another_checkpoint_of_a_run_is_a_group_of_its_own(seeds):
+    run = next(seeds("a", [0]).iterdir())
+    other = run / "evaluation" / "checkpoints" / "step-00000005"
+    other.mkdir(parents=True)
+    for name in ("summary.json", "images.csv"):
+        shutil.copy(run / "evaluation" / name, other)
+    groups = find_groups([run, other, run / "evaluation"])
+    assert [group.name for group in groups] == ["a", "a (step-00000005)"]
+    assert [group.members[0].directory for group in groups] == [run, run]
+
+
+def test_results_of_pairs_are_groups_of_their_own(evaluated, seeds):
+    theirs = evaluated("results/theirs", faces(0.1), name=None)
+    ours = evaluated("results/ours", faces(0.2), name=None)
+    run = next(seeds("a", [3]).iterdir())
+    groups = find_groups([theirs, ours, run])
+    assert [(group.name, group.kind, list(group.by_seed)) for group in groups] == [
+        ("theirs", "pairs", []),
+        ("ours", "pairs", []),
+        ("a", "run", [3]),
+    ]
+    # An evaluation of other images that lies in a run's folder is none of the run.
+    inside = run / "more"
+    shutil.copytree(ours, inside)
+    assert find_groups([inside, run])[0].kind == "pairs"
+
+
+def test_groups_of_one_name_are_told_apart(seeds, evaluated):
+    a = next(seeds("a", [0]).iterdir())
+    other = evaluated("elsewhere/a/9", faces(), name="a", stage={"steps": 5})
+    assert [group.name for group in find_groups([a, other])] == ["a/20260101-000000", "a/9"]
+    far = evaluated("far/a/9", faces(), name="a", stage={"steps": 6})
+    assert [group.name for group in find_groups([other, far])] == [str(other), str(far)]
+
+
+def test_each_run_by_itself(seeds):
+    a = sorted(seeds("a", [0, 1]).iterdir())
+    assert members(find_groups(a, each=True)) == [[a[0].name], [a[1].name]]
+    with pytest.raises(DataError, match=r"one recipe \(seeds 0, 1\), so there is nothing to compare; --each"):
+        find_groups(a)
+    with pytest.raises(DataError, match="holds 2 runs; name one of them as the control"):
+        find_groups([a[0].parent], each=True)
+
+
+def test_nothing_to_compare(seeds):
+    run = next(seeds("a", [0]).iterdir())
+    with pytest.raises(DataError, match=r"nothing to compare .* with; name another run"):
+        find_groups([run, run])
+
+
+def test_a_folder_of_unlike_recipes_is_no_control(seeds, evaluated):
+    a = seeds("a", [0])
+    evaluated("runs/a/20260105-000000", faces(), name="a", stage={"steps": 5})
+    b = seeds("b", [0])
+    with pytest.raises(DataError, match=r"2 recipes, so it cannot be the control.* differ in stages\.main\.steps\)"):
+        find_groups([a, b])
+    assert [group.name for group in find_groups([b, a])] == [
+        "b/20260101-000000",
+        "a/20260101-000000",
+        "a/20260105-000000",
+    ]
+
+
+@pytest.mark.parametrize("make", ["nothing", "file", "empty"])
+def test_what_is_no_run(tmp_path, seeds, make):
+    path = tmp_path / "x"
+    if make == "file":
+        path.write_text("")
+    elif make == "empty":
+        path.mkdir()
+    with pytest.raises(DataError, match=str(path)):
+        find_groups([seeds("a", [0]), path])
+
+
+@pytest.mark.parametrize("text", ["- 1\n", "seed: x\nname: a\n", "a: [", "\xff"])
+def test_a_damaged_recipe_is_named(seeds, text):
+    a, b = seeds("a", [0]), seeds("b", [0])
+    path = next(b.iterdir()) / "recipe.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"recipe\.yaml is damaged"):
+        find_groups([a, b])
+
+
+# ---------------------------------------------------------------------- seeds
+
+
+def test_an_image_is_averaged_over_its_seeds(evaluated):
+    columns = {"key": ["x", "y"], "target_key": ["t", "t"], "identity": ["p", "q"]}
+    for seed, (control, group) in enumerate([([1, 2], [2, 2]), ([3, 4], [6, 4])]):
+        evaluated(f"runs/a/{seed}", {**columns, "lpips": control}, name="a", seed=seed)
+        run = evaluated(f"runs/b/{seed}", {**columns, "lpips": group}, name="b", seed=seed)
+    found = compare([run.parent.parent / "a", run.parent])
+    (one,) = found.against
+    assert one.pairing.difference["lpips"].tolist() == [2.0, 0.0]
+    assert one.pairing.seeds.tolist() == [2, 2]
+    (outcome,) = one.outcomes
+    assert (outcome.images, outcome.control, outcome.group) == (2, 2.5, 3.5)
+    assert outcome.by_seed == {0: 0.5, 1: 1.5}
+    means = found.means[1]["lpips"]
+    assert means.over.mean == 3.5
+    assert means.seeds.by_seed == {0: 2, 1: 5}
+    assert means.seeds.sd == pytest.approx(3 / math.sqrt(2))
+
+
+def test_more_seeds_make_no_more_faces(seeds):
+    """The same difference seen by three seeds is as uncertain over people as by one."""
+    a, b = seeds("a", [0, 1, 2]), seeds("b", [0, 1, 2], 0.1)
+    (one,) = compare([a, b]).against
+    assert one.outcomes[0].images == 16
+    assert one.outcomes[0].identities == 8
+    assert one.outcomes[0].p == pytest.approx(2 / 2**8)
+    assert ", in all 3 seeds" in one.verdicts[0][1]
+
+
+def test_seeds_are_matched_where_both_have_them(seeds):
+    a, b = seeds("a", [0, 1, 2]), seeds("b", [1, 2, 3], 0.1)
+    (one,) = compare([a, b]).against
+    assert one.pairing.matched == [1, 2]
+    # A run and its match were made with the same noise.
+    assert one.outcomes[0].difference.mean == pytest.approx(0.1)
+    assert one.outcomes[0].difference.high - one.outcomes[0].difference.low < 1e-9
+    assert "Runs without a counterpart of their seed are left out: a 0, b 3." in one.cautions
+
+
+def test_seeds_that_disagree_are_told_of(evaluated):
+    for seed, shift in enumerate([0.3, 0.2, -0.05]):
+        evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed)
+        run = evaluated(f"runs/b/{seed}", faces(shift, seed), name="b", seed=seed)
+    (one,) = compare([run.parent.parent / "a", run.parent]).against
+    assert one.verdicts[0][1].endswith(", but in 2 of 3 seeds only")
+
+
+def test_without_a_common_seed_means_are_compared_and_that_is_said(seeds):
+    a, b = seeds("a", [0, 1]), seeds("b", [2], 0.1)
+    (one,) = compare([a, b]).against
+    assert one.pairing.matched == []
+    assert one.outcomes[0].by_seed == {}
+    control = np.mean([faces(0, 0)["lpips"], faces(0, 1)["lpips"]], axis=0)
+    assert one.outcomes[0].difference.mean == pytest.approx((faces(0.1, 2)["lpips"] - control).mean())
+    assert [text for text in one.cautions if text.startswith("No seed is in both (0, 1; 2)")]
+
+
+def test_one_seed_is_a_caution(seeds):
+    (one,) = compare([seeds("a", [0]), seeds("b", [0])]).against
+    assert "There is one seed of each: what another training would give is not known." in one.cautions
+
+
+def test_an_image_whose_target_hangs_on_the_seed_is_one_image(evaluated):
+    for seed in (0, 1):
+        columns = {**faces(0, seed), "target_key": [f"t-{number}-{seed}" for number in range(16)]}
+        evaluated(f"runs/a/{seed}", columns, name="a", seed=seed)
+        run = evaluated(f"runs/b/{seed}", {**columns, "lpips": columns["lpips"] + 0.1}, name="b", seed=seed)
+    (one,) = compare([run.parent.parent / "a", run.parent]).against
+    assert len(one.pairing.about) == 16
+    assert one.pairing.seeds.tolist() == [2] * 16
+    assert one.pairing.only == {"control": 0, "group": 0}
+
+
+# ---------------------------------------------------------------------- metrics
+
+
+def card(**entries):
+    return {"lpips": {"card": {"implementation": "lpips", **entries}}}
+
+
+def test_unlike_cards_are_refused_naming_the_entry(seeds):
+    a, b = seeds("a", [0], senses=card(weights="abc")), seeds("b", [0], senses=card(weights="def"))
+    with pytest.raises(
+        DataError, match=r"metric lpips: card entry 'weights' is 'abc' in .*/a/.* and 'def' in .*/b/.*--skip-unlike"
+    ):
+        compare([a, b])
+    with pytest.raises(DataError, match=r"share no metric that can be compared; measured: lpips\n  metric lpips: card"):
+        compare([a, b], skip_unlike=True)
+
+
+def test_an_entry_that_one_card_lacks_is_unlike(seeds):
+    a, b = seeds("a", [0], senses=card()), seeds("b", [0], senses=card(resized="bicubic"))
+    with pytest.raises(DataError, match=r"card entry 'resized' is absent in .* and 'bicubic' in"):
+        compare([a, b])
+
+
+def test_unlike_cards_inside_a_group_are_refused_too(seeds):
+    a, b = seeds("a", [0], senses=card(version="1")), seeds("b", [0], senses=card(version="1"))
+    seeds("a", [1], senses=card(version="2"))
+    with pytest.raises(DataError, match=r"card entry 'version' is '1' in .* and '2' in"):
+        compare([a, b])
+
+
+def test_unlike_senses_are_refused(seeds):
+    a, b = seeds("a", [0], senses={"lpips": {"ideal": 1.0}}), seeds("b", [0])
+    with pytest.raises(DataError, match=r"metric lpips: ideal is 1\.0 in .* and absent in"):
+        compare([a, b])
+
+
+def test_the_others_are_compared_when_unlike_ones_are_skipped(evaluated):
+    columns = {**faces(), "ssim": np.zeros(16)}
+    runs = [
+        evaluated(f"{name}/1", columns, name=name, senses={**card(weights=name), "ssim": {}}) for name in ("a", "b")
+    ]
+    (one,) = compare(runs, skip_unlike=True).against
+    assert [item.name for item in one.shared.quantities] == ["ssim"]
+    ((name, reason),) = one.shared.left_out
+    assert name == "lpips"
+    assert "card entry 'weights'" in reason
+
+
+def test_a_region_that_is_another_is_refused(evaluated):
+    columns = {**faces(), "lpips@eyes": np.ones(16), "lpips@nose": np.ones(16)}
+    nose = {"nose": {"use": "face_part", "part": "nose"}}
+    runs = []
+    for name, part in (("a", "eyes"), ("b", "brows")):
+        regions = {**nose, "eyes": {"use": "face_part", "part": part}}
+        runs.append(evaluated(f"{name}/1", columns, name=name, regions=regions))
+    with pytest.raises(DataError, match=r'region eyes: is .*"part": "eyes".* and .*"part": "brows".*--skip-unlike'):
+        compare(runs, regions=True)
+    (one,) = compare(runs, regions=True, skip_unlike=True).against
+    assert [item.name for item in one.shared.quantities] == ["lpips", "lpips@nose"]
+    assert [name for name, _ in one.shared.left_out] == ["lpips@eyes"]
+    assert len(compare(runs).against) == 1
+
+
+def test_a_metric_of_one_side_is_left_out_and_told_of(evaluated):
+    columns = {**faces(), "ssim": np.zeros(16)}
+    first = evaluated("a/1", columns, name="a", senses={"lpips": {}, "ssim": {}})
+    second = evaluated("b/1", faces(), name="b")
+    (one,) = compare([first, second]).against
+    assert one.shared.left_out == [("ssim", f"ssim was not measured in {second}")]
+
+
+def test_a_metric_asked_for_that_nobody_measured(seeds):
+    with pytest.raises(DataError, match="--metrics: 'lpisp' was not measured; did you mean 'lpips'"):
+        compare([seeds("a", [0]), seeds("b", [0])], only=["lpisp"])
+
+
+def test_set_metrics_stand_side_by_side_over_the_matched_seeds(evaluated):
+    for seed in (0, 1, 2):
+        entry = {"higher_is_better": False, "ideal": None, "card": {}}
+        for name, value in (("a", 10 + seed), ("b", 5 + 2 * seed)):
+            if (name, seed) != ("b", 2):
+                sets = {"fid": {"value": value, **entry}}
+                run = evaluated(f"runs/{name}/{seed}", faces(), name=name, seed=seed, summary={"sets": sets})
+    (one,) = compare([run.parent, run.parent.parent / "b"]).against
+    (fid,) = one.sets
+    assert (fid.control, fid.group, fid.difference, fid.gain) == (10.5, 6.0, -4.5, 4.5)
+
+
+def test_only_set_metrics(evaluated):
+    columns = {name: values for name, values in faces().items() if name != "lpips"}
+    entry = {"fid": {"value": 3.0, "higher_is_better": False, "ideal": None, "card": {}}}
+    runs = [evaluated(f"{name}/1", columns, name=name, summary={"sets": entry}) for name in ("a", "b")]
+    (one,) = compare(runs).against
+    assert one.outcomes == []
+    assert one.sets[0].difference == 0
+
+
+# ---------------------------------------------------------------------- recipes
+
+
+def test_what_changed_between_recipes():
+    before = {
+        "name": "a",
+        "seed": 0,
+        "stages": {"m": {"terms": {"l1": {"weight": 1}}, "steps": 5}},
+        "log": {"every": 1},
+    }
+    after = {
+        "name": "b",
+        "seed": 1,
+        "stages": {"m": {"terms": {"ssim": {"weight": 2}}, "steps": 6}},
+        "log": {"every": 2},
+    }
+    assert changes(before, after) == [
+        {"key": "stages.m.terms.l1", "from": {"weight": 1}, "to": None, "training": True},
+        {"key": "stages.m.terms.ssim", "from": None, "to": {"weight": 2}, "training": True},
+        {"key": "stages.m.steps", "from": 5, "to": 6, "training": True},
+        {"key": "log.every", "from": 1, "to": 2, "training": False},
+    ]
+
+
+def test_a_recipe_of_an_earlier_version_is_not_another(seeds):
+    from enface.recipe import Recipe
+
+    a, b = seeds("a", [0, 1]), seeds("b", [0])
+    path = sorted(a.iterdir())[1] / "recipe.yaml"
+    path.write_text(yaml.safe_dump(Recipe.model_validate(yaml.safe_load(path.read_text())).dump()))
+    assert list(find_groups([a, b])[0].by_seed) == [0, 1]
+
+
+def test_several_changes_are_a_caution(seeds):
+    a, b = seeds("a", [0]), seeds("b", [0], stage={"steps": 9, "batch": 3})
+    (one,) = compare([a, b]).against
+    assert [text for text in one.cautions if "2 keys (stages.main.steps, stages.main.batch)" in text]

@@ -1,0 +1,228 @@
+"""Identity and rank-1: dlib's recogniser, files of one's own, and the files that are refused."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from enface import RecipeError, WeightsError
+from enface_plugins import recognisers
+from enface_plugins.masks import landmarks
+from enface_plugins.metrics import Identity, Rank_1
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:Warning", "ignore:.*jit.trace:Warning")
+installed = pytest.mark.skipif(
+    find_spec("dlib") is None or find_spec("face_recognition_models") is None,
+    reason='dlib or its model is not installed: pip install "enface[identity]"',
+)
+
+
+class Means(nn.Module):
+    """Means of halves and channels: an embedding that can be worked by hand."""
+
+    def forward(self, image):
+        return functional.adaptive_avg_pool2d(image, (1, 2)).flatten(1)
+
+
+@pytest.fixture
+def torchscript(tmp_path):
+    """Saves a module as TorchScript for 16 px; its path."""
+
+    def write(module, name="recogniser.pt"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.trace(module.eval(), torch.zeros(2, 3, 16, 16), check_trace=False).save(str(tmp_path / name))
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def onnx_file(tmp_path):
+    """Saves a module as ONNX for 16 px; its path."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+
+    def write(module, *, batch=None):
+        path, count = tmp_path / f"recogniser{batch}.onnx", batch or 2
+        axes = {} if batch else {"dynamic_shapes": ({0: torch.export.Dim("n")},)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module.eval(), (torch.zeros(count, 3, 16, 16),), str(path), dynamo=True, verbose=False, **axes
+            )
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+# ------------------------------------------------------------------ files of one's own
+
+
+def test_the_number_is_the_cosine_of_what_the_file_gives(torchscript, images):
+    metric = Identity(recogniser=torchscript(Means()), size=16, range=(0, 1))
+    other = images.flip(0)
+    expected = functional.cosine_similarity(Means()(images), Means()(other))
+    torch.testing.assert_close(metric(images, other), expected)
+    torch.testing.assert_close(metric(images, images), torch.ones(4))
+
+
+def test_range_colour_and_size_say_what_the_file_is_shown(torchscript):
+    image = torch.tensor([0.2, 0.5, 1.0])[None, :, None, None].expand(1, 3, 32, 32).contiguous()
+    shown = recognisers.open_recogniser(torchscript(Means()), 16, (-1.0, 1.0), "bgr")(image)
+    torch.testing.assert_close(shown, torch.tensor([[1.0, 1.0, 0.0, 0.0, -0.6, -0.6]]))
+    shown = recognisers.open_recogniser(torchscript(Means()), 16, (0.0, 255.0), "rgb")(image)
+    torch.testing.assert_close(shown, torch.tensor([[51.0, 51.0, 127.5, 127.5, 255.0, 255.0]]))
+
+
+@pytest.mark.parametrize("batch", [None, 1])
+def test_an_onnx_file_gives_what_the_network_gives(onnx_file, images, batch):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 7 * 7, 6)).eval()
+    found = recognisers.open_recogniser(onnx_file(network, batch=batch), 16, (0.0, 1.0))
+    with torch.no_grad():
+        torch.testing.assert_close(found(images), network(images), atol=1e-5, rtol=1e-4)
+    assert "onnxruntime" in found.card["implementation"]
+
+
+def test_a_card_names_the_file_by_its_bits(torchscript):
+    cards = [
+        Identity(recogniser=torchscript(module, "a.pt"), size=16).card for module in (Means(), nn.Sequential(Means()))
+    ]
+    assert cards[0]["recogniser"].startswith("a.pt, sha256 ")
+    assert cards[0]["recogniser"] != cards[1]["recogniser"]
+
+
+def test_networks_are_those_of_the_file():
+    assert Identity.networks({}) == Rank_1.networks({}) == ("dlib_resnet",)
+    assert Identity.networks({"recogniser": "/a/arc.onnx", "size": 112}) == ("/a/arc.onnx",)
+
+
+@pytest.mark.parametrize("metric", [Identity, Rank_1])
+def test_files_that_are_refused(metric, torchscript, tmp_path):
+    good = torchscript(Means())
+    (tmp_path / "bad.pt").write_bytes(b"no network")
+    (tmp_path / "bad.onnx").write_bytes(b"no network")
+    for given, error, says in (
+        ({"recogniser": good}, RecipeError, "'size' is needed"),
+        ({"recogniser": good, "size": 16, "range": (1, 0)}, RecipeError, "must rise"),
+        ({"recogniser": tmp_path / "none.pt", "size": 16}, WeightsError, "no such file"),
+        ({"recogniser": tmp_path / "none.onnx", "size": 16}, WeightsError, "no such file"),
+        ({"recogniser": tmp_path / "bad.pt", "size": 16}, WeightsError, "is no TorchScript file"),
+        ({"recogniser": tmp_path / "bad.onnx", "size": 16}, WeightsError, "is no ONNX file"),
+        ({"recogniser": torchscript(nn.Identity(), "map.pt"), "size": 16}, RecipeError, "an embedding each"),
+        ({"recogniser": torchscript(nn.Linear(16, 2), "w.pt"), "size": 8}, RecipeError, "does not take images"),
+    ):
+        with pytest.raises(error, match=says):
+            metric(**given)
+
+
+# ------------------------------------------------------------------ rank 1
+
+
+def test_the_nearest_by_cosine_is_found(torchscript):
+    metric = Rank_1(recogniser=torchscript(Means()), size=16)
+    gallery = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
+    people = np.array(["a", "b", "c"])
+    # Long vectors do not win: the first is nearest to a by its direction, the second to b.
+    outputs = np.array([[5.0, 4.0], [0.1, 9.0], [-1.0, 0.9], [0.2, 0.3]], np.float32)
+    found = metric.matched(outputs, np.array(["a", "b", "c", "a"]), gallery, people)
+    assert found.tolist() == [1, 1, 1, 0]
+
+
+def test_a_person_that_the_gallery_has_twice_is_found_by_either(torchscript):
+    metric = Rank_1(recogniser=torchscript(Means()), size=16)
+    gallery = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
+    outputs = np.array([[0, 2.0], [-3.0, 0]], np.float32)
+    found = metric.matched(outputs, np.array([7, 7]), gallery, np.array([7, 7, 8]))
+    assert found.tolist() == [1, 0]
+
+
+# ------------------------------------------------------------------ dlib's
+
+
+@installed
+def test_dlibs_descriptors_are_those_of_its_own_pipeline():
+    import dlib
+
+    photograph = np.ascontiguousarray(pytest.importorskip("skimage.data").astronaut()[:256, 96:352])
+    face = landmarks.find_face(photograph)
+    # As the package's own examples do: a chip of 150 px cut out by the landmarks, then the network.
+    chip = dlib.get_face_chip(face.picture, face.landmarks, size=150, padding=0.25)
+    expected = np.array(recognisers._dlib_model().compute_face_descriptor(chip))
+    image = torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255
+    np.testing.assert_allclose(recognisers.Dlib()(image)[0], expected, atol=1e-5)
+
+
+@installed
+def test_a_person_is_more_like_herself_than_a_stranger_is():
+    photograph = pytest.importorskip("skimage.data").astronaut()[:256, 96:352]
+    face = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None] / 255
+    darker = (0.8 * face.flip(-1)).contiguous()
+    nobody = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    metric = Identity()
+    herself, stranger = metric(darker, face).item(), metric(nobody, face).item()
+    assert herself > 0.94 > stranger
+    assert metric(face, face).item() == pytest.approx(1, abs=1e-5)
+
+
+@installed
+def test_synthetic_people_are_found_from_the_side():
+    pytest.importorskip("anny")
+    pytest.importorskip("embreex")
+    from enface import DataInfo
+    from enface_plugins.datasets.synthetic_heads import SyntheticHeads
+
+    heads = SyntheticHeads(identities=3, poses=9, lights=1, data=DataInfo(64))
+    shown = [row for row in heads.rows() if row["pose"] in (0, 15)]
+    metric = Rank_1()
+    seen = {
+        (row["identity"], row["pose"]): metric.features(
+            torch.from_numpy(heads.image(row).copy()).permute(2, 0, 1)[None] / 255
+        )[0].numpy()
+        for row in shown
+    }
+    people = np.array(sorted({row["identity"] for row in shown}))
+    outputs, gallery = (np.stack([seen[person, pose] for person in people]) for pose in (15, 0))
+    assert metric.matched(outputs, people, gallery, people).tolist() == [1, 1, 1]
+
+
+@installed
+def test_what_dlib_saw_it_does_not_look_at_again(monkeypatch):
+    calls = []
+    real = recognisers.find_face
+    monkeypatch.setattr(recognisers, "find_face", lambda *given, **more: calls.append(1) or real(*given, **more))
+    monkeypatch.setattr(recognisers, "_MEMORY", {})
+    image = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(2))
+    first = Identity().recogniser(torch.cat([image, image]))
+    assert torch.equal(first[0], first[1])
+    assert torch.equal(Rank_1().features(image), first[:1])
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("missing", ["dlib", "face_recognition_models"])
+def test_without_dlib_or_its_model_it_says_how_to_install_them(monkeypatch, missing):
+    if missing == "dlib":
+        monkeypatch.setitem(sys.modules, "dlib", None)
+    else:
+        pytest.importorskip("dlib")
+        monkeypatch.setattr(landmarks, "find_spec", lambda name: None)
+    recognisers._dlib_model.cache_clear()
+    try:
+        for metric in (Identity, Rank_1):
+            with pytest.raises(WeightsError, match=rf'needs {missing}: pip install "enface\[identity\]"'):
+                metric()
+    finally:
+        recognisers._dlib_model.cache_clear()

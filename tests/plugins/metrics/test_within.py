@@ -1,0 +1,117 @@
+"""Metrics over a part of the image: numbers worked by hand, and what each one's part is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from enface import DataInfo
+from enface.weights import find
+from enface_plugins.metrics import L1, LPIPS, PSNR, SSIM, MsSsim, Sharpness
+from enface_plugins.metrics.pretrained import ALEXNET, VGG16
+
+SIZE = 48
+DATA = DataInfo(SIZE)
+needs_trunks = pytest.mark.skipif(
+    find(ALEXNET) is None or find(VGG16) is None, reason="needs: enface weights fetch alexnet vgg16"
+)
+MAKERS = [
+    pytest.param(L1, id="l1"),
+    pytest.param(PSNR, id="psnr"),
+    pytest.param(lambda: SSIM(data=DATA), id="ssim"),
+    pytest.param(Sharpness, id="sharpness"),
+    pytest.param(lambda: LPIPS(data=DATA), id="lpips-alex", marks=needs_trunks),
+    pytest.param(lambda: LPIPS(data=DATA, net="vgg"), id="lpips-vgg", marks=needs_trunks),
+]
+
+
+def half(value: float = 1.0) -> torch.Tensor:
+    """Weights on the left half."""
+    weights = torch.zeros(1, 1, SIZE, SIZE)
+    weights[..., : SIZE // 2] = value
+    return weights
+
+
+@pytest.fixture(scope="module")
+def pair():
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2, 3, 8, 8, generator=generator)
+    target = torch.nn.functional.interpolate(coarse, size=SIZE, mode="bilinear")
+    return (target + 0.1 * torch.randn(target.shape, generator=generator)).clamp(0, 1), target
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_the_whole_image_is_a_part_of_itself(make, pair):
+    metric = make()
+    assert metric.regional
+    for weights in (torch.ones(1, 1, SIZE, SIZE), torch.full((2, 1, SIZE, SIZE), 3.0)):
+        torch.testing.assert_close(metric.within(*pair, weights), metric(*pair), atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_how_heavy_the_part_is_does_not_matter_and_an_empty_one_has_no_number(make, pair):
+    metric = make()
+    torch.testing.assert_close(metric.within(*pair, half(5.0)), metric.within(*pair, half()), atol=1e-5, rtol=1e-4)
+    weights = torch.cat([half(), half(0.0)])
+    found = metric.within(*pair, weights)
+    assert math.isfinite(found[0])
+    assert math.isnan(found[1])
+
+
+def test_psnr_is_that_of_the_part_cut_out(pair):
+    cut = tuple(image[..., : SIZE // 2] for image in pair)
+    torch.testing.assert_close(PSNR().within(*pair, half()), PSNR()(*cut))
+
+
+def test_psnr_of_an_equal_part_is_the_highest(pair):
+    output = torch.where(half() > 0, pair[1], pair[0])
+    assert PSNR().within(output, pair[1], half()).tolist() == [100.0, 100.0]
+
+
+def test_ssim_is_of_the_windows_whose_middles_are_in_the_part(pair):
+    # The windows around columns 5 to 14 are those of the image cut off after column 19.
+    weights = torch.zeros(1, 1, SIZE, SIZE)
+    weights[..., :15] = 1
+    cut = tuple(image[..., :20] for image in pair)
+    torch.testing.assert_close(SSIM(data=DATA).within(*pair, weights), SSIM(data=DATA)(*cut), atol=2e-5, rtol=0)
+
+
+def test_ssims_part_at_the_border_has_no_window(pair):
+    weights = torch.zeros(1, 1, SIZE, SIZE)
+    weights[..., :5] = 1
+    assert SSIM(data=DATA).within(*pair, weights).isnan().all()
+
+
+def test_sharpness_is_that_of_the_part_cut_out(pair):
+    cut = tuple(image[..., : SIZE // 2] for image in pair)
+    torch.testing.assert_close(Sharpness().within(*pair, half()), Sharpness()(*cut))
+
+
+def test_ms_ssim_sees_too_far_for_a_part():
+    assert not MsSsim(data=DATA).regional
+
+
+@needs_trunks
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_lpips_is_the_packages_own_map_where_weights_are_as_coarse_as_its_deepest_layer(net, pair):
+    # The package enlarges each layer's map and adds them; over halves the two ways must be close.
+    metric = LPIPS(data=DATA, net=net)
+    metric.network.spatial = True
+    enlarged = metric.network(2 * pair[0] - 1, 2 * pair[1] - 1)
+    metric.network.spatial = False
+    expected = enlarged[..., : SIZE // 2].flatten(1).mean(1)
+    torch.testing.assert_close(metric.within(*pair, half()), expected, atol=0, rtol=0.05)
+
+
+@needs_trunks
+def test_lpips_hardly_sees_what_changes_elsewhere(pair):
+    _, target = pair
+    output = target.clone()
+    output[..., SIZE * 3 // 4 :] = pair[0][..., SIZE * 3 // 4 :]
+    left = torch.zeros(1, 1, SIZE, SIZE)
+    left[..., : SIZE // 4] = 1
+    metric = LPIPS(data=DATA)
+    here, there = metric.within(output, target, left), metric.within(output, target, left.flip(-1))
+    assert (here < 0.2 * there).all()

@@ -1,0 +1,35 @@
+"""What each component looks through, so that a report can tell a judge from a teacher."""
+
+from __future__ import annotations
+
+import pytest
+
+from enface.catalog import Catalog
+from enface.plugins import load_plugins
+
+CATALOG = Catalog(load_plugins())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "params", "networks"),
+    [
+        ("loss", "l1", {}, ()),
+        ("loss", "patch_nce", {}, ()),
+        ("loss", "lpips", {}, ("vgg16",)),
+        ("loss", "lpips", {"net": "alex"}, ("alexnet",)),
+        ("loss", "dists", {}, ("vgg16",)),
+        ("loss", "perceptual", {}, ("vgg16",)),
+        ("loss", "perceptual", {"backbone": "alexnet"}, ("alexnet",)),
+        ("loss", "perceptual", {"backbone": "vgg16", "weights": "/faces/vgg.pth"}, ("/faces/vgg.pth",)),
+        ("loss", "contextual", {}, ("vgg16",)),
+        ("loss", "identity", {"file": "/faces/arc.pt", "size": 112}, ("/faces/arc.pt",)),
+        ("discriminator", "projected", {}, ("vgg16",)),
+        ("discriminator", "projected", {"backbone": "alexnet"}, ("alexnet",)),
+        ("discriminator", "patch_gan", {}, ()),
+        ("metric", "ssim", {}, ()),
+        ("metric", "lpips", {}, ("alexnet",)),
+        ("metric", "lpips", {"net": "vgg"}, ("vgg16",)),
+    ],
+)
+def test_networks_are_named_from_what_a_recipe_gives(kind, name, params, networks):
+    assert CATALOG.get(kind, name).component.networks(params) == networks

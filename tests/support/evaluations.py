@@ -1,0 +1,188 @@
+"""Runs and evaluations for tests of pages, written by hand: hostile names, few pixels, no training."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+HOSTILE = "<script>alert('x')</script>"
+HOSTILE_IDENTITY = "<img src=x onerror=\"document.title='hacked'\">"
+HOSTILE_KEY = "a\"b'c\u2028</script><script>document.title='hacked'</script>"
+POSES = (-90, -15, 0, 15, 90)
+TILES = ("source", "output", "target", "error")
+COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200), (0, 0, 0))
+ROWS = 64
+METRICS = {"ssim": (True, None), "lpips": (False, None), "sharpness": (True, 1.0)}
+
+
+def metric(
+    mean: float, low: float, high: float, source: float, mean_target: float, *, higher: bool = True, gains: bool = True
+) -> dict[str, Any]:
+    """A metric of ``summary.json``; each gain's interval is as wide as the output's own."""
+    baselines = {"source": source, "mean_target": mean_target}
+    found = {
+        "mean": mean,
+        "low": low,
+        "high": high,
+        "baselines": baselines,
+        "higher_is_better": higher,
+        "ideal": None,
+        "card": {"implementation": "made up", "weights": HOSTILE},
+    }
+    if gains:
+        found["gains"] = {
+            name: {"mean": mean - value, "low": low - value, "high": high - value} for name, value in baselines.items()
+        }
+    return found
+
+
+def summary() -> dict[str, Any]:
+    """One metric better than both baselines, one worse than one of them, one neither."""
+    metrics = {
+        "ssim": metric(0.8123, 0.80, 0.83, 0.5, 0.7),
+        "lpips": metric(0.31, 0.30, 0.32, 0.4, 0.28, higher=False),
+        "psnr": metric(21.5, 21.0, 22.0, 12.0, 21.7),
+    }
+    numbers = {name: {"mean": 0.9, "baselines": item["baselines"]} for name, item in metrics.items()}
+    by_pose = {pose: {"images": 5, "metrics": numbers} for pose in ("-15", "-90", "0", "90")}
+    return {
+        "format": 2,
+        "kind": "run",
+        "name": "tiny",
+        "metrics": metrics,
+        "sets": {"fid": {"value": 41.5, "baselines": {"source": 60.0}, "higher_is_better": False, "card": {}}},
+        "regions": {
+            name: {
+                "images": 7,
+                "metrics": {"ssim": {"mean": 0.4, "low": 0.3, "high": 0.5, "baselines": {"source": 0.1}}},
+            }
+            for name in ("eyes", HOSTILE)
+        },
+        "unavailable": {"identity": f"weights are missing {HOSTILE}"},
+        "cautions": [f"only few people {HOSTILE}"],
+        "by": {"pose": by_pose, "glasses": {"no": by_pose["0"], HOSTILE: by_pose["90"]}},
+        "by_two": {
+            "pose x light": {
+                "rows": ["-15", "-90"],
+                "columns": ["0", "1"],
+                "metrics": {"lpips": [[0.1, 0.2], [None, 0.4]]},
+            }
+        },
+        "images": 20,
+        "identities": 4,
+        "interval": "95% bootstrap over identities",
+        "split": "test",
+        "step": 12000,
+        "checkpoint": {"file": "step-00012000", "weights": "average"},
+    }
+
+
+def log_lines() -> Iterator[dict[str, Any]]:
+    """Two stages, one with a critic; the last value of a term is NaN."""
+    yield {"event": "stage_started", "step": 0, "stage": f"warm {HOSTILE} $x^", "stage_step": 0}
+    for step in range(1, 600):
+        values = {"term/l1": 1 / step, "weighted/l1": 10 / step, "lr/generator": 1e-4, "images_per_second": 50.0}
+        yield {"event": "step", "step": step, "stage": "warm", "values": values}
+    yield {"event": "stage_started", "step": 300, "stage": "main", "stage_step": 0}
+    values = {"term/l1": math.nan, "term/gan": -0.5, "term/patch.gan": 1.5}
+    yield {"event": "step", "step": 600, "stage": "main", "values": values}
+    yield {"event": "validated", "step": 600, "values": {"ssim": 0.7}}
+
+
+def write_run(directory: Path, events: Iterator[dict[str, Any]] | list[dict[str, Any]] | None = None) -> Path:
+    """A whole run, cut off while its log was written, and evaluated on three images."""
+    for name in ("samples", "evaluation"):
+        (directory / name).mkdir(parents=True)
+    (directory / "recipe.yaml").write_text(f"name: tiny\nnote: {json.dumps(HOSTILE)}\nurl: https://example.org\n")
+    about = {"device": HOSTILE, "packages": {"torch": "2", "kornia": None}, "pack": {"skipped": ["a"]}}
+    (directory / "environment.json").write_text(json.dumps({**about, "git": {"commit": "abc123", "changed": False}}))
+    changes = [{"key": "stages.main.steps", "from": None, "to": {"x": HOSTILE}}]
+    lineage = {"recipe": "tiny.yaml", "parent": "/some/where/base.yaml", "changes": changes, "overrides": ["seed=3"]}
+    (directory / "lineage.json").write_text(json.dumps(lineage))
+    # The last line is one that a run was writing when it was cut off.
+    lines = [*(json.dumps(event) for event in (log_lines() if events is None else events)), '{"event": "st']
+    (directory / "log.jsonl").write_text("\n".join(lines))
+    (directory / "evaluation" / "summary.json").write_text(json.dumps(summary()))
+    (directory / "evaluation" / "images.csv").write_text(
+        f"key,identity,pose,ssim\n001.png,001,0,0.9\n{HOSTILE},002,15,0.1\n003.png,003,0,0.8\n"
+    )
+    Image.new("RGB", (12, 8)).save(directory / "evaluation" / "grid.png")
+    for step in range(0, 50, 10):
+        for kind in ("inputs", "outputs", "targets"):
+            # No two grids of outputs are the same.
+            Image.new("RGB", (6, 4), (5 * step, 0, 0)).save(directory / "samples" / f"{step:08d}-{kind}.png")
+    return directory
+
+
+def numbers(count: int, seed: int = 0) -> pd.DataFrame:
+    """A row an image: hostile names among them, labels, and every metric of ``METRICS``."""
+    rng = np.random.default_rng(seed)
+    places = np.arange(count)
+    keys = [f"{place:04d}.png" for place in places]
+    identities = [f"{place // 10:03d}" for place in places]
+    if count > 3:
+        keys[1], identities[2] = HOSTILE_KEY, HOSTILE_IDENTITY
+    lights = [place // 5 % 3 for place in places]
+    glasses = [("no", "yes", HOSTILE_IDENTITY)[place % 3] for place in places]
+    found = pd.DataFrame(
+        {"key": keys, "target_key": [f"t{key}" for key in keys], "identity": identities, "light": lights}
+    )
+    found.insert(3, "pose", [POSES[place % len(POSES)] for place in places])
+    found["glasses"] = glasses
+    for name in METRICS:
+        found[name] = rng.permutation(count) / count + (0.5023 if name == "sharpness" else 0)
+    found["lpips@eyes"] = np.where(places % 4 == 0, np.nan, rng.random(count))
+    return found
+
+
+def write_evaluation(folder: Path, count: int, *, tile: int = 16, noise: bool = False, seed: int = 0) -> Path:
+    """Tables, pictures and summary of ``count`` images.
+
+    Args:
+        noise: Fill the tiles with noise, which compresses as badly as anything, instead of one colour.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    images = numbers(count, seed)
+    images.to_csv(folder / "images.csv", index=False)
+    for name, shift in (("source", 0.1), ("mean_target", 0.2)):
+        table = images.copy()
+        for column in METRICS:
+            table[column] += shift
+        table.to_csv(folder / f"{name}.csv", index=False)
+    write_sprites(folder, count, tile, noise=noise)
+    told = summary() | {"images": count}
+    told["metrics"] = {
+        name: metric(float(images[name].mean()), 0.4, 0.6, 0.6, 0.7, higher=higher) | {"ideal": ideal}
+        for name, (higher, ideal) in METRICS.items()
+    }
+    (folder / "summary.json").write_text(json.dumps(told))
+    return folder
+
+
+def write_sprites(folder: Path, count: int, tile: int, *, noise: bool = False) -> None:
+    """``pictures/`` and ``pictures.json``, and the first image at full size."""
+    (folder / "pictures").mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    files = []
+    for start in range(0, count, ROWS):
+        rows = min(ROWS, count - start)
+        sprite = np.zeros((rows * tile, len(TILES) * tile, 3), np.uint8)
+        for place, colour in enumerate(COLOURS):
+            sprite[:, place * tile : (place + 1) * tile] = colour
+        if noise:
+            # As much detail as a photograph of a face has.
+            rough = rng.normal(0, 40, (rows * tile // 4, len(TILES) * tile // 4, 3)).repeat(4, 0).repeat(4, 1)
+            sprite = (sprite + rough + rng.normal(0, 6, sprite.shape)).clip(0, 255).astype(np.uint8)
+        files.append(f"{start // ROWS:03d}.webp")
+        Image.fromarray(sprite).save(folder / "pictures" / files[-1], quality=82)
+    Image.new("RGB", (4 * 4 * tile, 4 * tile), (250, 250, 0)).save(folder / "pictures" / "large-00000.webp")
+    large = {"size": 4 * tile, "files": {"0": "large-00000.webp"}}
+    about = {"tile": tile, "rows": ROWS, "tiles": TILES, "files": files, "images": count, "large": large}
+    (folder / "pictures.json").write_text(json.dumps(about))
