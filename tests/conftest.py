@@ -129,6 +129,7 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         seed: int = 0,
         senses: Mapping[str, Mapping[str, object]] | None = None,
         stage: Mapping[str, object] | None = None,
+        regions: Mapping[str, object] | None = None,
         summary: Mapping[str, object] | None = None,
     ) -> Path:
         import pandas as pd
@@ -143,6 +144,7 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
                 "stages": {"main": {"steps": 1, "terms": {"l1": {}}}},
             }
             content["stages"]["main"] |= stage or {}
+            content |= {"evaluation": {"regions": regions or {}}}
             (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": name, "seed": seed, **content}))
         frame = pd.DataFrame(dict(columns))
         frame.to_csv(where / "images.csv", index=False)

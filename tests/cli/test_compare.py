@@ -73,7 +73,8 @@ def test_in_the_terminal(enface, runs):
     assert [line for line in lines if re.match(r"fid +lower +12\.5 +12\.5$", line)]
     assert [line for line in lines if re.match(r"-15 +20 .*better", line)]
     assert "note: b: lpips looks through alexnet." in lines
-    assert Path("comparisons/a-vs-b/comparison.json").is_file()
+    assert lines[-1] == "comparison: comparisons/a-vs-b/index.html"
+    assert "better on lpips" in Path("comparisons/a-vs-b/index.html").read_text(encoding="utf-8")
 
 
 def test_many_metrics_by_a_column_are_several_tables(enface, evaluated, tmp_path):
@@ -112,6 +113,7 @@ def test_the_files_hold_what_a_page_needs(enface, runs):
     (one,) = found["comparisons"]
     assert one["seeds"] == {"matched": [0, 1], "control_only": [], "group_only": []}
     assert (one["group"], one["images"]["common"], one["identities"]) == (1, 60, 10)
+    assert one["resamples"] == found["resamples"] == 10_000
     assert all(set(result) == RESULT for result in one["results"].values())
     assert one["results"]["sharpness"]["compared"] == "distance"
     assert (one["results"]["lpips@eyes"]["images"], one["results"]["lpips@eyes"]["missing"]) == (50, 10)
@@ -249,8 +251,9 @@ def test_a_damaged_table_is_named(enface, runs):
     assert str(path) in outcome.err
 
 
-def test_runs_that_enface_made(enface, recipe):
+def test_runs_that_enface_made(enface, recipe, tmp_path, monkeypatch):
     """Two whole runs of a recipe, trained differently."""
+    monkeypatch.chdir(tmp_path)
     base = {"data": {"split": {"train": 2, "val": 1, "test": 3}}, "metrics": ["l1", "psnr"], "log": {"observers": []}}
     stage = {"steps": 2, "batch": 2, "terms": {"l1": {"weight": 2}}}
     for name, keys in (("one", {}), ("two", {"stages": {"main": stage}})):

@@ -304,8 +304,8 @@ def test_a_target_swapped_with_its_source_is_found_on_both_sides(data):
     data.images[[target, source]] = data.images[[source, target]]
     suspects = {suspect.row: suspect.detail for suspect in found(data, "misaligned").suspects}
     assert set(suspects) == {target, source}
-    assert "labelled pose=0, light=0, looks like pose=60" in suspects[target]
-    assert "labelled pose=60, light=0, looks like pose=0" in suspects[source]
+    assert suspects[target] == "labelled pose=0, light=0, looks swapped with the same person at pose=60, light=0"
+    assert suspects[source] == "labelled pose=60, light=0, looks swapped with the same person at pose=0, light=0"
 
 
 def test_a_yaw_of_the_wrong_sign_is_found(data):

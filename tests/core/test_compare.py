@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from enface.compare import compare
 from enface.compare.outcomes import Change, resamples
+from enface.compare.words import sentence
 from enface.errors import DataError
 from enface.statistics import interval, intervals
 
@@ -165,6 +166,7 @@ def test_many_metrics_ask_for_more_evidence(pair, wanted, tests, verdict):
     assert first.p_adjusted == pytest.approx(tests * first.p)
     assert first.difference.one_sided
     assert first.verdict == verdict
+    assert sentence(first).endswith(", but adjusted p 0.11)") == (verdict == "unclear")
 
 
 def test_five_people_are_too_few_and_that_is_said(pair):
@@ -199,6 +201,7 @@ def test_a_mean_and_ranks_that_disagree_are_not_clear(pair):
     assert outcome.p_adjusted < 0.05
     assert outcome.rank_biserial < 0
     assert outcome.verdict == "unclear"
+    assert found.verdicts[0][1].endswith(", but most people's differences point the other way)")
 
 
 def test_the_same_images_twice_differ_in_nothing(pair):
@@ -225,7 +228,6 @@ def test_the_same_images_twice_differ_in_nothing(pair):
 def test_verdicts_in_words(ends, text):
     from enface.compare.outcomes import Outcome
     from enface.compare.quantities import Quantity
-    from enface.compare.words import sentence
     from enface.sense import Sense
 
     quantity = Quantity("lpips", "lpips", "", Sense(False), {})

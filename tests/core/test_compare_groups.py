@@ -322,6 +322,21 @@ def test_the_others_are_compared_when_unlike_ones_are_skipped(evaluated):
     assert "card entry 'weights'" in reason
 
 
+def test_a_region_that_is_another_is_refused(evaluated):
+    columns = {**faces(), "lpips@eyes": np.ones(16), "lpips@nose": np.ones(16)}
+    nose = {"nose": {"use": "face_part", "part": "nose"}}
+    runs = []
+    for name, part in (("a", "eyes"), ("b", "brows")):
+        regions = {**nose, "eyes": {"use": "face_part", "part": part}}
+        runs.append(evaluated(f"{name}/1", columns, name=name, regions=regions))
+    with pytest.raises(DataError, match=r'region eyes: is .*"part": "eyes".* and .*"part": "brows".*--skip-unlike'):
+        compare(runs, regions=True)
+    (one,) = compare(runs, regions=True, skip_unlike=True).against
+    assert [item.name for item in one.shared.quantities] == ["lpips", "lpips@nose"]
+    assert [name for name, _ in one.shared.left_out] == ["lpips@eyes"]
+    assert len(compare(runs).against) == 1
+
+
 def test_a_metric_of_one_side_is_left_out_and_told_of(evaluated):
     columns = {**faces(), "ssim": np.zeros(16)}
     first = evaluated("a/1", columns, name="a", senses={"lpips": {}, "ssim": {}})

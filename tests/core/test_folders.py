@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -252,6 +253,14 @@ def test_a_key_lets_outputs_share_a_target(evaluation, tmp_path):
     source, target = pixels(tmp_path / "sources/person1_view2.png"), pixels(tmp_path / "targets/person1_front.png")
     assert frame.set_index("key")["l1"]["person1_view2"] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
     assert evaluation(folders, key=r"(person\d)_", identity=r"(view\d)").about["identity"].nunique() == 3
+    # Where sources are named otherwise, they too are found by the key.
+    shutil.rmtree(tmp_path / "sources")
+    for person in range(2):
+        save(picture(70 + person), tmp_path / "sources" / f"person{person}_side.png")
+    evaluation(folders, key=r"(person\d)_")()
+    frame = Results.read(tmp_path / "results").baselines["source"]
+    source = pixels(tmp_path / "sources/person1_side.png")
+    assert frame.set_index("key")["l1"]["person1_view0"] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
     save(picture(9), tmp_path / "targets" / "person0_side.png")
     refused(lambda: evaluation(folders, key=r"(person\d)_"), "person0_front.png and person0_side.png have one key")
 

@@ -24,8 +24,7 @@ def exposure(subject: Subject) -> Finding:
     than 8 images are judged together, as one. It sees single images, not a data set that is badly lit
     throughout: a black backdrop is usual there, and so in order.
 
-    Severity: *error* for blank images, *warning* for the others. A suspect's ``value`` is the first measure it fell
-    for.
+    Severity: *error* for blank images, else *warning*. A suspect's ``value`` is the first measure it fell for.
     """
     rows = subject.used
     mean, spread, black, white = _measure(subject.images, rows)

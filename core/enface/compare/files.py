@@ -17,7 +17,7 @@ from enface.compare.comparison import Against, Comparison, SetValues, changes_of
 from enface.compare.groups import Group, Member
 from enface.compare.means import GroupMean, Spread, set_spread
 from enface.compare.numbers import keys
-from enface.compare.outcomes import ALPHA, RESAMPLES, Outcome
+from enface.compare.outcomes import ALPHA, RESAMPLES, Outcome, resamples
 from enface.errors import DataError
 from enface.results import PICTURES
 from enface.statistics import CONFIDENCE
@@ -115,6 +115,7 @@ def _spread(item: Spread) -> dict[str, Any]:
 
 def _against(number: int, one: Against, comparison: Comparison) -> dict[str, Any]:
     ours, theirs, pairing = comparison.control.by_seed, one.group.by_seed, one.pairing
+    people = int(pairing.about["identity"].nunique())
     return {
         "group": number,
         "seeds": {
@@ -127,7 +128,8 @@ def _against(number: int, one: Against, comparison: Comparison) -> dict[str, Any
             **{f"{side}_only": count for side, count in pairing.only.items()},
             "examples": {f"{side}_only": found for side, found in pairing.examples.items()},
         },
-        "identities": int(pairing.about["identity"].nunique()),
+        "identities": people,
+        "resamples": resamples(people),
         "images_file": f"images-{number}.csv",
         "results": {outcome.quantity.name: _result(outcome) for outcome in one.outcomes},
         "sets": {item.quantity.name: _set(item) for item in one.sets},

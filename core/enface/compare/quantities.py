@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from enface.compare.changes import with_defaults
 from enface.compare.groups import Group, Member
 from enface.errors import DataError
 from enface.measure import AT
 from enface.params import closest
 from enface.sense import Sense
+
+NOT_COMPARED = "such numbers cannot be compared. --skip-unlike leaves them out"
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,20 @@ def shared_quantities(
         for name in wanted:
             unlike = _unlike(name, kind, members)
             if unlike and not skip_unlike:
-                raise DataError(f"{unlike}; such numbers cannot be compared. --skip-unlike leaves the metric out")
+                raise DataError(f"{unlike}; {NOT_COMPARED}")
             if unlike:
                 left_out.append((name, unlike))
             else:
                 found[kind].append(_quantity(name, kind, members[0]))
     if regions:
-        found["metrics"] += _on_regions(found["metrics"], members)
+        for item in _on_regions(found["metrics"], members):
+            unlike = _unlike_region(item.region, members)
+            if unlike and not skip_unlike:
+                raise DataError(f"{unlike}; {NOT_COMPARED}")
+            if unlike:
+                left_out.append((item.name, unlike))
+            else:
+                found["metrics"].append(item)
     if not found["metrics"] and not found["sets"]:
         raise DataError(_nothing_shared(control, group, members, only, left_out))
     return Shared(found["metrics"], found["sets"], left_out)
@@ -141,6 +152,25 @@ def _unlike(name: str, kind: str, members: Sequence[Member]) -> str:
                     f"{_shown(theirs.get(key))} in {member.directory}"
                 )
     return ""
+
+
+def _unlike_region(region: str, members: Sequence[Member]) -> str:
+    """Which runs mean something else by a region; empty when none does, or no recipe says what it is."""
+    meant = [(member, _region(region, member)) for member in members]
+    said = [(member, spec) for member, spec in meant if spec is not None]
+    for member, spec in said[1:]:
+        if spec != said[0][1]:
+            return (
+                f"region {region}: is {json.dumps(said[0][1])} in {said[0][0].directory} and "
+                f"{json.dumps(spec)} in {member.directory}"
+            )
+    return ""
+
+
+def _region(region: str, member: Member) -> dict[str, Any] | None:
+    recipe = with_defaults(member.recipe or {})
+    spec = recipe["evaluation"]["regions"].get(region) if recipe is not None else None
+    return spec if isinstance(spec, dict) else None
 
 
 def _told(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def sentence(outcome: Outcome) -> str:
         ends = [change.mean, change.low, change.high]
         mean, low, high = (signed(value, places(ends)) for value in ends)
         what = f" in distance to {ideal:g}" if ideal is not None else ""
-        text = f"no clear difference{what} on {name} ({mean} [{low}, {high}])"
+        text = f"no clear difference{what} on {name} ({mean} [{low}, {high}]{_why(outcome)})"
     else:
         change = gain if verdict == "better" else -gain
         ends = [change.mean, change.low, change.high]
@@ -33,6 +33,15 @@ def sentence(outcome: Outcome) -> str:
         nearer = "" if ideal is None else f", {'nearer to' if verdict == 'better' else 'farther from'} {ideal:g}"
         text = f"{verdict} on {name}{nearer} by {mean} [{low}, {high}]"
     return text + _seeds(outcome)
+
+
+def _why(outcome: Outcome) -> str:
+    """What keeps a difference from being clear whose interval leaves out 0."""
+    if not outcome.difference.one_sided:
+        return ""
+    if not outcome.p_adjusted < ALPHA:
+        return f", but adjusted p {outcome.p_adjusted:.2g}"
+    return ", but most people's differences point the other way"
 
 
 def _seeds(outcome: Outcome) -> str:
