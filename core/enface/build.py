@@ -119,7 +119,7 @@ class MaskedMetric(Metric):
         return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        return self._metric.within(output, target, self.weights)
+        return self._metric.within(output, target, self.weights)[:, 0]
 
 
 def build_metrics(loaded: Loaded, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:

@@ -332,13 +332,13 @@ class Metric(nn.Module, Component):
         raise NotImplementedError(f"{type(self).__name__}.map")
 
     def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-        """The metric over a part of each image: the mean of its map, weighed. A metric may know better.
+        """The metric over parts of each image: the mean of its map, weighed. A metric may know better.
 
         Args:
-            weights: float32 (N or 1, 1, H, W), >= 0.
+            weights: float32 (N or 1, R, H, W), >= 0; R parts at once, for what they share is dear.
 
         Returns:
-            (N,); NaN for an image whose weights are 0 everywhere.
+            (N, R); NaN for an image whose weights are 0 everywhere in that part.
         """
         return weighed_mean(self.map(output, target), weights)
 
@@ -361,14 +361,14 @@ def weighed_mean(values: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         values: (N, C, h, w); where it is smaller than the weights, these are averaged down to it.
-        weights: (N or 1, 1, H, W), >= 0.
+        weights: (N or 1, R, H, W), >= 0.
 
     Returns:
-        (N,); NaN for an image whose weights are 0 everywhere.
+        (N, R); NaN for an image whose weights are 0 everywhere.
     """
     each = values.mean(1, keepdim=True)
     weights = nn.functional.interpolate(weights, each.shape[-2:], mode="area")
-    return (each * weights).flatten(1).sum(1) / weights.expand_as(each).flatten(1).sum(1)
+    return (each * weights).flatten(2).sum(2) / weights.flatten(2).sum(2)
 
 
 class FeatureMetric(Metric):

@@ -94,13 +94,8 @@ class Measure:
                 part.targets[name] = _plain(metric.features(target)) if seen is None else seen[name]
                 continue
             part.numbers[name] = _plain(metric(output, target))
-            if not metric.regional:
-                continue
-            for region, weights in (regions or {}).items():
-                found = metric.within(output, target, weights.to(output))
-                # What a metric gives where there is nothing to measure is not for it to decide.
-                there = (weights.flatten(1) > 0).any(1).expand(len(output))
-                part.numbers[f"{name}{AT}{region}"] = _plain(torch.where(there, found, torch.nan))
+            if regions and metric.regional:
+                part.numbers |= _by_region(metric, name, output, target, regions)
         return part
 
     def gather(self, parts: Iterable[Part], identities: npt.NDArray[np.object_] | None = None) -> Measured:
@@ -131,6 +126,16 @@ class Measure:
         # In the order of the metrics, each followed by its regions.
         order = [column for name in self.metrics for column in columns if column.partition(AT)[0] == name]
         return Measured(pd.DataFrame({name: columns[name] for name in order}), sets)
+
+
+def _by_region(
+    metric: Metric, name: str, output: Tensor, target: Tensor, regions: Mapping[str, Tensor]
+) -> dict[str, Numbers]:
+    weights = torch.cat([item.to(output).expand(len(output), -1, -1, -1) for item in regions.values()], dim=1)
+    # What a metric gives where there is nothing to measure is not for it to decide.
+    there = (weights > 0).flatten(2).any(2)
+    found = torch.where(there, metric.within(output, target, weights), torch.nan)
+    return {f"{name}{AT}{region}": _plain(values) for region, values in zip(regions, found.T, strict=True)}
 
 
 def unit(image: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Sharpness(Metric):
         return dict(PIXELS)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        return _ratio(*(_energy(image, torch.ones_like(image[:1, :1])) for image in (output, target)))
+        return _ratio(*(_energy(image, torch.ones_like(image[:1, :1])) for image in (output, target)))[:, 0]
 
     def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         # 0 / 0 where there is no weight, which is the NaN that is due.
@@ -53,6 +53,7 @@ def _ratio(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _energy(image: Tensor, share: Tensor) -> Tensor:
-    across = image.diff(dim=-1).square() * torch.minimum(share[..., 1:], share[..., :-1])
-    down = image.diff(dim=-2).square() * torch.minimum(share[..., 1:, :], share[..., :-1, :])
-    return across.flatten(1).sum(1) + down.flatten(1).sum(1)
+    """(N, R): the squared differences that lie in each of R parts, by how much of their pixels do."""
+    across = image.diff(dim=-1).square().sum(1, keepdim=True) * torch.minimum(share[..., 1:], share[..., :-1])
+    down = image.diff(dim=-2).square().sum(1, keepdim=True) * torch.minimum(share[..., 1:, :], share[..., :-1, :])
+    return across.flatten(2).sum(2) + down.flatten(2).sum(2)

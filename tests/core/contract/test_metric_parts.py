@@ -34,7 +34,7 @@ class Decibels(Metric):
         return -10 * weighed_mean((output - target).square(), weights).clamp(min=1e-10).log10()
 
     def forward(self, output, target):
-        return self.within(output, target, torch.ones_like(output[:1, :1]))
+        return self.within(output, target, torch.ones_like(output[:1, :1]))[:, 0]
 
 
 class Whole(Absolute):
@@ -48,7 +48,7 @@ class Whole(Absolute):
 
 class Summed(Absolute):
     def within(self, output, target, weights):
-        return (self.map(output, target).mean(1, keepdim=True) * weights).flatten(1).sum(1)
+        return (self.map(output, target).mean(1, keepdim=True) * weights).flatten(2).sum(2)
 
 
 class Heavy(Absolute):
@@ -65,7 +65,7 @@ class Deaf(Absolute):
     """The part does not matter to it."""
 
     def within(self, output, target, weights):
-        return self(output, target) + 0 * weights.flatten(1).sum(1)
+        return self(output, target)[:, None] + 0 * weights.flatten(2).sum(2)
 
 
 class Mirrored(Absolute):
@@ -85,12 +85,20 @@ class FirstPart(Absolute):
 
     def within(self, output, target, weights):
         found = super().within(output, target, weights[:1])
-        return torch.where(weights.flatten(1).any(1), found, torch.nan)
+        return torch.where(weights.flatten(2).any(2), found, torch.nan)
 
 
 class OneNumber(Absolute):
     def within(self, output, target, weights):
         return super().within(output, target, weights).mean()
+
+
+class Counting(Absolute):
+    """What it says of a part depends on its place among the others."""
+
+    def within(self, output, target, weights):
+        found = super().within(output, target, weights)
+        return found * torch.arange(1, weights.shape[1] + 1)
 
 
 class Normalising(Absolute):
@@ -115,6 +123,7 @@ def test_a_metric_of_whole_images_is_not_asked(verdicts):
         (Heavy, "all of the image is a part of it", "every weight 3"),
         (Squared, "all of the image is a part of it", "every weight 1"),
         (OneNumber, "all of the image is a part of it", "within gives ()"),
+        (Counting, "all of the image is a part of it", "asked for twice"),
         (Deaf, "a part is not the rest", "only what lies in the part"),
         (Mirrored, "a part is not the rest", "does not see what changes"),
         (Zero, "each image has its part", "NaN for the third image"),
