@@ -133,6 +133,9 @@ def evaluate_pairs(
         say(f"stopped by {stopped}{kept}; give the same command to go on")
         raise typer.Exit(128 + stopped.number) from None
     say_summary(summary)
+    from enface.report import write_report
+
+    say(f"report: {write_report(found.folder)}")
     return found.folder
 
 
