@@ -32,7 +32,9 @@ def evaluate(
     ] = True,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of metrics or evaluation; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A key of metrics or evaluation; with --pairs of metrics or regions."
+        ),
     ] = None,
     pairs: pairs_of.Folders = None,
     sources: pairs_of.Sources = None,
