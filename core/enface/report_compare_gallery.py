@@ -60,7 +60,7 @@ def compared_gallery(
         "sheets": [sheets[place].data(groups[place]) for place in present],  # type: ignore[union-attr]
         "tiles": [{"sheet": present.index(place), "tile": tile, "name": name} for place, tile, name in tiles],
         "rows": [_rows(place, images, joined) for place in present],
-        "pairs": list(itertools.combinations(range(len(tiles)), 2)) if len(tiles) <= 4 else _neighbours(len(tiles)),
+        "pairs": _pairs(tiles, sheets),
     }
 
 
@@ -80,8 +80,15 @@ def _tiles(groups: Sequence[str], sheets: Sequence[Sheet | None], present: Seque
     return [*source, *outputs, *target]
 
 
-def _neighbours(count: int) -> list[tuple[int, int]]:
-    return list(itertools.pairwise(range(count)))
+def _pairs(tiles: Sequence[tuple[int, int, str]], sheets: Sequence[Sheet | None]) -> list[tuple[int, int]]:
+    """Which two can be laid over each other: the control's output and each group's, then what stands side by side."""
+    outputs = [number for number, (place, tile, _) in enumerate(tiles) if _shows(sheets[place], tile, "output")]
+    found = [(outputs[0], other) for other in outputs[1:]] if outputs else []
+    return [*found, *(two for two in itertools.pairwise(range(len(tiles))) if two not in found)]
+
+
+def _shows(sheet: Sheet | None, tile: int, name: str) -> bool:
+    return sheet is not None and sheet.tiles[tile] == name
 
 
 def _metric(groups: Sequence[str], group: int, table: pd.DataFrame, test: str, pairs: int) -> dict[str, Any] | None:

@@ -66,7 +66,7 @@ def test_in_the_terminal(enface, runs):
     assert "  stages.main.terms.l1.weight: 1.0 -> 2.0" in lines
     assert [line for line in lines if re.match(r"  lpips of the seeds: 0\.\d{4}, 0\.\d{4} \(sd 0\.\d{4}\)", line)]
     assert [
-        line for line in lines if re.fullmatch(r"better on lpips by 0\.\d+ \[0\.\d+, 0\.\d+\], in all 2 seeds", line)
+        line for line in lines if re.fullmatch(r"better on lpips by 0\.\d+ \[0\.\d+, 0\.\d+\], in both seeds", line)
     ]
     assert [line for line in lines if line.startswith("no clear difference on ssim (")]
     assert [line for line in lines if line.startswith("better on sharpness, nearer to 1 by 0.10")]

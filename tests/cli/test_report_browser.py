@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from enface.report import write_report
+from enface.report_compare import write_comparison
 from enface.report_numbers import NONE
 
 COUNT = 150
@@ -464,3 +465,63 @@ def test_a_thousand_images_stay_small_and_quick(reader, tmp_path, evaluations):
     )
     assert seconds < 0.5
     print(json.dumps({"bytes": size, "seconds to sort": seconds}))
+
+
+# ------------------------------------------------------------------ a comparison
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, evaluations):
+    """The page of a comparison of three groups."""
+    return write_comparison(evaluations.write_comparison(tmp_path_factory.mktemp("compared") / "dir", groups=3))
+
+
+def test_compared_faces_are_sorted_by_what_was_lost(reader, compared, evaluations):
+    reader.open(compared)
+    shared = evaluations.numbers(70)[:-1]
+    order = shared["key"].iloc[np.argsort(shared["ssim"].to_numpy(), kind="stable")].tolist()
+    keys = reader.keys()
+    assert keys == order[: len(keys)]
+    assert reader.page.locator("#faces .card").first.locator(".tile").count() == 5
+    reader.page.locator("#order").select_option("best")
+    assert reader.keys()[0] == order[-1]
+
+
+def test_two_outputs_are_laid_over_each_other(reader, compared, evaluations):
+    reader.open(compared)
+    reader.page.locator(".card").first.click()
+    dialog = reader.page.get_by_role("dialog")
+    assert dialog.locator("[data-part=left]").inner_text() == "control"
+    assert dialog.locator("[data-part=right]").inner_text() == evaluations.HOSTILE
+    assert dialog.locator("[data-part=pairs] button").nth(0).get_attribute("aria-pressed") == "true"
+    dialog.locator("[data-part=pairs] button").nth(1).click()
+    assert dialog.locator("[data-part=right]").inner_text() == "third"
+    heads = dialog.locator("table th[scope=col]").all_text_contents()
+    assert heads == ["Metric", "Gain", "control", evaluations.HOSTILE, "third"]
+    assert reader.page.title().endswith("and third against control")
+
+
+def test_differences_are_sorted_by_a_column(reader, compared):
+    reader.open(compared)
+    table = reader.page.locator("table[data-sortable]").first
+    heading = table.get_by_role("columnheader", name="Difference")
+    names = table.locator("tbody th")
+    heading.get_by_role("button").click()
+    assert [name.split()[0] for name in names.all_inner_texts()] == ["lpips", "ssim"]
+    assert heading.get_attribute("aria-sort") == "ascending"
+    heading.get_by_role("button").press("Enter")
+    assert [name.split()[0] for name in names.all_inner_texts()] == ["ssim", "lpips"]
+    assert heading.get_attribute("aria-sort") == "descending"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_comparison_is_readable_on_a_phone_and_in_both_schemes(browser, compared, scheme):
+    page = browser.new_page(viewport=PHONE, color_scheme=scheme)
+    page.goto(compared.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    found = page.evaluate(CONTRAST)
+    assert len(found) > 100
+    assert not [item for item in found if item[0] < (3 if item[1] else 4.5)]
+    page.locator(".card").first.click()
+    assert page.evaluate("document.querySelector('dialog').scrollWidth") <= PHONE["width"]
+    page.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -432,7 +431,7 @@ def test_fail_on_refuses_what_it_does_not_know(text):
 
 
 def test_real_photographs_have_no_duplicates_and_few_suspects():
-    root = Path(os.environ.get("ENFACE_FRMDB", Path(__file__).parents[3] / "shared" / "data" / "frmdb"))
+    root = Path(__file__).parents[3] / "shared" / "data" / "frmdb"
     if not root.is_dir():
         pytest.skip("the photographs of FRMDB are not here")
     from enface.loading import load_recipe

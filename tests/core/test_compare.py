@@ -220,7 +220,8 @@ def test_the_same_images_twice_differ_in_nothing(pair):
         ((-1.234, -1.27, -1.198), "better on lpips by 1.23 [1.20, 1.27]"),
         # An end that is not 0 is not shown as 0.
         ((-0.0042, -0.0082, -0.0002), "better on lpips by 0.0042 [0.0002, 0.0082]"),
-        ((-0.00001, -0.0024, 0.0023), "no clear difference on lpips (-0.000 [-0.002, +0.002])"),
+        ((-0.00001, -0.0024, 0.0023), "no clear difference on lpips (-0.0000 [-0.0024, +0.0023])"),
+        ((8.012, 6.96, 9.06), "worse on lpips by 8.0 [7.0, 9.1]"),
         ((-0.5, -math.inf, math.nan), "no clear difference on lpips (-0.5 [-inf, -])"),
         ((-0.001, -0.004, 0.002), "no clear difference on lpips (-0.001 [-0.004, +0.002])"),
     ],

@@ -186,3 +186,82 @@ def write_sprites(folder: Path, count: int, tile: int, *, noise: bool = False) -
     large = {"size": 4 * tile, "files": {"0": "large-00000.webp"}}
     about = {"tile": tile, "rows": ROWS, "tiles": TILES, "files": files, "images": count, "large": large}
     (folder / "pictures.json").write_text(json.dumps(about))
+
+
+def result(control: float, group: float, outcome: str, *, higher: bool = True) -> dict[str, Any]:
+    """A test's result in ``comparison.json``."""
+    sign, by = (1 if higher else -1), group - control
+    gain = dict(zip(("low", "mean", "high"), sorted((sign * by - 0.01, sign * by, sign * by + 0.01)), strict=True))
+    return {
+        **{"images": 10, "missing": 0, "identities": 4, "control_mean": control, "group_mean": group},
+        **{"compared": "value", "difference": {"mean": by, "low": by - 0.01, "high": by + 0.01}, "gain": gain},
+        **{"by_seed": {"0": by, "1": by}, "p": 0.01, "p_adjusted": 0.0004, "rank_biserial": 0.9, "d_z": 1.2},
+        "outcome": outcome,
+    }
+
+
+def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures: bool = True) -> Path:
+    """What ``enface compare`` writes, of a control and others with hostile names; evaluations lie beside it."""
+    folder.mkdir(parents=True)
+    images = numbers(count)
+    names = ["control", HOSTILE, "third"][:groups]
+    told_groups, comparisons = [], []
+    for place, name in enumerate(names):
+        evaluation = folder.parent / f"evaluation-{place}"
+        if pictures:
+            write_evaluation(evaluation, count)
+        run = {"directory": f"../run-{place}", "evaluation": f"../{evaluation.name}", "seed": 0, "step": 1000}
+        told_groups.append(
+            {
+                **{"name": name, "kind": "run", "seeds": [0, 1], "left_out": [], "cautions": [f"few {HOSTILE}"]},
+                "runs": [{**run, "pictures": pictures, "report": "javascript:document.title='hacked'"}],
+                "changes": [{"key": "stages.main.steps", "from": 1, "to": HOSTILE, "training": True}] if place else [],
+                "means": {"ssim": {"mean": 0.5, "by_seed": {"0": 0.4, "1": 0.6}, "seed_sd": 0.1}},
+                "sets": {},
+            }
+        )
+    for place in range(1, groups):
+        table = images[["key", "target_key", "identity", "pose", "light", "glasses"]].copy()
+        # The group has the images in another order, and lacks the last of them.
+        table["control_row"], table["group_row"] = range(count), [count - 1 - row for row in range(count)]
+        for test in ("ssim", "lpips"):
+            table[f"{test}.control"], table[f"{test}.group"] = images[test], images[test] + 0.1 * place
+            table[f"{test}.difference"] = table[f"{test}.gain"] = (images[test] - 0.5) * place
+        table[:-1].to_csv(folder / f"images-{place}.csv", index=False)
+        results = {"ssim": result(0.5, 0.6, "better"), "lpips": result(0.3, 0.35, "worse", higher=False)}
+        by = [
+            {
+                "column": "pose",
+                "value": value,
+                "images": 5,
+                "identities": 3,
+                "results": {"ssim": result(0.5, group, "unclear")},
+            }
+            for value, group in (("-15", 0.52), (HOSTILE, 0.4))
+        ]
+        comparisons.append(
+            {
+                **{"group": place, "seeds": {"matched": [0, 1], "control_only": [], "group_only": []}},
+                **{"images": {"common": count - 1, "control_only": 1, "group_only": 0}, "identities": 4},
+                **{"images_file": f"images-{place}.csv", "results": results, "by": by},
+                "sets": {"fid": {"control": 40.0, "group": 30.0, "difference": -10.0, "gain": 10.0}},
+                "verdicts": [
+                    {"test": "ssim", "outcome": "better", "text": "better on ssim by 0.1"},
+                    {"test": "lpips", "outcome": "worse", "text": f"worse on lpips {HOSTILE}"},
+                ],
+                "left_out": [{"test": "psnr", "reason": f"unlike cards {HOSTILE}"}],
+                "cautions": [f"one seed {HOSTILE}"],
+            }
+        )
+    tests = {
+        name: {"metric": name, "region": None, "higher_is_better": higher, "ideal": ideal, "card": {"weights": HOSTILE}}
+        for name, (higher, ideal) in METRICS.items()
+        if ideal is None
+    }
+    told = {
+        **{"format": 1, "confidence": 0.95, "alpha": 0.05, "resamples": 10000, "groups": told_groups, "tests": tests},
+        **{"sets": {"fid": {"higher_is_better": False, "ideal": None, "card": {}}}, "by_columns": ["pose"]},
+        **{"comparisons": comparisons, "cautions": [f"all {HOSTILE}"]},
+    }
+    (folder / "comparison.json").write_text(json.dumps(told))
+    return folder

@@ -49,17 +49,19 @@ def _seeds(outcome: Outcome) -> str:
     signs = [value * outcome.difference.mean > 0 for value in outcome.by_seed.values() if not math.isnan(value)]
     if len(signs) < 2 or outcome.verdict in ("unclear", "none"):
         return ""
-    return f", in all {len(signs)} seeds" if all(signs) else f", but in {sum(signs)} of {len(signs)} seeds only"
+    every = "both" if len(signs) == 2 else f"all {len(signs)}"
+    return f", in {every} seeds" if all(signs) else f", but in {sum(signs)} of {len(signs)} seeds only"
 
 
 def places(ends: Sequence[float]) -> int:
-    """How many decimals a mean and its interval's ends need: one digit of half the interval's width.
+    """How many decimals a mean and its interval's ends need: one or two digits of half the interval's width.
 
     More where a number would be shown as 0 though the interval leaves 0 out.
     """
     mean, low, high = ends
     half = (high - low) / 2 if high > low else abs(mean)
-    found = min(max(math.ceil(-math.log10(half)), 0), MOST_PLACES) if half > 0 else 3
+    # Two digits of a half up to 0.3, 3, 30, ...: one would round it by up to a half.
+    found = min(max(math.ceil(round(-math.log10(half / 3), 9)), 0), MOST_PLACES) if half > 0 else 3
     while found < MOST_PLACES and (low > 0 or high < 0) and not all(float(f"{value:.{found}f}") for value in ends):
         found += 1
     return found

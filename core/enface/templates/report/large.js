@@ -35,7 +35,7 @@
 
   function numbers() {
     const others = [...new Set(data.metrics.flatMap((metric) => Object.keys(metric.others)))];
-    const head = ["Metric", data.numbers || "Output", ...others.map((name) => name[0].toUpperCase() + name.slice(1))];
+    const head = ["Metric", data.numbers || "Output", ...others.map((name) => data.numbers ? name : name[0].toUpperCase() + name.slice(1))];
     const row = (metric) => enface.make("tr", {},
       enface.make("th", { scope: "row" }, `${metric.name} ${metric.arrow}`),
       enface.make("td", { class: "value" }, enface.number(metric.values[item])),
