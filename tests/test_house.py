@@ -20,8 +20,9 @@ ROOMS = (
     *("pack", "sampling", "augment", "columns", "audit"),
     *("batchnorm", "engine", "step", "build", "checkpoint", "start", "run", "trainer", "shares"),
     *("networks", "regions", "statistics", "measure", "summary", "cautions", "results", "evaluate", "stages"),
-    *("compare", "report_files", "report_numbers", "report_tables", "report_curves", "report_pictures"),
-    *("report_gallery", "report_recipe", "report_page", "report", "report_compare_gallery", "report_compare", "watch"),
+    *("compare", "report_files", "report_numbers", "report_tables", "report_stages", "report_curves"),
+    *("report_pictures", "report_gallery", "report_recipe", "report_page", "report"),
+    *("report_compare_gallery", "report_compare", "watch"),
     *("preview", "apply", "export", "folders", "contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )

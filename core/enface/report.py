@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from enface import report_curves, report_numbers, report_pictures, report_recipe, report_tables
+from enface import report_curves, report_numbers, report_pictures, report_recipe, report_stages, report_tables
 from enface.errors import EnfaceError
 from enface.report_files import Beside, Found, mapping, writable
 from enface.report_gallery import gallery
@@ -93,7 +93,7 @@ def _contents(found: Found, beside: Beside, run: Path) -> tuple[dict[str, Any], 
         "recognition": report_tables.recognition(summary),
         "spread": report_tables.spread(images, senses),
         "ladder": _ladder(found, beside, folder, senses),
-        "checkpoints": report_tables.checkpoint_table(found.mapping(f"{folder}checkpoints.json"), list(senses)),
+        "checkpoints": report_stages.checkpoint_table(found.mapping(f"{folder}checkpoints.json"), list(senses)),
         "cards": {str(name): mapping(item, "card") for name, item in _metrics(summary)},
         "stages": log.stages,
         "last_step": log.last_step,
@@ -160,7 +160,7 @@ def _ladder(found: Found, beside: Beside, folder: str, senses: Mapping[str, Any]
     pictures = found.directory / folder / "stages"
     lines = []
     for number, (name, step, after, cells) in enumerate(
-        report_tables.stage_table(found.mapping(f"{folder}stages.json"), senses)
+        report_stages.stage_table(found.mapping(f"{folder}stages.json"), senses)
     ):
         alt = f"Sources, outputs and targets of test faces after stage {name}."
         picture = beside.picture(found, pictures / f"{name}.png", f"stages/{number}", alt)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from enface.report_files import rounded
-from enface.report_numbers import labelled
+from enface.report_numbers import column_of, labelled
 from enface.report_pictures import Sheet, tile_name
 from enface.sense import Sense
 
@@ -35,8 +35,9 @@ def gallery(
     if images.empty or "key" not in images:
         return None
     columns = [str(name) for name in images.columns]
-    measured = [name for name in columns if name.partition(AT)[0] in senses]
-    labels = [name for name in columns if name not in measured and name not in NO_LABELS]
+    measured = {name: column_of(images, name) for name in senses if column_of(images, name)}
+    measured |= {name: name for name in columns if AT in name and name.partition(AT)[0] in senses}
+    labels = [name for name in columns if name not in measured.values() and name not in NO_LABELS]
     beside = {name: table for name, table in baselines.items() if len(table) == len(images)}
     tiles = (
         []
@@ -51,12 +52,14 @@ def gallery(
         "metrics": [
             {
                 **sensed(name, senses[name.partition(AT)[0]]),
-                "values": _numbers(images[name]),
+                "values": _numbers(images[column]),
                 "others": {
-                    labelled(other): _numbers(table[name]) for other, table in beside.items() if name in table.columns
+                    labelled(other): _numbers(table[column])
+                    for other, table in beside.items()
+                    if column in table.columns
                 },
             }
-            for name in measured
+            for name, column in sorted(measured.items(), key=lambda item: columns.index(item[1]))
         ],
         "sheets": [] if sheet is None else [sheet.data()],
         "tiles": tiles,

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from enface.report_files import mapping
+import pandas as pd
+
+from enface.report_files import TEXT_COLUMNS, mapping
 from enface.sense import Sense as Sense
 
 NONE = "\N{EN DASH}"
@@ -91,6 +93,18 @@ def shown(value: float, places: int) -> str:
     return f"{value:.{places}f}".replace("inf", INFINITY).replace("-", MINUS)
 
 
+def column_of(images: pd.DataFrame, metric: str) -> str:
+    """The column of ``images.csv`` that holds a metric's numbers; empty when there is none.
+
+    A metric may be called as a label is (``identity``): of two columns of one name the later is the metric's, and
+    that is what pandas calls ``NAME.1``.
+    """
+    later = f"{metric}.1"
+    if later in images:
+        return later
+    return metric if metric in images and metric not in TEXT_COLUMNS else ""
+
+
 def signed(value: float, places: int) -> str:
     """A difference as text: with its sign, whichever that is."""
     text = shown(value, places)
@@ -126,7 +140,7 @@ def _words(item: KeyNumber) -> str:
     if item.outcome == "none":
         return "without a comparison on"
     if item.outcome == "good":
-        return f"better than {'both baselines' if len(names['good']) == 2 else _joined(names['good'])} on"
+        return f"better than {_joined(names['good'])} on"
     found = (
         f"worse than {_joined(names['bad'])}"
         if names["bad"]
@@ -136,7 +150,7 @@ def _words(item: KeyNumber) -> str:
 
 
 def _joined(names: list[str]) -> str:
-    return " and ".join(f"the {name}" for name in names)
+    return "both baselines" if len(names) == len(BASELINES) else " and ".join(f"the {name}" for name in names)
 
 
 def _key_number(name: str, item: Any) -> KeyNumber:

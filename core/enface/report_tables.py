@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from enface.report_files import mapping
-from enface.report_numbers import baseline_names, decimals, get, number, outcome, sense_of, shown, signed
+from enface.report_numbers import baseline_names, column_of, decimals, get, number, sense_of, shown
 from enface.sense import Sense
 
 RANK_1 = "rank_1"
@@ -74,17 +74,6 @@ class SetNumber:
     others: list[str]
 
 
-@dataclass(frozen=True)
-class StageCell:
-    """One metric at a stage's end, as text, and the change since the stage it started from (empty without one)."""
-
-    mean: str
-    change: str
-    low: str
-    high: str
-    outcome: str
-
-
 def label_tables(summary: Mapping[str, Any]) -> dict[str, list[Table]]:
     """For each label a table a metric; an evaluation of format 1 knows the pose alone."""
     found = mapping(summary, "by") or {POSE: mapping(summary, "by_pose")}
@@ -126,7 +115,7 @@ def _table(name: str, sense: Sense, groups: Sequence[tuple[str, Any]], others: S
             value,
             count(group.get("images")),
             shown(mean, places),
-            _interval(item, places),
+            interval_text(item, places),
             [shown(one, places) for one in beside],
             _beats(mean, beside, sense),
         )
@@ -135,7 +124,8 @@ def _table(name: str, sense: Sense, groups: Sequence[tuple[str, Any]], others: S
     return Table(name, sense, lines, _curves([(value, [mean, *beside]) for value, _, _, mean, beside in read], others))
 
 
-def _interval(item: Mapping[str, Any], places: int) -> str:
+def interval_text(item: Mapping[str, Any], places: int) -> str:
+    """The interval of a summary's item; empty where it has none."""
     low, high = number(item.get("low")), number(item.get("high"))
     return "" if math.isnan(low) or math.isnan(high) else f"[{shown(low, places)}, {shown(high, places)}]"
 
@@ -201,21 +191,6 @@ def set_numbers(summary: Mapping[str, Any], baselines: Sequence[str]) -> list[Se
     return found
 
 
-def checkpoint_table(checkpoints: Mapping[str, Any], metrics: Sequence[str]) -> list[tuple[str, str, list[str]]]:
-    """Other checkpoints' numbers: (label, step, a text a metric)."""
-    return [
-        (str(label), count(get(item, "step")), [_with_interval(mapping(mapping(item, "metrics"), m)) for m in metrics])
-        for label, item in checkpoints.items()
-        if isinstance(item, Mapping)
-    ]
-
-
-def _with_interval(item: Mapping[str, Any]) -> str:
-    values = [number(item.get(key)) for key in ("mean", "low", "high")]
-    places = decimals(values)
-    return f"{shown(values[0], places)} {_interval(item, places)}".strip()
-
-
 def count(value: Any) -> str:
     """A whole number as text, with commas; a dash for anything else."""
     found = number(value)
@@ -231,9 +206,10 @@ def spread(images: pd.DataFrame, metrics: Mapping[str, Sense]) -> list[dict[str,
     """
     found = []
     for name, sense in metrics.items():
-        if name not in images or "key" not in images:
+        column = column_of(images, name)
+        if not column or "key" not in images:
             continue
-        values = pd.to_numeric(images[name], errors="coerce").dropna()
+        values = pd.to_numeric(images[column], errors="coerce").dropna()
         if values.empty:
             continue
         worst = int(values.map(sense.score).argmin())
@@ -254,43 +230,6 @@ def _quantiles(values: pd.Series[float], sense: Sense) -> list[float]:
     # Values on both sides of the ideal can be equally good, so these are values that occur, not means of two.
     ordered = values.iloc[values.map(sense.score).argsort(kind="stable")]
     return [float(ordered.iloc[round(share * (len(ordered) - 1))]) for share in shares]
-
-
-def stage_table(stages: Mapping[str, Any], metrics: Mapping[str, Sense]) -> list[tuple[str, str, str, list[StageCell]]]:
-    """What every stage ended with: (stage, step, the stage it started from, a cell a metric).
-
-    Args:
-        stages: ``evaluation/stages.json``.
-        metrics: Name -> which values are better.
-    """
-    places = {
-        name: decimals(number(mapping(mapping(stage, "metrics"), name).get("mean")) for stage in stages.values())
-        for name in metrics
-    }
-    return [
-        (
-            str(stage),
-            count(item.get("step")),
-            str(item.get("after") or ""),
-            [
-                _stage_cell(mapping(mapping(item, "metrics"), name), sense, places[name])
-                for name, sense in metrics.items()
-            ],
-        )
-        for stage, item in stages.items()
-        if isinstance(item, Mapping)
-    ]
-
-
-def _stage_cell(item: Mapping[str, Any], sense: Sense, places: int) -> StageCell:
-    change = mapping(item, "change")
-    mean, low, high = (number(change.get(key)) for key in ("mean", "low", "high"))
-    if math.isnan(mean):
-        return StageCell(shown(number(item.get("mean")), places), "", "", "", "none")
-    before = 0.0 if sense.ideal is None else number(item.get("mean")) - mean
-    found = outcome(before + low, before + high, before, sense)
-    texts = [shown(value, places) for value in (number(item.get("mean")), mean, low, high)]
-    return StageCell(texts[0], signed(mean, places), texts[2], texts[3], found)
 
 
 def _beats(mean: float, others: list[float], sense: Sense) -> bool:

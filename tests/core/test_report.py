@@ -20,7 +20,8 @@ from enface.report_files import embedded, rounded
 from enface.report_gallery import gallery
 from enface.report_numbers import MINUS, NONE, Sense, decimals, key_numbers, shown
 from enface.report_pictures import GRIDS
-from enface.report_tables import heat_maps, label_tables, spread, stage_table
+from enface.report_stages import stage_table
+from enface.report_tables import heat_maps, label_tables, spread
 
 
 @pytest.fixture(scope="module")
@@ -376,6 +377,20 @@ def test_a_damaged_sprite_is_named(tmp_path, evaluations):
     assert data(text, "gallery")["sheets"][0]["files"][1] == ""
 
 
+def test_a_metric_may_be_called_as_a_label_is(tmp_path, run, evaluations):
+    images = run / "evaluation" / "images.csv"
+    images.write_text("key,identity,pose,identity\na,007,0,0.25\nb,008,15,0.75\n")
+    told = evaluations.summary()
+    told["metrics"] = {"identity": evaluations.metric(0.5, 0.4, 0.6, 0.1, 0.2)}
+    (run / "evaluation" / "summary.json").write_text(json.dumps(told))
+    text = page(run)
+    found = data(text, "gallery")
+    assert found["identities"] == ["007", "008"]
+    assert [label["name"] for label in found["labels"]] == ["pose"]
+    assert [(metric["name"], metric["values"]) for metric in found["metrics"]] == [("identity", [0.25, 0.75])]
+    assert "identity 0.2500 0.2750 0.5000 0.7250 a" in plain(text.partition('aria-label="Spread')[2])
+
+
 def test_a_baseline_of_other_images_is_left_out():
     images = pd.DataFrame({"key": ["a", "b"], "ssim": [0.1, 0.2]})
     found = gallery(images, {"source": images[:1], "mean_target": images}, {"ssim": Sense(True)}, None)
@@ -482,13 +497,13 @@ def test_each_stage_has_its_numbers_and_what_changed(run):
     rows = re.findall(r"<tr>(.*?)</tr>", table, re.S)
     cells = [[plain(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S)] for row in rows]
     assert cells[0][:3] == ["Stage", "Step", "Started from"]
-    assert cells[1] == ["warm", "3,000", NONE, "0.8000", NONE, "0.2600", NONE, "21.70", NONE]
+    assert cells[1] == ["warm", "3,000", NONE, "0.8000", "0.2600", "21.70"]
     assert cells[2] == [
         *("main", "12,000", "warm"),
-        *("0.8123", "+0.0123 ✓ [0.0100, 0.0200]", "0.3100", "+0.0500 ✗ [0.0400, 0.0600]"),
-        *("21.50", f"{MINUS}0.20 [{MINUS}0.50, 0.10]"),
+        *("0.8123 +0.0123 ✓ [0.0100, 0.0200]", "0.3100 +0.0500 ✗ [0.0400, 0.0600]"),
+        f"21.50 {MINUS}0.20 [{MINUS}0.50, 0.10]",
     ]
-    assert re.findall(rf'<span class="(\w+)">[+{MINUS}]', table) == ["good", "bad", "even"]
+    assert re.findall(rf'<span class="under (\w+)">[+{MINUS}]', table) == ["good", "bad", "even"]
 
 
 def test_each_stage_shows_the_same_faces(run):
