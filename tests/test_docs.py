@@ -116,6 +116,23 @@ def test_the_discriminator_of_the_docs_trains_when_its_page_says(enface, recipe,
     assert hears == list(range(60, 70)), "the generator"
 
 
+# ---------------------------------------------------------------------- a metric
+
+
+def test_the_metrics_of_the_docs_keep_every_rule(enface, tmp_path):
+    (plugin,) = save_shown_plugins(ROOT / "docs" / "plugins" / "metric.md", tmp_path)
+    outcome = enface("test-plugin", plugin, "--json")
+    found = {component["name"]: component["verdicts"] for component in json.loads(outcome.out)["components"]}
+    broken = [
+        (name, verdict) for name, verdicts in found.items() for verdict in verdicts if verdict["result"] == "broken"
+    ]
+    assert broken == []
+    asked = {name: {item["rule"] for item in verdicts if item["result"] == "holds"} for name, verdicts in found.items()}
+    assert "a part is not the rest" in asked["edge_error"]
+    assert "order in a set" in asked["mean_image"]
+    assert "gallery" in asked["color_match"]
+
+
 # ---------------------------------------------------------------------- how terms are normalised
 
 

@@ -26,6 +26,12 @@ class Moves:
     left: Indices
     flipped: npt.NDArray[np.bool_]
 
+    @classmethod
+    def joined(cls, several: Sequence[Moves]) -> Moves:
+        """Those of several batches, one after another."""
+        top, left = ([getattr(moves, name) for moves in several] for name in ("top", "left"))
+        return cls(np.concatenate(top), np.concatenate(left), np.concatenate([moves.flipped for moves in several]))
+
     def __getitem__(self, here: slice) -> Moves:
         return Moves(self.top[here], self.left[here], self.flipped[here])
 

@@ -17,8 +17,11 @@ from enface.loading import Loaded
 from enface.run import Run, latest_checkpoint
 
 
-def find_checkpoints(directory: Path, which: str) -> list[Path]:
-    """The checkpoints of a run that ``best``, ``last``, ``all``, or a number of steps means.
+def find_checkpoints(directory: Path, which: str) -> dict[str, Path]:
+    """The checkpoints of a run, by a label each, that a word means.
+
+    Args:
+        which: ``best``, ``last``, ``all``, a number of steps, or a stage's name for the one that stage ended with.
 
     Raises:
         CheckpointError: when there is none, saying which there are.
@@ -27,19 +30,26 @@ def find_checkpoints(directory: Path, which: str) -> list[Path]:
     best = directory / "checkpoints" / f"best{SUFFIX}"
     if not saved:
         raise CheckpointError(f"{directory} has no checkpoint yet; train it, or go on with --resume")
-    if which == "all":
-        return saved
-    if which == "last":
-        return saved[-1:]
+    if which in ("all", "last"):
+        return {path.stem: path for path in (saved if which == "all" else saved[-1:])}
     if which == "best":
         if not best.is_file():
             raise CheckpointError(f"{directory} has no best checkpoint; log.best in its recipe would keep one")
-        return [best]
-    steps = {int(path.stem.rpartition("-")[2]): path for path in saved}
-    if not which.isdecimal() or int(which) not in steps:
-        listed = ", ".join(map(str, steps))
-        raise CheckpointError(f"{directory} has no checkpoint {which!r}; there are best, last, all, or steps: {listed}")
-    return [steps[int(which)]]
+        return {best.stem: best}
+    steps = {str(int(path.stem.rpartition("-")[2])): path for path in saved}
+    ends = stage_ends(directory)
+    if which in steps:
+        return {steps[which].stem: steps[which]}
+    if which in ends:
+        return {which: ends[which]}
+    listed = f"best, last, all, steps ({', '.join(steps)})" + (f", stages ({', '.join(ends)})" if ends else "")
+    raise CheckpointError(f"{directory} has no checkpoint {which!r}; there are {listed}")
+
+
+def stage_ends(directory: Path) -> dict[str, Path]:
+    """The checkpoint each finished stage of a run ended with."""
+    found = {path: read_state(path) for path in saved_steps(directory)}
+    return {state["stage"]: path for path, state in found.items() if state.get("stage_ended")}
 
 
 def load_network(run: Run, path: Path | None = None, *, raw: bool = False) -> nn.Module:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from enface.build import output_of
-from enface.checkpoint import read_state, saved_steps
 from enface.evaluate import Evaluator, save_grid
-from enface.networks import load_network
+from enface.networks import load_network, stage_ends
 from enface.recipe import Recipe, StartModel
 from enface.statistics import interval
 from enface.summary import known
@@ -26,12 +24,6 @@ def parent_stage(recipe: Recipe, name: str) -> str | None:
         return start.stage if (start.run, start.checkpoint, start.step) == (None, None, None) else None
     names = list(recipe.stages)
     return names[names.index(name) - 1] if start == "previous" and names.index(name) > 0 else None
-
-
-def stage_ends(directory: Path) -> dict[str, Path]:
-    """The checkpoint each finished stage of a run ended with."""
-    found = {path: read_state(path) for path in saved_steps(directory)}
-    return {state["stage"]: path for path, state in found.items() if state["stage_ended"]}
 
 
 def evaluate_stages(evaluator: Evaluator, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:

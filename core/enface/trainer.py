@@ -254,7 +254,7 @@ class Trainer:
             here = slice((first + number) * share, (first + number + 1) * share)
             mine = {role: chosen[here] for role, chosen in rows.items()}
             mine_moved = {role: chosen[here] for role, chosen in moves.items()}
-            return lambda: {name: self._columns.gather(name, mine, mine_moved) for name in names}
+            return lambda: self._columns.batch(names, mine, mine_moved)
 
         return [part(number) for number in range(stage.accumulate)]
 

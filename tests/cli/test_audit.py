@@ -194,3 +194,20 @@ def test_a_run_directory_is_as_good_as_its_recipe(audit, enface, recipe, tmp_pat
     assert enface("run", path, "--runs", tmp_path / "runs").code == 0
     (run,) = (tmp_path / "runs" / "toy").iterdir()
     assert audit(run).code == 0
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_fits_a_phone_and_shows_names_as_text(audit, faulty, tmp_path, browser, width):
+    audit(faulty, "--out", tmp_path / "out")
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto((tmp_path / "out" / "index.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.title() == "toy \u00b7 enface audit"
+    assert HOSTILE in page.locator("#duplicates figcaption").first.inner_text()
+    loaded = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+    page.wait_for_function(loaded)
+    assert page.evaluate("document.images.length") >= 2
+    assert said == []
+    page.close()

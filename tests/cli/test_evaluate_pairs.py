@@ -60,6 +60,8 @@ def test_it_measures_and_says_what_it_found(enface, pair, tmp_path):
     assert "(baselines: source 0." in found.out
     assert results.summary["identities"] == 3
     assert Path("evaluations/made/grid.png").is_file()
+    assert "report: evaluations/made/report/index.html" in found.out
+    assert "p2_5" in Path("evaluations/made/report/index.html").read_text(encoding="utf-8")
 
 
 def test_every_option_reaches_the_measuring(enface, pair, plugin, tmp_path):

@@ -116,7 +116,7 @@ def test_an_identical_image_in_two_splits_is_an_error(data):
     (suspect,) = found(data, "duplicates").suspects
     assert {suspect.row, suspect.other} == {one, other}
     assert (suspect.severity, suspect.value) == ("error", 0)
-    assert "identical, in train and test" in suspect.detail
+    assert "identical: 001 in train, 012 in test" in suspect.detail
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_one_picture_of_two_people_in_one_split_is_a_warning(data):
     data.images[other] = jpeg(data.images[one], 90)
     (suspect,) = found(data, "duplicates").suspects
     assert suspect.severity == "warning"
-    assert "both in train, called 001 and 002" in suspect.detail
+    assert "001 and 002, both in train" in suspect.detail
 
 
 def test_one_file_under_two_labels_of_one_person_is_a_note(data):

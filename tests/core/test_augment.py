@@ -376,6 +376,22 @@ def test_evaluation_and_samples_see_the_middle(new_trainer):
     assert torch.equal(shown[0]["source"], torch.from_numpy(wanted).float() / 127.5 - 1)
 
 
+@pytest.mark.parametrize("changes", [{}, {"shift": {"by": 2}}, EVERYTHING])
+def test_all_roles_in_one_go_are_each_role_by_itself(new_trainer, changes):
+    made = new_trainer({"augment": {**changes, "sharpen": 0.5}, "data": {"load_size": 40}})
+    columns, rows = made._columns, Plan(made._pairs, 6, 0, 0).rows(1)
+    moves = made._augment.draw(0, 0, 1, 6) if made._augment else {}
+    names = ["target", "source", "pose", "partner"]
+    apart = columns.batch(names, rows, moves)
+    # As if the pack lay on a device.
+    columns._resident = torch.from_numpy(np.array(made.run.pack.images))
+    together = columns.batch(names, rows, moves)
+    assert list(together) == names
+    for name in names:
+        assert torch.equal(together[name], apart[name]), name
+        assert torch.equal(apart[name], columns.gather(name, rows, moves))
+
+
 def test_only_targets_and_only_in_training_are_sharpened(new_trainer):
     from enface.evaluate import Evaluator
 

@@ -700,6 +700,36 @@ def test_parts_of_images_are_measured_by_themselves(evaluation, folders, tmp_pat
     )
 
 
+def test_parts_are_named_on_the_command_line(evaluation, folders, tmp_path):
+    sets = ["regions.middle.use=ellipse", "regions.middle.inside=1", "regions.middle.outside=0"]
+    summary = evaluation(folders, metrics=["l1"], overrides=sets)()
+    from enface.catalog import Catalog
+    from enface.components import DataInfo
+    from enface.plugins import load_plugins
+
+    mask = Catalog(load_plugins()).build("mask", "ellipse", {"inside": 1, "outside": 0}, DataInfo(SIZE))
+    weights = mask(step=0)[0, 0].numpy()
+    output, target = (pixels(folders[role] / "1.png") for role in ("outputs", "targets"))
+    wanted = (np.abs(output - target).mean(2) * weights).sum() / weights.sum()
+    assert Results.read(tmp_path / "results").images["l1@middle"][1] == pytest.approx(wanted, rel=1e-4)
+    assert list(summary["regions"]) == ["middle"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("regions.eyes.use=nothing", "no mask is called 'nothing'"),
+        ("regions.eyes.use=ellipse regions.eyes.insid=3", "regions.eyes.insid"),
+        ("regions.eyes=3", "must be set by keys"),
+        ("regions.parts.use=regions regions.parts.weights.eyes=1", "no targets|training pairs|region maps"),
+        ("region.eyes.use=ellipse", "metrics.NAME.KEY=VALUE and regions.NAME.KEY=VALUE can be set"),
+    ],
+)
+def test_parts_that_are_wrong(evaluation, folders, words, message):
+    with pytest.raises(EnfaceError, match=message):
+        evaluation(folders, metrics=["l1"], overrides=words.split())
+
+
 # ------------------------------------------------------------------ memory
 
 

@@ -14,12 +14,13 @@ from enface.networks import averaged, find_checkpoints
 def directory(tmp_path):
     for name, places in (("step-00000100", ("generator",)), ("step-00000300", ("generator", "ema"))):
         tensors = {f"{place}/weight": torch.zeros(1) for place in places}
-        save(tmp_path / "checkpoints" / f"{name}.safetensors", tensors, {"step": 0})
+        state = {"step": 0, "stage": "first", "stage_ended": name.endswith("300")}
+        save(tmp_path / "checkpoints" / f"{name}.safetensors", tensors, state)
     return tmp_path
 
 
 def names(paths):
-    return [path.stem for path in paths]
+    return list(paths)
 
 
 def test_checkpoints_by_word_and_by_step(directory):
@@ -29,11 +30,14 @@ def test_checkpoints_by_word_and_by_step(directory):
     save(directory / "checkpoints" / "best.safetensors", {"generator/weight": torch.zeros(1)}, {"step": 0})
     assert names(find_checkpoints(directory, "best")) == ["best"]
     assert names(find_checkpoints(directory, "all")) == ["step-00000100", "step-00000300"]
+    assert {name: path.stem for name, path in find_checkpoints(directory, "first").items()} == {
+        "first": "step-00000300"
+    }
 
 
 @pytest.mark.parametrize("which", ["200", "-100", "newest", ""])
 def test_a_checkpoint_that_is_not_there(directory, which):
-    with pytest.raises(CheckpointError, match="steps: 100, 300"):
+    with pytest.raises(CheckpointError, match=r"steps \(100, 300\), stages \(first\)"):
         find_checkpoints(directory, which)
 
 
@@ -49,4 +53,4 @@ def test_no_checkpoint_yet(tmp_path, which):
 
 
 def test_whether_there_is_an_average(directory):
-    assert [averaged(path) for path in find_checkpoints(directory, "all")] == [False, True]
+    assert [averaged(path) for path in find_checkpoints(directory, "all").values()] == [False, True]

@@ -15,8 +15,8 @@ from enface.checkpoint import load as load_checkpoint
 from enface.checkpoint import read_state
 from enface.checkpoint import save as save_checkpoint
 from enface.evaluate import Evaluator, evaluate
-from enface.networks import load_network
-from enface.stages import evaluate_stages, parent_stage, stage_ends
+from enface.networks import load_network, stage_ends
+from enface.stages import evaluate_stages, parent_stage
 from enface.statistics import interval
 
 STAGE = {"steps": 2, "batch": 4, "optimizer": {"lr": 0.01}, "terms": {"l1": {}}}

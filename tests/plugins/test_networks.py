@@ -29,6 +29,10 @@ CATALOG = Catalog(load_plugins())
         ("metric", "ssim", {}, ()),
         ("metric", "lpips", {}, ("alexnet",)),
         ("metric", "lpips", {"net": "vgg"}, ("vgg16",)),
+        ("metric", "identity", {}, ("dlib_resnet",)),
+        ("metric", "rank_1", {"recogniser": "/faces/arc.pt", "size": 112}, ("/faces/arc.pt",)),
+        ("metric", "fid", {"weights": "/w/inception.pth"}, ("fid_inception",)),
+        ("metric", "kid", {}, ("fid_inception",)),
     ],
 )
 def test_networks_are_named_from_what_a_recipe_gives(kind, name, params, networks):

@@ -101,12 +101,12 @@ class _Found:
         for kind, row, other, value in sorted(self._suspects, key=lambda item: item[3]):
             how = "identical" if value == 0 else f"nearly identical (difference {value:.3f})"
             where = {
-                "split": f"in {part[row]} and {part[other]}",
-                "identity": f"both in {part[row]}, called {identity[row]} and {identity[other]}",
-                "copy": f"twice in {part[row]}, of one person",
+                "split": f"{identity[row]} in {part[row]}, {identity[other]} in {part[other]}",
+                "identity": f"{identity[row]} and {identity[other]}, both in {part[row]}",
+                "copy": f"{identity[row]} twice in {part[row]}",
             }[kind]
             severity = self._SEVERITY[self.KINDS.index(kind)]
-            made.append(Suspect(severity, row, f"{how}, {where}", other, value))
+            made.append(Suspect(severity, row, f"{how}: {where}", other, value))
         return made
 
 

@@ -59,7 +59,7 @@ def missing_frontals(subject: Subject) -> Finding:
         if rules.partner is not None:
             alone = sources[Candidates(table, rows, rules.partner, "partner").counts(sources) == 0]
             suspects += _by_person(subject, sources, alone, "note", name, "partner")
-    return Finding("missing_frontals", "sources without a target", suspects, f"{sources_in_all} sources.")
+    return Finding("missing_frontals", "sources without a target", suspects, f"{sources_in_all:,} sources.")
 
 
 def _by_person(

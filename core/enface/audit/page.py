@@ -94,12 +94,17 @@ def check_folder(folder: Path) -> None:
     Raises:
         DataError: when it is a file, or holds other things and no audit.
     """
-    if folder.is_dir():
-        holds = {path.name for path in folder.iterdir()}
-        if holds and "audit.json" not in holds:
-            raise DataError(f"{folder} holds other files and no audit; name a new folder with --out")
-    elif folder.exists() or folder.is_symlink():
+    try:
+        holds = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        is_other = not folder.is_dir() and (folder.exists() or folder.is_symlink())
+    except OSError as error:
+        raise DataError(
+            f"folder {folder} cannot be used ({error.strerror or error}); name another with --out"
+        ) from error
+    if is_other:
         raise DataError(f"{folder} is not a folder; name another with --out")
+    if holds and "audit.json" not in holds:
+        raise DataError(f"{folder} holds other files and no audit; name a new folder with --out")
 
 
 def write_audit(found: Audit, folder: Path) -> Path:

@@ -24,14 +24,17 @@ def evaluate(
         Path | None, typer.Argument(help="A run directory (runs/NAME/ID); none with --pairs.", show_default=False)
     ] = None,
     checkpoint: Annotated[
-        str, typer.Option("--checkpoint", metavar="WHICH", help="best, last, a number of steps, or all.")
+        str,
+        typer.Option("--checkpoint", metavar="WHICH", help="best, last, all, a number of steps, or a stage's name."),
     ] = "last",
     average: Annotated[
         bool, typer.Option("--ema/--raw", help="The running average where there is one, or the plain weights.")
     ] = True,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of metrics or evaluation; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A key of metrics or evaluation; with --pairs of metrics or regions."
+        ),
     ] = None,
     pairs: pairs_of.Folders = None,
     sources: pairs_of.Sources = None,
@@ -84,8 +87,8 @@ def _evaluate_run(run: Path, checkpoint: str, *, average: bool, overrides: list[
     if checkpoint == "last" and average:
         from enface.networks import load_network
 
-        network = load_network(opened, paths[0])
-        measure_and_report(evaluator, network, _about(paths[0], average=True))
+        (path,) = paths.values()
+        measure_and_report(evaluator, load_network(opened, path), _about(path, average=True))
     else:
         _others(evaluator, paths, average=average)
     opened.notify("run_ended", completed=True)
@@ -102,7 +105,7 @@ def _opened(directory: Path, overrides: list[str]) -> Run:
     return opened
 
 
-def _others(evaluator: Evaluator, paths: list[Path], *, average: bool) -> None:
+def _others(evaluator: Evaluator, paths: dict[str, Path], *, average: bool) -> None:
     """Measure checkpoints beside the run's own evaluation."""
     from enface.evaluate import evaluate as measure
     from enface.networks import load_network
@@ -110,8 +113,8 @@ def _others(evaluator: Evaluator, paths: list[Path], *, average: bool) -> None:
     root = evaluator.run.directory / "evaluation" / "checkpoints"
     baselines = evaluator.baselines()
     table: dict[str, Any] = {}
-    for path in paths:
-        label = path.stem if average else f"{path.stem}-raw"
+    for name, path in paths.items():
+        label = name if average else f"{name}-raw"
         network = load_network(evaluator.run, path, raw=not average)
         about = _about(path, average=average)
         with progress_bar(f"evaluating {label}") as progress:

@@ -78,7 +78,7 @@ def evaluate_pairs(
         sources: The folder of what the outputs were made from; copying them is then the baseline.
         out: Where results go; ``evaluations/NAME`` of the outputs' folder unless given.
         metrics: Names, with commas between; the usual ones unless given.
-        overrides: ``metrics.NAME.KEY=VALUE``.
+        overrides: ``metrics.NAME.KEY=VALUE``, ``regions.NAME.KEY=VALUE``.
         plugin: Paths of Python files, or module names, that bring metrics.
         key: A regular expression; outputs and targets whose group 1 agrees belong together.
         identity: A regular expression; its group 1 says whose image an output is.
@@ -133,6 +133,9 @@ def evaluate_pairs(
         say(f"stopped by {stopped}{kept}; give the same command to go on")
         raise typer.Exit(128 + stopped.number) from None
     say_summary(summary)
+    from enface.report import write_report
+
+    say(f"report: {write_report(found.folder)}")
     return found.folder
 
 

@@ -59,7 +59,9 @@ def choose(catalog: Catalog, names: Sequence[str] | None, overrides: Sequence[st
     asked = usual(catalog) if names is None else list(names)
     for item in overrides:
         if not item.startswith("metrics."):
-            raise RecipeError(f"--set {item}: there is no recipe here; only metrics.NAME.KEY=VALUE can be set")
+            raise RecipeError(
+                f"--set {item}: there is no recipe here; metrics.NAME.KEY=VALUE and regions.NAME.KEY=VALUE can be set"
+            )
     text = Text()
     config = DictConfig({"metrics": {name: {} for name in asked}})
     found: Any = OmegaConf.to_container(apply_overrides(config, overrides, text), resolve=True)

@@ -19,7 +19,7 @@ from torchvision.utils import save_image
 
 from enface.catalog import Catalog
 from enface.errors import DataError, EnfaceError
-from enface.folders import choosing, labels, places
+from enface.folders import choosing, labels, parts, places
 from enface.folders.checking import check
 from enface.folders.choosing import Built
 from enface.folders.matching import match
@@ -60,7 +60,7 @@ class Options:
 
     Attributes:
         metrics: Names; the usual ones unless given.
-        overrides: ``metrics.NAME.KEY=VALUE``.
+        overrides: ``metrics.NAME.KEY=VALUE``, and ``regions.NAME.KEY=VALUE`` for parts of the images.
         key: A regular expression whose group 1 an output's name and its target's have in common.
         identity: A regular expression whose group 1 says whose image an output is.
         labels: A CSV file of what else is known.
@@ -115,7 +115,9 @@ class FolderEvaluation:
 
     def __post_init__(self) -> None:
         options = self.options
-        chosen = choosing.choose(self.catalog, options.metrics, options.overrides)
+        of_regions = [item for item in options.overrides if item.startswith(parts.SETS)]
+        others = [item for item in options.overrides if item not in of_regions]
+        chosen = choosing.choose(self.catalog, options.metrics, others)
         places.check_folders(self.folders)
         self.folder = places.results_folder(self.out, self.folders)
         found = {role: scan(path, role) for role, path in self.folders.items()}
@@ -126,7 +128,10 @@ class FolderEvaluation:
         self._checked = check(self._matched, resize=options.resize, progress=self.checking)
         self.built = choosing.build(self.catalog, chosen, self._checked.size)
         metrics = {name: metric.to(self.device) for name, metric in self.built.metrics.items()}
-        self.built = replace(self.built, metrics=metrics)
+        regions, missing = parts.build_regions(self.catalog, of_regions, self._checked.size)
+        self.built = replace(self.built, metrics=metrics, unavailable={**self.built.unavailable, **missing})
+        if regions is not None:
+            self.options = replace(options, regions=regions)
         self._measure = Measure(metrics)
         self._reader = Reader(
             self._matched, self._checked.size, [role for role, sizes in self._checked.resized.items() if sizes], THREADS
