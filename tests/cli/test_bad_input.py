@@ -159,9 +159,9 @@ def test_a_recipe_that_extends_itself(recipe, fails):
         (stage(start={"stage": "warm"}), "stages.main.start.stage", "no stage 'warm' is trained before this one"),
         ({"metrics": {"l1": {"mask": "face"}}}, "metrics.l1.mask", "no mask 'face'; defined: none"),
         (
-            {"metrics": {"psnr": {"mask": "ellipse"}}, "masks": {"ellipse": {}}},
-            "metrics.psnr.mask",
-            "metric psnr has no map over the image",
+            {"metrics": {"ms_ssim": {"mask": "ellipse"}}, "masks": {"ellipse": {}}},
+            "metrics.ms_ssim.mask",
+            "metric ms_ssim cannot measure a part of an image",
         ),
     ],
 )

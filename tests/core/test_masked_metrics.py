@@ -117,7 +117,7 @@ def test_a_card_names_the_mask_and_its_bits(metrics):
         (
             {"ms_ssim": {"mask": "sided"}},
             {},
-            r"metrics\.ms_ssim\.mask: metric ms_ssim has no map over the image",
+            r"metrics\.ms_ssim\.mask: metric ms_ssim cannot measure a part of an image",
         ),
         (
             {"l1": {"mask": "face"}},
