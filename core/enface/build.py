@@ -141,7 +141,9 @@ def build_metrics(loaded: Loaded, data: DataInfo) -> tuple[dict[str, Metric], di
         if spec.mask is not None:
             if not metric.regional:
                 place = loaded.place(("metrics", name, "mask"))
-                raise RecipeError(f"{place}: metric {spec.use} cannot measure a part of an image, so no mask can weigh it")
+                raise RecipeError(
+                    f"{place}: metric {spec.use} cannot measure a part of an image, so no mask can weigh it"
+                )
             weights = still_weights(loaded, spec.mask, build_mask(loaded, spec.mask, data), data)
             if not bool(weights.any()):
                 place = loaded.place(("masks", spec.mask))

@@ -58,6 +58,8 @@ def written(tmp_path_factory, evaluations):
 def reader(browser):
     """A desk's page; at the end it must have asked for nothing but files, and complained of nothing."""
     page = browser.new_page(viewport=DESK)
+    # A busy machine takes its time.
+    page.set_default_timeout(90_000)
     found = Reader(page)
     yield found
     page.close()
@@ -425,7 +427,8 @@ def test_without_the_plotting_library_the_rest_works(browser, written, tmp_path)
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(alone.as_uri())
-    assert page.locator("#no-plots").is_visible()
+    page.locator("[data-plot^=curve]").first.scroll_into_view_if_needed()
+    page.locator("[data-no-plots]").last.wait_for()
     assert page.locator("#faces .key").count() == 24
     page.close()
     assert not errors

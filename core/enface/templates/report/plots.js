@@ -4,12 +4,6 @@
   const specs = enface.data("plots") || {};
   const places = [...document.querySelectorAll("[data-plot]")].filter((place) => specs[place.dataset.plot]);
   if (!places.length) return;
-  const missing = document.getElementById("no-plots");
-  if (typeof Plotly === "undefined") {
-    missing.hidden = false;
-    places.forEach((place) => { place.hidden = true; });
-    return;
-  }
   const dashes = { first: "solid", second: "dash", third: "dot", fourth: "dashdot" };
   const coarse = matchMedia("(pointer: coarse)").matches;
   const drawn = new Set();
@@ -102,9 +96,24 @@
     document.getElementById("all-steps").addEventListener("click", () => zoom(null));
   }
 
+  // The library is large: it is loaded when the first plot comes near.
+  let library = null;
+  function load() {
+    library ??= new Promise((done, failed) => {
+      const script = enface.make("script", { src: document.body.dataset.plotly });
+      script.addEventListener("load", done);
+      script.addEventListener("error", failed);
+      document.head.append(script);
+    });
+    return library;
+  }
+  function missing() {
+    document.querySelectorAll("[data-no-plots]").forEach((item) => { item.hidden = false; });
+    places.forEach((place) => { place.hidden = true; });
+  }
   const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
-    if (entry.isIntersecting && !drawn.has(entry.target)) draw(entry.target);
-  }), { rootMargin: "300px" });
+    if (entry.isIntersecting && !drawn.has(entry.target)) load().then(() => draw(entry.target), missing);
+  }), { rootMargin: "600px" });
   places.forEach((place) => seen.observe(place));
   document.addEventListener("theme", () => drawn.forEach(draw));
 })();
