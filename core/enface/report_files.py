@@ -17,10 +17,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from enface.errors import EnfaceError
+from enface.result_columns import TEXT_COLUMNS
 
 # What a browser would take for markup, or for the end of a line, inside a script element.
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-TEXT_COLUMNS = ("key", "target_key", "identity")
 QUALITY = 86
 
 

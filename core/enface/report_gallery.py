@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from enface.report_files import rounded
-from enface.report_numbers import column_of, labelled
+from enface.report_numbers import labelled
 from enface.report_pictures import Sheet, tile_name
+from enface.result_columns import column_of
 from enface.sense import Sense
 
 NO_LABELS = ("key", "target_key", "identity")

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from enface.report_files import TEXT_COLUMNS, mapping
+from enface.report_files import mapping
 from enface.sense import Sense as Sense
 
 NONE = "\N{EN DASH}"
@@ -91,18 +89,6 @@ def shown(value: float, places: int) -> str:
     if math.isnan(value):
         return NONE
     return f"{value:.{places}f}".replace("inf", INFINITY).replace("-", MINUS)
-
-
-def column_of(images: pd.DataFrame, metric: str) -> str:
-    """The column of ``images.csv`` that holds a metric's numbers; empty when there is none.
-
-    A metric may be called as a label is (``identity``): of two columns of one name the later is the metric's, and
-    that is what pandas calls ``NAME.1``.
-    """
-    later = f"{metric}.1"
-    if later in images:
-        return later
-    return metric if metric in images and metric not in TEXT_COLUMNS else ""
 
 
 def signed(value: float, places: int) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from enface.report_files import mapping
-from enface.report_numbers import baseline_names, column_of, decimals, get, number, sense_of, shown
+from enface.report_numbers import baseline_names, decimals, get, number, sense_of, shown
+from enface.result_columns import column_of
 from enface.sense import Sense
 
-RANK_1 = "rank_1"
 POSE = "pose"
 
 
@@ -86,9 +86,12 @@ def region_tables(summary: Mapping[str, Any]) -> list[Table]:
 
 
 def recognition(summary: Mapping[str, Any]) -> Table | None:
-    """Rank-1 recognition by pose, outputs beside the sources as they are; None where it was not measured."""
-    tables = label_tables(summary).get(POSE, [])
-    return next((table for table in tables if table.metric == RANK_1), None)
+    """What looks for images in a gallery, as rank-1 does, by pose: outputs beside the sources as they are.
+
+    None where no such metric was measured.
+    """
+    measured, tables = mapping(summary, "metrics"), label_tables(summary).get(POSE, [])
+    return next((table for table in tables if get(measured.get(table.metric), "gallery") is True), None)
 
 
 def _tables(summary: Mapping[str, Any], groups: Any) -> list[Table]:

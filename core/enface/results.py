@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from torch import Tensor
 from torchvision.transforms.functional import resize
 
 from enface.errors import DataError
-from enface.measure import Measured
+from enface.measure import AT, Measured
+from enface.result_columns import AGAIN, TEXT_COLUMNS, column_of
 from enface.summary import FORMAT
 
 SUMMARY, IMAGES, PICTURES = "summary.json", "images.csv", "pictures.json"
 BASELINES = ("source", "mean_target")
-TEXT_COLUMNS = ("key", "target_key", "identity")
 TILE, ROWS, LARGE = 96, 64, 100
 QUALITY = 82
 MOST_ERROR = 0.5
@@ -34,6 +35,8 @@ MOST_ERROR = 0.5
 @dataclass(frozen=True)
 class Results:
     """An evaluation, read from disk.
+
+    A metric may be called as a label is, as ``identity`` is; ``numbers`` and ``about`` tell them apart.
 
     Attributes:
         folder: Where it lies.
@@ -46,6 +49,20 @@ class Results:
     summary: dict[str, Any]
     images: pd.DataFrame
     baselines: dict[str, pd.DataFrame]
+
+    @cached_property
+    def numbers(self) -> pd.DataFrame:
+        """The numbers alone: a column a metric, and ``METRIC@REGION``."""
+        measured = self.summary.get("metrics") or {}
+        names = dict.fromkeys(str(name).removesuffix(AGAIN) for name in self.images.columns)
+        there = {name: column_of(self.images, name) for name in names if name.partition(AT)[0] in measured}
+        return pd.DataFrame({name: self.images[column] for name, column in there.items() if column})
+
+    @cached_property
+    def about(self) -> pd.DataFrame:
+        """What is known of each image, without the numbers."""
+        taken = {column_of(self.images, name) for name in self.numbers.columns}
+        return self.images[[name for name in self.images.columns if name not in taken]]
 
     @classmethod
     def read(cls, path: Path) -> Results:
@@ -81,7 +98,8 @@ def write_results(
     for name in BASELINES:
         (folder / f"{name}.csv").unlink(missing_ok=True)
     for name, found in [("images", measured), *baselines.items()]:
-        pd.concat([about, found.images], axis=1).to_csv(folder / f"{name}.csv", index=False)
+        taken = {name: f"{name}{AGAIN}" for name in found.images.columns if name in about}
+        pd.concat([about, found.images.rename(columns=taken)], axis=1).to_csv(folder / f"{name}.csv", index=False)
     text = json.dumps(summary, indent=1, allow_nan=False)
     (folder / SUMMARY).write_text(text, encoding="utf-8")
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from enface.components import Metric
+from enface.components import GalleryMetric, Metric
 from enface.measure import AT, Measured
 from enface.statistics import CONFIDENCE, interval
 
@@ -81,6 +81,7 @@ class Summary:
             "ideal": metric.ideal,
             "bounds": None if bounds is None else [None if math.isinf(end) else end for end in bounds],
             "card": metric.card,
+            "gallery": isinstance(metric, GalleryMetric),
             "networks": list(self._networks.get(name, ())),
         }
 

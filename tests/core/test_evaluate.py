@@ -208,3 +208,22 @@ def test_a_checkpoint_of_another_network(run):
     other = run({"generator": {"width": 0.25}})
     with pytest.raises(CheckpointError, match="does not fit this recipe's network"):
         load_network(other)
+
+
+def test_a_metric_may_be_called_as_a_label_is(run, plugin):
+    from pathlib import Path
+
+    from enface.results import Results
+
+    body = (
+        "class Same(Metric):\n    '''Same.'''\n    higher_is_better = False\n    card = {'implementation': 'enface'}\n"
+        "    def forward(self, output, target): return (output - target).abs().flatten(1).mean(1)\n"
+    )
+    toy = str(Path(__file__).parents[1] / "support" / "toy_faces.py")
+    content = {"plugins": [plugin(body, brings="Same"), toy], "metrics": {"identity": {"use": "same"}, "l1": {}}}
+    evaluate(Evaluator(made := run(content)), Copy())
+    results = Results.read(made.directory)
+    assert list(results.numbers.columns) == ["identity", "l1"]
+    np.testing.assert_allclose(results.numbers["identity"], results.numbers["l1"], rtol=1e-6)
+    assert set(results.about["identity"]) == {"003", "004", "005"}
+    assert "l1" not in results.about

@@ -44,7 +44,7 @@ class GroupMean:
 
 def group_means(group: Group, quantities: Sequence[Quantity]) -> dict[str, GroupMean]:
     """Those quantities that all runs of a group have, whoever it is compared with."""
-    had = [item for item in quantities if all(item.name in member.results.images for member in group.members)]
+    had = [item for item in quantities if all(item.name in member.results.numbers for member in group.members)]
     if not had:
         return {}
     values = numbers(group.members, had)

@@ -11,7 +11,6 @@ import pandas as pd
 from enface.compare.groups import Member
 from enface.compare.quantities import Quantity
 from enface.errors import DataError
-from enface.measure import AT
 
 IMAGE = ["key", "target_key"]
 
@@ -50,9 +49,8 @@ def mean_over(frames: Sequence[pd.DataFrame], image: Sequence[str]) -> pd.DataFr
 
 def known(member: Member) -> pd.DataFrame:
     """What is known of each image but its numbers, as text: ``key``, ``target_key``, identity, pose, ..."""
-    images, measured = member.results.images, member.results.summary.get("metrics") or {}
-    names = [name for name in images.columns if str(name).partition(AT)[0] not in measured and name not in IMAGE]
-    about = images[names].apply(_text)
+    about = member.results.about
+    about = about[[name for name in about.columns if name not in IMAGE]].apply(_text)
     return pd.concat([keys(member).to_frame(index=False), about], axis=1)
 
 
@@ -64,8 +62,7 @@ def _text(column: pd.Series[Any]) -> pd.Series[str]:
 
 def _finite(member: Member, quantities: Sequence[Quantity]) -> pd.DataFrame:
     """An evaluation's numbers; those that are not finite are none."""
-    images = member.results.images
-    found = images[[quantity.name for quantity in quantities]].apply(pd.to_numeric, errors="coerce")
+    found = member.results.numbers[[quantity.name for quantity in quantities]].apply(pd.to_numeric, errors="coerce")
     found = found.astype(np.float64).set_axis(keys(member), axis=0)
     if found.index.has_duplicates:
         key, target = found.index[found.index.duplicated()][0]

@@ -131,7 +131,7 @@ def _measured(members: Sequence[Member]) -> dict[str, None]:
 def _entries(member: Member, kind: str) -> dict[str, dict[str, Any]]:
     found = member.results.summary.get(kind)
     entries = found if isinstance(found, dict) else {}
-    columns = member.results.images.columns
+    columns = member.results.numbers.columns
     return {
         str(name): item
         for name, item in entries.items()
@@ -194,9 +194,9 @@ def _quantity(name: str, kind: str, member: Member) -> Quantity:
 def _on_regions(quantities: Iterable[Quantity], members: Sequence[Member]) -> list[Quantity]:
     by_name = {item.name: item for item in quantities}
     found = []
-    for column in map(str, members[0].results.images.columns):
+    for column in map(str, members[0].results.numbers.columns):
         metric, at, region = column.partition(AT)
-        everywhere = all(column in member.results.images.columns for member in members)
+        everywhere = all(column in member.results.numbers.columns for member in members)
         if at and everywhere and metric in by_name:
             whole = by_name[metric]
             found.append(Quantity(column, metric, region, whole.sense, whole.card))
