@@ -190,6 +190,8 @@ def evaluate(
     save_grid(evaluator, network, about, folder / "grid.png")
     means = {name: item["mean"] for name, item in summary["metrics"].items()}
     means |= {name: item["value"] for name, item in summary["sets"].items()}
+    # A number that there is not (no image has that region, too few images) is for the tables alone.
+    means = {name: value for name, value in means.items() if value is not None}
     run.log("evaluated", values=means)
     run.notify("evaluated", step=run.step, summary=means)
     return summary

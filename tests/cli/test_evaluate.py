@@ -1,0 +1,101 @@
+"""enface evaluate: which checkpoint, which weights, which metrics."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+RECIPE = {
+    "generator": {"use": "unet", "width": 4, "depth": 3},
+    "stages": {
+        "main": False,
+        "warm": {"steps": 2, "batch": 4, "terms": {"l1": {}}},
+        "own": {"steps": 4, "batch": 4, "ema": 0.5, "optimizer": {"lr": 0.05}, "terms": {"l1": {}}},
+    },
+    "log": {"checkpoint": 2, "keep": 5, "validate": 2, "best": "l1"},
+    "data": {"split": {"train": 3, "val": 1, "test": 2}},
+}
+
+
+@pytest.fixture
+def trained(recipe, enface, shell):
+    """A run with checkpoints at 2, 4 and 6 steps."""
+    found = enface("run", recipe(RECIPE))
+    assert found.code == 0, found.err
+    return shell.run_directory("toy")
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_the_last_one_is_the_runs_own(trained, enface):
+    before = summary(trained / "evaluation")
+    found = enface("evaluate", trained)
+    assert found.code == 0, found.err
+    after = summary(trained / "evaluation")
+    assert after["metrics"] == before["metrics"]
+    assert after["checkpoint"] == {"file": "step-00000006", "weights": "average"}
+    assert not (trained / "evaluation" / "checkpoints").exists()
+
+
+def test_any_other_lies_beside_it(trained, enface):
+    before = summary(trained / "evaluation")
+    for words, label, step, weights in (
+        (["--checkpoint", "4"], "step-00000004", 4, "average"),
+        (["--checkpoint", "warm"], "warm", 2, "plain"),
+        (["--raw"], "step-00000006-raw", 6, "plain"),
+        (["--checkpoint", "best"], "best", None, None),
+    ):
+        found = enface("evaluate", trained, *words)
+        assert found.code == 0, found.err
+        folder = trained / "evaluation" / "checkpoints" / label
+        assert str(folder) in found.out
+        told = summary(folder)
+        if step is not None:
+            assert (told["step"], told["checkpoint"]["weights"]) == (step, weights)
+    raw = summary(trained / "evaluation" / "checkpoints" / "step-00000006-raw")
+    assert raw["metrics"]["l1"]["mean"] != before["metrics"]["l1"]["mean"]
+    assert summary(trained / "evaluation") == before
+
+
+def test_all_of_them_are_metrics_over_steps(trained, enface):
+    found = enface("evaluate", trained, "--checkpoint", "all")
+    assert found.code == 0, found.err
+    table = json.loads((trained / "evaluation" / "checkpoints.json").read_text())
+    assert [item["step"] for item in table.values()] == [2, 4, 6]
+    assert all(0 < item["metrics"]["l1"]["mean"] < 1 for item in table.values())
+
+
+def test_further_metrics_and_regions(trained, enface):
+    words = ["metrics.sharpness={}", "evaluation.regions.face.use=face_part", "evaluation.images=4"]
+    found = enface("evaluate", trained, *(part for word in words for part in ("--set", word)))
+    assert found.code == 0, found.err
+    told = summary(trained / "evaluation")
+    assert told["images"] == 4
+    assert set(told["metrics"]) == {"l1", "sharpness"}
+    assert list(told["regions"]) == ["face"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "stages.own.steps=9"], "only metrics, evaluation and log may change after training"),
+        (["--checkpoint", "5"], "has no checkpoint '5'"),
+        (["--checkpoint", "own2"], "stages (warm, own)"),
+        (["--key", "x"], "--key is for --pairs"),
+    ],
+)
+def test_what_cannot_be_evaluated(trained, enface, words, message):
+    found = enface("evaluate", trained, *words)
+    assert found.code == 2
+    assert message in found.err.replace("\n", " ")
+    assert "Traceback" not in found.err
+
+
+def test_nothing_to_evaluate(enface, tmp_path):
+    found = enface("evaluate")
+    assert found.code == 2
+    assert "name a run directory" in found.err
+    assert enface("evaluate", tmp_path).code == 2

@@ -1,0 +1,66 @@
+"""What stands before the numbers: judges that were teachers, people who were seen in training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from enface.cautions import cautions, metric_networks
+from enface.loading import load_recipe
+
+RECIPE = """
+name: judged
+data: {use: synthetic_heads, identities: 6, split: {train: 4, test: 2}}
+generator: {use: unet, width: 4}
+stages:
+  first: {steps: 1, terms: {l1: {}}}
+  second:
+    steps: 1
+    discriminators: {seen: {use: projected, optimizer: {lr: 1.0e-4}}}
+    terms:
+      deep: {use: lpips, net: vgg}
+      gan: {use: hinge, against: seen}
+metrics: {l1: {}, alex: {use: lpips, net: alex}, usual: {use: lpips}, vgg: {use: lpips, net: vgg}}
+"""
+
+
+class Split:
+    """Of a run, what cautions look at."""
+
+    def __init__(self, loaded, people, train, test):
+        self.loaded = loaded
+        self.pack = type("Pack", (), {"table": {"identity": _Column(people)}})
+        self.rows = {"train": np.array(train), "test": np.array(test)}
+
+
+class _Column:
+    def __init__(self, values):
+        self._values = values
+
+    def to_numpy(self):
+        return np.array(self._values, dtype=object)
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    (tmp_path / "judged.yaml").write_text(RECIPE)
+    return load_recipe(tmp_path / "judged.yaml")
+
+
+def test_a_judge_that_was_a_teacher_is_told(loaded):
+    networks = metric_networks(loaded)
+    assert networks == {"l1": (), "alex": ("alexnet",), "usual": ("alexnet",), "vgg": ("vgg16",)}
+    found = cautions(Split(loaded, ["a", "b"], [0], [1]), networks)
+    assert len(found) == 1
+    assert found[0].startswith("vgg looks through vgg16, which")
+    assert "of stage second trained with" in found[0]
+
+
+def test_people_in_both_splits_are_told(loaded):
+    people = [f"{number:03}" for number in range(10)]
+    found = cautions(Split(loaded, people, range(7), range(10)), {})
+    assert found == [
+        "7 of the people tested on were trained on, too (000, 001, 002, 003, 004, ...): "
+        "the numbers are not of strangers."
+    ]
+    assert cautions(Split(loaded, people, range(7), range(7, 10)), {}) == []

@@ -1,0 +1,183 @@
+"""What an evaluation leaves on disk, and what is found there again."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from enface.components import Metric
+from enface.errors import DataError
+from enface.measure import Measured
+from enface.results import LARGE, ROWS, TILE, PictureWriter, Results, error_map, write_results
+from enface.summary import Summary, interval
+
+
+class Plain(Metric):
+    higher_is_better = False
+    card = {"implementation": "enface"}  # noqa: RUF012
+
+
+ABOUT = pd.DataFrame(
+    {
+        "key": ["a", "b", "c", "d"],
+        "target_key": ["t"] * 4,
+        "identity": ["007", "007", "NA", "NA"],
+        "pose": [-15, 0, -15, 0],
+        "light": [1, 1, 2, 2],
+        "same": [1, 1, 1, 1],
+    }
+)
+OUTPUT = Measured(pd.DataFrame({"l1": [0.1, 0.2, 0.3, 0.6], "l1@eyes": [np.nan, 0.4, np.nan, 0.2]}), {})
+SOURCE = Measured(pd.DataFrame({"l1": [0.2, 0.2, 0.5, 0.5], "l1@eyes": [np.nan, 0.5, np.nan, 0.5]}), {})
+
+
+def numbers(measured=OUTPUT, baselines=None, about=ABOUT, networks=None):
+    found = Summary(
+        about,
+        measured,
+        {"source": SOURCE} if baselines is None else baselines,
+        {"l1": Plain()},
+        networks=networks or {},
+        bootstrap=200,
+        seed=0,
+    )
+    return found.numbers()
+
+
+# ------------------------------------------------------------------ the summary
+
+
+def test_means_gains_regions_and_labels():
+    found = numbers(networks={"l1": ("eyes",)})
+    item = found["metrics"]["l1"]
+    assert item["mean"] == pytest.approx(0.3)
+    assert item["baselines"] == {"source": pytest.approx(0.35)}
+    gains = OUTPUT.images["l1"] - SOURCE.images["l1"]
+    low, high = interval(gains.to_numpy(), ABOUT["identity"].to_numpy(), 200, 0)
+    assert item["gains"]["source"] == {"mean": pytest.approx(-0.05), "low": low, "high": high}
+    assert (item["networks"], item["gallery"], item["bounds"]) == (["eyes"], False, None)
+    eyes = found["regions"]["eyes"]
+    assert eyes["images"] == 2
+    assert eyes["metrics"]["l1"]["mean"] == pytest.approx(0.3)
+    assert eyes["metrics"]["l1"]["baselines"]["source"] == pytest.approx(0.5)
+    assert list(found["by"]) == ["pose", "light"]
+    assert found["by"]["pose"]["-15"] == {
+        "images": 2,
+        "metrics": {"l1": {"mean": pytest.approx(0.2), "baselines": {"source": pytest.approx(0.35)}}},
+    }
+    table = found["by_two"]["pose x light"]
+    assert (table["rows"], table["columns"]) == (["-15", "0"], ["1", "2"])
+    np.testing.assert_allclose(table["metrics"]["l1"], [[0.1, 0.3], [0.2, 0.6]])
+    assert found["identities"] == 2
+
+
+def test_a_number_that_is_none_is_null():
+    found = numbers(Measured(pd.DataFrame({"l1": [np.nan] * 4}), {}), {})
+    assert found["metrics"]["l1"]["mean"] is None
+    assert found["by"]["pose"]["0"]["metrics"]["l1"]["mean"] is None
+    json.dumps(found, allow_nan=False)
+
+
+# ------------------------------------------------------------------ the files
+
+
+def written(folder, summary=None):
+    write_results(folder, ABOUT, OUTPUT, {"source": SOURCE}, summary or {**numbers(), "kind": "run", "name": "n"})
+    return folder
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    (tmp_path / "run").mkdir()
+    written(tmp_path / "run" / "evaluation")
+    for path in (tmp_path / "run", tmp_path / "run" / "evaluation"):
+        found = Results.read(path)
+        assert found.images["identity"].tolist() == ["007", "007", "NA", "NA"]
+        pd.testing.assert_frame_equal(found.numbers, OUTPUT.images)
+        assert list(found.about.columns) == list(ABOUT.columns)
+        assert list(found.baselines) == ["source"]
+        assert found.summary["kind"] == "run"
+
+
+def test_an_earlier_baseline_does_not_stay(tmp_path):
+    written(tmp_path)
+    write_results(tmp_path, ABOUT, OUTPUT, {}, numbers())
+    assert Results.read(tmp_path).baselines == {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "summary.json").unlink(), "holds no evaluation"),
+        (lambda folder: (folder / "summary.json").write_text("{"), r"summary\.json is damaged"),
+        (lambda folder: (folder / "summary.json").write_text('{"format": 1}'), "another version"),
+        (lambda folder: (folder / "images.csv").write_text(""), r"images\.csv cannot be read"),
+        (lambda folder: (folder / "images.csv").write_text("key,l1\na,1\n"), "no column 'identity'"),
+        (lambda folder: (folder / "source.csv").write_bytes(b"\xff\xfe\x00"), r"source\.csv cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, spoil, message):
+    spoil(written(tmp_path))
+    with pytest.raises(DataError, match=message):
+        Results.read(tmp_path)
+
+
+# ------------------------------------------------------------------ the pictures
+
+
+def shades(count, size, start=0.0):
+    values = start + torch.arange(count) / (2 * count)
+    return values[:, None, None, None].expand(-1, 3, size, size)
+
+
+def test_every_image_has_its_row_of_tiles(tmp_path):
+    count = ROWS + 3
+    writer = PictureWriter(tmp_path, count)
+    source, output, target = shades(count, 16), shades(count, 16, 0.25), shades(count, 16, 0.5)
+    for first in range(0, count, 10):
+        here = slice(first, first + 10)
+        writer.add({"source": source[here], "output": output[here], "target": target[here]})
+    writer.close()
+    about = json.loads((tmp_path / "pictures.json").read_text())
+    assert (about["tile"], about["images"], about["large"]["files"]) == (16, count, {})
+    assert about["tiles"] == ["source", "output", "target", "error"]
+    sizes = [Image.open(tmp_path / "pictures" / name).size for name in about["files"]]
+    assert sizes == [(64, 16 * ROWS), (64, 48)]
+    last = np.asarray(Image.open(tmp_path / "pictures" / about["files"][1]))[-8]
+    for place, image in enumerate((source, output, target)):
+        assert abs(int(last[16 * place + 8, 0]) - 255 * float(image[-1, 0, 0, 0])) < 4
+
+
+def test_large_images_shrink_and_some_stay_whole(tmp_path):
+    size, count = TILE + 32, LARGE + 50
+    writer = PictureWriter(tmp_path, count, sources=False)
+    images = shades(count, size)
+    writer.add({"output": images, "target": images})
+    writer.close()
+    about = json.loads((tmp_path / "pictures.json").read_text())
+    assert (about["tile"], about["tiles"], about["large"]["size"]) == (TILE, ["output", "target", "error"], size)
+    places = [int(place) for place in about["large"]["files"]]
+    assert len(places) == LARGE
+    assert (places[0], places[-1]) == (0, count - 1)
+    assert Image.open(tmp_path / "pictures" / about["large"]["files"]["0"]).size == (3 * size, size)
+
+
+def test_pictures_of_an_earlier_evaluation_are_gone(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "999.webp").touch()
+    writer = PictureWriter(tmp_path, 1)
+    writer.add(dict.fromkeys(("source", "output", "target"), shades(1, 8)))
+    writer.close()
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["000.webp"]
+
+
+def test_the_error_map_is_black_where_nothing_is_wrong():
+    zero, one = torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4)
+    assert error_map(one, one).max() < 0.02
+    brightness = [float(error_map(zero + error, zero).mean()) for error in (0.1, 0.25, 0.5)]
+    assert brightness == sorted(brightness)
+    torch.testing.assert_close(error_map(zero + 0.5, zero), error_map(one, zero))
