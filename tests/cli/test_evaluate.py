@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 RECIPE = {
+    "engine": {"device": "cpu", "precision": "fp32"},
     "generator": {"use": "unet", "width": 4, "depth": 3},
     "stages": {
         "main": False,
@@ -18,12 +20,21 @@ RECIPE = {
 }
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the run is kept once it was made."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def trained(recipe, enface, shell):
-    """A run with checkpoints at 2, 4 and 6 steps."""
-    found = enface("run", recipe(RECIPE))
-    assert found.code == 0, found.err
-    return shell.run_directory("toy")
+def trained(kept, recipe, enface, tmp_path):
+    """A run with checkpoints at 2, 4 and 6 steps; made once, copied."""
+    if not list(kept.iterdir()):
+        found = enface("run", recipe({"name": "toy", **RECIPE}), "--runs", kept)
+        assert found.code == 0, found.err
+    (made,) = (kept / "toy").iterdir()
+    shutil.copytree(made, tmp_path / "toy")
+    return tmp_path / "toy"
 
 
 def summary(folder):
