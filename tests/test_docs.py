@@ -139,7 +139,7 @@ def test_the_metrics_of_the_docs_keep_every_rule(enface, tmp_path):
 def term_of(error: Any, mask: Any = None, on: str = "error", names: Any = None) -> float:
     """What a term makes of a map."""
     from enface.components import Fixed
-    from enface.step import MaskUse, Term
+    from enface.terms import MaskUse, Term
 
     use = MaskUse("mask", lambda: mask, {}, on) if mask is not None else None
     asked = {"output": "output", "target": "target"}

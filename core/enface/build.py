@@ -29,8 +29,10 @@ from enface.errors import EnfaceError, RecipeError, WeightsError
 from enface.loading import Loaded
 from enface.optimizers import fast, optimizers
 from enface.params import ScheduleSpec, closest
+from enface.players import Phase, Player
 from enface.recipe import DiscriminatorModel, OptimizerModel, StageModel, TermModel
-from enface.step import MaskUse, Phase, Player, Step, Term
+from enface.step import Step
+from enface.terms import MaskUse, Term
 
 
 def build_generator(loaded: Loaded, data: DataInfo) -> Generator:

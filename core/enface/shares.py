@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from enface.components import Unit
+from enface.players import Phase
 from enface.recipe import StageModel, StartModel
 from enface.start import Filled
-from enface.step import Glance, Phase, Step, Term
+from enface.step import Glance, Step
+from enface.terms import Term
 from enface.trainer import Trainer
 
 INITIAL = "initial weights"

@@ -2,196 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from enface.components import Augmentation, Loss, Schedule
+from enface.components import Loss, Schedule
 from enface.engine import Engine, reseed
-from enface.errors import EnfaceError, NonFiniteLossError, PluginError, RecipeError
-
-Named = Mapping[str, Any]
-"""What a term may ask for, by name: tensors, tuples of tensors, and ``step``."""
-
-
-@dataclass(frozen=True)
-class MaskUse:
-    """A mask as a term uses it: on the error map, or on output and target before the loss sees them."""
-
-    name: str
-    mask: nn.Module
-    arguments: Mapping[str, str]
-    on: Literal["error", "images"]
-
-    def __call__(self, names: Named) -> Tensor:
-        arguments = {argument: _as_float(names[name]) for argument, name in self.arguments.items()}
-        weights = _called(self.mask, arguments, f"mask {self.name!r}")
-        assert isinstance(weights, Tensor)
-        return weights
-
-
-@dataclass(frozen=True)
-class Term:
-    """One weighted loss: a side of it (``forward`` or ``critic``), what that asks for, its mask and weight.
-
-    Attributes:
-        every: It counts at every such update of its player.
-        start_at: Steps of the stage before it counts.
-        loss: The module ``function`` is of, for its state.
-    """
-
-    name: str
-    function: Callable[..., Tensor]
-    arguments: Mapping[str, str]
-    weight: Schedule
-    mask: MaskUse | None = None
-    against: str | None = None
-    every: int = 1
-    start_at: int = 0
-    loss: Loss | None = None
-
-    def active(self, step: int, update: int) -> bool:
-        """Whether it counts at a step, the ``update``-th of its player."""
-        return step >= self.start_at and update % self.every == 0
-
-    def weight_at(self, step: int) -> float:
-        """Its weight, so much heavier as it comes more seldom."""
-        return self.weight(step) * self.every
-
-    @property
-    def asks(self) -> set[str]:
-        """The names it needs."""
-        return {*self.arguments.values(), *(self.mask.arguments.values() if self.mask else ())}
-
-    def __call__(self, names: Named) -> Tensor:
-        """The mean of the masked map, unweighted: a scalar."""
-        return averaged(self.maps(names))
-
-    def maps(self, names: Named) -> list[Tensor]:
-        """The masked map; for a critic that judges at several scales, one of each.
-
-        Raises:
-            PluginError: naming the term, when its loss fails or gives what is no map.
-            RecipeError: when the mask cannot weigh the map.
-        """
-        arguments = {argument: _as_float(names[name]) for argument, name in self.arguments.items()}
-        scales = [argument for argument, value in arguments.items() if self._is_scales(argument, value)]
-        if not scales:
-            return [self._masked(names, arguments)]
-        per_scale = zip(*(arguments[argument] for argument in scales), strict=True)
-        return [self._masked(names, {**arguments, **dict(zip(scales, one, strict=True))}) for one in per_scale]
-
-    def _is_scales(self, argument: str, value: Any) -> bool:
-        return isinstance(value, tuple) and self.arguments[argument].endswith("_logits")
-
-    def _masked(self, names: Named, arguments: dict[str, Any]) -> Tensor:
-        if self.mask is None:
-            return self._map(arguments)
-        weights = self.mask(names)
-        if self.mask.on == "images":
-            masked = {argument for argument, name in self.arguments.items() if name in ("output", "target")}
-            arguments = {key: value * weights if key in masked else value for key, value in arguments.items()}
-            return self._map(arguments)
-        error = self._map(arguments)
-        if error.dim() != 4:
-            raise RecipeError(
-                f"term {self.name!r} gives one number an image, so mask {self.mask.name!r} cannot weigh its error; "
-                "use mask_on: images, or no mask"
-            )
-        if error.shape[-2:] != weights.shape[-2:]:
-            weights = functional.interpolate(weights, error.shape[-2:], mode="area")
-        return error * weights
-
-    def _map(self, arguments: dict[str, Any]) -> Tensor:
-        found = _called(self.function, arguments, f"the loss of term {self.name!r}")
-        if isinstance(found, Tensor) and found.dim() in (1, 4):
-            return found
-        given = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
-        raise PluginError(
-            f"the loss of term {self.name!r} gives {given}; it must give a tensor, the map (N, C, H, W) or a number "
-            "an image (N,), which the term then averages"
-        )
-
-
-class Player:
-    """A network that learns: its optimizer, learning rate and gradient clipping.
-
-    Args:
-        columns: For a critic, what its ``forward`` asks for beside the image: argument -> column of the batch.
-        augment: For a critic, what happens to the images it is shown.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        module: nn.Module,
-        engine: Engine,
-        optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
-        lr: Schedule,
-        clip: float | None = None,
-        columns: Mapping[str, str] | None = None,
-        augment: Augmentation | None = None,
-    ) -> None:
-        self.name = name
-        self.module = module
-        self.call = engine.compiled(module)
-        self.columns = columns or {}
-        self.augment = augment
-        self.lr = lr
-        self.clip = clip
-        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        assert self.parameters, f"{name} has nothing to learn"
-        self.optimizer = optimizer(self.parameters)
-        self.scaler = engine.scaler()
-
-    def learning(self, learns: bool) -> None:
-        """Turn gradients of its parameters on or off."""
-        for parameter in self.parameters:
-            parameter.requires_grad_(learns)
-
-    def update(self, step: int) -> None:
-        """One optimizer step with the gradients that lie ready."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr(step)
-        if self.clip is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One optimizer step of one player, for its terms.
-
-    Attributes:
-        every: The player learns at every such step, counted from ``start_at``.
-    """
-
-    player: Player
-    terms: Sequence[Term]
-    label: str
-    every: int = 1
-    start_at: int = 0
-
-    def at(self, step: int) -> Phase:
-        """The phase with only the terms that count at a step; without any, it is left out."""
-        since = step - self.start_at
-        if since < 0 or since % self.every:
-            return replace(self, terms=())
-        return replace(self, terms=tuple(term for term in self.terms if term.active(step, since // self.every)))
-
-    @property
-    def asks(self) -> set[str]:
-        """Every name its terms need."""
-        return {name for term in self.terms for name in term.asks}
+from enface.errors import NonFiniteLossError, RecipeError
+from enface.players import Finite, Phase, Player
+from enface.terms import Named, Term, averaged
 
 
 @dataclass(frozen=True)
@@ -333,7 +156,7 @@ class Step:
         values = {name: averaged(found) for name, found in maps.items()}
         counting = {term.name: values[term.name] for term in phase.at(step).terms}
         if counting:
-            self._refuse_non_finite(phase, _Finite(counting))
+            self._refuse_non_finite(phase, Finite(counting))
         for term in phase.terms:
             value = values[term.name]
             gradient = None if is_critic else self._gradient(value, scene.get("output"))
@@ -364,7 +187,7 @@ class Step:
         seen = []
         for scene in scenes:
             found = self._values(phase, scene)
-            seen.append(_Finite(found))
+            seen.append(Finite(found))
             objective = torch.zeros((), device=self.engine.device)
             for term in phase.terms:
                 weighted = term.weight_at(step) * found[term.name]
@@ -433,60 +256,12 @@ class Step:
         sign = torch.stack([scale.detach().float().sign().mean() for scale in scales]).mean()
         critic.augment.observe(self.engine.average({"sign": sign})["sign"])
 
-    def _refuse_non_finite(self, phase: Phase, finite: _Finite) -> None:
+    def _refuse_non_finite(self, phase: Phase, finite: Finite) -> None:
         # One read back from the device a phase; it is what lets a run stop before its weights are spoilt.
         bad = finite.bad()
         if self.engine.any(bool(bad)):
             named = ", ".join(f"{phase.label}{name}" for name in bad) or "of another process"
             raise NonFiniteLossError(f"term {named} became NaN or infinite")
-
-
-class _Finite:
-    """Which of some scalars are finite, on its way from the device without the host waiting for it.
-
-    Args:
-        values: Scalars by name.
-    """
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        self._names = list(values)
-        self._flags = torch.isfinite(torch.stack([value.detach() for value in values.values()]))
-        self._there: torch.cuda.Event | None = None
-        if self._flags.is_cuda:
-            there = torch.empty_like(self._flags, device="cpu", pin_memory=True)
-            self._flags = there.copy_(self._flags, non_blocking=True)
-            self._there = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._there.record()
-
-    def bad(self) -> list[str]:
-        """The names of those that are not; waits until it is known."""
-        if self._there is not None:
-            self._there.synchronize()
-        return [name for name, good in zip(self._names, self._flags.tolist(), strict=True) if not good]
-
-
-def averaged(maps: Sequence[Tensor]) -> Tensor:
-    """The mean of a map; of several scales, the mean of theirs."""
-    return maps[0].mean() if len(maps) == 1 else torch.stack([found.mean() for found in maps]).mean()
-
-
-def _called(function: Callable[..., Any], arguments: Mapping[str, Any], who: str) -> Any:
-    """What a component gives; when it fails, which one and in what line, for it is someone's plugin."""
-    try:
-        return function(**arguments)
-    except EnfaceError as error:
-        raise type(error)(f"{who}: {error}") from error
-    except Exception as error:
-        raise PluginError(f"{who} fails with {type(error).__name__}: {error} ({_line_of(error)})") from error
-
-
-def _line_of(error: Exception) -> str:
-    """The deepest line of the component's own file, which is the first one called that is not torch's."""
-    inside = os.path.dirname(torch.__file__)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(inside)]
-    own = frames[min(1, len(frames) - 1)].filename
-    line = [frame.lineno for frame in frames if frame.filename == own][-1]
-    return f"{own}, line {line}"
 
 
 def _is_judged(name: str) -> bool:
@@ -496,13 +271,6 @@ def _is_judged(name: str) -> bool:
 def _detached(scene: Named) -> Named:
     """A scene whose output teaches the generator nothing."""
     return {**scene, "output": scene["output"].detach()} if "output" in scene else scene
-
-
-def _as_float(value: Any) -> Any:
-    """Floating tensors in float32, as losses see them; all else unchanged."""
-    if isinstance(value, tuple):
-        return tuple(_as_float(item) for item in value)
-    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from enface.checkpoint import digest
 from enface.components import Fixed
 from enface.errors import NonFiniteLossError
-from enface.step import MaskUse, Term
+from enface.terms import MaskUse, Term
 
 CONTRAST = {
     "use": "contrastive",

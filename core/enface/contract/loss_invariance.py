@@ -26,7 +26,7 @@ from enface.contract.loss_sides import (
 from enface.contract.samples import Judge, over
 from enface.contract.subject import BATCH, Subject
 from enface.contract.verdicts import BrokenRule, NotAsked, rule
-from enface.step import Term
+from enface.terms import Term
 
 ORDER = (2, 0, 3, 1)
 HALF_RTOL, HALF_ATOL = 0.05, 5e-3

@@ -19,7 +19,7 @@ from enface.contract.samples import is_image, sample, smooth, tensors
 from enface.contract.subject import CLASSES, SIZE, Subject
 from enface.contract.verdicts import BrokenRule, NotAsked, Rule
 from enface.errors import EnfaceError, WeightsError
-from enface.step import _as_float
+from enface.terms import as_float
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _half_precision(trial: Trial, subject: Subject) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = trial.quietly(network)
     why = "under bf16 autocast it gives other numbers; compute in float32 what needs it"
-    agree(_as_float(tuple(tensors(found))), tensors(wanted), why, 0.1)
+    agree(as_float(tuple(tensors(found))), tensors(wanted), why, 0.1)
 
 
 def _compiled(trial: Trial, subject: Subject) -> None:

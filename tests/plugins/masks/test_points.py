@@ -9,7 +9,7 @@ from PIL import Image
 
 from enface import DataInfo, RecipeError
 from enface.components import Fixed
-from enface.step import MaskUse, Term
+from enface.terms import MaskUse, Term
 from enface_plugins.losses.l1 import L1
 from enface_plugins.losses.mse import MSE
 from enface_plugins.masks.points import Points
