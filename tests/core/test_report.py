@@ -324,6 +324,7 @@ def test_only_a_page_that_is_watched_loads_itself_again(run):
 
 def test_evaluated_pairs_have_a_page_without_training(tmp_path, evaluations):
     folder = evaluations.write_evaluation(tmp_path / "pairs", 5)
+    Image.new("RGB", (8, 8)).save(folder / "grid.png")
     text = page(folder)
     outline = Outline(text)
     assert "Key numbers" in outline.text
@@ -331,6 +332,20 @@ def test_evaluated_pairs_have_a_page_without_training(tmp_path, evaluations):
     assert "recipe.yaml is missing" not in outline.text
     assert len(data(text, "gallery")["keys"]) == 5
     assert outline.open == []
+    assert "From above: source, output, target." in outline.text
+
+
+def test_pairs_without_sources_are_not_said_to_have_any(tmp_path, evaluations):
+    folder = evaluations.write_evaluation(tmp_path / "pairs", 5)
+    Image.new("RGB", (8, 8)).save(folder / "grid.png")
+    told = json.loads((folder / "summary.json").read_text())
+    for item in told["metrics"].values():
+        item["baselines"], item["gains"] = {}, {}
+    told["by"], told["kind"] = {}, "pairs"
+    (folder / "summary.json").write_text(json.dumps(told))
+    text = Outline(page(folder)).text
+    assert "From above: output, target." in text
+    assert "source image itself" not in text
 
 
 # ------------------------------------------------------------------ the gallery
