@@ -138,6 +138,14 @@ def test_help_does_not_wait_for_torch(code):
     assert found.stdout.strip().endswith("heavy: set()"), found.stdout[-500:] + found.stderr[-2000:]
 
 
+def test_checking_a_recipe_does_not_wait_for_what_it_does_not_need(tmp_path):
+    recipe = ROOT / "recipes" / "quickstart.yaml"
+    code = f"sys.argv = ['enface', 'check', {str(recipe)!r}]\nfrom enface.cli import main\ntry: main()\nexcept SystemExit: pass"
+    heavy = "{'torchvision', 'pandas', 'kornia', 'matplotlib', 'tensorboard', 'lpips', 'scipy'} & set(sys.modules)"
+    found = python(f"import sys\n{code}\nprint('heavy:', {heavy})")
+    assert found.stdout.strip().endswith("heavy: set()"), found.stdout[-500:] + found.stderr[-2000:]
+
+
 def test_the_check_for_torch_can_fail():
     assert "torch" in python(f"import sys\nfrom enface import Loss\nprint('heavy:', {HEAVY})").stdout
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from torchvision.utils import save_image
 
 from enface import hookimpl
 
@@ -17,6 +16,9 @@ class SampleGrids:
     @hookimpl
     def samples_ready(self, run: Any, step: int, images: Mapping[str, Tensor]) -> None:
         """Write the grids."""
+        # Imported here, for it takes a second, and every command loads this module.
+        from torchvision.utils import save_image
+
         names = {"source": "inputs", "output": "outputs", "target": "targets"}
         for role, name in names.items():
             path = run.directory / "samples" / f"{step:08d}-{name}.png"

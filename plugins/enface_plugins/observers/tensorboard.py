@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from enface import hookimpl
 
@@ -34,6 +33,9 @@ class TensorBoard:
     @hookimpl
     def samples_ready(self, run: Any, step: int, images: Mapping[str, Tensor]) -> None:
         """Write the grids."""
+        # Imported here, for it takes a second, and every command loads this module.
+        from torchvision.utils import make_grid
+
         for name, image in images.items():
             self._writer.add_image(name, make_grid(image, 8, normalize=True, value_range=(-1, 1)), step)
 
