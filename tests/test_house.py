@@ -140,7 +140,8 @@ def test_help_does_not_wait_for_torch(code):
 
 def test_checking_a_recipe_does_not_wait_for_what_it_does_not_need(tmp_path):
     recipe = ROOT / "recipes" / "quickstart.yaml"
-    code = f"sys.argv = ['enface', 'check', {str(recipe)!r}]\nfrom enface.cli import main\ntry: main()\nexcept SystemExit: pass"
+    call = "from enface.cli import main\ntry: main()\nexcept SystemExit: pass"
+    code = f"sys.argv = ['enface', 'check', {str(recipe)!r}]\n{call}"
     heavy = "{'torchvision', 'pandas', 'kornia', 'matplotlib', 'tensorboard', 'lpips', 'scipy'} & set(sys.modules)"
     found = python(f"import sys\n{code}\nprint('heavy:', {heavy})")
     assert found.stdout.strip().endswith("heavy: set()"), found.stdout[-500:] + found.stderr[-2000:]
