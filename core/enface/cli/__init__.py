@@ -9,7 +9,7 @@ import typer
 
 # Each module puts its commands on the app, in the order of the help.
 # isort: off
-from enface.cli import train, evaluate, compare, report, use, contract, new, catalog, data  # noqa: F401
+from enface.cli import train, sweep, evaluate, compare, report, use, contract, new, catalog, data  # noqa: F401
 from enface.cli import audit, masks, masks_draw, weights  # noqa: F401
 
 # isort: on

@@ -1,0 +1,202 @@
+"""Sweeps: which runs they ask for, which are done, and running the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from enface.errors import RecipeError
+from enface.recipe import save_recipe
+from enface.sweep import Job, Local, Stopped, read_sweep
+
+BASE = {
+    "name": "base",
+    "data": {"use": "synthetic_heads", "identities": 4, "split": {"train": 2}},
+    "generator": {"use": "unet", "width": 4},
+    "stages": {"main": {"steps": 10, "terms": {"l1": {"weight": 1}}}},
+}
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
+
+    def write(**content):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump({"recipe": "base.yaml", **content}))
+        return path
+
+    return write
+
+
+def test_every_variant_with_every_seed(sweep):
+    variants = {"control": {}, "huber": {"stages.main.terms.l1.use": "huber"}}
+    jobs = read_sweep(sweep(seeds=[0, 3], variants=variants))
+    assert [(job.name, job.seed) for job in jobs] == [
+        ("base-control", 0),
+        ("base-control", 3),
+        ("base-huber", 0),
+        ("base-huber", 3),
+    ]
+    assert 'stages.main.terms.l1.use="huber"' in jobs[2].overrides
+    assert len({job.digest for job in jobs}) == 4
+
+
+def test_every_cell_of_a_grid(sweep):
+    grid = {"stages.main.steps": [5, 6], "stages.main.terms.l1.weight": [0.5, 1e-05]}
+    jobs = read_sweep(sweep(name="mine", grid=grid))
+    assert [job.name for job in jobs] == [
+        "mine-steps5-weight0_5",
+        "mine-steps5-weight1e_05",
+        "mine-steps6-weight0_5",
+        "mine-steps6-weight1e_05",
+    ]
+
+
+def test_without_variants_it_is_the_recipe_with_each_seed(sweep):
+    assert [job.label for job in read_sweep(sweep(seeds=[1, 2]))] == ["base seed 1", "base seed 2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"seeds": [1, 1]}, r"sweep\.yaml: seeds: .*a seed stands here twice"),
+        ({"seeds": []}, r"sweep\.yaml: seeds"),
+        ({"sedes": [1]}, "did you mean 'seeds'"),
+        ({"grid": {"seed": []}}, "seed has no value"),
+        ({"variants": {"a b": {}}}, r"sweep\.yaml: variants"),
+        ({"recipe": "gone.yaml"}, r"gone\.yaml does not exist"),
+        ({"variants": {"odd": {"stages.main.stesp": 3}}}, r"sweep\.yaml: base-odd: .*did you mean 'steps'"),
+        ({"variants": {"a": {}, "b": {}}}, "base-a seed 0 and base-b seed 0 would train alike"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_runs(sweep, content, message):
+    with pytest.raises(RecipeError, match=message):
+        read_sweep(sweep(**content))
+
+
+@pytest.mark.parametrize(("text", "message"), [("- a", "a sweep is a map"), ("a: [", "no YAML"), ("\x00", "no YAML")])
+def test_a_file_that_is_no_sweep(tmp_path, text, message):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        read_sweep(tmp_path / "s.yaml")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_sweep(tmp_path / "none.yaml")
+
+
+# ------------------------------------------------------------------ what is there
+
+
+def made(job, runs, stamp, *, evaluated, overrides=None):
+    from enface.loading import load_recipe
+
+    folder = runs / job.name / stamp
+    (folder / "evaluation").mkdir(parents=True)
+    save_recipe(load_recipe(job.recipe, overrides or job.overrides).recipe, folder / "recipe.yaml")
+    if evaluated:
+        (folder / "evaluation" / "summary.json").write_text("{}")
+    return folder
+
+
+def test_what_is_done_what_was_cut_off_and_what_is_new(sweep, tmp_path):
+    (job,) = read_sweep(sweep(seeds=[2]))
+    runs = tmp_path / "runs"
+    assert job.find(runs) == ("new", None)
+    made(job, runs, "1", evaluated=True, overrides=["seed=7"])
+    damaged = runs / "base" / "2"
+    damaged.mkdir()
+    (damaged / "recipe.yaml").write_text("{")
+    assert job.find(runs) == ("new", None)
+    cut = made(job, runs, "3", evaluated=False)
+    assert job.find(runs) == ("cut off", cut)
+    assert job.command(runs)[-2:] == [str(cut), "--resume"]
+    done = made(job, runs, "4", evaluated=True)
+    made(job, runs, "5", evaluated=False)
+    assert job.find(runs) == ("done", done)
+
+
+# ------------------------------------------------------------------ running
+
+
+class Script(Job):
+    """A job that runs a line of Python instead."""
+
+    def command(self, runs):
+        return [sys.executable, "-c", self.overrides[0]]
+
+
+def scripts(*lines):
+    return [Script(f"job{number}", 0, Path(), (line,), str(number)) for number, line in enumerate(lines)]
+
+
+def test_one_that_fails_does_not_stop_the_others(tmp_path):
+    said = []
+    lines = ["print('fine')", "raise SystemExit('out of luck')", f"open({str(tmp_path / 'third')!r}, 'w')"]
+    failed = Local(1, tmp_path / "logs", say=said.append)(scripts(*lines), tmp_path / "runs")
+    assert [job.name for job in failed] == ["job1"]
+    assert (tmp_path / "third").exists()
+    assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
+    assert any("out of luck" in line for line in said)
+
+
+def test_some_at_a_time_share_the_devices(tmp_path):
+    where = f"{str(tmp_path)!r} + '/' + os.environ['CUDA_VISIBLE_DEVICES']"
+    line = f"import os, time; open({where}, 'a').write('x'); time.sleep(1)"
+    started = time.monotonic()
+    assert not Local(2, tmp_path / "logs", [4, 7], say=lambda line: None)(scripts(line, line), tmp_path / "runs")
+    assert time.monotonic() - started < 4
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["4", "7"]
+
+
+def test_stopping_lets_the_running_ones_save(tmp_path):
+    line = (
+        "import signal, time\ndef stop(*args):\n    print('saved')\n    raise SystemExit(130)\n"
+        "signal.signal(signal.SIGINT, stop)\nprint('ready', flush=True)\ntime.sleep(60)"
+    )
+    log = tmp_path / "logs" / "job0-0.log"
+
+    def interrupt():
+        while not (log.exists() and "ready" in log.read_text()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped):
+        Local(1, tmp_path / "logs", say=lambda line: None)(scripts(line, "print(1)"), tmp_path / "runs")
+    assert log.read_text().split() == ["ready", "saved"]
+    assert not (tmp_path / "logs" / "job1-0.log").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_runs_are_run_once(tmp_path):
+    """For real: two variants of the toy, the second time nothing is left to do."""
+    sweep = {
+        "recipe": str(Path(__file__).parents[1] / "support" / "toy.yaml"),
+        "variants": {"a": {}, "b": {"stages.main.steps": 3}},
+    }
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
+    words = [sys.executable, "-m", "enface", "sweep", "s.yaml"]
+
+    def call(*more):
+        return subprocess.run([*words, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+
+    first = call("--jobs", "2")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "2 of 2 runs are done" in first.stdout
+    assert "enface compare runs/toy-a runs/toy-b" in first.stdout
+    second = call("--dry-run")
+    assert second.stdout.split("\n")[:2] == ["done     toy-a seed 0", "done     toy-b seed 0"]
+    (run,) = (tmp_path / "runs" / "toy-b").iterdir()
+    (run / "evaluation" / "summary.json").unlink()
+    assert "cut off  toy-b seed 0" in call("--dry-run").stdout
+    assert f"goes on with runs/toy-b/{run.name}" in call().stdout
+    assert [path.name for path in (tmp_path / "runs" / "toy-b").iterdir()] == [run.name]
