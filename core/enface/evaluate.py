@@ -17,7 +17,7 @@ from enface.build import build_metrics, output_of
 from enface.cautions import cautions, metric_networks
 from enface.columns import Columns
 from enface.components import Metric
-from enface.measure import Measure, Measured, unit
+from enface.measure import Measure, Measured, batch_for, unit
 from enface.pack import centered
 from enface.regions import build_regions
 from enface.results import PictureWriter, write_results
@@ -123,7 +123,7 @@ class Evaluator:
         return {name: unit(image).cpu() for name, image in found.items()}
 
     def _batches(self) -> Iterator[dict[str, Indices]]:
-        size = self.run.recipe.evaluation.batch
+        size = self.run.recipe.evaluation.batch or batch_for(self.run.engine.device, self.run.info.size**2)
         for start in range(0, len(self), size):
             yield {role: rows[start : start + size] for role, rows in self.rows.items()}
 

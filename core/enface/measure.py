@@ -14,6 +14,9 @@ from torch import Tensor
 from enface.components import FeatureMetric, GalleryMetric, Metric, SetMetric
 
 Numbers = npt.NDArray[np.float32]
+# On a CPU what a batch needs should fit into its cache: 16 images of 64 px are three times as fast as 64 are.
+BATCH_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 20}
+MOST_BATCH = 64
 AT = "@"
 """Between a metric's name and a region's, in the name of a column."""
 
@@ -136,6 +139,11 @@ def _by_region(
     there = (weights > 0).flatten(2).any(2)
     found = torch.where(there, metric.within(output, target, weights), torch.nan)
     return {f"{name}{AT}{region}": _plain(values) for region, values in zip(regions, found.T, strict=True)}
+
+
+def batch_for(device: torch.device, pixels: int) -> int:
+    """How many images of so many pixels are measured at a time."""
+    return max(1, min(MOST_BATCH, BATCH_PIXELS.get(device.type, BATCH_PIXELS["cpu"]) // pixels))
 
 
 def unit(image: Tensor) -> Tensor:

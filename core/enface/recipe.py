@@ -317,7 +317,7 @@ class EvaluationModel(Model):
     """
 
     images: Count | None = None
-    batch: Count = 64
+    batch: Count | None = None
     bootstrap: Annotated[int, Ge(100)] = 1000
     stages: bool = True
     pictures: bool = True

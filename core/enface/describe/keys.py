@@ -62,7 +62,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
     },
     "EvaluationModel": {
         "images": "The most test images, evenly spread; all unless given.",
-        "batch": "Images at a time.",
+        "batch": "Images at a time; by their size and the device unless given.",
         "bootstrap": "Resamples over identities for the intervals.",
         "stages": "Whether what every stage ended with is measured, too.",
         "pictures": "Whether pictures of all test images are kept for the report.",

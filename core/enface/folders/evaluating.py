@@ -26,14 +26,11 @@ from enface.folders.matching import match
 from enface.folders.names import scan
 from enface.folders.reading import Reader
 from enface.folders.shards import OUTPUT, Shards, joined
-from enface.measure import Measure, Measured, Part
+from enface.measure import Measure, Measured, Part, batch_for
 from enface.results import SUMMARY, PictureWriter, write_results
 from enface.summary import Summary
 
 THREADS = min(8, os.cpu_count() or 1)
-# On a CPU what a batch needs should fit into its cache: 16 images of 64 px are three times as fast as 64 are.
-BATCH_PIXELS = {"cpu": 1 << 16, "cuda": 1 << 20}
-MOST_BATCH = 64
 GRID = 12
 SKEWED = 0.01
 """Two sides' ratios that differ by less are the same shape, rounded to whole pixels."""
@@ -220,8 +217,7 @@ class FolderEvaluation:
     @property
     def _batch_size(self) -> int:
         width, height = self._checked.size
-        fitting = BATCH_PIXELS.get(self.device.type, BATCH_PIXELS["cpu"]) // (width * height)
-        return self.options.batch or max(1, min(MOST_BATCH, fitting))
+        return self.options.batch or batch_for(self.device, width * height)
 
     def _settings(self) -> str:
         """Text that changes when the same images would be measured differently."""
