@@ -63,16 +63,6 @@ class Measure:
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
         self.metrics = dict(metrics)
 
-    @property
-    def per_image(self) -> list[str]:
-        """The metrics that give a number an image."""
-        return [name for name, metric in self.metrics.items() if not isinstance(metric, SetMetric)]
-
-    @property
-    def sets(self) -> list[str]:
-        """The metrics that give one number for all images."""
-        return [name for name, metric in self.metrics.items() if isinstance(metric, SetMetric)]
-
     @torch.no_grad()
     def batch(
         self,

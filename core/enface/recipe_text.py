@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,14 @@ KEPT_WITH_NEW_USE = {"data": ("size", "load_size", "split", "on_error")}
 
 @dataclass
 class Text:
-    """The files a recipe was read from, nearest first, to say where a key stands."""
+    """The files a recipe was read from, nearest first, to say where a key stands.
+
+    Attributes:
+        before: What the nearest file extends, merged; that file's own keys where it extends nothing.
+    """
 
     files: list[tuple[Path, yaml.Node | None]] = field(default_factory=list)
+    before: DictConfig = field(default_factory=lambda: DictConfig({}))
     overrides: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
 
     def place(self, path: Sequence[str | int]) -> str:
@@ -77,9 +83,7 @@ class Lineage:
 def lineage_of(text: Text, merged: DictConfig) -> Lineage:
     """Where a recipe came from that was read into ``text`` and, with its overrides, became ``merged``."""
     files = [str(path) for path, _ in text.files]
-    # A run directory's own recipe extends nothing; what it was made from stands beside it since then.
-    before = read_chain(Path(files[1] if len(files) > 1 else files[0]), Text(), ())
-    old, new = (dict(_leaves(config)) for config in (before, merged))
+    old, new = (dict(_leaves(config)) for config in (text.before, merged))
     changes = [
         (key, old.get(key), new.get(key))
         for key in [*new, *(key for key in old if key not in new)]
@@ -112,9 +116,11 @@ def read_chain(path: Path, text: Text, children: tuple[Path, ...]) -> DictConfig
     # Paths of plugins are relative to the file that names them, so they must be made absolute before merging.
     if OmegaConf.is_list(config.get("plugins")):
         config["plugins"] = [absolute_plugin(str(item), path.parent) for item in config["plugins"]]
-    if parent is None:
-        return config
-    return _merge(read_chain(path.parent / parent, text, (*children, path)), config)
+    below = config if parent is None else read_chain(path.parent / parent, text, (*children, path))
+    if not children:
+        # A copy, for merging and overriding change what they are given.
+        text.before = copy.deepcopy(below)
+    return config if parent is None else _merge(below, config)
 
 
 def _read_file(path: Path, text: Text, children: tuple[Path, ...]) -> DictConfig:
