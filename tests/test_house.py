@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core" / "enface"
 PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
-    *("errors", "images", "sense", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
+    *("errors", "images", "html", "sense", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
     *("weight_sources", "weights", "recipe_text", "recipe", "loading", "describe"),
     *("pack", "sampling", "augment", "columns", "audit"),
     *("batchnorm", "engine", "terms", "players", "step", "build", "checkpoint", "start", "run", "trainer", "shares"),

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from enface import html
 from enface.report_files import embedded
 from enface.report_pictures import tile_name
 
@@ -60,13 +61,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("enface"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html.environment()
     environment.filters["tile_name"] = tile_name
     environment.filters["minus"] = lambda text: str(text).replace("-", "\N{MINUS SIGN}")
     return environment

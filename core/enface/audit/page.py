@@ -10,10 +10,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
+from enface import html
 from enface.audit import Audit
 from enface.audit.findings import Finding, Suspect
 from enface.errors import DataError
@@ -144,21 +144,18 @@ def _csv(plain: dict[str, Any]) -> str:
 
 def page(found: Audit) -> str:
     """The page's HTML. All that comes from the data is shown as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("enface"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("audit.html").render(
-        plain=as_json(found),
-        asks={finding.check: finding.asks for finding in found.findings},
-        cards={finding.check: _cards(found, finding) for finding in found.findings},
-        most=MOST_SHOWN,
-        first=SHOWN_FIRST,
-        parts=[name for name, rows in found.subject.parts.items() if len(rows)],
-        labels=found.labels,
+    return (
+        html.environment()
+        .get_template("audit.html")
+        .render(
+            plain=as_json(found),
+            asks={finding.check: finding.asks for finding in found.findings},
+            cards={finding.check: _cards(found, finding) for finding in found.findings},
+            most=MOST_SHOWN,
+            first=SHOWN_FIRST,
+            parts=[name for name, rows in found.subject.parts.items() if len(rows)],
+            labels=found.labels,
+        )
     )
 
 

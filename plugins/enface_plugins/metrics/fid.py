@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from enface import SetMetric
-from enface_plugins.metrics.inception import FID_INCEPTION, Inception
+from enface_plugins.metrics.inception import InceptionMetric
 
 
-class FID(SetMetric):
+class FID(InceptionMetric):
     """Fréchet inception distance: how far apart all outputs and all targets are, seen by an ImageNet classifier.
 
     |m - m'|^2 + trace(S + S' - 2 (S S')^(1/2)) of the means and covariances of Inception's 2048 features, worked out by
@@ -40,21 +36,6 @@ class FID(SetMetric):
 
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-
-    def __init__(self, *, weights: Path | None = None) -> None:
-        super().__init__()
-        self.inception = Inception(weights)
-
-    @classmethod
-    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return (FID_INCEPTION,)
-
-    @property
-    def card(self) -> dict[str, str]:
-        return self.inception.card
-
-    def features(self, image: Tensor) -> Tensor:
-        return self.inception(image)
 
     def distance(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]) -> float:
         from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric

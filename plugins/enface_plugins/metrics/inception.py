@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from enface import WeightsError
+from enface import SetMetric, WeightsError
 
 FID_INCEPTION = "fid_inception"
 """Its name among pretrained networks."""
@@ -99,3 +101,29 @@ def _repacked(state: dict[str, Tensor]) -> io.BytesIO:
     torch.save(state, packed)
     packed.seek(0)
     return packed
+
+
+class InceptionMetric(SetMetric):
+    """What metrics of sets share that look through Inception.
+
+    Args:
+        weights: The file of its weights.
+
+    Raises:
+        WeightsError: when torch-fidelity or the file is missing, or the file is not of this network.
+    """
+
+    def __init__(self, *, weights: Path | None = None) -> None:
+        super().__init__()
+        self.inception = Inception(weights)
+
+    @classmethod
+    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        return (FID_INCEPTION,)
+
+    @property
+    def card(self) -> dict[str, str]:
+        return self.inception.card
+
+    def features(self, image: Tensor) -> Tensor:
+        return self.inception(image)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from enface import SetMetric
-from enface_plugins.metrics.inception import FID_INCEPTION, Inception
+from enface_plugins.metrics.inception import InceptionMetric
 
 
-class KID(SetMetric):
+class KID(InceptionMetric):
     """Kernel inception distance: how far apart all outputs and all targets are; unbiased, also with few images.
 
     The squared maximum mean discrepancy of Inception's 2048 features under the kernel (x.y / 2048 + 1)^3, the unbiased
@@ -39,20 +35,9 @@ class KID(SetMetric):
 
     higher_is_better: ClassVar[bool] = False
 
-    def __init__(self, *, weights: Path | None = None) -> None:
-        super().__init__()
-        self.inception = Inception(weights)
-
-    @classmethod
-    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return (FID_INCEPTION,)
-
     @property
     def card(self) -> dict[str, str]:
-        return {**self.inception.card, "subsets": "one, of all images"}
-
-    def features(self, image: Tensor) -> Tensor:
-        return self.inception(image)
+        return {**super().card, "subsets": "one, of all images"}
 
     def distance(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]) -> float:
         from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
