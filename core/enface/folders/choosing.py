@@ -17,6 +17,9 @@ from enface.params import explain
 from enface.recipe import Name
 from enface.recipe_text import Text, apply_overrides
 
+SECTIONS = {"metric": "metrics", "mask": "regions"}
+"""What components of a kind are set under."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -71,7 +74,7 @@ def choose(catalog: Catalog, names: Sequence[str] | None, overrides: Sequence[st
             raise text.error([(("metrics", name), "must be set by keys, as metrics.NAME.KEY=VALUE")])
         use = str(params.pop("use", name))
         by_name = names is not None or name not in asked
-        chosen[name] = Choice(use, _checked(catalog, name, use, params, text), by_name)
+        chosen[name] = Choice(use, checked(catalog, "metric", name, use, params, text), by_name)
     if not chosen:
         raise RecipeError(f"no metric is asked for; known: {', '.join(catalog.names('metric'))}")
     return chosen
@@ -114,23 +117,31 @@ def _class(catalog: Catalog, name: str) -> type[Metric]:
     return component
 
 
-def _checked(catalog: Catalog, name: str, use: str, params: Mapping[str, Any], text: Text) -> dict[str, Any]:
-    """The parameters, if they are the component's; paths in them made absolute."""
+def checked(catalog: Catalog, kind: str, name: str, use: str, params: Mapping[str, Any], text: Text) -> dict[str, Any]:
+    """The parameters of one that was asked for, if they are the component's; paths in them made absolute.
+
+    Args:
+        kind: ``metric``, or ``mask`` for a region.
+
+    Raises:
+        RecipeError: naming what is wrong.
+    """
+    section = SECTIONS[kind]
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError:
-        raise RecipeError(f"metrics: {name!r} is no name; use letters, digits, _ and -") from None
+        raise RecipeError(f"{section}: {name!r} is no name; use letters, digits, _ and -") from None
     try:
-        entry = catalog.get("metric", use)
+        entry = catalog.get(kind, use)
     except RecipeError as error:
-        raise RecipeError(f"metrics: {error}") from error
-    if "mask" in params:
-        raise text.error([(("metrics", name, "mask"), "there are no masks here; masks are a recipe's")])
+        raise RecipeError(f"{section}: {error}") from error
+    if kind == "metric" and "mask" in params:
+        raise text.error([((section, name, "mask"), "there are no masks here; masks are a recipe's")])
     try:
         model = entry.params.model_validate(dict(params))
     except ValidationError as error:
         complaints = (explain(item, [*entry.params.model_fields, "use"]) for item in error.errors())
-        raise text.error((("metrics", name, *where), message) for where, message in complaints) from error
+        raise text.error(((section, name, *where), message) for where, message in complaints) from error
     values = {key: getattr(model, key) for key in model.model_fields_set}
     return {
         key: str(value.expanduser().resolve()) if isinstance(value, Path) else params[key]

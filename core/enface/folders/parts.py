@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from enface.build import asked_by
 from enface.catalog import Catalog
 from enface.components import DataInfo, Mask
 from enface.errors import EnfaceError, RecipeError, WeightsError
-from enface.params import explain
-from enface.recipe import Name
+from enface.folders.choosing import checked
 from enface.recipe_text import Text, apply_overrides
 
 SETS = "regions."
@@ -78,15 +76,7 @@ def build_regions(
 
 def _mask(catalog: Catalog, name: str, params: dict[str, Any], size: int, text: Text) -> Mask:
     use = str(params.pop("use", name))
-    try:
-        TypeAdapter(Name).validate_python(name)
-        entry = catalog.get("mask", use)
-        entry.params.model_validate(params)
-    except RecipeError as error:
-        raise RecipeError(f"regions.{name}: {error}") from error
-    except ValidationError as error:
-        complaints = (explain(item, ["use"]) for item in error.errors())
-        raise text.error((("regions", name, *where), message) for where, message in complaints) from error
+    params = checked(catalog, "mask", name, use, params, text)
     try:
         mask = catalog.build("mask", use, params, DataInfo(size))
     except EnfaceError as error:
