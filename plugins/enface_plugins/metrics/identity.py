@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
-from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from enface import Metric
-from enface_plugins.recognisers import Colour, open_recogniser, recogniser_network
+from enface_plugins.metrics.recognition import RecogniserMetric
 
 
-class Identity(Metric):
+class Identity(RecogniserMetric):
     """Cosine of what a face recogniser makes of output and of target: how much the output is the target's person.
 
     The recogniser is dlib's (``pip install "enface[identity]"``), 128 numbers for the biggest face found, or of the
@@ -43,25 +39,6 @@ class Identity(Metric):
 
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-
-    def __init__(
-        self,
-        *,
-        recogniser: Path | None = None,
-        size: Annotated[int, Ge(1)] | None = None,
-        range: tuple[float, float] = (-1.0, 1.0),
-        colour: Colour = "rgb",
-    ) -> None:
-        super().__init__()
-        self.recogniser = open_recogniser(recogniser, size, range, colour)
-
-    @classmethod
-    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return recogniser_network(params)
-
-    @property
-    def card(self) -> dict[str, str]:
-        return {**self.recogniser.card, "similarity": "cosine"}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         # Rounding may leave [-1, 1] by a hair.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Ge
 from torch import Tensor
 
 from enface import GalleryMetric
-from enface_plugins.recognisers import Colour, open_recogniser, recogniser_network
+from enface_plugins.metrics.recognition import RecogniserMetric
 
 
-class Rank_1(GalleryMetric):
+class Rank_1(RecogniserMetric, GalleryMetric):
     """Rank-1 recognition: 1 where, among one target of each person, the nearest to the output is of its person.
 
     Nearest is by the cosine of what a face recogniser makes of the images: the same as for ``identity``. The mean over
@@ -40,24 +37,9 @@ class Rank_1(GalleryMetric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def __init__(
-        self,
-        *,
-        recogniser: Path | None = None,
-        size: Annotated[int, Ge(1)] | None = None,
-        range: tuple[float, float] = (-1.0, 1.0),
-        colour: Colour = "rgb",
-    ) -> None:
-        super().__init__()
-        self.recogniser = open_recogniser(recogniser, size, range, colour)
-
-    @classmethod
-    def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        return recogniser_network(params)
-
     @property
     def card(self) -> dict[str, str]:
-        return {**self.recogniser.card, "similarity": "cosine", "gallery": "the first target of each person"}
+        return {**super().card, "gallery": "the first target of each person"}
 
     def features(self, image: Tensor) -> Tensor:
         return self.recogniser(image).float()
