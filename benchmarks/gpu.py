@@ -15,82 +15,18 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from enface.engine import Engine
-from enface.loading import load_recipe
-from enface.pack import Pack
-from enface.run import Run
-from enface.sampling import Plan, split_rows
-from enface.trainer import Trainer
+from documented import kept, noise_pack, steps, trainer
 
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "seed" / "ladder.yaml"
-POSES, LIGHTS, RECORDINGS = 9, 20, 2
 DOCUMENTED = {"disentangle": 100_000, "only_l1": 28_000, "mask_l1": 50_000}
 MATRIX = 8192
 WARM_UP = 12
-
-
-def noise_pack(images: int, size: int) -> Pack:
-    """A pack of noise with Multi-PIE's columns."""
-    people = max(images // (POSES * LIGHTS * RECORDINGS), 2)
-    index = pd.MultiIndex.from_product(
-        [range(people), [1], range(RECORDINGS), range(POSES), range(LIGHTS)],
-        names=["identity", "session", "recording", "pose", "light"],
-    )
-    table = index.to_frame(index=False)
-    table["pose"] = (table["pose"] - POSES // 2) * 15
-    table["identity"] = table["identity"].map("{:03d}".format)
-    table.insert(0, "key", [f"{number:07d}" for number in range(len(table))])
-    pixels = np.random.default_rng(0).integers(0, 256, (len(table), 3, size, size), np.uint8)
-    about = {"dataset": "noise", "size": size, "digest": "noise", "images": len(table), "skipped": []}
-    return Pack(Path(), pixels, None, table, {**about, "region_names": []})
-
-
-def trainer(pack: Pack, folder: Path, overrides: dict[str, Any]) -> Trainer:
-    """A trainer of the documented ladder on a pack."""
-    marked = np.ones((96, 96))
-    marked[20:80:59, 20:80] = 5
-    np.save(folder / "boundary.npy", marked)
-    settings = {
-        "data": "{use: multipie, root: nowhere, size: 96, load_size: 100, split: {by: identity, train: 0.8}}",
-        "masks.boundary.file": folder / "boundary.npy",
-        "metrics": "[]",
-        **overrides,
-    }
-    loaded = load_recipe(RECIPE, [f"{key}={value}" for key, value in settings.items()])
-    run = Run(folder, loaded, Engine(loaded.recipe.engine), pack, split_rows(pack.table, loaded.recipe.data.split))
-    return Trainer(run)
-
-
-def steps(made: Trainer, name: str) -> Iterator[None]:
-    """Takes a step of a stage each time it is asked."""
-    stage = made.run.recipe.stages[name]
-    step = made._builder(name).build()
-    plan = Plan(made._pairs, stage.batch, made.run.recipe.seed, 0)
-    number = 0
-    while True:
-        made._one_step(step, plan, stage, number)
-        number += 1
-        yield
-
-
-def kept(made: Trainer, name: str) -> Iterator[None]:
-    """Takes a step each time it is asked, always of the same batch, which lies ready."""
-    stage = made.run.recipe.stages[name]
-    step = made._builder(name).build()
-    plan = Plan(made._pairs, stage.batch, made.run.recipe.seed, 0)
-    batch = made._parts(step.columns(step.phases), plan, stage, 0)[0]()
-    while True:
-        step(0, [lambda: batch])
-        yield
 
 
 def per_step(take: Callable[[], Any], count: int, repeats: int = 5) -> float:

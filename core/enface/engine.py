@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ class Engine:
         self.is_main: bool = self._state.is_main_process
         self.precision = self._precision(model.precision)
         self.channels_last = model.channels_last
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._compile = model.compile
         self._sync_batchnorm = model.sync_batchnorm
         torch.use_deterministic_algorithms(model.deterministic, warn_only=True)
@@ -142,3 +145,16 @@ def reseed(*numbers: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for what is asked for next, where it is glibc.
+
+    Otherwise every large map of a step is taken from the system anew, which fills it with zeros page by page: a tenth
+    of a step. The most that a process holds does not change, for the next step needs the same again.
+    """
+    trim_threshold, mmap_threshold = -1, -3
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(mmap_threshold, 1 << 30)
+        library.mallopt(trim_threshold, (1 << 31) - 1)

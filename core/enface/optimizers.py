@@ -36,9 +36,9 @@ def check_optimizer(use: str, params: Mapping[str, Any]) -> Iterator[tuple[str, 
 
 
 def fast(optimizer: Any, params: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """An optimizer's parameters, and on a CUDA device its fused kernel where it has one and no other is asked for."""
+    """An optimizer's parameters, and its fused kernel where it has one and no other is asked for."""
     options = inspect.signature(optimizer.__init__).parameters
     others = {"foreach", "fused", "capturable", "differentiable"}
-    if device.type != "cuda" or "fused" not in options or others & set(params):
+    if device.type not in ("cpu", "cuda") or "fused" not in options or others & set(params):
         return dict(params)
     return {"fused": True, **params}

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from enface import DataInfo, Generator, RecipeError
 from enface_plugins.generators.blocks import initialize, nearest_sizes
+from enface_plugins.generators.elu import ELU
 from enface_plugins.generators.recomputing import Stages
 
 HEADS = ("pose", "light")
@@ -154,7 +155,7 @@ class Encoder(nn.Module):
         inputs = _scaled(64, width)
         self.stem = Residual(
             shortcut=nn.Conv2d(3, inputs, 1, bias=False),
-            body=nn.Sequential(_conv(3, inputs), nn.ELU(), _conv(inputs, inputs)),
+            body=nn.Sequential(_conv(3, inputs), ELU(), _conv(inputs, inputs)),
         )
         self.stages = Stages(recompute=recompute)
         for channels in (128, 192, 256, 320):
@@ -171,15 +172,15 @@ class Residual(nn.Module):
 
     def __init__(self, shortcut: nn.Module, body: nn.Module) -> None:
         super().__init__()
-        self.shortcut, self.body, self.activation = shortcut, body, nn.ELU()
+        self.shortcut, self.body, self.activation = shortcut, body, ELU()
 
     def forward(self, features: Tensor) -> Tensor:
         return self.activation(self.shortcut(features) + self.body(features))
 
 
 def _stage(inputs: int, narrow: int, wide: int) -> nn.Sequential:
-    body = nn.Sequential(_conv(wide, narrow), nn.ELU(), _conv(narrow, wide))
-    return nn.Sequential(_conv(inputs, wide, stride=2), nn.ELU(), Residual(nn.Identity(), body))
+    body = nn.Sequential(_conv(wide, narrow), ELU(), _conv(narrow, wide))
+    return nn.Sequential(_conv(inputs, wide, stride=2), ELU(), Residual(nn.Identity(), body))
 
 
 def _decoder(inputs: int, width: float, transposed: bool, recompute: bool) -> nn.Sequential:
@@ -198,10 +199,10 @@ def _decoder(inputs: int, width: float, transposed: bool, recompute: bool) -> nn
 def _up(inputs: int, outputs: int, double: bool, transposed: bool) -> nn.Sequential:
     if not transposed:
         enlarge = [nn.Upsample(scale_factor=2, mode="bilinear")] if double else []
-        return nn.Sequential(*enlarge, _conv(inputs, outputs), nn.ELU())
+        return nn.Sequential(*enlarge, _conv(inputs, outputs), ELU())
     stride, extra = (2, 1) if double else (1, 0)
     conv = nn.ConvTranspose2d(inputs, outputs, 3, stride, padding=1, output_padding=extra, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ELU())
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), ELU())
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

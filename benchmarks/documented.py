@@ -1,0 +1,78 @@
+"""The documented ladder on a pack of noise: what the benchmarks of training take their steps from.
+
+Pictures are noise, which costs a network as much as faces do; labels and pairing are Multi-PIE's (9 poses, 20 lights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from enface.engine import Engine
+from enface.loading import load_recipe
+from enface.pack import Pack
+from enface.run import Run
+from enface.sampling import Plan, split_rows
+from enface.trainer import Trainer
+
+RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "seed" / "ladder.yaml"
+POSES, LIGHTS, RECORDINGS = 9, 20, 2
+
+
+def noise_pack(images: int, size: int) -> Pack:
+    """A pack of noise with Multi-PIE's columns."""
+    people = max(images // (POSES * LIGHTS * RECORDINGS), 2)
+    index = pd.MultiIndex.from_product(
+        [range(people), [1], range(RECORDINGS), range(POSES), range(LIGHTS)],
+        names=["identity", "session", "recording", "pose", "light"],
+    )
+    table = index.to_frame(index=False)
+    table["pose"] = (table["pose"] - POSES // 2) * 15
+    table["identity"] = table["identity"].map("{:03d}".format)
+    table.insert(0, "key", [f"{number:07d}" for number in range(len(table))])
+    pixels = np.random.default_rng(0).integers(0, 256, (len(table), 3, size, size), np.uint8)
+    about = {"dataset": "noise", "size": size, "digest": "noise", "images": len(table), "skipped": []}
+    return Pack(Path(), pixels, None, table, {**about, "region_names": []})
+
+
+def trainer(pack: Pack, folder: Path, overrides: dict[str, Any]) -> Trainer:
+    """A trainer of the documented ladder on a pack."""
+    marked = np.ones((96, 96))
+    marked[20:80:59, 20:80] = 5
+    np.save(folder / "boundary.npy", marked)
+    settings = {
+        "data": "{use: multipie, root: nowhere, size: 96, load_size: 100, split: {by: identity, train: 0.8}}",
+        "masks.boundary.file": folder / "boundary.npy",
+        "metrics": "[]",
+        **overrides,
+    }
+    loaded = load_recipe(RECIPE, [f"{key}={value}" for key, value in settings.items()])
+    run = Run(folder, loaded, Engine(loaded.recipe.engine), pack, split_rows(pack.table, loaded.recipe.data.split))
+    return Trainer(run)
+
+
+def steps(made: Trainer, name: str) -> Iterator[None]:
+    """Takes a step of a stage each time it is asked."""
+    stage = made.run.recipe.stages[name]
+    step = made._builder(name).build()
+    plan = Plan(made._pairs, stage.batch, made.run.recipe.seed, 0)
+    number = 0
+    while True:
+        made._one_step(step, plan, stage, number)
+        number += 1
+        yield
+
+
+def kept(made: Trainer, name: str) -> Iterator[None]:
+    """Takes a step each time it is asked, always of the same batch, which lies ready."""
+    stage = made.run.recipe.stages[name]
+    step = made._builder(name).build()
+    plan = Plan(made._pairs, stage.batch, made.run.recipe.seed, 0)
+    batch = made._parts(step.columns(step.phases), plan, stage, 0)[0]()
+    while True:
+        step(0, [lambda: batch])
+        yield

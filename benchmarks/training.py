@@ -1,0 +1,198 @@
+"""Steps of the documented runs: enface against a plain loop of the same operations, and against the seed's own loop.
+
+    python benchmarks/training.py [--batch 16] [--pairs 7] [--kinds disentangle only_l1 mask_l1]
+
+Width 1, 96 px. Every step of enface draws, gathers, crops and normalises its batch; so does the seed's loop, from
+files (see reference.py). Ratios are medians of steps taken in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from documented import noise_pack, steps, trainer
+from enface.trainer import Trainer
+from reference import Kind, Loop, batches, contrastive, write_faces
+from rows import Ratio, Row, in_turn, seconds, table
+
+NAMES: dict[Kind, str] = {
+    "disentangle": "1st run: six losses, two branches",
+    "only_l1": "2nd run: L1 alone",
+    "mask_l1": "3rd run: mask, encoder frozen",
+}
+BATCHES: dict[Kind, int] = {"disentangle": 48, "only_l1": 64, "mask_l1": 64}
+GOALS: dict[Kind, tuple[float, float]] = {"disentangle": (1.4, 3), "only_l1": (1.6, 3), "mask_l1": (1.5, 2.4)}
+OVERHEAD = 1.03
+
+
+def bare(made: Trainer) -> Iterator[None]:
+    """Steps of the first run on one batch, the operations of its recipe written out."""
+    stage = made.run.recipe.stages["disentangle"]
+    builder = made._builder("disentangle")
+    step = builder.build()
+    batch = made._parts(step.columns(step.phases), _plan(made), stage, 0)[0]()
+    weights = {name: step.phases[-1].terms[index].weight(0) for index, name in enumerate(stage.terms)}
+    network, optimizer = made.generator, step.generator.optimizer
+    wants = step.wants(step.phases)
+    while True:
+        optimizer.zero_grad()
+        found = network(wants, source=batch["source"], partner=batch["partner"])
+        losses = {"recon": functional.l1_loss(found["output"], batch["target"])}
+        for short, name in (("light", "light_logits"), ("pose", "pose_logits"), ("identity", "identity_code")):
+            losses[f"con_{short}"] = contrastive(found[name], found[f"partner_{name}"], batch[f"same_{short}"])
+        for short in ("pose", "light"):
+            losses[f"class_{short}"] = functional.cross_entropy(found[f"{short}_logits"], batch[f"{short}_class"])
+        torch.stack([weights[name] * loss for name, loss in losses.items()]).sum().backward()
+        optimizer.step()
+        yield
+
+
+def _plan(made: Trainer) -> Any:
+    from enface.sampling import Plan
+
+    return Plan(made._pairs, made.run.recipe.stages["disentangle"].batch, made.run.recipe.seed, 0)
+
+
+def overhead(folder: Path, batch: int, pairs: int) -> Row:
+    """A whole step of the trainer against the bare operations on a batch that lies in memory."""
+    pack = noise_pack(4000, 100)
+    settings = {"stages.disentangle.batch": batch}
+    whole, plain = (trainer(pack, folder, settings) for _ in range(2))
+    found = in_turn(steps(whole, "disentangle").__next__, bare(plain).__next__, pairs)
+    return Row(
+        "a step of the trainer, its data included, in times of the same operations on tensors in memory",
+        str(found),
+        f"{OVERHEAD}x",
+        found.median <= OVERHEAD,
+    )
+
+
+def against_reference(kind: Kind, folder: Path, batch: int, pairs: int) -> list[Row]:
+    """A stage in float32 and bf16 against the seed's loop."""
+    with ExitStack() as stack:
+        takes = {name: stack.enter_context(Apart(name, kind, folder, batch)) for name in ("reference", "fp32", "bf16")}
+        found = several_in_turn(takes, pairs)
+    rate = batch / statistics.median(found["fp32"])
+    print(f"{kind}: {rate:.1f} images/s in float32", file=sys.stderr, flush=True)
+    return [
+        _ratio(found["reference"], found[name]).row(f"{NAMES[kind]}, {name}, against the seed's loop", goal)
+        for name, goal in zip(("fp32", "bf16"), GOALS[kind], strict=True)
+    ]
+
+
+class Apart:
+    """Steps taken in a process of their own, for what a loop sets in its process is a part of it."""
+
+    def __init__(self, name: str, kind: Kind, folder: Path, batch: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._mine, theirs = context.Pipe()
+        self._process = context.Process(target=_take_steps, args=(theirs, name, kind, folder, batch), daemon=False)
+        self._process.start()
+        self._mine.recv()
+
+    def __call__(self) -> None:
+        """One step, to its end."""
+        self._mine.send(True)
+        self._mine.recv()
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._mine.send(False)
+        self._process.join()
+
+
+def _take_steps(pipe: Any, name: str, kind: Kind, folder: Path, batch: int) -> None:
+    torch.set_num_threads(os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory() as work:
+        take = _loop(kind, folder, batch) if name == "reference" else _ours(kind, Path(work), batch, name)
+        pipe.send("ready")
+        while pipe.recv():
+            take()
+            pipe.send("done")
+
+
+def _loop(kind: Kind, folder: Path, batch: int) -> Callable[[], object]:
+    mask = torch.ones(1, 1, 96, 96)
+    mask[..., 20:80:59, 20:80] = 5
+    return Loop(kind, batches(folder, batch), mask)
+
+
+def _ours(kind: Kind, folder: Path, batch: int, precision: str) -> Callable[[], object]:
+    settings = {f"stages.{kind}.batch": batch, "engine.precision": precision}
+    return steps(trainer(noise_pack(4000, 100), folder, settings), kind).__next__
+
+
+def several_in_turn(takes: Mapping[str, Callable[[], object]], pairs: int, warm_up: int = 2) -> dict[str, list[float]]:
+    """Seconds of each, taken in turn."""
+    found: dict[str, list[float]] = {name: [] for name in takes}
+    for number in range(warm_up + pairs):
+        for name, take in takes.items():
+            took = seconds(take)
+            if number >= warm_up:
+                found[name].append(took)
+    return found
+
+
+def _ratio(slow: list[float], fast: list[float]) -> Ratio:
+    ratios = [first / second for first, second in zip(slow, fast, strict=True)]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+
+
+def waiting(folder: Path, batch: int, pairs: int) -> Row:
+    """The share of a step that goes by until its batch lies ready."""
+    made = trainer(noise_pack(4000, 100), folder, {"stages.disentangle.batch": batch})
+    whole = steps(made, "disentangle").__next__
+    stage = made.run.recipe.stages["disentangle"]
+    step = made._builder("disentangle").build()
+    names = step.columns(step.phases)
+    plan, number = _plan(made), iter(range(10**9))
+    gather: Callable[[], dict[str, Tensor]] = lambda: made._parts(names, plan, stage, next(number))[0]()  # noqa: E731
+    share = 1 / in_turn(whole, gather, pairs).median
+    return Row("waiting for data, of a step of the 1st run", f"{share:.2%}", "2 %", share < 0.02)
+
+
+def rows(
+    quick: bool = False, batch: int | None = None, pairs: int = 5, kinds: Sequence[Kind] = tuple(NAMES)
+) -> list[Row]:
+    """Every row.
+
+    Args:
+        quick: Small batches and few pairs, to see that it runs.
+        batch: Images a step; what is documented of each run unless given.
+    """
+    batch, pairs = (4, 1) if quick else (batch, pairs)
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_faces(Path(name), 2 if quick else 10)
+        found = [overhead(folder, batch or 16, 2 * pairs), waiting(folder, batch or 16, pairs)]
+        for kind in kinds:
+            found += against_reference(kind, folder, batch or BATCHES[kind], pairs)
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, help="Images a step; what is documented of each run unless given.")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--kinds", nargs="*", default=list(NAMES), choices=list(NAMES))
+    arguments = parser.parse_args()
+    print(table(rows(batch=arguments.batch, pairs=arguments.pairs, kinds=arguments.kinds)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The exponential linear unit, fast on a CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class ELU(nn.ELU):
+    """max(x, exp(min(x, 0)) - 1), of any shape; alpha is 1.
+
+    In float32 on a CPU torch spends ten times as long on expm1 as on exp. What exp loses near 0 is below 6e-8, the
+    rounding of a value of 1. Elsewhere this is torch.nn.ELU.
+
+    Source:
+        Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear units",
+        ICLR 2016.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.is_cpu and input.dtype is torch.float32 and not torch.compiler.is_compiling():
+            result = _Fast.apply(input)
+            assert isinstance(result, Tensor)
+            return result
+        return super().forward(input)
+
+
+class _Fast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor) -> Tensor:
+        low = input.clamp(max=0).exp_().sub_(1)
+        result = torch.maximum(input, low, out=low)
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (result,) = ctx.saved_tensors
+        found: Tensor = torch.ops.aten.elu_backward(gradient, 1, 1, 1, True, result)
+        return found

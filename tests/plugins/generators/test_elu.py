@@ -1,0 +1,46 @@
+"""The fast ELU is torch's."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from enface_plugins.generators.elu import ELU
+
+
+def inputs(dtype=torch.float32):
+    found = torch.cat([torch.linspace(-30, 120, 4001), torch.tensor([0.0, -0.0, 1e-8, -1e-8, -1e4, 1e4])])
+    return found.to(dtype).requires_grad_()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_values_and_gradients_are_torchs(dtype):
+    here, there = inputs(dtype), inputs(dtype)
+    ours, theirs = ELU()(here), functional.elu(there)
+    assert torch.allclose(ours, theirs, rtol=1e-6, atol=1.2e-7)
+    weights = torch.linspace(-1, 1, len(here)).to(dtype)
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    assert torch.allclose(here.grad, there.grad, rtol=1e-6, atol=1.2e-7)
+
+
+def test_gradients_of_gradients_are_torchs():
+    found = []
+    for function in (ELU(), functional.elu):
+        values = inputs()
+        (first,) = torch.autograd.grad(function(values).square().sum(), values, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), values)
+        found.append(second)
+    assert torch.allclose(*found, rtol=1e-5, atol=1e-6)
+
+
+def test_not_finite_stays_not_finite():
+    values = ELU()(torch.tensor([float("nan"), float("inf"), -float("inf")]))
+    assert values[0].isnan()
+    assert values[1:].tolist() == [float("inf"), -1.0]
+
+
+def test_the_input_and_its_memory_format_are_kept():
+    image = torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    before = image.clone()
+    assert ELU()(image).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(image, before)
