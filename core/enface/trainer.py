@@ -35,10 +35,11 @@ SAMPLES = 9
 class Interrupted(Exception):
     """The run was asked to stop by a signal; everything is saved."""
 
-    def __init__(self, number: int, directory: Path) -> None:
+    def __init__(self, number: int, run: Run) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
-        self.directory = directory
+        self.directory = run.directory
+        self.is_main = run.engine.is_main
 
 
 @dataclass
@@ -111,6 +112,7 @@ class Trainer:
                 self._train_stage(number, name, stage, saved)
                 saved = None
         self._load_final(saved)
+        self.run.engine.share_buffers(self.network)
 
     # ------------------------------------------------------------------ a stage
 
@@ -196,7 +198,7 @@ class Trainer:
             if stopping:
                 run.log("interrupted")
                 run.notify("run_ended", completed=False)
-                raise Interrupted(self._stop or signal.SIGTERM, run.directory)
+                raise Interrupted(self._stop or signal.SIGTERM, run)
 
     def begin(self, stage: StageModel) -> Filled | None:
         """Give the generator the weights that the stage starts from; what came of it, where that is a checkpoint."""
@@ -312,11 +314,9 @@ class Trainer:
         """Validate, tell the schedules that follow a metric; whether the one of ``log.best`` improved."""
         if self.validate is None:
             return False
-        means: dict[str, float] = {}
-        if self.run.engine.is_main:
-            with _judging(self.network):
-                means = self.validate(self.network)
-        means = self.run.engine.share(means)
+        self.run.engine.share_buffers(self.network)
+        with _judging(self.network):
+            means = self.validate(self.network)
         builder.freeze()
         self.run.log("validated", values=means)
         self.run.notify("evaluated", step=self.run.step, summary=means)
