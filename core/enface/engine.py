@@ -36,9 +36,7 @@ class Engine:
 
         if model.device == "cuda" and not torch.cuda.is_available():
             raise RecipeError("engine.device: cuda is asked for, but torch finds no CUDA device here")
-        self._state = PartialState(
-            cpu=model.device == "cpu" or not torch.cuda.is_available(), timeout=PATIENCE
-        )
+        self._state = PartialState(cpu=model.device == "cpu" or not torch.cuda.is_available(), timeout=PATIENCE)
         self.device: torch.device = self._state.device
         self.rank: int = self._state.process_index
         self.processes: int = self._state.num_processes

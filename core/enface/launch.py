@@ -11,15 +11,20 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from enface.errors import EnfaceError, RecipeError
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 WORDS = "ENFACE_LAST_WORDS"
 """Names the folder in which each process leaves what it has to say at its end, for the launcher to say it once."""
 SECONDS_TO_SAVE = 60
 """How long processes have to save and end after a signal; ``TORCH_ELASTIC_SHUTDOWN_TIMEOUT`` overrides it."""
+SECONDS_BEFORE_KILL = 20
 MISTAKE = 2
 
 
@@ -36,7 +41,15 @@ class Stopped(Exception):
 
 
 class ProcessDied(Exception):
-    """A process was killed or failed, and the others were ended; the text says which, and how."""
+    """A process was killed or failed, and the others were ended; the text says which, and how.
+
+    Attributes:
+        traceback: Its last words, if it had any.
+    """
+
+    def __init__(self, text: str, traceback: str = "") -> None:
+        super().__init__(text)
+        self.traceback = traceback
 
 
 def launched() -> bool:
@@ -108,26 +121,29 @@ def launch(count: int, words: Sequence[str]) -> None:
         except SignalException as error:
             raise Stopped(int(error.sigval), _words(folder, range(count))) from None
         except ChildFailedError as error:
-            codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-            raise _ended(codes, count, folder) from None
+            raise _ended(error.failures, count, folder) from None
         finally:
             del os.environ[WORDS]
 
 
-def _ended(codes: dict[int, int], count: int, folder: str) -> Exception:
-    """What came of processes that ended with these exit codes, by their ranks."""
-    for rank, code in sorted(codes.items()):
-        # Those that lost a killed process failed because of it.
-        if code < 0:
-            return ProcessDied(f"process {rank} of {count} was killed by {signal.Signals(-code).name}")
+def _ended(failures: Mapping[int, ProcessFailure], count: int, folder: str) -> Exception:
+    """What came of processes of which some failed; by their ranks, those that were ended for it among them."""
+    first = min(failure.timestamp for failure in failures.values())
+    killed = {rank: failure.exitcode for rank, failure in failures.items() if failure.exitcode < 0}
+    codes = {rank: failure.exitcode for rank, failure in failures.items() if failure.exitcode > 0}
     for rank, code in sorted(codes.items()):
         if code == MISTAKE and (words := _words(folder, [rank])):
             return EnfaceError(words)
         if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
             return Stopped(code - 128, _words(folder, range(count)))
+    for rank, code in sorted(killed.items()):
+        # The launcher ends the others by SIGTERM, and those that do not end by SIGKILL half a minute later.
+        theirs = code != -signal.SIGTERM and failures[rank].timestamp < first + SECONDS_BEFORE_KILL
+        # Those that lost a killed process failed because of it.
+        if theirs or not codes:
+            return ProcessDied(f"process {rank} of {count} was killed by {signal.Signals(-code).name}")
     rank = min(codes, key=lambda rank: _when(Path(folder, str(rank))))
-    words = _words(folder, [rank])
-    return ProcessDied(f"{words}process {rank} of {count} failed with exit code {codes[rank]}")
+    return ProcessDied(f"process {rank} of {count} failed with exit code {codes[rank]}", _words(folder, [rank]))
 
 
 def _words(folder: str, ranks: Sequence[int]) -> str:

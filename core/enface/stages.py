@@ -35,8 +35,9 @@ def evaluate_stages(evaluator: Evaluator, progress: Callable[[int, int], None] |
     Several processes all call this and measure a share each; the main one writes.
 
     Returns:
-        What ``stages.json`` holds (nothing on a process that is not the main one): for each stage ``step``, ``after`` (the stage it started from) and for each
-        metric ``mean``, ``low``, ``high`` and, where there is a stage to compare with, ``change`` likewise.
+        What ``stages.json`` holds; nothing on a process that is not the main one. For each stage ``step``, ``after``
+        (the stage it started from) and for each metric ``mean``, ``low``, ``high`` and, where there is a stage to
+        compare with, ``change`` likewise.
     """
     run = evaluator.run
     folder = run.directory / "evaluation" / "stages"

@@ -118,6 +118,7 @@ def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processe
     except ProcessDied as error:
         ours = [path] if resume and is_run(path) else [one for one in runs_in(folder) if one not in before]
         ended = f"the others were ended. Go on with: {_go_on(ours[-1], processes)}" if ours else "nothing was trained"
+        typer.echo(error.traceback, err=True, nl=False)
         typer.secho(f"error: {error}; {ended}", err=True, fg=typer.colors.RED)
         raise typer.Exit(1) from None
 
