@@ -247,12 +247,13 @@ class Trainer:
         """What makes this process's parts of a step's batch."""
         rows = plan.rows(current)
         moves = self._augment.draw(plan.seed, plan.stage, current, plan.batch) if self._augment else {}
-        count = self.run.engine.processes * stage.accumulate
-        first = self.run.engine.rank * stage.accumulate
-        share = stage.batch // count
+        processes, rank = self.run.engine.processes, self.run.engine.rank
+        share = stage.batch // (processes * stage.accumulate)
 
         def part(number: int) -> Callable[[], dict[str, Tensor]]:
-            here = slice((first + number) * share, (first + number + 1) * share)
+            # Together the processes' parts of one number are one process's part, whose statistics BatchNorm takes.
+            first = (number * processes + rank) * share
+            here = slice(first, first + share)
             mine = {role: chosen[here] for role, chosen in rows.items()}
             mine_moved = {role: chosen[here] for role, chosen in moves.items()}
             return lambda: self._columns.batch(names, mine, mine_moved)
