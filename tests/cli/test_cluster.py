@@ -66,16 +66,19 @@ def test_the_batch_file_wants_a_recipe(submitted):
     assert "a recipe or a run directory" in found.stderr
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_accelerate_launches_as_the_file_says(count, recipe, tmp_path):
-    config = yaml.safe_load((CLUSTER / "accelerate.yaml").read_text()) | {"num_processes": count}
-    # Several processes of one machine; one is no such thing.
-    config["distributed_type"] = "NO" if count == 1 else config["distributed_type"]
+LAUNCHERS = {
+    "accelerate": ("accelerate.commands.launch", "--config_file", "accelerate.yaml"),
+    "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_other_launchers_start_as_many_as_they_are_told(launcher, recipe, tmp_path):
+    config = yaml.safe_load((CLUSTER / "accelerate.yaml").read_text()) | {"num_processes": 2}
     (tmp_path / "accelerate.yaml").write_text(yaml.safe_dump(config))
     path = recipe({"engine": {"device": "cpu", "precision": "fp32"}})
-    command = ("accelerate.commands.launch", "--config_file", "accelerate.yaml", "-m", "enface", "run", path)
     found = subprocess.run(
-        [sys.executable, "-m", *map(str, command), "--set", "stages.main.steps=1"],
+        [sys.executable, "-m", *LAUNCHERS[launcher], "-m", "enface", "run", str(path), "--set", "stages.main.steps=1"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -84,5 +87,6 @@ def test_accelerate_launches_as_the_file_says(count, recipe, tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert found.returncode == 0, found.stderr[-3000:]
+    assert found.stdout.count("report: ") == 1
     (directory,) = (tmp_path / "runs" / "toy").iterdir()
-    assert f'"processes": {count},' in (directory / "environment.json").read_text()
+    assert '"processes": 2,' in (directory / "environment.json").read_text()

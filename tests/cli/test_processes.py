@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,6 @@ from safetensors.torch import load_file
 from enface.errors import RecipeError
 from enface.launch import check_processes
 
-# One stage of one step, for what is not about what is learned.
-SHORT = ("--set", "stages.game=null", "--set", "stages.pairs=null")
 
 RECIPE = {
     "name": "pair",
@@ -146,7 +145,8 @@ def test_losses_are_those_of_one_process(runs):
     for first, second in zip(one, two, strict=True):
         for name, value in first["values"].items():
             # What is a small difference of large numbers differs as much between memory formats of one process.
-            tolerance = 0.03 if "gan" in name or "pair" in name else 1e-4 if first["step"] <= 3 else 2e-3
+            small = any(loss in name for loss in ("gan", "pair", "r1"))
+            tolerance = 5e-3 if small else 1e-3 if first["stage"] == "pairs" else 3e-5
             if name != "images_per_second":
                 assert second["values"][name] == pytest.approx(value, rel=tolerance, abs=1e-5), (name, first["step"])
 
@@ -222,9 +222,11 @@ def test_one_process_goes_on_where_two_were_killed(killed, runs, folder):
 
 
 def test_a_signal_saves_once_and_two_processes_go_on_with_what_one_began(runs, folder):
-    found = started(("enface", "run", "pair.yaml", "--runs", "signal"), folder, END="self:2", END_BY="SIGTERM")
-    assert found.returncode == 143, found.stderr
-    (directory,) = (folder / "signal" / "pair").iterdir()
+    directory = folder / "signal" / "pair" / "1"
+    shutil.copytree(runs[1][0], directory)
+    for path in directory.glob("checkpoints/*"):
+        if path.stem != "step-00000003":
+            path.unlink()
     words = ("enface", "run", directory.relative_to(folder), "--resume", "--processes", 2)
     # The launcher: a terminal's Ctrl-C reaches only that.
     found = started(words, folder, END="parent:5", END_BY="SIGINT")
@@ -232,36 +234,26 @@ def test_a_signal_saves_once_and_two_processes_go_on_with_what_one_began(runs, f
     assert not found.stderr
     command = f"enface run {directory.relative_to(folder)} --resume --processes 2"
     assert found.stdout.count(f"stopped by SIGINT; everything is saved. Go on with: {command}\n") == 1
-    stopped = events(directory, "checkpoint")[-1]["step"]
-    assert 5 <= stopped < 9
+    assert 5 <= events(directory, "checkpoint")[-1]["step"] < 9
     ran(*command.split(), folder=folder)
     assert [line["step"] for line in steps(directory)] == STEPS
     check_same_weights(runs[1][0], directory)
 
 
-def test_torchrun_does_as_told(folder):
-    launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node", 2, "-m", "enface", "run", "pair.yaml")
-    found = ran(*launcher, "--runs", "torchrun", "--set", "stages.main.steps=1", *SHORT, folder=folder)
-    (directory,) = (folder / "torchrun" / "pair").iterdir()
-    assert found.stdout.count("report: ") == 1
-    assert json.loads((directory / "environment.json").read_text())["processes"] == 2
-
-
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["missing.yaml"], "missing.yaml does not exist"),
         (["pair.yaml", "--set", "stages.main.stepz=1"], "stepz"),
         (["pair.yaml", "--set", "stages.main.batch=9"], "9 images cannot be split evenly over 2 processes"),
     ],
-    ids=["before", "key", "in every process"],
+    ids=["before they start", "in each of them"],
 )
 def test_a_mistake_is_told_once_and_without_a_traceback(folder, words, text):
     found = started(("enface", "run", *words, "--processes", 2, "--runs", "mistakes"), folder)
     assert found.returncode == 2
     assert found.stderr.startswith("error: ")
-    assert found.stderr.count(text) == 1
-    assert "Traceback" not in found.stderr
+    assert text in found.stderr
+    assert found.stderr.count("\n") == 1, found.stderr
 
 
 def test_more_processes_than_gpus_is_a_mistake(monkeypatch):
