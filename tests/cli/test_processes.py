@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from enface.errors import RecipeError
 from enface.launch import check_processes
 
-
 RECIPE = {
     "name": "pair",
     "stages": {
