@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from enface.errors import RecipeError
 from enface.recipe import EngineModel
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for the main one, which packs the data and writes tables alone."""
 
 
 class Engine:
@@ -34,7 +37,7 @@ class Engine:
 
         if model.device == "cuda" and not torch.cuda.is_available():
             raise RecipeError("engine.device: cuda is asked for, but torch finds no CUDA device here")
-        self._state = PartialState(cpu=model.device == "cpu" or not torch.cuda.is_available())
+        self._state = PartialState(cpu=model.device == "cpu" or not torch.cuda.is_available(), timeout=PATIENCE)
         self.device: torch.device = self._state.device
         self.rank: int = self._state.process_index
         self.processes: int = self._state.num_processes
@@ -119,6 +122,22 @@ class Engine:
         values = [value]
         torch.distributed.broadcast_object_list(values, src=0)
         return values[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's value in the order of their ranks, on the main process; nothing on the others."""
+        if self.processes == 1:
+            return [value]
+        found: list[Any] | None = [None] * self.processes if self.is_main else None
+        torch.distributed.gather_object(value, found, dst=0)
+        return found or []
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every process the main one's buffers, as BatchNorm's statistics where each keeps its own."""
+        if self.processes == 1:
+            return
+        with torch.no_grad():
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def wait(self) -> None:
         """Until every process is here."""

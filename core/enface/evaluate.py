@@ -17,7 +17,7 @@ from enface.build import build_metrics, output_of
 from enface.cautions import cautions, metric_networks
 from enface.columns import Columns
 from enface.components import Metric
-from enface.measure import Measure, Measured, batch_for, unit
+from enface.measure import Measure, Measured, Part, batch_for, unit
 from enface.pack import centered
 from enface.regions import build_regions
 from enface.results import PictureWriter, write_results
@@ -28,6 +28,7 @@ from enface.summary import Summary
 GRID = 12
 
 Progress = Callable[[int, int], None]
+Keep = Callable[[Mapping[str, Tensor]], None]
 
 
 @dataclass
@@ -75,27 +76,49 @@ class Evaluator:
         progress: Progress | None = None,
         *,
         regions: bool = True,
-        pictures: PictureWriter | None = None,
+        keep: Keep | None = None,
     ) -> Measured:
         """What the metrics say of the outputs that ``make`` gives for sources in [-1, 1].
 
+        Several processes measure every so manieth batch each, and all of them learn what was found.
+
         Args:
             regions: Measure each region of the recipe's ``evaluation.regions``, too.
-            pictures: Gets every batch's images.
+            keep: Gets every batch's images in their order on the main process; asked for on all or none of them.
         """
-        parts = []
-        done = 0
-        for rows in self._batches():
-            source, target = (self._columns.gather(name, rows) for name in ("source", "target"))
-            output = unit(make(source))
-            here = {name: region(self._columns, rows) for name, region in self._regions.items()} if regions else {}
-            parts.append(self._measure.batch(output, unit(target), here))
-            if pictures is not None:
-                pictures.add({"source": unit(source), "output": output, "target": unit(target)})
-            done += len(source)
+        engine = self.run.engine
+        batches = list(self._batches())
+        found: list[tuple[int, Part]] = []
+        for start in range(0, len(batches), engine.processes):
+            mine = start + engine.rank
+            images = None
+            if mine < len(batches):
+                part, images = self._measured(make, batches[mine], regions=regions)
+                found.append((mine, part))
+            if keep is not None:
+                # A round at a time, so that no process holds more than that.
+                for theirs in engine.gather(images and {name: image.cpu() for name, image in images.items()}):
+                    if theirs is not None:
+                        keep(theirs)
             if progress is not None:
-                progress(done, len(self))
-        return self._measure.gather(parts, self.run.pack.table["identity"].to_numpy()[self.rows["source"]])
+                progress(sum(len(rows["source"]) for rows in batches[: start + engine.processes]), len(self))
+        # By number: a batch is nobody's twice.
+        parts = dict(item for theirs in engine.gather(found) for item in theirs)
+        whole = None
+        if engine.is_main:
+            identities = self.run.pack.table["identity"].to_numpy()[self.rows["source"]]
+            whole = self._measure.gather([parts[number] for number in range(len(batches))], identities)
+        shared: Measured = engine.share(whole)
+        return shared
+
+    def _measured(
+        self, make: Callable[[Tensor], Tensor], rows: Mapping[str, Indices], *, regions: bool
+    ) -> tuple[Part, dict[str, Tensor]]:
+        source, target = (self._columns.gather(name, rows) for name in ("source", "target"))
+        output = unit(make(source))
+        here = {name: region(self._columns, rows) for name, region in self._regions.items()} if regions else {}
+        part = self._measure.batch(output, unit(target), here)
+        return part, {"source": unit(source), "output": output, "target": unit(target)}
 
     def __len__(self) -> int:
         return len(self.rows["source"])
@@ -151,20 +174,28 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a network and write tables, pictures and the summary.
 
+    Several processes all call this and measure a share each; the main one writes.
+
     Args:
         folder: Where to; the run's ``evaluation`` unless given.
         checkpoint: Which one the network is of, for the summary: ``file`` and ``weights``.
         baselines: What :meth:`Evaluator.baselines` gave, where it is known already.
 
     Returns:
-        What ``summary.json`` holds.
+        What ``summary.json`` holds; nothing on a process that is not the main one.
     """
     run = evaluator.run
     network.eval()
     folder = folder or run.directory / "evaluation"
-    pictures = PictureWriter(folder, len(evaluator)) if run.recipe.evaluation.pictures else None
-    measured = evaluator.measure(lambda source: output_of(network, source), progress, pictures=pictures)
+    pictures = None
+    keep: Keep | None = _ignored if run.recipe.evaluation.pictures else None
+    if run.recipe.evaluation.pictures and run.engine.is_main:
+        pictures = PictureWriter(folder, len(evaluator))
+        keep = pictures.add
+    measured = evaluator.measure(lambda source: output_of(network, source), progress, keep=keep)
     baselines = evaluator.baselines() if baselines is None else baselines
+    if not run.engine.is_main:
+        return {}
     about = evaluator.about()
     networks = metric_networks(run.loaded)
     recipe = run.recipe
@@ -207,6 +238,10 @@ def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, pat
     shown = evaluator.images(network, rows)
     tiles = torch.cat([shown[name] for name in ("source", "output", "target")])
     save_image(tiles, path, nrow=len(chosen), padding=2)
+
+
+def _ignored(images: Mapping[str, Tensor]) -> None:
+    """Pictures are the main process's."""
 
 
 def _spread(sources: Indices, count: int | None) -> Indices:

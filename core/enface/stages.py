@@ -32,13 +32,17 @@ def evaluate_stages(evaluator: Evaluator, progress: Callable[[int, int], None] |
     A stage is compared with the one it started from, image by image: the change's interval is that of the
     paired differences, resampled over identities, so it is much narrower than those of the means.
 
+    Several processes all call this and measure a share each; the main one writes.
+
     Returns:
-        What ``stages.json`` holds: for each stage ``step``, ``after`` (the stage it started from) and for each
-        metric ``mean``, ``low``, ``high`` and, where there is a stage to compare with, ``change`` likewise.
+        What ``stages.json`` holds; nothing on a process that is not the main one. For each stage ``step``, ``after``
+        (the stage it started from) and for each metric ``mean``, ``low``, ``high`` and, where there is a stage to
+        compare with, ``change`` likewise.
     """
     run = evaluator.run
     folder = run.directory / "evaluation" / "stages"
-    folder.mkdir(parents=True, exist_ok=True)
+    if run.engine.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
     about = evaluator.about()
     frames: dict[str, pd.DataFrame] = {}
     found: dict[str, Any] = {}
@@ -46,6 +50,8 @@ def evaluate_stages(evaluator: Evaluator, progress: Callable[[int, int], None] |
     for name, path in stage_ends(run.directory).items():
         network = load_network(run, path).eval()
         frames[name] = evaluator.measure(partial(output_of, network), progress, regions=False).images
+        if not run.engine.is_main:
+            continue
         pd.concat([about, frames[name]], axis=1).to_csv(folder / f"{name}.csv", index=False)
         save_grid(evaluator, network, about, folder / f"{name}.png")
         parent = parent_stage(run.recipe, name)
@@ -56,6 +62,8 @@ def evaluate_stages(evaluator: Evaluator, progress: Callable[[int, int], None] |
                 item["change"] = _mean(evaluator, about, frames[name][metric] - frames[parent][metric])
             found[name]["metrics"][str(metric)] = item
     run.step = last
+    if not run.engine.is_main:
+        return {}
     (run.directory / "evaluation" / "stages.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
 

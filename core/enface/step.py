@@ -260,7 +260,8 @@ class Step:
         # One read back from the device a phase; it is what lets a run stop before its weights are spoilt.
         bad = finite.bad()
         if self.engine.any(bool(bad)):
-            named = ", ".join(f"{phase.label}{name}" for name in bad) or "of another process"
+            found = {name for theirs in self.engine.share(self.engine.gather(bad)) for name in theirs}
+            named = ", ".join(f"{phase.label}{name}" for name in sorted(found))
             raise NonFiniteLossError(f"term {named} became NaN or infinite")
 
 

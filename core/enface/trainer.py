@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,10 +34,11 @@ SAMPLES = 9
 class Interrupted(Exception):
     """The run was asked to stop by a signal; everything is saved."""
 
-    def __init__(self, number: int, directory: Path) -> None:
+    def __init__(self, number: int, run: Run) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
-        self.directory = directory
+        self.directory = run.directory
+        self.is_main = run.engine.is_main
 
 
 @dataclass
@@ -111,6 +111,7 @@ class Trainer:
                 self._train_stage(number, name, stage, saved)
                 saved = None
         self._load_final(saved)
+        self.run.engine.share_buffers(self.network)
 
     # ------------------------------------------------------------------ a stage
 
@@ -196,7 +197,7 @@ class Trainer:
             if stopping:
                 run.log("interrupted")
                 run.notify("run_ended", completed=False)
-                raise Interrupted(self._stop or signal.SIGTERM, run.directory)
+                raise Interrupted(self._stop or signal.SIGTERM, run)
 
     def begin(self, stage: StageModel) -> Filled | None:
         """Give the generator the weights that the stage starts from; what came of it, where that is a checkpoint."""
@@ -246,12 +247,13 @@ class Trainer:
         """What makes this process's parts of a step's batch."""
         rows = plan.rows(current)
         moves = self._augment.draw(plan.seed, plan.stage, current, plan.batch) if self._augment else {}
-        count = self.run.engine.processes * stage.accumulate
-        first = self.run.engine.rank * stage.accumulate
-        share = stage.batch // count
+        processes, rank = self.run.engine.processes, self.run.engine.rank
+        share = stage.batch // (processes * stage.accumulate)
 
         def part(number: int) -> Callable[[], dict[str, Tensor]]:
-            here = slice((first + number) * share, (first + number + 1) * share)
+            # Together the processes' parts of one number are one process's part, whose statistics BatchNorm takes.
+            first = (number * processes + rank) * share
+            here = slice(first, first + share)
             mine = {role: chosen[here] for role, chosen in rows.items()}
             mine_moved = {role: chosen[here] for role, chosen in moves.items()}
             return lambda: self._columns.batch(names, mine, mine_moved)
@@ -312,11 +314,9 @@ class Trainer:
         """Validate, tell the schedules that follow a metric; whether the one of ``log.best`` improved."""
         if self.validate is None:
             return False
-        means: dict[str, float] = {}
-        if self.run.engine.is_main:
-            with _judging(self.network):
-                means = self.validate(self.network)
-        means = self.run.engine.share(means)
+        self.run.engine.share_buffers(self.network)
+        with _judging(self.network):
+            means = self.validate(self.network)
         builder.freeze()
         self.run.log("validated", values=means)
         self.run.notify("evaluated", step=self.run.step, summary=means)

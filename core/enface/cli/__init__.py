@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from enface.cli import audit, masks, masks_draw, weights  # noqa: F401
 # isort: on
 from enface.cli.shared import app
 from enface.errors import EnfaceError
+from enface.launch import launched, leave_words
 
 
 def main() -> None:
@@ -22,8 +24,16 @@ def main() -> None:
     try:
         app()
     except EnfaceError as error:
-        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        # One of several processes leaves it to the launcher, which says it once.
+        if not leave_words(str(error)):
+            typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
         sys.exit(2)
+    except Exception:
+        # Of several processes all but one may fail because that one did: the launcher shows what came first.
+        if not launched():
+            raise
+        leave_words(traceback.format_exc())
+        sys.exit(1)
 
 
 @app.callback(invoke_without_command=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def measure_and_report(evaluator: Evaluator, network: nn.Module, checkpoint: Mapping[str, Any] | None = None) -> None:
     """Measure a run's last network and what its stages ended with; write the report.
 
+    Several processes all call this; the main one writes and speaks.
+
     Args:
         checkpoint: Which one the network is of.
     """
@@ -23,14 +25,18 @@ def measure_and_report(evaluator: Evaluator, network: nn.Module, checkpoint: Map
     from enface.report import write_report
 
     run = evaluator.run
-    with progress_bar("evaluating") as progress:
+    main = run.engine.is_main
+    with progress_bar("evaluating", show=main) as progress:
         summary = evaluate(evaluator, network, progress, checkpoint=checkpoint)
-    say_summary(summary)
+    if main:
+        say_summary(summary)
     if run.recipe.evaluation.stages and len(run.recipe.stages) > 1:
         _measure_stages(evaluator)
-    else:
+    elif main:
         # An earlier evaluation's, which the report would show beside numbers of another network.
         (run.directory / "evaluation" / "stages.json").unlink(missing_ok=True)
+    if not main:
+        return
     say_unavailable(summary["unavailable"])
     say(f"report: {write_report(run.directory)}")
     run.log("reported")
@@ -55,7 +61,7 @@ def say_unavailable(metrics: Mapping[str, str]) -> None:
 def _measure_stages(evaluator: Evaluator) -> None:
     from enface.stages import evaluate_stages
 
-    with progress_bar("evaluating stages") as progress:
+    with progress_bar("evaluating stages", show=evaluator.run.engine.is_main) as progress:
         found = evaluate_stages(evaluator, progress)
     for name, stage in found.items():
         after = f" after {stage['after']}" if stage["after"] else ""

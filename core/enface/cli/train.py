@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stdout
@@ -25,6 +26,7 @@ from enface.cli.shared import (
     say,
 )
 from enface.errors import EnfaceError
+from enface.launch import ProcessDied, Stopped, check_processes, launch, launched, leave_words
 
 if TYPE_CHECKING:
     from enface.recipe import Recipe
@@ -39,17 +41,25 @@ def run(
     set_: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest run of this recipe.")] = False,
     runs: Runs = Path("runs"),
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, help="How many processes share the work, each on a GPU of its own.")
+    ] = 1,
 ) -> None:
     """Train a recipe, evaluate it and report.
 
     The report is on the test split, which training never saw.
     """
+    if processes > 1:
+        _launch(recipe, set_ or [], resume, runs, processes)
+        return
     from enface.trainer import Interrupted
 
     try:
         _run(recipe, set_ or [], resume, runs)
     except Interrupted as stopped:
-        say(f"stopped by {stopped}; everything is saved. Go on with: enface run {stopped.directory} --resume")
+        words = f"stopped by {stopped}; everything is saved. Go on with: {_go_on(stopped.directory)}"
+        if not leave_words(words) and stopped.is_main:
+            say(words)
         raise typer.Exit(128 + stopped.number) from None
 
 
@@ -90,6 +100,35 @@ def check(
 # ------------------------------------------------------------------ running
 
 
+def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processes: int) -> None:
+    """Check what can be checked, then run the same command as several processes."""
+    from enface.loading import runs_in
+
+    recipe = load(path, overrides).recipe
+    check_processes(processes, recipe.engine.device)
+    folder = runs / recipe.name
+    before = [] if resume else runs_in(folder)
+    options = [word for override in overrides for word in ("--set", override)]
+    words = ["run", str(path), *options, "--runs", str(runs), *(["--resume"] if resume else [])]
+    try:
+        launch(processes, words)
+    except Stopped as stopped:
+        say(str(stopped))
+        raise typer.Exit(128 + stopped.number) from None
+    except ProcessDied as error:
+        ours = [path] if resume and is_run(path) else [one for one in runs_in(folder) if one not in before]
+        ended = f"the others were ended. Go on with: {_go_on(ours[-1], processes)}" if ours else "nothing was trained"
+        typer.echo(error.traceback, err=True, nl=False)
+        typer.secho(f"error: {error}; {ended}", err=True, fg=typer.colors.RED)
+        raise typer.Exit(1) from None
+
+
+def _go_on(directory: Path, processes: int | None = None) -> str:
+    """The command that resumes a run, on as many processes unless some other launcher started them."""
+    count = processes or (int(os.environ["WORLD_SIZE"]) if launched() else 1)
+    return f"enface run {directory} --resume" + (f" --processes {count}" if count > 1 else "")
+
+
 def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     from enface.checkpoint import digest
     from enface.evaluate import Evaluator
@@ -114,7 +153,7 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     trainer.train(resume=resume)
     if engine.is_main:
         current.log("trained", digest=digest(trainer.network))
-        measure_and_report(evaluator, trainer.network)
+    measure_and_report(evaluator, trainer.network)
     current.notify("run_ended", completed=True)
     engine.wait()
     engine.close()
