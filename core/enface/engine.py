@@ -6,7 +6,7 @@ import ctypes
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +19,8 @@ from enface.errors import RecipeError
 from enface.recipe import EngineModel
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""What glibc's ``mallopt`` calls them, in ``malloc.h``."""
 PATIENCE = timedelta(hours=2)
 """How long processes wait for the main one, which packs the data and writes tables alone."""
 
@@ -44,8 +46,6 @@ class Engine:
         self.is_main: bool = self._state.is_main_process
         self.precision = self._precision(model.precision)
         self.channels_last = model.channels_last
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self._compile = model.compile
         self._sync_batchnorm = model.sync_batchnorm
         torch.use_deterministic_algorithms(model.deterministic, warn_only=True)
@@ -139,6 +139,27 @@ class Engine:
             for buffer in module.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
+    @contextmanager
+    def memory_kept(self) -> Iterator[None]:
+        """Steps of a CPU find the memory that the one before freed, where the C library is glibc.
+
+        Otherwise every large map is taken from the system anew, which fills it with zeros page by page: a tenth of a
+        step. The next step needs the same again, so the most that is held does not change; afterwards it is given back.
+        """
+        library = _glibc() if self.device.type == "cpu" else None
+        if library is None:
+            yield
+            return
+        library.mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        library.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+        try:
+            yield
+        finally:
+            # What glibc comes to by itself, at most, in a process that frees large pieces.
+            library.mallopt(M_MMAP_THRESHOLD, 32 << 20)
+            library.mallopt(M_TRIM_THRESHOLD, 64 << 20)
+            library.malloc_trim(0)
+
     def wait(self) -> None:
         """Until every process is here."""
         self._state.wait_for_everyone()
@@ -166,14 +187,9 @@ def reseed(*numbers: int) -> None:
     torch.manual_seed(seed)
 
 
-def keep_freed_memory() -> None:
-    """Have the C library keep what is freed for what is asked for next, where it is glibc.
-
-    Otherwise every large map of a step is taken from the system anew, which fills it with zeros page by page: a tenth
-    of a step. The most that a process holds does not change, for the next step needs the same again.
-    """
-    trim_threshold, mmap_threshold = -1, -3
-    with suppress(OSError, AttributeError):
+def _glibc() -> ctypes.CDLL | None:
+    try:
         library = ctypes.CDLL("libc.so.6")
-        library.mallopt(mmap_threshold, 1 << 30)
-        library.mallopt(trim_threshold, (1 << 31) - 1)
+    except OSError:
+        return None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None

@@ -104,7 +104,7 @@ class Trainer:
         """
         saved = self._resumed() if resume else None
         self.run.notify("run_started")
-        with self._signals_caught():
+        with self._signals_caught(), self.run.engine.memory_kept():
             for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
                 if saved is not None and _reached(saved) >= (number, stage.steps):
                     continue
