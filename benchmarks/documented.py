@@ -5,22 +5,26 @@ Pictures are noise, which costs a network as much as faces do; labels and pairin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from enface.engine import Engine
 from enface.loading import load_recipe
 from enface.pack import Pack
 from enface.run import Run
 from enface.sampling import Plan, split_rows
+from enface.step import Step
 from enface.trainer import Trainer
+from reference import LIGHTS, POSES, boundary
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "seed" / "ladder.yaml"
-POSES, LIGHTS, RECORDINGS = 9, 20, 2
+RECORDINGS = 2
 
 
 def noise_pack(images: int, size: int) -> Pack:
@@ -41,9 +45,7 @@ def noise_pack(images: int, size: int) -> Pack:
 
 def trainer(pack: Pack, folder: Path, overrides: dict[str, Any]) -> Trainer:
     """A trainer of the documented ladder on a pack."""
-    marked = np.ones((96, 96))
-    marked[20:80:59, 20:80] = 5
-    np.save(folder / "boundary.npy", marked)
+    np.save(folder / "boundary.npy", boundary())
     settings = {
         "data": "{use: multipie, root: nowhere, size: 96, load_size: 100, split: {by: identity, train: 0.8}}",
         "masks.boundary.file": folder / "boundary.npy",
@@ -55,24 +57,30 @@ def trainer(pack: Pack, folder: Path, overrides: dict[str, Any]) -> Trainer:
     return Trainer(run)
 
 
+def batch_of(made: Trainer, name: str, step: Step, number: int = 0) -> dict[str, Tensor]:
+    """The columns of a stage's batch."""
+    stage = made.run.recipe.stages[name]
+    return made._parts(step.columns(step.phases), plan(made, name), stage, number)[0]()
+
+
+def plan(made: Trainer, name: str) -> Plan:
+    """Which rows a stage's batches are of."""
+    return Plan(made._pairs, made.run.recipe.stages[name].batch, made.run.recipe.seed, 0)
+
+
 def steps(made: Trainer, name: str) -> Iterator[None]:
     """Takes a step of a stage each time it is asked."""
-    stage = made.run.recipe.stages[name]
-    step = made._builder(name).build()
-    plan = Plan(made._pairs, stage.batch, made.run.recipe.seed, 0)
-    number = 0
-    while True:
-        made._one_step(step, plan, stage, number)
-        number += 1
-        yield
+    stage, step, rows = made.run.recipe.stages[name], made._builder(name).build(), plan(made, name)
+    with made.run.engine.memory_kept():
+        for number in itertools.count():
+            made._one_step(step, rows, stage, number)
+            yield
 
 
 def kept(made: Trainer, name: str) -> Iterator[None]:
     """Takes a step each time it is asked, always of the same batch, which lies ready."""
-    stage = made.run.recipe.stages[name]
     step = made._builder(name).build()
-    plan = Plan(made._pairs, stage.batch, made.run.recipe.seed, 0)
-    batch = made._parts(step.columns(step.phases), plan, stage, 0)[0]()
+    batch = batch_of(made, name, step)
     while True:
         step(0, [lambda: batch])
         yield

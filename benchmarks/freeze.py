@@ -6,10 +6,9 @@ python benchmarks/freeze.py [--width 1.0] [--size 96] [--batch 16] [--pairs 7]
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
-import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from enface.build import StageBuilder, build_generator
@@ -19,11 +18,12 @@ from enface.loading import load_recipe
 from enface.pack import prepare
 from enface.run import Run
 from enface.sampling import Plan, split_rows
+from rows import Ratio, in_turn
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "seed" / "mask_l1_frozen_encoder.yaml"
 
 
-def stage(freeze: str, arguments: argparse.Namespace) -> Callable[[int], None]:
+def stage(freeze: str, arguments: argparse.Namespace) -> Callable[[], None]:
     """A function that takes one step of the stage, data included."""
     overrides = {
         "data.use": "synthetic_heads",
@@ -48,18 +48,14 @@ def stage(freeze: str, arguments: argparse.Namespace) -> Callable[[int], None]:
     step = StageBuilder(loaded, "mask_l1", generator, run.info, columns.names, engine).build()
     plan = Plan(pairs, arguments.batch, 0, 0)
 
-    def take(number: int) -> None:
+    numbers = itertools.count()
+
+    def take() -> None:
+        number = next(numbers)
         rows = plan.rows(number)
         step(number, [lambda: {name: columns.gather(name, rows) for name in step.columns(step.phases)}])
 
     return take
-
-
-def seconds(take: Callable[[], None]) -> float:
-    """How long it takes."""
-    started = time.perf_counter()
-    take()
-    return time.perf_counter() - started
 
 
 def main() -> None:
@@ -70,19 +66,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=7)
     arguments = parser.parse_args()
-    frozen, whole = stage("[encoder,heads]", arguments), stage("[]", arguments)
-    for number in range(2):
-        frozen(number), whole(number)
-    times = [
-        (seconds(partial(frozen, number)), seconds(partial(whole, number))) for number in range(2, arguments.pairs + 2)
-    ]
-    ratios = [without / with_ for with_, without in times]
-    print(f"frozen: {arguments.batch / statistics.median(item[0] for item in times):.1f} images/s")
-    print(f"whole:  {arguments.batch / statistics.median(item[1] for item in times):.1f} images/s")
-    print(
-        f"whole / frozen, median of {len(ratios)} pairs: {statistics.median(ratios):.2f}x "
-        f"({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    takes = {"frozen": stage("[encoder,heads]", arguments), "whole": stage("[]", arguments)}
+    found = in_turn(takes, arguments.pairs)
+    for name, times in found.items():
+        print(f"{name}: {arguments.batch / statistics.median(times):.1f} images/s")
+    print(f"whole / frozen, median of {arguments.pairs} pairs: {Ratio.of(found['whole'], found['frozen'])}")
 
 
 if __name__ == "__main__":

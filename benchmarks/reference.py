@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -24,6 +25,13 @@ POSES, LIGHTS = 9, 20
 LOAD, SIZE = 100, 96
 IDENTITY, REST = 240, 80
 Kind = Literal["disentangle", "only_l1", "mask_l1"]
+
+
+def boundary() -> npt.NDArray[np.float64]:
+    """A mask (96, 96): 5 on two lines, 1 elsewhere."""
+    mask = np.ones((SIZE, SIZE))
+    mask[20:80:59, 20:80] = 5
+    return mask
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
@@ -141,11 +149,11 @@ class Loop:
 
     Args:
         data: Batches; reading them is part of a step.
-        mask: (1, 1, 96, 96), for ``mask_l1``.
     """
 
-    def __init__(self, kind: Kind, data: Iterator[list[Tensor]], mask: Tensor) -> None:
-        self.kind, self.data, self.mask = kind, data, mask
+    def __init__(self, kind: Kind, data: Iterator[list[Tensor]]) -> None:
+        self.kind, self.data = kind, data
+        self.mask = torch.from_numpy(boundary()).float()
         self.network = Network()
         if kind == "mask_l1":
             self.network.freeze_encoder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -50,6 +50,12 @@ class Ratio:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, slow: Sequence[float], fast: Sequence[float]) -> Ratio:
+        """The ratio of seconds that were measured in pairs."""
+        ratios = [first / second for first, second in zip(slow, fast, strict=True)]
+        return cls(statistics.median(ratios), min(ratios), max(ratios))
+
     def __str__(self) -> str:
         return f"{self.median:.2f}x ({self.low:.2f} to {self.high:.2f})"
 
@@ -58,14 +64,17 @@ class Ratio:
         return Row(what, str(self), f"{goal:g}x", self.median >= goal)
 
 
-def in_turn(slow: Callable[[], object], fast: Callable[[], object], pairs: int = 7, warm_up: int = 2) -> Ratio:
-    """Time two things in turn, so that both meet the same noise of the machine.
+def in_turn(takes: Mapping[str, Callable[[], object]], pairs: int = 7, warm_up: int = 2) -> dict[str, list[float]]:
+    """Seconds of several things, taken in turn, so that all meet the same noise of the machine.
 
     Args:
-        pairs: How many pairs count.
+        pairs: How many times of each count.
         warm_up: How many go before and do not.
     """
-    for _ in range(warm_up):
-        slow(), fast()
-    found = [seconds(slow) / seconds(fast) for _ in range(pairs)]
-    return Ratio(statistics.median(found), min(found), max(found))
+    found: dict[str, list[float]] = {name: [] for name in takes}
+    for number in range(warm_up + pairs):
+        for name, take in takes.items():
+            took = seconds(take)
+            if number >= warm_up:
+                found[name].append(took)
+    return found

@@ -1,6 +1,6 @@
 """Steps of the documented runs: enface against a plain loop of the same operations, and against the seed's own loop.
 
-    python benchmarks/training.py [--batch 16] [--pairs 7] [--kinds disentangle only_l1 mask_l1]
+    python benchmarks/training.py [--batch 16] [--pairs 5] [--kinds disentangle only_l1 mask_l1]
 
 Width 1, 96 px. Every step of enface draws, gathers, crops and normalises its batch; so does the seed's loop, from
 files (see reference.py). Ratios are medians of steps taken in turn.
@@ -9,12 +9,13 @@ files (see reference.py). Ratios are medians of steps taken in turn.
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from documented import noise_pack, steps, trainer
+from documented import batch_of, noise_pack, steps, trainer
 from enface.trainer import Trainer
 from reference import Kind, Loop, batches, contrastive, write_faces
-from rows import Ratio, Row, in_turn, seconds, table
+from rows import Ratio, Row, in_turn, table
 
 NAMES: dict[Kind, str] = {
     "disentangle": "1st run: six losses, two branches",
@@ -41,9 +42,8 @@ OVERHEAD = 1.03
 def bare(made: Trainer) -> Iterator[None]:
     """Steps of the first run on one batch, the operations of its recipe written out."""
     stage = made.run.recipe.stages["disentangle"]
-    builder = made._builder("disentangle")
-    step = builder.build()
-    batch = made._parts(step.columns(step.phases), _plan(made), stage, 0)[0]()
+    step = made._builder("disentangle").build()
+    batch = batch_of(made, "disentangle", step)
     weights = {name: step.phases[-1].terms[index].weight(0) for index, name in enumerate(stage.terms)}
     network, optimizer = made.generator, step.generator.optimizer
     wants = step.wants(step.phases)
@@ -60,18 +60,13 @@ def bare(made: Trainer) -> Iterator[None]:
         yield
 
 
-def _plan(made: Trainer) -> Any:
-    from enface.sampling import Plan
-
-    return Plan(made._pairs, made.run.recipe.stages["disentangle"].batch, made.run.recipe.seed, 0)
-
-
 def overhead(folder: Path, batch: int, pairs: int) -> Row:
     """A whole step of the trainer against the bare operations on a batch that lies in memory."""
     pack = noise_pack(4000, 100)
     settings = {"stages.disentangle.batch": batch}
     whole, plain = (trainer(pack, folder, settings) for _ in range(2))
-    found = in_turn(steps(whole, "disentangle").__next__, bare(plain).__next__, pairs)
+    took = in_turn({"whole": steps(whole, "disentangle").__next__, "bare": bare(plain).__next__}, pairs)
+    found = Ratio.of(took["whole"], took["bare"])
     return Row(
         "a step of the trainer, its data included, in times of the same operations on tensors in memory",
         str(found),
@@ -84,11 +79,11 @@ def against_reference(kind: Kind, folder: Path, batch: int, pairs: int) -> list[
     """A stage in float32 and bf16 against the seed's loop."""
     with ExitStack() as stack:
         takes = {name: stack.enter_context(Apart(name, kind, folder, batch)) for name in ("reference", "fp32", "bf16")}
-        found = several_in_turn(takes, pairs)
+        found = in_turn(takes, pairs)
     rate = batch / statistics.median(found["fp32"])
     print(f"{kind}: {rate:.1f} images/s in float32", file=sys.stderr, flush=True)
     return [
-        _ratio(found["reference"], found[name]).row(f"{NAMES[kind]}, {name}, against the seed's loop", goal)
+        Ratio.of(found["reference"], found[name]).row(f"{NAMES[kind]}, {name}, against the seed's loop", goal)
         for name, goal in zip(("fp32", "bf16"), GOALS[kind], strict=True)
     ]
 
@@ -119,17 +114,11 @@ class Apart:
 def _take_steps(pipe: Any, name: str, kind: Kind, folder: Path, batch: int) -> None:
     torch.set_num_threads(os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as work:
-        take = _loop(kind, folder, batch) if name == "reference" else _ours(kind, Path(work), batch, name)
+        take = Loop(kind, batches(folder, batch)) if name == "reference" else _ours(kind, Path(work), batch, name)
         pipe.send("ready")
         while pipe.recv():
             take()
             pipe.send("done")
-
-
-def _loop(kind: Kind, folder: Path, batch: int) -> Callable[[], object]:
-    mask = torch.ones(1, 1, 96, 96)
-    mask[..., 20:80:59, 20:80] = 5
-    return Loop(kind, batches(folder, batch), mask)
 
 
 def _ours(kind: Kind, folder: Path, batch: int, precision: str) -> Callable[[], object]:
@@ -137,32 +126,16 @@ def _ours(kind: Kind, folder: Path, batch: int, precision: str) -> Callable[[], 
     return steps(trainer(noise_pack(4000, 100), folder, settings), kind).__next__
 
 
-def several_in_turn(takes: Mapping[str, Callable[[], object]], pairs: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Seconds of each, taken in turn."""
-    found: dict[str, list[float]] = {name: [] for name in takes}
-    for number in range(warm_up + pairs):
-        for name, take in takes.items():
-            took = seconds(take)
-            if number >= warm_up:
-                found[name].append(took)
-    return found
-
-
-def _ratio(slow: list[float], fast: list[float]) -> Ratio:
-    ratios = [first / second for first, second in zip(slow, fast, strict=True)]
-    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
-
-
 def waiting(folder: Path, batch: int, pairs: int) -> Row:
     """The share of a step that goes by until its batch lies ready."""
     made = trainer(noise_pack(4000, 100), folder, {"stages.disentangle.batch": batch})
-    whole = steps(made, "disentangle").__next__
-    stage = made.run.recipe.stages["disentangle"]
-    step = made._builder("disentangle").build()
-    names = step.columns(step.phases)
-    plan, number = _plan(made), iter(range(10**9))
-    gather: Callable[[], dict[str, Tensor]] = lambda: made._parts(names, plan, stage, next(number))[0]()  # noqa: E731
-    share = 1 / in_turn(whole, gather, pairs).median
+    step, number = made._builder("disentangle").build(), itertools.count()
+
+    def gather() -> dict[str, Tensor]:
+        return batch_of(made, "disentangle", step, next(number))
+
+    took = in_turn({"gather": gather, "whole": steps(made, "disentangle").__next__}, pairs)
+    share = Ratio.of(took["gather"], took["whole"]).median
     return Row("waiting for data, of a step of the 1st run", f"{share:.2%}", "2 %", share < 0.02)
 
 

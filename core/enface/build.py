@@ -278,7 +278,7 @@ class StageBuilder:
         def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
             optimizer: torch.optim.Optimizer
             try:
-                optimizer = chosen(parameters, lr=lr(0), **fast(chosen, model.params, self.engine.device))
+                optimizer = chosen(parameters, lr=lr(0), **fast(chosen, model.params))
             except (TypeError, ValueError) as error:
                 raise self._error(str(error), *path) from error
             return optimizer

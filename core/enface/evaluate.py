@@ -89,6 +89,7 @@ class Evaluator:
         engine = self.run.engine
         batches = list(self._batches())
         found: list[tuple[int, Part]] = []
+        done = 0
         for start in range(0, len(batches), engine.processes):
             mine = start + engine.rank
             images = None
@@ -100,8 +101,9 @@ class Evaluator:
                 for theirs in engine.gather(images and {name: image.cpu() for name, image in images.items()}):
                     if theirs is not None:
                         keep(theirs)
+            done += sum(len(rows["source"]) for rows in batches[start : start + engine.processes])
             if progress is not None:
-                progress(sum(len(rows["source"]) for rows in batches[: start + engine.processes]), len(self))
+                progress(done, len(self))
         # By number: a batch is nobody's twice.
         parts = dict(item for theirs in engine.gather(found) for item in theirs)
         whole = None
@@ -115,10 +117,9 @@ class Evaluator:
         self, make: Callable[[Tensor], Tensor], rows: Mapping[str, Indices], *, regions: bool
     ) -> tuple[Part, dict[str, Tensor]]:
         source, target = (self._columns.gather(name, rows) for name in ("source", "target"))
-        output = unit(make(source))
+        images = {"source": unit(source), "output": unit(make(source)), "target": unit(target)}
         here = {name: region(self._columns, rows) for name, region in self._regions.items()} if regions else {}
-        part = self._measure.batch(output, unit(target), here)
-        return part, {"source": unit(source), "output": output, "target": unit(target)}
+        return self._measure.batch(images["output"], images["target"], here), images
 
     def __len__(self) -> int:
         return len(self.rows["source"])

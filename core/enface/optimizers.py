@@ -35,10 +35,10 @@ def check_optimizer(use: str, params: Mapping[str, Any]) -> Iterator[tuple[str, 
             yield key, f"unknown key {key!r}{closest(key, options)}"
 
 
-def fast(optimizer: Any, params: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+def fast(optimizer: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     """An optimizer's parameters, and its fused kernel where it has one and no other is asked for."""
     options = inspect.signature(optimizer.__init__).parameters
     others = {"foreach", "fused", "capturable", "differentiable"}
-    if device.type not in ("cpu", "cuda") or "fused" not in options or others & set(params):
+    if "fused" not in options or others & set(params):
         return dict(params)
     return {"fused": True, **params}

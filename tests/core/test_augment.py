@@ -353,6 +353,7 @@ def test_accumulation_and_processes_cut_one_stream_of_moved_images(new_trainer):
             made.run.engine.rank, made.run.engine.processes = rank, processes
             made._one_step(spy, plan, stage, 3)
         made.run.engine.rank, made.run.engine.processes = 0, 1
+        assert len(spy.seen) == 2 * processes
         # The processes' parts of one number lie together in the batch.
         parts = [spy.seen[rank * 2 + number] for number in range(2) for rank in range(processes)]
         for name in names:
