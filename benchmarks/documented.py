@@ -70,7 +70,7 @@ def plan(made: Trainer, name: str) -> Plan:
 
 def steps(made: Trainer, name: str) -> Iterator[None]:
     """Takes a step of a stage each time it is asked."""
-    stage, step, rows = made.run.recipe.stages[name], made._builder(name).build(), plan(made, name)
+    stage, (_, step), rows = made.run.recipe.stages[name], made._build(name), plan(made, name)
     with made.run.engine.memory_kept():
         for number in itertools.count():
             made._one_step(step, rows, stage, number)
@@ -79,7 +79,7 @@ def steps(made: Trainer, name: str) -> Iterator[None]:
 
 def kept(made: Trainer, name: str) -> Iterator[None]:
     """Takes a step each time it is asked, always of the same batch, which lies ready."""
-    step = made._builder(name).build()
+    _, step = made._build(name)
     batch = batch_of(made, name, step)
     while True:
         step(0, [lambda: batch])

@@ -14,6 +14,7 @@ class Row:
 
     Attributes:
         figure: As it is printed.
+        goal: Empty where there is none.
         holds: Whether the goal is reached; None where it could not be measured, which ``figure`` then says why.
     """
 
@@ -23,7 +24,7 @@ class Row:
     holds: bool | None
 
     def __str__(self) -> str:
-        verdict = {True: "holds", False: "falls short", None: "not measured"}[self.holds]
+        verdict = {True: "holds", False: "falls short", None: "not measured" if self.goal else ""}[self.holds]
         return f"| {self.what} | {self.figure} | {self.goal} | {verdict} |"
 
 

@@ -42,7 +42,7 @@ OVERHEAD = 1.03
 def bare(made: Trainer) -> Iterator[None]:
     """Steps of the first run on one batch, the operations of its recipe written out."""
     stage = made.run.recipe.stages["disentangle"]
-    step = made._builder("disentangle").build()
+    _, step = made._build("disentangle")
     batch = batch_of(made, "disentangle", step)
     weights = {name: step.phases[-1].terms[index].weight(0) for index, name in enumerate(stage.terms)}
     network, optimizer = made.generator, step.generator.optimizer
@@ -129,7 +129,7 @@ def _ours(kind: Kind, folder: Path, batch: int, precision: str) -> Callable[[], 
 def waiting(folder: Path, batch: int, pairs: int) -> Row:
     """The share of a step that goes by until its batch lies ready."""
     made = trainer(noise_pack(4000, 100), folder, {"stages.disentangle.batch": batch})
-    step, number = made._builder("disentangle").build(), itertools.count()
+    (_, step), number = made._build("disentangle"), itertools.count()
 
     def gather() -> dict[str, Tensor]:
         return batch_of(made, "disentangle", step, next(number))

@@ -18,7 +18,7 @@ ROOMS = (
     *("errors", "images", "html", "sense", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
     *("weight_sources", "weights", "recipe_text", "recipe", "loading", "describe"),
     *("pack", "sampling", "augment", "columns", "audit"),
-    *("batchnorm", "engine", "launch", "terms", "players", "step"),
+    *("batchnorm", "engine", "codes", "launch", "terms", "players", "step"),
     *("build", "checkpoint", "start", "run", "trainer", "shares"),
     *("networks", "regions", "statistics", "result_columns", "measure", "summary", "cautions", "results"),
     *("evaluate", "stages", "compare", "report_files", "report_numbers", "report_tables", "report_stages"),

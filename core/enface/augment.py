@@ -37,6 +37,40 @@ class Moves:
 
 
 @dataclass(frozen=True)
+class Views:
+    """Every way in which an image may be looked at, each with a number from 0 to ``count``.
+
+    Attributes:
+        first: The least row and column that an image may begin at.
+        span: From how many rows, and columns, it may.
+        flips: 2 where images may be mirrored, else 1.
+    """
+
+    first: int
+    span: int
+    flips: int
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.span**2 * self.flips
+
+    def number(self, moves: Moves) -> Indices:
+        """Which view each move shows."""
+        return (moves.flipped * self.span + moves.top - self.first) * self.span + moves.left - self.first
+
+    def moves(self, number: int, count: int) -> Moves:
+        """``count`` images all seen in the view of a number."""
+        rest, left = divmod(number, self.span)
+        flipped, top = divmod(rest, self.span)
+        return Moves(
+            np.full(count, top + self.first, np.int64),
+            np.full(count, left + self.first, np.int64),
+            np.full(count, bool(flipped)),
+        )
+
+
+@dataclass(frozen=True)
 class Augment:
     """Draws the moves of a batch.
 
@@ -53,6 +87,14 @@ class Augment:
 
     def __bool__(self) -> bool:
         return any((self.model.crop, self.model.shift, self.model.flip))
+
+    @property
+    def views(self) -> Views:
+        """Every way in which it may show an image."""
+        room = self.data.packed_size - self.data.size
+        by = self.model.shift.by if self.model.shift else 0
+        first, span = (0, room + 1) if self.model.crop else (room // 2, 1)
+        return Views(first - by, span + 2 * by, 2 if self.model.flip else 1)
 
     def draw(self, seed: int, stage: int, step: int, batch: int) -> dict[str, Moves]:
         """The moves of each role at a step."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from enface.codes import ENCODED
 from enface.components import (
     AdversarialLoss,
     Augmentation,
@@ -31,6 +32,7 @@ from enface.optimizers import fast, optimizers
 from enface.params import ScheduleSpec, closest
 from enface.players import Phase, Player
 from enface.recipe import DiscriminatorModel, OptimizerModel, StageModel, TermModel
+from enface.sampling import ROLES
 from enface.step import Step
 from enface.terms import MaskUse, Term
 
@@ -218,6 +220,8 @@ class StageBuilder:
         step = Step(self.engine, player, self.generator.provides, critics, phases)
         step.seed = (self.loaded.recipe.seed, number)
         self._check_columns(step)
+        if stage.cache_codes:
+            step.provides = self._provided_by_codes()
         return step
 
     def freeze(self) -> None:
@@ -236,6 +240,18 @@ class StageBuilder:
             parts[name].requires_grad_(False).eval()
         if not any(parameter.requires_grad for parameter in self.generator.parameters()):
             raise self._error("leaves nothing of the generator to learn", "freeze")
+
+    def _provided_by_codes(self) -> dict[str, tuple[str, ...]]:
+        """What the generator provides, computed from images' codes in their place."""
+        used, part = self.loaded.recipe.generator.use, self.generator.encoder_part
+        if not part:
+            raise self._error(f"generator {used} has no encoder whose codes could be kept", "cache_codes")
+        if part not in self._stage.freeze:
+            raise self._error(f"codes change while {part!r} learns; name it in 'freeze'", "cache_codes")
+        return {
+            name: tuple(f"{ENCODED}{column}" if column in ROLES else column for column in columns)
+            for name, columns in self.generator.provides.items()
+        }
 
     # ------------------------------------------------------------------ players
 

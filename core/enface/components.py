@@ -220,9 +220,13 @@ class Generator(nn.Module, Component):
 
     Attributes:
         provides: For each name it can compute, the columns of the batch that name is computed from.
+        encoder_part: The part that turns an image into its code, one tensor (N, ...), where that is all that is done
+            with the image: ``forward`` then takes the code as ``encoded_COLUMN`` in the column's place, and a stage
+            that freezes the part may say ``cache_codes: true``. Empty where there is no such part.
         uncompilable: Why ``torch.compile`` cannot take it; empty when it can.
     """
 
+    encoder_part: ClassVar[str] = ""
     uncompilable: ClassVar[str] = ""
 
     provides: Mapping[str, tuple[str, ...]] = MappingProxyType({"output": ("source",)})

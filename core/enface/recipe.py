@@ -252,7 +252,7 @@ class StageModel(Model):
     first stage began with.
 
     ``batch`` is the number of images an optimizer step sees, over all processes; ``accumulate`` splits it into
-    that many passes to save memory.
+    that many passes to save memory. ``cache_codes`` keeps what a frozen encoder gives of an image, to compute it once.
     """
 
     steps: Count
@@ -263,6 +263,7 @@ class StageModel(Model):
     discriminators: dict[Name, DiscriminatorModel] = Field(default_factory=dict)
     start: Start = "previous"
     freeze: list[str] = Field(default_factory=list)
+    cache_codes: bool = False
     clip: Annotated[float, Gt(0)] | None = None
     ema: Annotated[float, Gt(0), Le(0.999999)] | None = None
 

@@ -183,6 +183,9 @@ def _codes(table: pd.DataFrame, columns: list[str]) -> Indices:
 class Pairs:
     """The pairing of one split.
 
+    Attributes:
+        rows: Of the split: source, target and partner are among them.
+
     Raises:
         DataError: when a source has no target, naming identities.
     """
@@ -192,7 +195,7 @@ class Pairs:
         self.sources = rows[satisfying(table, rows, rules.source.where)]
         if not len(self.sources):
             raise DataError(f"pairs.source: no image has {_conditions(rules.source.where)}")
-        self._rows = rows
+        self.rows = rows
         self._target = Candidates(table, rows, rules.target, "target")
         self._partner = Candidates(table, rows, rules.partner, "partner") if rules.partner else None
         if rules.target.chance < 1:
@@ -215,7 +218,7 @@ class Pairs:
         rows = {"source": sources, "target": self._target.draw(sources, rng.random(len(sources)))}
         if self._partner is not None:
             by_rule = self._partner.draw(sources, rng.random(len(sources)))
-            anyone = self._rows[rng.integers(len(self._rows), size=len(sources))]
+            anyone = self.rows[rng.integers(len(self.rows), size=len(sources))]
             use_rule = (rng.random(len(sources)) < self._partner.chance) & (by_rule >= 0)
             rows["partner"] = np.where(use_rule, by_rule, anyone)
         return rows

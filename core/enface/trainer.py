@@ -18,6 +18,7 @@ from enface import checkpoint
 from enface.augment import Augment
 from enface.build import StageBuilder, build_generator, output_of
 from enface.checkpoint import SUFFIX, Checkpoint
+from enface.codes import Codes
 from enface.columns import Columns
 from enface.components import Generator, Mask
 from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
@@ -87,6 +88,7 @@ class Trainer:
             mirror=flip.mirror if flip else None,
             sharpen=run.recipe.augment.sharpen,
         )
+        self._batches: Columns | Codes = self._columns
         self._augment = Augment(run.recipe.augment, run.recipe.data, self._pairs.roles)
         self._samples = self._sample_rows()
 
@@ -119,6 +121,27 @@ class Trainer:
         run = self.run
         return StageBuilder(run.loaded, name, self.generator, run.info, self._columns.names, run.engine, self._masks)
 
+    def _build(self, name: str) -> tuple[StageBuilder, Step]:
+        """Build a stage; from here on parts are of its freezes, and batches hold what its step asks for."""
+        builder = self._builder(name)
+        step = builder.build()
+        self._batches = self._codes(name) if self.run.recipe.stages[name].cache_codes else self._columns
+        return builder, step
+
+    def _codes(self, name: str) -> Codes:
+        """What gives a stage's batches with codes in place of images."""
+        run, stage = self.run, self.run.recipe.stages[name]
+        encoder = self.generator.parts[self.generator.encoder_part]
+        codes = Codes(self._columns, encoder, self._pairs.rows, self._augment, run.engine, run.directory)
+        drawn = stage.steps * stage.batch
+        if len(codes) > drawn:
+            raise RecipeError(
+                f"{run.loaded.place(('stages', name, 'cache_codes'))}: the images have {len(codes):,} codes, in all "
+                f"the ways that 'augment' shows them, and the stage draws {drawn:,} images: nothing would be saved. "
+                "Leave it out, or augment less"
+            )
+        return codes
+
     def check(self) -> None:
         """Build every stage without training it, so that what does not fit is known at once.
 
@@ -132,7 +155,7 @@ class Trainer:
     def built(self) -> Iterator[tuple[str, Step]]:
         """Each stage's name and step in turn, built and checked; the next one's freezes what that says."""
         for name, stage in self.run.recipe.stages.items():
-            step = self._builder(name).build()
+            _, step = self._build(name)
             self._check_schedules(name, step)
             if isinstance(stage.start, StartModel):
                 self._check_start(name, stage.start)
@@ -166,8 +189,7 @@ class Trainer:
         goes_on = saved is not None and saved.state["stage"] == name
         if not goes_on:
             self._start(name, stage)
-        builder = self._builder(name)
-        step = builder.build()
+        builder, step = self._build(name)
         self.average = self._new_average(stage)
         done = 0
         if saved is not None and goes_on:
@@ -256,7 +278,7 @@ class Trainer:
             here = slice(first, first + share)
             mine = {role: chosen[here] for role, chosen in rows.items()}
             mine_moved = {role: chosen[here] for role, chosen in moves.items()}
-            return lambda: self._columns.batch(names, mine, mine_moved)
+            return lambda: self._batches.batch(names, mine, mine_moved)
 
         return [part(number) for number in range(stage.accumulate)]
 

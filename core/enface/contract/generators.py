@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from enface.codes import ENCODED
 from enface.components import Generator
 from enface.contract.comparing import taught
 from enface.contract.networks import Trial, column, fits, network_rules
-from enface.contract.samples import tensors
+from enface.contract.samples import COLUMN_IMAGES, tensors
 from enface.contract.subject import BATCH, SIZE, Subject
 from enface.contract.verdicts import BrokenRule, rule
 
@@ -90,6 +91,26 @@ def _parts(subject: Subject) -> None:
         raise BrokenRule("a part has weights that are not the generator's; assign it to an attribute")
 
 
+@rule("codes")
+def _codes(subject: Subject) -> None:
+    """Where it names its encoder, a code in an image's place gives what the image does."""
+    generator: Generator = subject.build().eval()
+    if not generator.encoder_part:
+        return
+    if generator.encoder_part not in generator.parts:
+        raise BrokenRule(f"its encoder_part {generator.encoder_part!r} is none of its parts")
+    images = _inputs(generator, generator.provides)
+    encoder = generator.parts[generator.encoder_part]
+    coded = {f"{ENCODED}{name}" if name in COLUMN_IMAGES else name: item for name, item in images.items()}
+    with torch.no_grad():
+        coded = {name: encoder(item) if name.startswith(ENCODED) else item for name, item in coded.items()}
+        by_image = generator(frozenset(generator.provides), **images)
+        by_code = generator(frozenset(generator.provides), **coded)
+    for name, found in by_image.items():
+        if not all(map(torch.equal, tensors(found), tensors(by_code[name]))):
+            raise BrokenRule(f"{name} differs when it is given codes in the images' place")
+
+
 @rule("learns")
 def _learns(subject: Subject) -> None:
     """Its weights get a finite gradient from the output, and each of them from something that it provides."""
@@ -121,4 +142,4 @@ def _sizes(subject: Subject) -> None:
             raise BrokenRule(f"for images of {size} px the output is {tuple(output.shape)}")
 
 
-GENERATOR_RULES = (_provides, _output, _nothing_wanted, _parts, _learns, _sizes, *network_rules(_trial))
+GENERATOR_RULES = (_provides, _output, _nothing_wanted, _parts, _codes, _learns, _sizes, *network_rules(_trial))

@@ -107,6 +107,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "discriminators": "The critics, by the names that terms are `against`.",
         "start": "The weights it starts from: `previous`, `scratch`, or a map.",
         "freeze": "Parts of the generator that do not learn in this stage.",
+        "cache_codes": "Keep, on disk, what a frozen encoder gives of each image, so that it is computed once.",
         "clip": "The largest gradient norm.",
         "ema": "Decay of the running average of the weights, which samples and evaluation use.",
     },

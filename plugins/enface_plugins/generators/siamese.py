@@ -50,6 +50,8 @@ class Siamese(Generator):
         RecipeError: when the images' side is not a multiple of 16, or the data lacks a column or class of ``codes``.
     """
 
+    encoder_part = "encoder"
+
     def __init__(
         self,
         *,
@@ -97,6 +99,9 @@ class Siamese(Generator):
         wants: frozenset[str],
         source: Tensor | None = None,
         partner: Tensor | None = None,
+        *,
+        encoded_source: Tensor | None = None,
+        encoded_partner: Tensor | None = None,
         **target: Tensor,
     ) -> dict[str, Tensor]:
         unknown = wants.difference(self.provides)
@@ -106,15 +111,20 @@ class Siamese(Generator):
                 f"it provides {', '.join(self.provides)}"
             )
         of_partner = {name for name in wants if name.startswith("partner_")}
-        found = self._branch(wants - of_partner, source, target)
-        second = self._branch({name.removeprefix("partner_") for name in of_partner}, partner, {})
+        found = self._branch(wants - of_partner, source, encoded_source, target)
+        theirs = {name.removeprefix("partner_") for name in of_partner}
+        second = self._branch(theirs, partner, encoded_partner, {})
         return found | {f"partner_{name}": value for name, value in second.items()}
 
-    def _branch(self, wants: Set[str], image: Tensor | None, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _branch(
+        self, wants: Set[str], image: Tensor | None, code: Tensor | None, target: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         if not wants:
             return {}
-        assert image is not None, "the core passes the columns that provides names"
-        identity, rest = self.encoder(image).split(self.split, dim=1)
+        if code is None:
+            assert image is not None, "the core passes the columns that provides names, or their codes"
+            code = self.encoder(image)
+        identity, rest = code.split(self.split, dim=1)
         found = {}
         if "output" in wants:
             found["output"] = self.decoder(self._told(identity, target))

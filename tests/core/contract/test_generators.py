@@ -120,6 +120,30 @@ class Foreign(Small):
         return {**super().parts, "hidden": self.hidden[0]}
 
 
+class Coded(Small):
+    """Takes a code in an image's place."""
+
+    encoder_part = "down"
+
+    def forward(self, wants, source=None, encoded_source=None):
+        if "output" not in wants:
+            return {}
+        code = self.down(source) if encoded_source is None else encoded_source
+        return {"output": self.up(code).tanh()}
+
+
+class Misnamed(Coded):
+    encoder_part = "encoder"
+
+
+class Deaf(Coded):
+    """Also looks at the image, which it is not given."""
+
+    def forward(self, wants, source=None, encoded_source=None):
+        shift = 0 if source is None else source.mean()
+        return {name: found + shift for name, found in super().forward(wants, source, encoded_source).items()}
+
+
 class Cut(Small):
     def draw(self, source):
         return super().draw(source).detach() + source * 0
@@ -201,7 +225,7 @@ class Breaking(Small):
         return super().draw(source)
 
 
-@pytest.mark.parametrize("generator", [Small, Telling, Dropping, Choosy])
+@pytest.mark.parametrize("generator", [Small, Telling, Dropping, Choosy, Coded])
 def test_a_sound_generator_breaks_no_rule(verdicts, generator):
     found = verdicts(generator, GENERATOR_RULES)
     assert {name: item.why for name, item in found.items() if item.result == "broken"} == {}
@@ -221,6 +245,8 @@ def test_a_sound_generator_breaks_no_rule(verdicts, generator):
         (Partial, "parts", "up.weight"),
         (Shared, "parts", "share a weight"),
         (Foreign, "parts", "not the generator's"),
+        (Misnamed, "codes", "none of its parts"),
+        (Deaf, "codes", "output differs when it is given codes"),
         (Cut, "learns", "detached"),
         (Unused, "learns", "up.spare.weight"),
         (Steep, "learns", "up.bias"),
