@@ -84,7 +84,9 @@ def test_a_code_does_not_depend_on_what_was_asked_before(moved):
 def test_each_image_is_encoded_once_in_training(new_trainer):
     made = new_trainer({"stages": {"main": FROZEN}})
     seen = []
-    made.generator.encoder.register_forward_hook(lambda module, given, _: seen.append(len(given[0]) * made.generator.training))
+    made.generator.encoder.register_forward_hook(
+        lambda module, given, _: seen.append(len(given[0]) * made.generator.training)
+    )
     made.train()
     assert sum(seen) == len(made._pairs.rows), "samples are shown by the whole network"
     _, step = made._build("main")
@@ -128,7 +130,10 @@ def test_a_run_cut_off_ends_with_the_same_bits(new_trainer, load, make_trainer, 
     [
         ({"stages": {"main": {**FROZEN, "freeze": []}}}, r"cache_codes: codes change while 'encoder' learns; name it"),
         (
-            {"stages": {"main": {**FROZEN, "freeze": ["encoder"]}}, "generator": {"use": "resnet", "width": 8, "blocks": 1}},
+            {
+                "stages": {"main": {**FROZEN, "freeze": ["encoder"]}},
+                "generator": {"use": "resnet", "width": 8, "blocks": 1},
+            },
             r"cache_codes: generator resnet has no encoder whose codes",
         ),
         (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -24,16 +25,23 @@ def main() -> None:
     try:
         app()
     except EnfaceError as error:
-        # One of several processes leaves it to the launcher, which says it once.
-        if not leave_words(str(error)):
-            typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
-        sys.exit(2)
-    except Exception:
+        _refuse(str(error))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" ({error.filename})" if error.filename else ""
+            _refuse(f"the disk is full{where}: {error.strerror}. Make room; what is saved stays, and a run goes on")
         # Of several processes all but one may fail because that one did: the launcher shows what came first.
         if not launched():
             raise
         leave_words(traceback.format_exc())
         sys.exit(1)
+
+
+def _refuse(message: str) -> NoReturn:
+    # One of several processes leaves it to the launcher, which says it once.
+    if not leave_words(message):
+        typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
+    sys.exit(2)
 
 
 @app.callback(invoke_without_command=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -11,18 +13,46 @@ from enface import hookimpl
 
 
 class SampleGrids:
-    """Writes ``samples/STEP-{inputs,outputs,targets}.png`` as the seed system did."""
+    """Writes ``samples/STEP-{inputs,outputs,targets}.png`` as the seed system did.
+
+    A thread beside the training compresses and writes them; they lie on disk when the next checkpoint does.
+    """
+
+    def __init__(self) -> None:
+        self._writer: ThreadPoolExecutor | None = None
+        self._pending: list[Future[None]] = []
 
     @hookimpl
     def samples_ready(self, run: Any, step: int, images: Mapping[str, Tensor]) -> None:
         """Write the grids."""
-        # Imported here, for it takes a second, and every command loads this module.
-        from torchvision.utils import save_image
-
         names = {"source": "inputs", "output": "outputs", "target": "targets"}
-        for role, name in names.items():
-            path = run.directory / "samples" / f"{step:08d}-{name}.png"
-            save_image(images[role], path, nrow=8, padding=2, normalize=True, value_range=(-1, 1))
+        paths = {role: run.directory / "samples" / f"{step:08d}-{name}.png" for role, name in names.items()}
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, "sample-grids")
+        self._pending.append(self._writer.submit(_write, images, paths))
+
+    @hookimpl
+    def checkpoint_saved(self, run: Any, step: int, path: Path) -> None:
+        """Wait until the grids are written, so that a run that goes on from here lacks none."""
+        self._wait()
+
+    @hookimpl
+    def run_ended(self, run: Any, completed: bool) -> None:
+        """Wait until the grids are written."""
+        self._wait()
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, []
+        for written in pending:
+            written.result()
+
+
+def _write(images: Mapping[str, Tensor], paths: Mapping[str, Path]) -> None:
+    # Imported here, for it takes a second, and every command loads this module.
+    from torchvision.utils import save_image
+
+    for role, path in paths.items():
+        save_image(images[role], path, nrow=8, padding=2, normalize=True, value_range=(-1, 1))
 
 
 plugin = SampleGrids()
