@@ -37,9 +37,11 @@ def pack(
     """Write a recipe's pack to a folder or a URL, from where others train with data.pack."""
     from enface.remote_pack import write_pack
 
-    found = packed(load(recipe, set_ or []))
+    loaded = load(recipe, set_ or [])
+    found, data = packed(loaded), loaded.recipe.data
     with progress_bar("writing the pack, files") as progress:
         about = write_pack(found, out, progress)
     size = sum(file["bytes"] for file in about["files"].values())
-    say(f"pack: {out} ({about['images']} images of {about['size']} px, {size / 2**20:,.1f} MiB); its recipes say:")
-    say(f"data: {{pack: {out}, use: {about['dataset']}, size: {about['size']}, ...}}")
+    say(f"pack: {out} ({about['images']} images of {about['size']} px, {size / 2**20:,.1f} MiB)")
+    size_said = f"size: {data.size}" + (f", load_size: {data.load_size}" if data.load_size else "")
+    say(f"to train from it: data: {{pack: {out}, use: {about['dataset']}, {size_said}, split: ...}}")
