@@ -17,8 +17,10 @@ from fsspec.utils import get_protocol
 
 from enface.errors import DataError
 
-BLOCK = 16 * 2**20
+BLOCK = 8 * 2**20
 """Bytes of one request, so that none lasts so long that a server gives it up."""
+AT_ONCE = 8
+"""Requests under way together: services limit what one of them gets."""
 Bytes = Callable[[int], None]
 """Told how many more bytes have come."""
 
@@ -54,6 +56,8 @@ class Place:
             raise DataError(f'{address}: {hint} (pip install "enface[remote]" brings it)') from error
         except ValueError as error:
             raise DataError(f"{address}: {error}") from error
+        except Exception as error:  # What holds the folder, as an archive, is opened at once.
+            raise UnreachableError(f"{address}: cannot be opened ({_reason(error)})") from error
         self._path = str(path).rstrip("/")
 
     @property
@@ -119,15 +123,36 @@ class Place:
         path = self._of(name)
         with self._said(name):
             try:
-                with self._fs.open(path, "rb", block_size=BLOCK, cache_type="readahead") as stream:
+                # Each read is a request. The first one from within the file shows whether the server gives parts.
+                with self._fs.open(path, "rb", block_size=BLOCK, cache_type="none") as stream:
                     stream.seek(start)
-                    while part := stream.read(BLOCK):
+                    within = False
+                    while not within and (part := stream.read(BLOCK)):
+                        within = start > 0 and size is not None and bool(self._fs.async_impl)
+                        start += len(part)
                         yield part
+                if within and size is not None:
+                    yield from self._together(path, start, size)
             except ValueError:
                 yield None
                 with self._fs.open(path, "rb", block_size=0) as stream:
                     while part := stream.read(BLOCK):
                         yield part
+
+    def _together(self, path: str, start: int, size: int) -> Iterator[bytes]:
+        """A file's bytes from ``start`` on, by several requests at once."""
+        while start < size:
+            starts = list(range(start, size, BLOCK)[:AT_ONCE])
+            ends = [min(first + BLOCK, size) for first in starts]
+            for first, end, part in zip(
+                starts, ends, self._fs.cat_ranges([path] * len(starts), starts, ends), strict=True
+            ):
+                if isinstance(part, BaseException):
+                    raise part
+                if len(part) != end - first:
+                    raise OSError(f"{len(part):,} bytes came of {end - first:,}")
+                yield part
+            start = ends[-1]
 
     def put(self, name: str, file: Path) -> None:
         """Write a file there.

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -26,6 +27,9 @@ from enface.weights import cache_folder
 
 HEADER = "pack.json"
 MIB = 2**20
+TRIES = 4
+PAUSE = 2.0
+"""Seconds before a file that broke off is gone on with; twice as many each time."""
 Say = Callable[[str], None]
 
 
@@ -188,7 +192,17 @@ def _fetch(place: Place, header: Header, text: bytes, folder: Path, progress: Pr
         progress(round(done / MIB), round(total / MIB))
 
     for name in header.names:
-        digest = place.fetch(name, work / name, come)
+        before = done
+        for failed in range(1, TRIES + 1):
+            try:
+                digest = place.fetch(name, work / name, come)
+                break
+            except UnreachableError as error:
+                if failed == TRIES:
+                    kept = f"{done / MIB:,.1f} of {total / MIB:,.1f} MiB"
+                    raise UnreachableError(f"{error}; {kept} have come and are kept: start again to go on") from error
+                time.sleep(PAUSE * 2 ** (failed - 1))
+                done = before
         where = f"{place.address}/{name}"
         try:
             _check_array(work / name, header, where)

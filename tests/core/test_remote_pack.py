@@ -6,9 +6,11 @@ import functools
 import http.server
 import json
 import os
+import re
 import shutil
 import threading
 import uuid
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -16,7 +18,7 @@ import pytest
 
 from enface.errors import DataError, RecipeError
 from enface.pack import prepare
-from enface.remote_files import Place
+from enface.remote_files import Place, UnreachableError
 from enface.remote_pack import pack_of, write_pack
 
 SPLIT = {"train": 4, "val": 1, "test": 1}
@@ -50,6 +52,18 @@ def served(tmp_path):
         def log_message(self, *words):
             if self.command == "GET":
                 seen.append((self.path, self.headers.get("Range")))
+
+        def do_GET(self):
+            # Python's own server knows no parts; this one gives them of what lies in a folder called parts.
+            wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            if wanted is None or not self.path.startswith("/parts/"):
+                super().do_GET()
+                return
+            content = Path(self.translate_path(self.path)).read_bytes()[int(wanted[1]) : int(wanted[2]) + 1]
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -171,6 +185,17 @@ def test_over_http_from_a_server_that_knows_no_parts(load, made, served, monkeyp
     assert ("/heads/images.npy", None) in seen, "read in one go"
 
 
+def test_over_http_in_parts_from_a_server_that_gives_them(load, made, served, monkeypatch):
+    folder, address, seen, _ = served
+    monkeypatch.setattr("enface.remote_files.BLOCK", 20_000)
+    monkeypatch.setattr("enface.remote_files.AT_ONCE", 3)
+    write_pack(made, str(folder / "parts"))
+    assert same(opened(load, f"{address}/parts"), made)
+    asked = [wanted for path, wanted in seen if path == "/parts/images.npy"]
+    assert len(asked) == 10
+    assert all(wanted is not None for wanted in asked)
+
+
 def test_over_http_offline_with_a_copy(load, made, served):
     folder, address, _, stop = served
     write_pack(made, str(folder / "heads"))
@@ -268,6 +293,56 @@ def test_http_without_parts_begins_again(load, made, served, monkeypatch):
     assert to.read_bytes() == (made.folder / "images.npy").read_bytes()
     assert digest == header_of(str(folder / "heads"))["files"]["images.npy"]["sha256"]
     assert sum(come) == to.stat().st_size
+
+
+def test_http_with_parts_goes_on(load, made, served, monkeypatch):
+    folder, address, seen, _ = served
+    monkeypatch.setattr("enface.remote_files.BLOCK", 50_000)
+    write_pack(made, str(folder / "parts"))
+    whole = (made.folder / "images.npy").read_bytes()
+    to = folder.parent / "images.npy"
+    to.write_bytes(whole[:150_000])
+    Place(f"{address}/parts").fetch("images.npy", to, lambda count: None)
+    assert to.read_bytes() == whole
+    assert [wanted for path, wanted in seen if path == "/parts/images.npy"] == ["bytes=150000-184447"]
+
+
+def breaking_off(monkeypatch, times):
+    """Have the images break off after a part, so many times; how often they were asked for."""
+    monkeypatch.setattr("enface.remote_files.BLOCK", 50_000)
+    monkeypatch.setattr("enface.remote_pack.PAUSE", 0.0)
+    whole, starts = Place._parts, []
+
+    def parts(self, name, start):
+        if name == "images.npy":
+            starts.append(start)
+        for number, part in enumerate(whole(self, name, start)):
+            if name == "images.npy" and number == 1 and len(starts) <= times:
+                raise UnreachableError("the line went dead")
+            yield part
+
+    monkeypatch.setattr(Place, "_parts", parts)
+    return starts
+
+
+def test_a_file_that_breaks_off_is_gone_on_with(load, made, memory, monkeypatch):
+    write_pack(made, memory)
+    starts = breaking_off(monkeypatch, 3)
+    seen = []
+    loaded = load({"data": {"pack": memory}})
+    monkeypatch.setattr("enface.remote_pack.MIB", 1)
+    assert same(pack_of(loaded.recipe, loaded.catalog, lambda done, total: seen.append((done, total))), made)
+    assert starts == [0, 50_000, 100_000, 150_000]
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_one_that_breaks_off_again_and_again_is_said(load, made, memory, monkeypatch):
+    write_pack(made, memory)
+    starts = breaking_off(monkeypatch, 99)
+    monkeypatch.setattr("enface.remote_pack.TRIES", 2)
+    with pytest.raises(DataError, match=r"went dead; 0\.2 of 0\.2 MiB have come and are kept: start again to go on"):
+        opened(load, memory)
+    assert starts == [0, 50_000]
 
 
 def test_two_processes_fetch_once(load, made, memory, monkeypatch):
