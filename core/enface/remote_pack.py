@@ -122,7 +122,7 @@ def _check_fits(pack: Pack, data: DataModel, catalog: Catalog) -> None:
         if value != theirs:
             raise DataError(
                 f"data.pack: {data.pack} was made with {name} {theirs!r}, and the recipe says {value!r}; "
-                f"leave data.{name} out to take what the pack has"
+                f"set data.{name} to {theirs!r}, or choose another pack"
             )
 
 

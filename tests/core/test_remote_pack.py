@@ -520,7 +520,7 @@ def test_parameters_must_be_those_it_was_made_with(load, made, tmp_path, lights,
     if fits:
         opened(load, str(tmp_path / "heads"), lights=lights)
         return
-    with pytest.raises(DataError, match=r"was made with lights 2, and the recipe says 1; leave data.lights out"):
+    with pytest.raises(DataError, match=r"was made with lights 2, and the recipe says 1; set data.lights to 2"):
         opened(load, str(tmp_path / "heads"), lights=lights)
 
 
