@@ -136,7 +136,7 @@ class _Checker:
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
 
     def recipe(self, recipe: Recipe, observers: list[str]) -> None:
-        self.component("dataset", recipe.data, "data")
+        self._data(recipe)
         self.component("generator", recipe.generator, "generator")
         for name, mask in recipe.masks.items():
             self.component("mask", mask, "masks", name)
@@ -158,7 +158,24 @@ class _Checker:
         if best is not None and recipe.data.split.val in (0, []):
             self._add("needs validation images; set data.split.val", "log", "best")
 
-    def component(self, kind: str, spec: Spec, *path: str) -> None:
+    def _data(self, recipe: Recipe) -> None:
+        data = recipe.data
+        if data.pack is None:
+            self.component("dataset", data, "data")
+            return
+        if data.local_pack is not None:
+            # As typed it means something in this folder only; a run must be found from any other.
+            data.pack = str(data.local_pack.expanduser().resolve())
+        if data.use:
+            self.component("dataset", data, "data", whole=False)
+            return
+        for name in data.params:
+            self._add("is no key of data; parameters need a dataset: say 'use'", "data", name)
+        if "pairs" not in recipe.model_fields_set:
+            self._add("says no 'use', so no dataset says how targets are drawn: give 'pairs'", "data")
+
+    def component(self, kind: str, spec: Spec, *path: str, whole: bool = True) -> None:
+        """Find what is wrong with a map that names a component; unless ``whole``, required keys may be missing."""
         if not spec.use:
             self._add(f"says no 'use'; known: {', '.join(self.catalog.names(kind))}", *path)
             return
@@ -174,7 +191,8 @@ class _Checker:
         try:
             checked = entry.params.model_validate(spec.params)
         except ValidationError as error:
-            for item in error.errors():
+            wrong = [item for item in error.errors() if whole or item["type"] != "missing"]
+            for item in wrong:
                 where, message = explain(item, [*entry.params.model_fields, *ours])
                 self._add(message, *path, *where)
             return

@@ -45,6 +45,7 @@ class Pack:
         regions: uint8 (N, H, W) of indices into ``region_names``, memory-mapped; None when there are none.
         table: One row an image, in the images' order.
         about: What ``pack.json`` says: source, parameters, digest, skipped images.
+        address: Where it was fetched from, or opened, when the recipe names a pack; None when it was made here.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Pack:
     regions: npt.NDArray[np.uint8] | None
     table: pd.DataFrame
     about: Mapping[str, Any]
+    address: str | None = None
 
     @property
     def size(self) -> int:
@@ -118,8 +120,11 @@ def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) 
     return read_pack(folder)
 
 
-def read_pack(folder: Path) -> Pack:
+def read_pack(folder: Path, remedy: str = "delete that folder to have it made again") -> Pack:
     """Open a pack.
+
+    Args:
+        remedy: What to do about a damaged one.
 
     Raises:
         DataError: when a file of it is missing or damaged, naming it.
@@ -133,9 +138,9 @@ def read_pack(folder: Path) -> Pack:
         regions = folder / "regions.npy"
         maps = np.load(regions, mmap_mode="r", allow_pickle=False) if regions.is_file() else None
     except (OSError, EOFError, ValueError, KeyError) as error:
-        raise DataError(f"pack {folder} is damaged ({error}); delete that folder to have it made again") from error
+        raise DataError(f"pack {folder} is damaged ({error}); {remedy}") from error
     if len(table) != len(images):
-        raise DataError(f"pack {folder} is damaged (table and images differ); delete that folder")
+        raise DataError(f"pack {folder} is damaged (table and images differ); {remedy}")
     return Pack(folder, images, maps, table, about)
 
 

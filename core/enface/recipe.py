@@ -66,8 +66,12 @@ class DataModel(Spec):
 
     Images are packed at ``load_size``, which leaves room to crop; whatever is not cropped at random is cropped in
     the middle. It is ``size`` unless given.
+
+    ``pack`` is the address of a pack made before, a folder or a URL: nothing is packed then, and ``use`` need only
+    be given for what the dataset knows of its pairs, splits and mirrored labels.
     """
 
+    pack: Annotated[str, Field(min_length=1)] | None = None
     size: Annotated[int, Ge(8), Le(2048)] = 96
     load_size: Annotated[int, Ge(8), Le(2048)] | None = None
     split: SplitModel = Field(default_factory=SplitModel)
@@ -78,6 +82,11 @@ class DataModel(Spec):
         if self.load_size is not None and self.load_size < self.size:
             raise ValueError(f"load_size {self.load_size} is smaller than size {self.size}")
         return self
+
+    @property
+    def local_pack(self) -> Path | None:
+        """The folder that ``pack`` names, where it is the path of one."""
+        return None if self.pack is None or "://" in self.pack or "::" in self.pack else Path(self.pack)
 
     @property
     def packed_size(self) -> int:

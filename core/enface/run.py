@@ -150,7 +150,10 @@ def environment(run: Run) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "seed": run.recipe.seed,
-        "pack": {key: run.pack.about[key] for key in ("dataset", "size", "digest", "images", "skipped")},
+        "pack": {
+            **{key: run.pack.about[key] for key in ("dataset", "size", "digest", "images", "skipped")},
+            **({"address": run.pack.address} if run.pack.address is not None else {}),
+        },
         "git": _git_commit(),
         "command": sys.argv,
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from enface.errors import EnfaceError
+from enface.errors import DataError, EnfaceError
 
 if TYPE_CHECKING:
     from enface.engine import Engine
@@ -55,6 +55,9 @@ def prepared(loaded: Loaded) -> Run:
     engine = _engine(loaded)
     with engine.main_first():
         pack = packed(loaded, show=engine.is_main)
+    mains = engine.share((pack.about["digest"], len(pack.table)))
+    if mains != (pack.about["digest"], len(pack.table)):
+        raise DataError(f"process {engine.rank} has another pack than the main one ({pack.folder}); start again")
     return Run(Path(), loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
 
 
@@ -83,11 +86,12 @@ def _engine(loaded: Loaded) -> Engine:
 
 
 def packed(loaded: Loaded, *, show: bool = True) -> Pack:
-    """The recipe's pack, made now where there is none."""
-    from enface.pack import prepare
+    """The recipe's pack, fetched or made now where there is none."""
+    from enface.remote_pack import pack_of
 
-    with progress_bar(f"packing {loaded.recipe.data.use}", show=show) as progress:
-        pack = prepare(loaded.recipe, loaded.catalog, progress)
+    data = loaded.recipe.data
+    with progress_bar("fetching the pack, MiB" if data.pack else f"packing {data.use}", show=show) as progress:
+        pack = pack_of(loaded.recipe, loaded.catalog, progress, say if show else None)
     if show and pack.about["skipped"]:
         say(f"{len(pack.about['skipped'])} unreadable images left out; they are named in {pack.folder}/pack.json")
     return pack

@@ -33,6 +33,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "sharpen": "How much of its difference to its own blur is added to every target; in training alone.",
     },
     "DataModel": {
+        "pack": "The address of a pack made before: a folder, or a URL (`s3://`, `gs://`, `hf://`, `https://`).",
         "size": "Height and width of the images in pixels.",
         "load_size": "What images are packed at, which leaves room to crop; `size` unless given.",
         "split": "Which rows train, validate and test; a map, or the name of a split that the dataset knows.",
