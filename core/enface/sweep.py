@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from enface.errors import EnfaceError, RecipeError
 from enface.loading import load_recipe, runs_in
-from enface.params import explain
+from enface.params import closest, explain
 from enface.recipe import Model, Name, Recipe
 
 State = Literal["done", "cut off", "new"]
@@ -77,7 +77,8 @@ class SlurmModel(Model):
         return self
 
 
-LauncherModel = Annotated[LocalModel | RayModel | SlurmModel, Field(discriminator="use")]
+LauncherModel = LocalModel | RayModel | SlurmModel
+LAUNCHERS: dict[str, type[LauncherModel]] = {"local": LocalModel, "ray": RayModel, "slurm": SlurmModel}
 
 
 class SweepModel(Model):
@@ -97,7 +98,7 @@ class SweepModel(Model):
     seeds: list[int] = Field([0], min_length=1)
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
-    launcher: LauncherModel = Field(default_factory=LocalModel)
+    launcher: LauncherModel = Field(default_factory=LocalModel, discriminator="use")
 
     @field_validator("launcher", mode="before")
     @classmethod
@@ -158,8 +159,8 @@ class Job:
         return [*words, str(self.recipe), *sets, "--runs", str(runs)]
 
 
-def read_sweep(path: Path) -> list[Job]:
-    """The runs that a sweep's file asks for, each checked as ``enface check`` would.
+def read_sweep(path: Path) -> tuple[list[Job], LauncherModel]:
+    """The runs that a sweep's file asks for, each checked as ``enface check`` would; and what is to launch them.
 
     Raises:
         RecipeError: naming the file, and the key or the run that is wrong.
@@ -181,7 +182,7 @@ def read_sweep(path: Path) -> list[Job]:
                     raise RecipeError(f"{path}: {name}: {error}") from error
                 jobs.append(Job(name, seed, recipe, overrides, found.training_digest()))
     _refuse_equal(path, jobs)
-    return jobs
+    return jobs, model.launcher
 
 
 def _model(path: Path) -> SweepModel:
@@ -198,9 +199,15 @@ def _model(path: Path) -> SweepModel:
     except ValidationError as error:
         told = []
         for item in error.errors():
-            where, message = explain(item, list(SweepModel.model_fields))
+            where, message = explain(item, _known(item["loc"]))
             told.append(f"{path}: {'.'.join(map(str, where))}: {message}")
         raise RecipeError("\n".join(told)) from error
+
+
+def _known(where: tuple[str | int, ...]) -> list[str]:
+    """The keys that could stand at a place of a sweep's file."""
+    launcher = LAUNCHERS.get(str(where[1])) if where[0] == "launcher" and len(where) > 2 else None
+    return list((launcher or SweepModel).model_fields)
 
 
 def _cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -231,6 +238,17 @@ def _digest(run: Path) -> str | None:
     except (OSError, ValueError, yaml.YAMLError):
         # What cannot be read is no run of ours to go on with.
         return None
+
+
+def launcher_named(name: str, given: LauncherModel) -> LauncherModel:
+    """A launcher by its name, with the options of the one that a file gives where it is the same.
+
+    Raises:
+        RecipeError: when there is none of that name.
+    """
+    if name not in LAUNCHERS:
+        raise RecipeError(f"there is no launcher {name!r}{closest(name, LAUNCHERS)}; there are {', '.join(LAUNCHERS)}")
+    return given if given.use == name else LAUNCHERS[name].model_validate({"use": name})
 
 
 def require_folder(path: Path) -> None:

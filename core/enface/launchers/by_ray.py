@@ -23,17 +23,19 @@ class Task(Running):
 
     ray: Any
     reference: Any
+    work: Work
 
     def code(self) -> int | None:
         ready, _ = self.ray.wait([self.reference], timeout=0)
         return self._result() if ready else None
 
     def stop(self) -> None:
-        # Raises KeyboardInterrupt where the task runs.
-        self.ray.cancel(self.reference, force=False)
+        # Not by ray.cancel, which a task that runs may not hear of.
+        self.work.stop_file.touch()
 
     def wait(self) -> None:
         self.ray.wait([self.reference], timeout=SAVING)
+        self.work.stop_file.unlink(missing_ok=True)
 
     def _result(self) -> int:
         try:
@@ -84,8 +86,9 @@ class ByRay(Launcher):
         perform = self._ray.remote(**options)(_perform)
         found = []
         for job in jobs:
-            log = log_of(job, self._logs)
-            found.append(Task(job, log, self._ray, perform.options(name=job.label).remote(Work(job, self._runs, log))))
+            work = Work(job, self._runs, log_of(job, self._logs))
+            work.stop_file.unlink(missing_ok=True)
+            found.append(Task(job, work.log, self._ray, perform.options(name=job.label).remote(work), work))
         return found
 
     def __exit__(self, *error: object) -> None:

@@ -27,9 +27,7 @@ class SlurmWork(Work):
     def checkpoint(self) -> Any:
         """What submitit is to submit in its place; called there when the time is nearly over, or it must make room."""
         self.save()
-        return importlib.import_module("submitit").helpers.DelayedSubmission(
-            SlurmWork(self.job, self.runs, self.log)
-        )
+        return importlib.import_module("submitit").helpers.DelayedSubmission(SlurmWork(self.job, self.runs, self.log))
 
 
 @dataclass
@@ -106,11 +104,9 @@ class BySlurm(Launcher):
     def start(self, jobs: Sequence[Job]) -> list[Submitted]:
         (self._logs / FOLDER).mkdir(parents=True, exist_ok=True)
         work = [SlurmWork(job, self._runs, log_of(job, self._logs)) for job in jobs]
-        submitted = []
         try:
             with self._executor.batch():
-                for item in work:
-                    submitted.append(self._executor.submit(item))
+                submitted = [self._executor.submit(item) for item in work]
         except self._submitit.core.utils.FailedJobError as error:
             raise EnfaceError(f"launcher slurm: sbatch refused the runs: {str(error).strip()}") from error
         if self.detached:

@@ -13,6 +13,8 @@ from pathlib import Path
 from enface.sweep import Job
 
 POLL = 0.2
+# The exit code of what was stopped by Ctrl-C.
+STOPPED = 130
 
 
 def log_of(job: Job, logs: Path) -> Path:
@@ -30,11 +32,16 @@ def started(job: Job, runs: Path, log: Path, environment: Mapping[str, str] = os
             stderr=subprocess.STDOUT,
             env=dict(environment),
             start_new_session=True,
-            preexec_fn=_ignore_warnings,
+            preexec_fn=_hear,
         )
 
 
-def _ignore_warnings() -> None:
+def _hear() -> None:
+    # A worker of Ray blocks the signals that ask a run to save, and a shell's background job ignores one of them.
+    asking = (signal.SIGINT, signal.SIGTERM)
+    for number in asking:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, asking)
     # Slurm sends these to every process of a job that is to end soon; the one that watches this process saves it.
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
@@ -52,15 +59,23 @@ class Work:
     log: Path
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
+    @property
+    def stop_file(self) -> Path:
+        """While there is such a file, the job does not begin, or saves and ends."""
+        return self.log.with_suffix(".stop")
+
     def __call__(self) -> int:
         """Run it to its end; a KeyboardInterrupt is raised on when it has saved."""
         if self.job.find(self.runs)[0] == "done":
             return 0
+        if self.stop_file.exists():
+            return STOPPED
         self._process = started(self.job, self.runs, self.log)
         try:
-            # Not a wait for the process, which an interrupt that is no signal would not end.
             while self._process.poll() is None:
                 time.sleep(POLL)
+                if self.stop_file.exists():
+                    self.save()
         except KeyboardInterrupt:
             self.save()
             raise
@@ -71,7 +86,3 @@ class Work:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait()
-
-    def again(self) -> Work:
-        """The same job, to be begun anew."""
-        return Work(self.job, self.runs, self.log)
