@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core" / "enface"
 PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
-    *("errors", "images", "html", "sense", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
+    *("errors", "images", "html", "sense", "bases", "components", "hookspecs", "plugins", "params", "optimizers"),
+    "catalog",
     *("weight_sources", "weights", "remote_files", "recipe_text", "recipe", "loading", "describe"),
-    *("pack", "remote_pack", "sampling", "augment", "columns", "audit"),
+    *("filling", "pack", "remote_pack", "sampling", "augment", "columns", "audit"),
     *("batchnorm", "engine", "codes", "launch", "terms", "players", "step"),
     *("build", "checkpoint", "start", "run", "trainer", "shares"),
     *("networks", "regions", "statistics", "result_columns", "measure", "summary", "cautions", "results"),
