@@ -11,7 +11,7 @@ import typer
 from enface.cli.shared import Runs, app, say
 
 if TYPE_CHECKING:
-    from enface.sweep import Job
+    from enface.sweep import Job, LauncherModel
 
 
 @app.command()
@@ -33,8 +33,6 @@ def sweep(
 
     Every run is checked before the first one starts.
     """
-    from enface.launchers import launcher_of
-    from enface.launchers.running import Stopped, run_all
     from enface.sweep import launcher_named, read_sweep, require_folder
 
     require_folder(runs)
@@ -51,19 +49,7 @@ def sweep(
     todo = [job for job in asked if states[job] != "done"]
     if dry_run:
         return
-    failed: list[Job] = []
-    left: list[Job] = []
-    try:
-        with launcher_of(model, jobs, runs, runs / "logs" / file.stem) as made:
-            taken = made.taken(todo)
-            for job in taken:
-                say(f"{job.label}: still with {model.use}")
-            todo = [job for job in todo if job not in taken]
-            failed = run_all(made, todo, runs, say)
-            left = [*taken, *todo] if made.detached else taken
-    except Stopped:
-        say(f"stopped; go on with: enface sweep {file}")
-        raise typer.Exit(130) from None
+    failed, left = _launched(model, todo, jobs, runs, file) if todo else ([], [])
     names = list(dict.fromkeys(job.name for job in asked))
     say(f"{len(asked) - len(failed) - len(left)} of {len(asked)} runs are done")
     if left:
@@ -72,3 +58,23 @@ def sweep(
         say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}")
     if failed:
         raise typer.Exit(1)
+
+
+def _launched(
+    model: LauncherModel, todo: list[Job], at_once: int | None, runs: Path, file: Path
+) -> tuple[list[Job], list[Job]]:
+    """Run jobs: those that failed, and those that go on without us."""
+    from enface.launchers import launcher_of
+    from enface.launchers.running import Stopped, run_all
+
+    try:
+        with launcher_of(model, at_once, runs, runs / "logs" / file.stem) as made:
+            taken = made.taken(todo)
+            for job in taken:
+                say(f"{job.label}: still with {model.use}")
+            new = [job for job in todo if job not in taken]
+            failed = run_all(made, new, runs, say)
+            return failed, [*taken, *new] if made.detached else taken
+    except Stopped:
+        say(f"stopped; go on with: enface sweep {file}")
+        raise typer.Exit(130) from None
