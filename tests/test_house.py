@@ -26,7 +26,7 @@ ROOMS = (
     *("report_curves",),
     *("report_pictures", "report_gallery", "report_recipe", "report_page", "report"),
     *("report_compare_gallery", "report_compare", "watch"),
-    *("preview", "apply", "export", "folders", "sweep", "contract", "scaffold"),
+    *("preview", "apply", "export", "folders", "sweep", "launchers", "contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )
 ENTRANCES = {"__init__", "__main__"}
