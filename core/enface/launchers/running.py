@@ -102,9 +102,9 @@ def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[
                 if not _succeeded(item, code, say):
                     failed.append(item.job)
     except Stopped:
-        # Only asked once each: the second time a run would break off without saving.
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
+        # Whoever asks once more need not wait; the runs have been asked, and save by themselves.
+        for number, handler in before.items():
+            signal.signal(number, handler)
         for item in running:
             item.stop()
         for item in running:
