@@ -26,7 +26,7 @@ def rows(quick: bool = False, files: int = 20_000, pairs: int = 5) -> list[Row]:
     import packing
 
     if quick:
-        return [*packing.rows(720, 1), *feeding.rows(2, 1), *holding.rows(360, 3600, steps=2)]
+        return [*packing.rows(720, 1), *feeding.rows(10, 1), *holding.rows(1800, 3600, steps=2)]
     found = packing.rows(files, pairs)
     print(*found, sep="\n", file=sys.stderr, flush=True)
     found += feeding.rows(10, pairs)
