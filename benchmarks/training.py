@@ -90,7 +90,7 @@ def against_reference(kind: Kind, folder: Path, batch: int, pairs: int) -> list[
 
 def _take(name: str, kind: Kind, folder: Path, batch: int) -> Callable[[], None]:
     """A function that takes one step; nothing of it is worth sending over."""
-    step = Loop(kind, batches(folder, batch)) if name == "reference" else _ours(kind, batch, name)
+    step = Loop(kind, batches(folder, batch)) if name == "reference" else _ours(kind, folder / name, batch)
 
     def take() -> None:
         step()
@@ -98,10 +98,10 @@ def _take(name: str, kind: Kind, folder: Path, batch: int) -> Callable[[], None]
     return take
 
 
-def _ours(kind: Kind, batch: int, precision: str) -> Callable[[], object]:
-    settings = {f"stages.{kind}.batch": batch, "engine.precision": precision}
-    with tempfile.TemporaryDirectory() as folder:
-        return steps(trainer(noise_pack(4000, 100), Path(folder), settings), kind).__next__
+def _ours(kind: Kind, work: Path, batch: int) -> Callable[[], object]:
+    work.mkdir(exist_ok=True)
+    settings = {f"stages.{kind}.batch": batch, "engine.precision": work.name}
+    return steps(trainer(noise_pack(4000, 100), work, settings), kind).__next__
 
 
 def waiting(folder: Path, batch: int, pairs: int) -> Row:
