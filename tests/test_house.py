@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core" / "enface"
 PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
-    *("errors", "images", "html", "sense", "components", "hookspecs", "plugins", "params", "optimizers", "catalog"),
+    *("errors", "images", "html", "sense", "bases", "components", "hookspecs", "plugins", "params", "optimizers"),
+    "catalog",
     *("weight_sources", "weights", "remote_files", "recipe_text", "recipe", "loading", "describe"),
-    *("pack", "remote_pack", "sampling", "augment", "columns", "audit"),
+    *("filling", "pack", "remote_pack", "sampling", "augment", "columns", "audit"),
     *("batchnorm", "engine", "codes", "launch", "terms", "players", "step"),
     *("build", "checkpoint", "start", "run", "trainer", "shares"),
     *("networks", "regions", "statistics", "result_columns", "measure", "summary", "cautions", "results"),
@@ -25,7 +26,7 @@ ROOMS = (
     *("report_curves",),
     *("report_pictures", "report_gallery", "report_recipe", "report_page", "report"),
     *("report_compare_gallery", "report_compare", "watch"),
-    *("preview", "apply", "export", "folders", "sweep", "contract", "scaffold"),
+    *("preview", "apply", "export", "folders", "sweep", "launchers", "contract", "scaffold"),
     *("mask_files", "marks", "drawing", "cli"),
 )
 ENTRANCES = {"__init__", "__main__"}

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "bases": "DataInfo Dataset Row Targets",
     "components": (
-        "AdversarialLoss Augmentation CriticLoss DataInfo Dataset Discriminator FeatureMetric Fixed GalleryMetric"
-        " Generator Loss Mask Metric Row Schedulable Schedule SetMetric Targets as_schedule weighed_mean"
+        "AdversarialLoss Augmentation CriticLoss Discriminator FeatureMetric Fixed GalleryMetric"
+        " Generator Loss Mask Metric Schedulable Schedule SetMetric as_schedule weighed_mean"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
     "hookspecs": "hookimpl",
@@ -24,11 +25,13 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
+    from enface.bases import DataInfo as DataInfo
+    from enface.bases import Dataset as Dataset
+    from enface.bases import Row as Row
+    from enface.bases import Targets as Targets
     from enface.components import AdversarialLoss as AdversarialLoss
     from enface.components import Augmentation as Augmentation
     from enface.components import CriticLoss as CriticLoss
-    from enface.components import DataInfo as DataInfo
-    from enface.components import Dataset as Dataset
     from enface.components import Discriminator as Discriminator
     from enface.components import FeatureMetric as FeatureMetric
     from enface.components import Fixed as Fixed
@@ -37,11 +40,9 @@ if TYPE_CHECKING:
     from enface.components import Loss as Loss
     from enface.components import Mask as Mask
     from enface.components import Metric as Metric
-    from enface.components import Row as Row
     from enface.components import Schedulable as Schedulable
     from enface.components import Schedule as Schedule
     from enface.components import SetMetric as SetMetric
-    from enface.components import Targets as Targets
     from enface.components import as_schedule as as_schedule
     from enface.components import weighed_mean as weighed_mean
     from enface.errors import CheckpointError as CheckpointError

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from enface.build import output_of
 from enface.errors import DataError, EnfaceError
+from enface.filling import resized
 from enface.images import list_images, read_image
 
 # The pack's own, so that a network sees a photograph as it saw its training images.
-from enface.pack import centered, resized
+from enface.pack import centered
 from enface.recipe import DataModel
 
 Pixels = npt.NDArray[np.uint8]

@@ -70,6 +70,12 @@ class Catalog:
         Args:
             data: Given to components that ask for it; needed for these.
         """
+        return self.get(kind, name).component(**self.arguments(kind, name, params, data))
+
+    def arguments(
+        self, kind: str, name: str, params: Mapping[str, Any], data: DataInfo | None = None
+    ) -> dict[str, Any]:
+        """What :meth:`build` calls a component's class with."""
         entry = self.get(kind, name)
         checked = entry.params.model_validate(dict(params))
         arguments = {key: self._value(getattr(checked, key)) for key in checked.model_fields_set}
@@ -77,7 +83,7 @@ class Catalog:
         if wanted is not None:
             assert data is not None, f"{name} needs to know the data"
             arguments[wanted] = data
-        return entry.component(**arguments)
+        return arguments
 
     def schedule(self, value: float | ScheduleSpec) -> Any:
         """A schedule from a recipe's number or ``{use: ..}``."""

@@ -108,8 +108,8 @@ class Columns:
             return self._tensor((first == second).astype(np.float32))
         role, rest = self._role(name)
         if rest == "regions" and self.pack.regions is not None:
-            regions = torch.from_numpy(self.pack.regions[rows[role]])
-            return self._tensor(moved(regions, self.size, moves.get(role)).long().numpy())
+            regions = cropped(self.pack.regions, rows[role], self.size, moves.get(role))
+            return self._tensor(regions.astype(np.int64))
         if rest in self._numeric:
             values = self._labels(rest, rows[role], moves.get(role))
             return self._tensor(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
@@ -137,11 +137,10 @@ class Columns:
 
     def _images(self, rows: Indices, move: Moves | None) -> Tensor:
         if self._resident is not None:
-            pixels = self._resident[self._tensor(rows)]
+            pixels = moved(self._resident[self._tensor(rows)], self.size, move)
         else:
-            pixels = self._tensor(self.pack.images[rows])
-        pixels = moved(pixels, self.size, move)
-        return (pixels.float() / 127.5 - 1).contiguous(memory_format=self._format)
+            pixels = self._tensor(cropped(self.pack.images, rows, self.size, move))
+        return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=self._format)
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
         return sent(values, self._device)
@@ -155,8 +154,34 @@ def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     return tensor
 
 
+def cropped(
+    images: npt.NDArray[np.uint8], rows: Indices, size: int, move: Moves | None = None
+) -> npt.NDArray[np.uint8]:
+    """The ``size`` x ``size`` pixels of some images that their moves show, or the middle ones.
+
+    Args:
+        images: (N, ..., H, W), in memory or mapped.
+        rows: Which of them.
+    """
+    if move is None:
+        return centered(images, size)[rows]
+    top, left = move.top, move.left
+    room = np.array(images.shape[-2:]) - size
+    before = -min(top.min(initial=0), left.min(initial=0))
+    beyond = max(before, (top - room[0]).max(initial=0), (left - room[1]).max(initial=0))
+    if beyond > 0:
+        frame = [(0, 0)] * (images.ndim - 2) + [(beyond, beyond)] * 2
+        images, rows = np.pad(images[rows], frame, mode="edge"), np.arange(len(rows))
+        top, left = top + beyond, left + beyond
+    # Every window as a view: one gather copies whole lines, where an index for each pixel takes ten times as long.
+    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(-2, -1))
+    shown = np.moveaxis(windows, (-4, -3), (1, 2))[rows, top, left]
+    shown[move.flipped] = shown[move.flipped][..., ::-1]
+    return shown
+
+
 def moved(pixels: Tensor, size: int, move: Moves | None) -> Tensor:
-    """The ``size`` x ``size`` pixels of each image that its move shows, or the middle ones.
+    """What :func:`cropped` gives of every image of a tensor on a device.
 
     Args:
         pixels: (N, ..., H, W).

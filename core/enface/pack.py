@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,19 +16,17 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 from torch import Tensor
 
 from enface.catalog import Catalog
 from enface.components import DataInfo, Dataset
 from enface.errors import DataError
-from enface.plugins import load_plugins
+from enface.filling import Order, fill, pickled
 from enface.recipe import Recipe
 from enface.weights import cache_folder
 
 Images = TypeVar("Images", npt.NDArray[np.uint8], Tensor)
 FORMAT = 1
-CHUNK = 60
 Progress = Callable[[int, int], None]
 
 
@@ -72,21 +66,6 @@ def centered(images: Images, size: int) -> Images:
     return images[..., start : start + size, start : start + size]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What a worker process needs to build the dataset for itself."""
-
-    plugins: tuple[str, ...]
-    use: str
-    params: dict[str, Any]
-    size: int
-
-    def build(self, catalog: Catalog) -> Dataset:
-        dataset = catalog.build("dataset", self.use, self.params, DataInfo(self.size))
-        assert isinstance(dataset, Dataset)
-        return dataset
-
-
 def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) -> Pack:
     """The recipe's pack, from the cache or made now.
 
@@ -98,9 +77,13 @@ def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) 
             occurs twice.
     """
     data = recipe.data
-    source = _Source(tuple(recipe.plugins), data.use, data.params, data.packed_size)
-    dataset = source.build(catalog)
-    digest = _digest(source, dataset, data.on_error)
+    arguments = catalog.arguments("dataset", data.use, data.params, DataInfo(data.packed_size))
+    component = catalog.get("dataset", data.use).component
+    dataset = component(**arguments)
+    assert isinstance(dataset, Dataset)
+    made = pickled(component, arguments)
+    order = Order(tuple(recipe.plugins), data.use, data.params, data.packed_size, made)
+    digest = _digest(order, dataset, data.on_error)
     folder = cache_folder() / "packs" / f"{data.use}-{data.packed_size}-{digest}"
     if (folder / "pack.json").is_file():
         return read_pack(folder)
@@ -108,7 +91,7 @@ def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) 
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        _write(work, table, dataset, source, data.on_error, digest, progress or (lambda done, total: None))
+        _write(work, table, dataset, order, data.on_error, digest, progress or (lambda done, total: None))
         try:
             os.rename(work, folder)
         except OSError:
@@ -150,14 +133,14 @@ def _typed(texts: pd.Series[str], kind: str) -> npt.NDArray[Any]:
     return values == "True" if kind == "bool" else np.where(values == "", "nan", values).astype(kind)
 
 
-def _digest(source: _Source, dataset: Dataset, on_error: str) -> str:
+def _digest(order: Order, dataset: Dataset, on_error: str) -> str:
     # The module, for two plugin files may each have a dataset of one name.
     parts = [
         FORMAT,
         type(dataset).__module__,
-        source.use,
-        source.params,
-        source.size,
+        order.use,
+        order.params,
+        order.size,
         on_error,
         dataset.fingerprint(),
     ]
@@ -186,18 +169,18 @@ def _write(
     work: Path,
     table: pd.DataFrame,
     dataset: Dataset,
-    source: _Source,
+    order: Order,
     on_error: str,
     digest: str,
     progress: Progress,
 ) -> None:
-    count, size = len(table), source.size
+    count, size = len(table), order.size
     np.lib.format.open_memmap(work / "images.npy", "w+", np.uint8, (count, 3, size, size)).flush()
     if dataset.region_names:
         np.lib.format.open_memmap(work / "regions.npy", "w+", np.uint8, (count, size, size)).flush()
     skipped: dict[int, str] = {}
     done = 0
-    for finished, failed in _fill(work, table, source):
+    for finished, failed in fill(work, table, order, dataset):
         if failed and on_error == "raise":
             raise DataError(f"{next(iter(failed.values()))}\n(data.on_error=skip leaves unreadable images out)")
         skipped.update(failed)
@@ -211,8 +194,8 @@ def _write(
     table.to_csv(work / "table.csv", index=False)
     about = {
         "format": FORMAT,
-        "dataset": source.use,
-        "parameters": json.loads(json.dumps(source.params, default=str)),
+        "dataset": order.use,
+        "parameters": json.loads(json.dumps(order.params, default=str)),
         "size": size,
         "digest": digest,
         "images": len(table),
@@ -221,93 +204,6 @@ def _write(
         "skipped": [skipped[index] for index in sorted(skipped)],
     }
     (work / "pack.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-
-
-def _fill(work: Path, table: pd.DataFrame, source: _Source) -> Iterator[tuple[int, dict[int, str]]]:
-    """Have worker processes read the images; yields (images done, index -> error) a chunk."""
-    records = table.to_dict("records")
-    chunks = [list(range(start, min(start + CHUNK, len(records)))) for start in range(0, len(records), CHUNK)]
-    workers = min(os.cpu_count() or 1, len(chunks))
-    if workers == 1:
-        job = _Job(work, source)
-        for chunk in chunks:
-            yield len(chunk), job([(index, records[index]) for index in chunk])
-        return
-    # A forked child of a process with running torch threads can hang; a fresh one cannot.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(work, source)) as pool:
-        jobs = {pool.submit(_work, [(index, records[index]) for index in chunk]): chunk for chunk in chunks}
-        try:
-            for future in as_completed(jobs):
-                yield len(jobs[future]), future.result()
-        except BrokenProcessPool as error:
-            raise DataError(f"a worker process reading dataset {source.use} died; is memory short?") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-class _Job:
-    """Reads images of one dataset into the pack's files."""
-
-    def __init__(self, work: Path, source: _Source) -> None:
-        self._dataset = source.build(Catalog(load_plugins(source.plugins)))
-        self._size = source.size
-        self._images = np.lib.format.open_memmap(work / "images.npy", "r+")
-        has_regions = bool(self._dataset.region_names)
-        self._regions = np.lib.format.open_memmap(work / "regions.npy", "r+") if has_regions else None
-
-    def __call__(self, rows: list[tuple[int, Any]]) -> dict[int, str]:
-        failed = {}
-        for index, row in rows:
-            try:
-                image = _checked(self._dataset.image(row), row)
-                self._images[index] = resized(image, self._size).transpose(2, 0, 1)
-                if self._regions is not None:
-                    self._regions[index] = _resized_map(self._dataset.regions(row), self._size)
-            except DataError as error:
-                failed[index] = str(error)
-            except Exception as error:
-                failed[index] = f"image {row['key']}: {type(error).__name__}: {error}"
-        return failed
-
-
-_job: _Job | None = None
-
-
-def _start_worker(work: Path, source: _Source) -> None:
-    global _job
-    import torch
-
-    torch.set_num_threads(1)
-    # Ctrl-C reaches every process of the terminal; the parent alone says what happens then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _job = _Job(work, source)
-
-
-def _work(rows: list[tuple[int, Any]]) -> dict[int, str]:
-    assert _job is not None
-    return _job(rows)
-
-
-def _checked(image: npt.NDArray[np.uint8], row: Any) -> npt.NDArray[np.uint8]:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise DataError(f"image {row['key']} is {image.dtype} {image.shape}; uint8 (H, W, 3) is needed")
-    return image
-
-
-def resized(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """An image (H, W, 3) as the pack holds it: size x size, by Lanczos, its aspect not kept."""
-    if image.shape[:2] == (size, size):
-        return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
-
-
-def _resized_map(regions: npt.NDArray[np.uint8] | None, size: int) -> npt.NDArray[np.uint8]:
-    if regions is None:
-        return np.zeros((size, size), np.uint8)
-    if regions.shape == (size, size):
-        return regions
-    return np.asarray(Image.fromarray(regions).resize((size, size), Image.Resampling.NEAREST))
 
 
 def _drop_skipped(work: Path, table: pd.DataFrame, skipped: list[int]) -> pd.DataFrame:

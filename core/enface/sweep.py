@@ -4,28 +4,81 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from annotated_types import Ge, Gt
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from enface.errors import EnfaceError, RecipeError
 from enface.loading import load_recipe, runs_in
-from enface.params import explain
+from enface.params import closest, explain
 from enface.recipe import Model, Name, Recipe
 
 State = Literal["done", "cut off", "new"]
-POLL = 0.2
-SHOWN_LINES = 15
+
+
+class LocalModel(Model):
+    """On this machine."""
+
+    use: Literal["local"] = "local"
+
+
+class RayModel(Model):
+    """On a Ray cluster.
+
+    Attributes:
+        address: The cluster's; what RAY_ADDRESS says unless given, and without that a cluster of this machine alone.
+        cpus: Cores that each run needs.
+        gpus: GPUs that each run needs.
+    """
+
+    use: Literal["ray"]
+    address: str | None = None
+    cpus: Annotated[float, Gt(0)] = 1
+    gpus: Annotated[float, Ge(0)] = 0
+
+
+class SlurmModel(Model):
+    """On a Slurm cluster, by submitit.
+
+    Attributes:
+        cluster: ``local`` tries it without Slurm, by submitit's own executor.
+        hours: What each run may take before it saves and is queued again.
+        partition: Where; Slurm's default unless given.
+        gpus: GPUs that each run needs.
+        cpus: Cores that each run needs.
+        memory: In GB.
+        requeues: How often a run may be queued again because its time was over.
+        detach: Submit and end; the same command later says what became of it.
+        parameters: Further ones of sbatch, in submitit's names without ``slurm_``, as ``{account: faces}``.
+    """
+
+    use: Literal["slurm"]
+    cluster: Literal["slurm", "local"] = "slurm"
+    hours: Annotated[float, Gt(0)] = 24
+    partition: str | None = None
+    gpus: Annotated[int, Ge(0)] = 0
+    cpus: Annotated[int, Ge(1)] | None = None
+    memory: Annotated[float, Gt(0)] | None = None
+    requeues: Annotated[int, Ge(0)] = 100
+    detach: bool = False
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _can_be_asked_later(self) -> SlurmModel:
+        if self.detach and self.cluster == "local":
+            raise ValueError("detach: with 'cluster: local' nobody could be asked later what became of a run")
+        return self
+
+
+LauncherModel = LocalModel | RayModel | SlurmModel
+LAUNCHERS: dict[str, type[LauncherModel]] = {"local": LocalModel, "ray": RayModel, "slurm": SlurmModel}
 
 
 class SweepModel(Model):
@@ -37,6 +90,7 @@ class SweepModel(Model):
         seeds: Each variant is run with each of these.
         variants: By name, what each overrides: dotted keys and their values. One that overrides nothing is a control.
         grid: Dotted keys and the values each is to have; every combination is run, of every variant.
+        launcher: Where: ``local``, ``ray``, ``slurm``, or one of these with its options.
     """
 
     recipe: str
@@ -44,6 +98,12 @@ class SweepModel(Model):
     seeds: list[int] = Field([0], min_length=1)
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
+    launcher: LauncherModel = Field(default_factory=LocalModel, discriminator="use")
+
+    @field_validator("launcher", mode="before")
+    @classmethod
+    def _named(cls, launcher: Any) -> Any:
+        return {"use": launcher} if isinstance(launcher, str) else launcher
 
     @field_validator("seeds")
     @classmethod
@@ -99,8 +159,8 @@ class Job:
         return [*words, str(self.recipe), *sets, "--runs", str(runs)]
 
 
-def read_sweep(path: Path) -> list[Job]:
-    """The runs that a sweep's file asks for, each checked as ``enface check`` would.
+def read_sweep(path: Path) -> tuple[list[Job], LauncherModel]:
+    """The runs that a sweep's file asks for, each checked as ``enface check`` would; and what is to launch them.
 
     Raises:
         RecipeError: naming the file, and the key or the run that is wrong.
@@ -122,7 +182,7 @@ def read_sweep(path: Path) -> list[Job]:
                     raise RecipeError(f"{path}: {name}: {error}") from error
                 jobs.append(Job(name, seed, recipe, overrides, found.training_digest()))
     _refuse_equal(path, jobs)
-    return jobs
+    return jobs, model.launcher
 
 
 def _model(path: Path) -> SweepModel:
@@ -139,9 +199,15 @@ def _model(path: Path) -> SweepModel:
     except ValidationError as error:
         told = []
         for item in error.errors():
-            where, message = explain(item, list(SweepModel.model_fields))
+            where, message = explain(item, _known(item["loc"]))
             told.append(f"{path}: {'.'.join(map(str, where))}: {message}")
         raise RecipeError("\n".join(told)) from error
+
+
+def _known(where: tuple[str | int, ...]) -> list[str]:
+    """The keys that could stand at a place of a sweep's file."""
+    launcher = LAUNCHERS.get(str(where[1])) if where[0] == "launcher" and len(where) > 2 else None
+    return list((launcher or SweepModel).model_fields)
 
 
 def _cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -174,117 +240,15 @@ def _digest(run: Path) -> str | None:
         return None
 
 
-# ---------------------------------------------------------------------- running
+def launcher_named(name: str, given: LauncherModel) -> LauncherModel:
+    """A launcher by its name, with the options of the one that a file gives where it is the same.
 
-
-@dataclass
-class _Running:
-    job: Job
-    process: subprocess.Popen[bytes]
-    log: Path
-    since: float
-    device: int | None
-
-
-class Stopped(Exception):
-    """The sweep was asked to stop; what ran has saved itself."""
-
-
-class Local:
-    """Runs jobs on this machine, some at a time, each in a process of its own.
-
-    Args:
-        at_once: How many at a time.
-        logs: A folder for what each says.
-        devices: CUDA devices to share out, one a job; empty for what each finds by itself.
-        say: Told what happens, a line at a time.
+    Raises:
+        RecipeError: when there is none of that name.
     """
-
-    def __init__(
-        self,
-        at_once: int,
-        logs: Path,
-        devices: Sequence[int] = (),
-        say: Callable[[str], None] = print,
-    ) -> None:
-        self._at_once, self._logs, self._devices, self._say = at_once, logs, list(devices), say
-
-    def __call__(self, jobs: Sequence[Job], runs: Path) -> list[Job]:
-        """Run them all; one that fails does not stop the others.
-
-        Returns:
-            Those that failed.
-
-        Raises:
-            Stopped: after SIGINT or SIGTERM, when every running one has saved and ended.
-        """
-        self._logs.mkdir(parents=True, exist_ok=True)
-        waiting, running, failed = list(jobs), list[_Running](), list[Job]()
-        before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            while waiting or running:
-                while waiting and len(running) < self._at_once:
-                    running.append(self._start(waiting.pop(0), runs, running))
-                time.sleep(POLL)
-                for item in [item for item in running if item.process.poll() is not None]:
-                    running.remove(item)
-                    if not self._ended(item):
-                        failed.append(item.job)
-        except Stopped:
-            for item in running:
-                item.process.send_signal(signal.SIGINT)
-            for item in running:
-                item.process.wait()
-                self._say(f"{item.job.label}: stopped; it is saved")
-            raise
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return failed
-
-    def _start(self, job: Job, runs: Path, running: Sequence[_Running]) -> _Running:
-        log = self._logs / f"{job.name}-{job.seed}.log"
-        environment = dict(os.environ)
-        if self._at_once > 1:
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self._at_once)))
-        device = self._least_taken(running)
-        if device is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = str(device)
-        state, directory = job.find(runs)
-        self._say(f"{job.label}: {'goes on with ' + str(directory) if state == 'cut off' else 'starts'} ({log})")
-        with log.open("ab") as file:
-            # In a session of its own, so that Ctrl-C reaches it once, from here.
-            process = subprocess.Popen(
-                job.command(runs), stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-            )
-        return _Running(job, process, log, time.monotonic(), device)
-
-    def _least_taken(self, running: Sequence[_Running]) -> int | None:
-        taken = [item.device for item in running]
-        return min(self._devices, key=taken.count, default=None)
-
-    def _ended(self, item: _Running) -> bool:
-        seconds = time.monotonic() - item.since
-        if item.process.returncode == 0:
-            self._say(f"{item.job.label}: done in {seconds:.0f} s")
-            return True
-        lines = item.log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:]
-        self._say(f"{item.job.label}: failed (exit code {item.process.returncode}); {item.log} ends:")
-        for line in lines:
-            self._say(f"  {line}")
-        return False
-
-
-def _stop(number: int, frame: Any) -> None:
-    raise Stopped
-
-
-def cuda_devices() -> list[int]:
-    """The CUDA devices to share out: all, where there are several."""
-    import torch
-
-    count = torch.cuda.device_count()
-    return list(range(count)) if count > 1 else []
+    if name not in LAUNCHERS:
+        raise RecipeError(f"there is no launcher {name!r}{closest(name, LAUNCHERS)}; there are {', '.join(LAUNCHERS)}")
+    return given if given.use == name else LAUNCHERS[name].model_validate({"use": name})
 
 
 def require_folder(path: Path) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from enface import Weights, hookimpl
+from typing import TYPE_CHECKING
+
+from enface import hookimpl
+
+# Processes that read images load this module and the datasets, and need no torch, which Weights does.
+if TYPE_CHECKING:
+    from enface import Weights
 
 
 @hookimpl

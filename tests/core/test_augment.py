@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import kornia
 import numpy as np
@@ -14,7 +15,7 @@ from torchvision.transforms import functional as vision
 from enface.augment import Augment, Moves
 from enface.checkpoint import digest
 from enface.checkpoint import load as load_checkpoint
-from enface.columns import Columns, moved, sharpened
+from enface.columns import Columns, cropped, moved, sharpened
 from enface.errors import DataError
 from enface.pack import Pack, centered, prepare
 from enface.recipe import AugmentModel, DataModel, FlipModel
@@ -180,6 +181,32 @@ def test_parts_of_moves_give_the_parts_of_the_whole(pixels):
     whole = moved(pixels, 7, MOVES)
     parts = [moved(pixels[here], 7, MOVES[here]) for here in (slice(0, 2), slice(2, 5), slice(5, 6))]
     assert torch.equal(torch.cat(parts), whole)
+
+
+BEYOND = Moves(np.array([-3, 6, 0, -2, 5, 9]), np.array([8, -4, 0, -1, 7, 0]), np.arange(6) % 3 == 0)
+
+
+@pytest.mark.parametrize("move", [None, MOVES, BEYOND], ids=["middle", "inside", "beyond"])
+@pytest.mark.parametrize("planes", [slice(None), 0], ids=["images", "regions"])
+def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, move, planes):
+    np.save(tmp_path / "pack.npy", pixels[:, planes].numpy())
+    mapped = np.load(tmp_path / "pack.npy", mmap_mode="r")
+    rows = np.array([3, 0, 5, 3, 1, 2])
+    shown = cropped(mapped, rows, 7, move)
+    assert shown.dtype == np.uint8
+    assert np.array_equal(shown, moved(pixels[rows][:, planes], 7, move).numpy())
+
+
+def test_no_image_at_all_is_shown_too(pixels):
+    nothing = np.zeros(0, np.int64)
+    assert cropped(pixels.numpy(), nothing, 7, Moves(nothing, nothing, nothing.astype(bool))).shape == (0, 3, 7, 7)
+
+
+def test_every_value_a_pixel_can_have_becomes_the_same_number(load):
+    images = np.arange(256, dtype=np.uint8).repeat(48).reshape(1, 3, 64, 64)
+    pack = replace(prepare(load().recipe, load().catalog), images=images)
+    found = Columns(pack, ROLES, torch.device("cpu"), 64).gather("source", {"source": np.zeros(1, np.int64)})
+    assert torch.equal(found, torch.from_numpy(images).float() / 127.5 - 1)
 
 
 # ------------------------------------------------------------------ columns

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +11,7 @@ import yaml
 
 from enface.errors import RecipeError
 from enface.recipe import save_recipe
-from enface.sweep import Job, Local, Stopped, read_sweep
+from enface.sweep import RayModel, SlurmModel, launcher_named, read_sweep
 
 BASE = {
     "name": "base",
@@ -39,7 +35,7 @@ def sweep(tmp_path):
 
 def test_every_variant_with_every_seed(sweep):
     variants = {"control": {}, "huber": {"stages.main.terms.l1.use": "huber"}}
-    jobs = read_sweep(sweep(seeds=[0, 3], variants=variants))
+    jobs, _ = read_sweep(sweep(seeds=[0, 3], variants=variants))
     assert [(job.name, job.seed) for job in jobs] == [
         ("base-control", 0),
         ("base-control", 3),
@@ -52,7 +48,7 @@ def test_every_variant_with_every_seed(sweep):
 
 def test_every_cell_of_a_grid(sweep):
     grid = {"stages.main.steps": [5, 6], "stages.main.terms.l1.weight": [0.5, 1e-05]}
-    jobs = read_sweep(sweep(name="mine", grid=grid))
+    jobs, _ = read_sweep(sweep(name="mine", grid=grid))
     assert [job.name for job in jobs] == [
         "mine-steps5-weight0_5",
         "mine-steps5-weight1e_05",
@@ -62,7 +58,7 @@ def test_every_cell_of_a_grid(sweep):
 
 
 def test_without_variants_it_is_the_recipe_with_each_seed(sweep):
-    assert [job.label for job in read_sweep(sweep(seeds=[1, 2]))] == ["base seed 1", "base seed 2"]
+    assert [job.label for job in read_sweep(sweep(seeds=[1, 2]))[0]] == ["base seed 1", "base seed 2"]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +71,10 @@ def test_without_variants_it_is_the_recipe_with_each_seed(sweep):
         ({"variants": {"a b": {}}}, r"sweep\.yaml: variants"),
         ({"recipe": "gone.yaml"}, r"gone\.yaml does not exist"),
         ({"variants": {"odd": {"stages.main.stesp": 3}}}, r"sweep\.yaml: base-odd: .*did you mean 'steps'"),
+        ({"launcher": "slrum"}, r"sweep\.yaml: launcher: .*'slrum'.*'local', 'ray', 'slurm'"),
+        ({"launcher": {"use": "slurm", "partitoin": "x"}}, "partitoin.*did you mean 'partition'"),
+        ({"launcher": {"use": "ray", "gpus": -1}}, r"launcher\.ray\.gpus: .*greater than or equal to 0"),
+        ({"launcher": {"use": "slurm", "cluster": "local", "detach": True}}, "detach: .*nobody could be asked later"),
         ({"variants": {"a": {}, "b": {}}}, "base-a seed 0 and base-b seed 0 would train alike"),
     ],
 )
@@ -107,7 +107,7 @@ def made(job, runs, stamp, *, evaluated, overrides=None):
 
 
 def test_what_is_done_what_was_cut_off_and_what_is_new(sweep, tmp_path):
-    (job,) = read_sweep(sweep(seeds=[2]))
+    (job,), _ = read_sweep(sweep(seeds=[2]))
     runs = tmp_path / "runs"
     assert job.find(runs) == ("new", None)
     made(job, runs, "1", evaluated=True, overrides=["seed=7"])
@@ -123,58 +123,16 @@ def test_what_is_done_what_was_cut_off_and_what_is_new(sweep, tmp_path):
     assert job.find(runs) == ("done", done)
 
 
-# ------------------------------------------------------------------ running
-
-
-class Script(Job):
-    """A job that runs a line of Python instead."""
-
-    def command(self, runs):
-        return [sys.executable, "-c", self.overrides[0]]
-
-
-def scripts(*lines):
-    return [Script(f"job{number}", 0, Path(), (line,), str(number)) for number, line in enumerate(lines)]
-
-
-def test_one_that_fails_does_not_stop_the_others(tmp_path):
-    said = []
-    lines = ["print('fine')", "raise SystemExit('out of luck')", f"open({str(tmp_path / 'third')!r}, 'w')"]
-    failed = Local(1, tmp_path / "logs", say=said.append)(scripts(*lines), tmp_path / "runs")
-    assert [job.name for job in failed] == ["job1"]
-    assert (tmp_path / "third").exists()
-    assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
-    assert any("out of luck" in line for line in said)
-
-
-def test_some_at_a_time_share_the_devices(tmp_path):
-    where = f"{str(tmp_path)!r} + '/' + os.environ['CUDA_VISIBLE_DEVICES']"
-    line = f"import os, time; open({where}, 'a').write('x'); time.sleep(1)"
-    started = time.monotonic()
-    assert not Local(2, tmp_path / "logs", [4, 7], say=lambda line: None)(scripts(line, line), tmp_path / "runs")
-    assert time.monotonic() - started < 4
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["4", "7"]
-
-
-def test_stopping_lets_the_running_ones_save(tmp_path):
-    line = (
-        "import signal, time\ndef stop(*args):\n    print('saved')\n    raise SystemExit(130)\n"
-        "signal.signal(signal.SIGINT, stop)\nprint('ready', flush=True)\ntime.sleep(60)"
-    )
-    log = tmp_path / "logs" / "job0-0.log"
-
-    def interrupt():
-        while not (log.exists() and "ready" in log.read_text()):
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=interrupt, daemon=True).start()
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped):
-        Local(1, tmp_path / "logs", say=lambda line: None)(scripts(line, "print(1)"), tmp_path / "runs")
-    assert log.read_text().split() == ["ready", "saved"]
-    assert not (tmp_path / "logs" / "job1-0.log").exists()
-    assert signal.getsignal(signal.SIGTERM) is before
+def test_what_launches_them(sweep):
+    assert read_sweep(sweep())[1].use == "local"
+    assert read_sweep(sweep(launcher="ray"))[1] == RayModel(use="ray")
+    asked = {"use": "slurm", "gpus": 1, "hours": 0.5, "parameters": {"account": "faces"}}
+    _, model = read_sweep(sweep(launcher=asked))
+    assert (model.gpus, model.hours, model.parameters) == (1, 0.5, {"account": "faces"})
+    assert launcher_named("slurm", model) is model
+    assert launcher_named("slurm", RayModel(use="ray")) == SlurmModel(use="slurm")
+    with pytest.raises(RecipeError, match="no launcher 'rya'; did you mean 'ray'"):
+        launcher_named("rya", model)
 
 
 def test_runs_are_run_once(tmp_path):

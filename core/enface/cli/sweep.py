@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from enface.cli.shared import Runs, app, say
+
+if TYPE_CHECKING:
+    from enface.sweep import Job, LauncherModel
 
 
 @app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(help="A sweep's file.", show_default=False)],
     runs: Runs = Path("runs"),
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time; one for each CUDA device, say.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, help="Runs at a time: 1 on this machine unless given, all on a cluster."),
+    ] = None,
+    launcher: Annotated[
+        str | None,
+        typer.Option("--launcher", help="local, ray or slurm, with their defaults; what the file says unless given."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is to do.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: as JSON.")] = False,
 ) -> None:
@@ -23,10 +33,12 @@ def sweep(
 
     Every run is checked before the first one starts.
     """
-    from enface.sweep import Local, Stopped, cuda_devices, read_sweep, require_folder
+    from enface.sweep import launcher_named, read_sweep, require_folder
 
     require_folder(runs)
-    asked = read_sweep(file)
+    asked, model = read_sweep(file)
+    if launcher is not None:
+        model = launcher_named(launcher, model)
     states = {job: job.find(runs)[0] for job in asked}
     if as_json:
         told = [{"name": job.name, "seed": job.seed, "state": states[job], "set": job.overrides} for job in asked]
@@ -37,14 +49,32 @@ def sweep(
     todo = [job for job in asked if states[job] != "done"]
     if dry_run:
         return
-    try:
-        failed = Local(jobs, runs / "logs" / file.stem, cuda_devices(), say)(todo, runs)
-    except Stopped:
-        say(f"stopped; go on with: enface sweep {file}")
-        raise typer.Exit(130) from None
+    failed, left = _launched(model, todo, jobs, runs, file) if todo else ([], [])
     names = list(dict.fromkeys(job.name for job in asked))
-    say(f"{len(asked) - len(failed)} of {len(asked)} runs are done")
-    if len(names) > 1:
+    say(f"{len(asked) - len(failed) - len(left)} of {len(asked)} runs are done")
+    if left:
+        say(f"{len(left)} are left to {model.use}; ask again with: enface sweep {file}")
+    elif len(names) > 1:
         say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}")
     if failed:
         raise typer.Exit(1)
+
+
+def _launched(
+    model: LauncherModel, todo: list[Job], at_once: int | None, runs: Path, file: Path
+) -> tuple[list[Job], list[Job]]:
+    """Run jobs: those that failed, and those that go on without us."""
+    from enface.launchers import launcher_of
+    from enface.launchers.running import Stopped, run_all
+
+    try:
+        with launcher_of(model, at_once, runs, runs / "logs" / file.stem) as made:
+            taken = made.taken(todo)
+            for job in taken:
+                say(f"{job.label}: still with {model.use}")
+            new = [job for job in todo if job not in taken]
+            failed = run_all(made, new, runs, say)
+            return failed, [*taken, *new] if made.detached else taken
+    except Stopped:
+        say(f"stopped; go on with: enface sweep {file}")
+        raise typer.Exit(130) from None

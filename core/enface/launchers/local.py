@@ -1,0 +1,79 @@
+"""Jobs on this machine, some at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from enface.launchers.running import Launcher, Running
+from enface.launchers.work import log_of, started
+from enface.sweep import Job
+
+
+@dataclass
+class Process(Running):
+    """A job's process.
+
+    Attributes:
+        device: The CUDA device that it sees; None for what it finds by itself.
+    """
+
+    process: subprocess.Popen[bytes]
+    device: int | None
+
+    def code(self) -> int | None:
+        return self.process.poll()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def wait(self) -> None:
+        self.process.wait()
+
+
+class Local(Launcher):
+    """Starts processes here.
+
+    Args:
+        at_once: How many at a time.
+        logs: A folder for what each says.
+        devices: CUDA devices to share out, one a job; empty for what each finds by itself.
+    """
+
+    def __init__(self, at_once: int, runs: Path, logs: Path, devices: Sequence[int] = ()) -> None:
+        self._processes, self._runs, self._logs, self._devices = at_once, runs, logs, list(devices)
+        self.at_once = at_once
+        self._running: list[Process] = []
+
+    def start(self, jobs: Sequence[Job]) -> list[Process]:
+        return [self._start(job) for job in jobs]
+
+    def _start(self, job: Job) -> Process:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._running = [item for item in self._running if item.code() is None]
+        environment = dict(os.environ)
+        if self._processes > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self._processes)))
+        device = self._least_taken()
+        if device is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = str(device)
+        log = log_of(job, self._logs)
+        made = Process(job, log, started(job, self._runs, log, environment), device)
+        self._running.append(made)
+        return made
+
+    def _least_taken(self) -> int | None:
+        taken = [item.device for item in self._running]
+        return min(self._devices, key=taken.count, default=None)
+
+
+def cuda_devices() -> list[int]:
+    """The CUDA devices to share out: all, where there are several."""
+    import torch
+
+    count = torch.cuda.device_count()
+    return list(range(count)) if count > 1 else []

@@ -1,0 +1,141 @@
+"""Running a sweep's jobs through a launcher: what starts, what ended how, and stopping all of it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from enface.sweep import Job
+
+POLL = 0.2
+SHOWN_LINES = 15
+
+
+class Stopped(Exception):
+    """The sweep was asked to stop; what ran has saved itself."""
+
+
+@dataclass
+class Running(ABC):
+    """A job that a launcher took.
+
+    Attributes:
+        log: A file with what it says.
+    """
+
+    job: Job
+    log: Path
+    since: float = field(default_factory=time.monotonic, init=False)
+
+    @abstractmethod
+    def code(self) -> int | None:
+        """The exit code; None while it waits or runs."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ask it to save and end; one that only waits is taken back."""
+
+    @abstractmethod
+    def wait(self) -> None:
+        """Until it has ended."""
+
+
+class Launcher(AbstractContextManager["Launcher"], ABC):
+    """Starts jobs somewhere.
+
+    Attributes:
+        at_once: How many it is given at a time; None where it queues by itself.
+        detached: Whether jobs go on without the sweep, which then does not wait for them.
+        verb: What is said of a job that it took.
+    """
+
+    at_once: int | None = None
+    detached: bool = False
+    verb: str = "starts"
+
+    @abstractmethod
+    def start(self, jobs: Sequence[Job]) -> Sequence[Running]:
+        """Take jobs, each as a process of ``enface run`` whose words go to a file."""
+
+    def taken(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those of some jobs that a sweep before this one left with it, and that have not ended."""
+        return []
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[str], None] = print) -> list[Job]:
+    """Run them all; one that fails does not stop the others.
+
+    Args:
+        say: Told what happens, a line at a time.
+
+    Returns:
+        Those that failed.
+
+    Raises:
+        Stopped: after SIGINT or SIGTERM, when every running one has saved and ended.
+    """
+    waiting, running, failed = list(jobs), list[Running](), list[Job]()
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while waiting or running:
+            room = len(waiting) if launcher.at_once is None else launcher.at_once - len(running)
+            if room > 0 and waiting:
+                now, waiting = waiting[:room], waiting[room:]
+                running += _started(launcher, now, runs, say)
+            if launcher.detached:
+                return []
+            time.sleep(POLL)
+            for item in running[:]:
+                code = item.code()
+                if code is None:
+                    continue
+                running.remove(item)
+                if not _succeeded(item, code, say):
+                    failed.append(item.job)
+    except Stopped:
+        # Only asked once each: the second time a run would break off without saving.
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        for item in running:
+            item.stop()
+        for item in running:
+            item.wait()
+            say(f"{item.job.label}: stopped; it is saved")
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return failed
+
+
+def _started(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[str], None]) -> Sequence[Running]:
+    goes_on = {job: directory for job in jobs for state, directory in [job.find(runs)] if state == "cut off"}
+    started = launcher.start(jobs)
+    for item in started:
+        went = f" and goes on with {goes_on[item.job]}" if item.job in goes_on else ""
+        say(f"{item.job.label}: {launcher.verb}{went} ({item.log})")
+    return started
+
+
+def _succeeded(item: Running, code: int, say: Callable[[str], None]) -> bool:
+    if code == 0:
+        say(f"{item.job.label}: done in {time.monotonic() - item.since:.0f} s")
+        return True
+    say(f"{item.job.label}: failed (exit code {code}); {item.log} ends:")
+    lines = item.log.read_text(encoding="utf-8", errors="replace").splitlines() if item.log.exists() else []
+    for line in lines[-SHOWN_LINES:]:
+        say(f"  {line}")
+    return False
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise Stopped

@@ -1,0 +1,99 @@
+"""A job on the machine that does it: its process started, watched, and stopped so that it saves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from enface.sweep import Job
+
+POLL = 0.2
+# The exit code of what was stopped by Ctrl-C.
+STOPPED = 130
+
+
+def log_of(job: Job, logs: Path) -> Path:
+    """The file with what a job says."""
+    return logs / f"{job.name}-{job.seed}.log"
+
+
+def started(
+    job: Job, runs: Path, log: Path, environment: Mapping[str, str] = os.environ, folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """The process that runs a job, or goes on with it.
+
+    Args:
+        folder: Where it starts, for a recipe's relative paths; here unless given.
+    """
+    with log.open("ab") as file:
+        # In a session of its own, so that Ctrl-C reaches it once, from whoever watches it.
+        return subprocess.Popen(
+            job.command(runs),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=_hear,
+        )
+
+
+def _hear() -> None:
+    # A worker of Ray blocks the signals that ask a run to save, and a shell's background job ignores one of them.
+    asking = (signal.SIGINT, signal.SIGTERM)
+    for number in asking:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, asking)
+    # Slurm sends these to every process of a job that is to end soon; the one that watches this process saves it.
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@dataclass
+class Work:
+    """A job to be done elsewhere: called there, it gives the exit code.
+
+    What is there to do is found out there and then, so a job that begins anew goes on with what it saved.
+
+    Attributes:
+        folder: Where its process starts: here.
+    """
+
+    job: Job
+    runs: Path
+    log: Path
+    folder: Path = field(default_factory=Path.cwd)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def stop_file(self) -> Path:
+        """While there is such a file, the job does not begin, or saves and ends."""
+        return self.log.with_suffix(".stop")
+
+    def __call__(self) -> int:
+        """Run it to its end; a KeyboardInterrupt is raised on when it has saved."""
+        if self.job.find(self.runs)[0] == "done":
+            return 0
+        if self.stop_file.exists():
+            return STOPPED
+        self._process = started(self.job, self.runs, self.log, folder=self.folder)
+        try:
+            while self._process.poll() is None:
+                time.sleep(POLL)
+                if self.stop_file.exists():
+                    self.save()
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        return self._process.returncode
+
+    def save(self) -> None:
+        """Ask the process to save and end, and wait until it has."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait()

@@ -1,0 +1,224 @@
+"""Launchers: every one runs jobs, tells of those that fail, and lets the running ones save when it is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from enface.errors import EnfaceError
+from enface.launchers import launcher_of
+from enface.launchers.local import Local
+from enface.launchers.running import Stopped, run_all
+from enface.sweep import RayModel, SlurmModel
+
+SUPPORT = Path(__file__).parents[1] / "support"
+sys.path.insert(0, str(SUPPORT))
+from job_scripts import scripts  # noqa: E402
+
+SAVES = (
+    "import signal, time\ndef stop(*args):\n    print('saved', flush=True)\n    raise SystemExit(130)\n"
+    "signal.signal(signal.SIGINT, stop)\nprint('ready', flush=True)\ntime.sleep(60)"
+)
+
+
+def once(ready, act):
+    """Do something as soon as something is so, beside the test."""
+
+    def watch():
+        while not ready():
+            time.sleep(0.05)
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def says(log, word):
+    return lambda: log.exists() and word in log.read_text()
+
+
+# ------------------------------------------------------------------ on this machine
+
+
+def test_one_that_fails_does_not_stop_the_others(tmp_path):
+    said = []
+    lines = ["print('fine')", "raise SystemExit('out of luck')", f"open({str(tmp_path / 'third')!r}, 'w')"]
+    local = Local(1, tmp_path / "runs", tmp_path / "logs")
+    failed = run_all(local, scripts(tmp_path, *lines), tmp_path / "runs", said.append)
+    assert [job.name for job in failed] == ["job1"]
+    assert (tmp_path / "third").exists()
+    assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
+    assert any("out of luck" in line for line in said)
+
+
+def test_some_at_a_time_share_the_devices(tmp_path):
+    where = f"{str(tmp_path / 'device')!r} + os.environ['CUDA_VISIBLE_DEVICES']"
+    line = f"import os, time; open({where}, 'a').write('x'); time.sleep(1)"
+    started = time.monotonic()
+    local = Local(2, tmp_path / "runs", tmp_path / "logs", [4, 7])
+    assert not run_all(local, scripts(tmp_path, line, line), tmp_path / "runs", lambda line: None)
+    assert time.monotonic() - started < 4
+    assert sorted(path.name for path in tmp_path.glob("device*")) == ["device4", "device7"]
+
+
+def test_stopping_lets_the_running_ones_save(tmp_path):
+    log = tmp_path / "logs" / "job0-0.log"
+    once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    local = Local(1, tmp_path / "runs", tmp_path / "logs")
+    with pytest.raises(Stopped):
+        run_all(local, scripts(tmp_path, SAVES, "print(1)"), tmp_path / "runs", lambda line: None)
+    assert log.read_text().split() == ["ready", "saved"]
+    assert not (tmp_path / "logs" / "job1-0.log").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+# ------------------------------------------------------------------ by Slurm
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A Slurm on this machine, as far as submitit asks for one."""
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    state, programs = tmp_path / "slurm", tmp_path / "programs"
+    state.mkdir(), programs.mkdir()
+    for name in ("sbatch", "srun", "sacct", "scancel", "scontrol"):
+        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {SUPPORT / "fake_slurm.py"} {name} "$@"\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_SLURM", str(state))
+    monkeypatch.setenv("PYTHONPATH", f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}")
+    return state
+
+
+def call(tmp_path, model, *lines, at_once=None, said=None):
+    jobs = scripts(tmp_path, *lines)
+    with launcher_of(model, at_once, tmp_path / "runs", tmp_path / "logs") as made:
+        taken = made.taken(jobs)
+        todo = [job for job in jobs if job not in taken]
+        failed = run_all(made, todo, tmp_path / "runs", (said if said is not None else []).append)
+    return [job.name for job in taken], [job.name for job in failed]
+
+
+def test_slurm_runs_them_as_one_array(slurm, tmp_path):
+    said = []
+    model = SlurmModel(use="slurm", partition="long", hours=0.5, gpus=2, memory=8, parameters={"account": "faces"})
+    lines = ["print('fine')", "raise SystemExit('out of luck')"]
+    assert call(tmp_path, model, *lines, at_once=1, said=said) == ([], ["job1"])
+    assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
+    assert any("out of luck" in line for line in said)
+    script = (slurm / "script").read_text()
+    for words in ("array=0-1%1", "partition=long", "time=30", "gpus-per-node=2", "mem=8GB", "account=faces"):
+        assert f"#SBATCH --{words}\n" in script
+
+
+def test_one_whose_time_is_over_saves_and_is_queued_again(slurm, tmp_path):
+    log = tmp_path / "logs" / "job0-0.log"
+
+    def nearly_over():
+        os.kill(int(next(slurm.glob("*/pid")).read_text()), signal.SIGUSR2)
+
+    once(says(log, "ready"), nearly_over)
+    assert call(tmp_path, SlurmModel(use="slurm"), SAVES) == ([], [])
+    assert log.read_text().splitlines() == ["ready", "saved", "goes on"]
+
+
+def test_stopping_takes_them_back_from_slurm(slurm, tmp_path):
+    # Slurm tells every process of a job that it is to end, the training itself among them.
+    line = SAVES.replace("signal.SIGINT", "signal.SIGTERM").replace("'ready'", "'ready', os.getpid()")
+    log = tmp_path / "logs" / "job0-0.log"
+
+    def cancelled():
+        return (next(slurm.glob("1*"), slurm) / "cancelled").exists()
+
+    once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGINT))
+    once(cancelled, lambda: os.kill(int(log.read_text().split()[1]), signal.SIGTERM))
+    with pytest.raises(Stopped):
+        call(tmp_path, SlurmModel(use="slurm"), f"import os\n{line}")
+    assert log.read_text().split()[-1] == "saved"
+
+
+def test_runs_left_to_slurm_are_not_submitted_twice(slurm, tmp_path):
+    model, gate = SlurmModel(use="slurm", detach=True), tmp_path / "gate"
+    waits = f"import os, time\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)\nprint('done')"
+    said = []
+    assert call(tmp_path, model, waits, said=said) == ([], [])
+    assert "is queued" in said[0]
+    assert json.loads((tmp_path / "logs" / "slurm.json").read_text()) == {"digest0": "100"}
+    assert call(tmp_path, model, waits, "print('new')") == (["job0"], [])
+    gate.touch()
+    new, until = tmp_path / "logs" / "job1-0.log", time.monotonic() + 60
+    while (call(tmp_path, model, waits)[0] or not says(new, "new")()) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert new.read_text() == "new\n"
+    assert (tmp_path / "logs" / "job0-0.log").read_text().split("\n")[0] == "done"
+
+
+def test_submitits_own_executor_needs_no_slurm(tmp_path, monkeypatch):
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    monkeypatch.setenv("PYTHONPATH", f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}")
+    model = SlurmModel(use="slurm", cluster="local")
+    assert call(tmp_path, model, "print('fine')", "raise SystemExit(3)") == ([], ["job1"])
+    log = tmp_path / "logs" / "job0-0.log"
+    assert log.read_text() == "fine\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "there is no sbatch here"),
+        ({"cluster": "local", "parameters": {"acount": 1}}, "launcher slurm: .*slurm_acount"),
+    ],
+)
+def test_what_slurm_cannot_do_is_said(tmp_path, monkeypatch, options, message):
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(EnfaceError, match=message):
+        launcher_of(SlurmModel(use="slurm", **options), None, tmp_path, tmp_path / "logs")
+
+
+# ------------------------------------------------------------------ by Ray
+
+
+@pytest.fixture
+def ray_here(monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("PYTHONPATH", f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def test_ray_runs_them(ray_here, tmp_path):
+    said = []
+    lines = ["print('fine')", "raise SystemExit('out of luck')"]
+    assert call(tmp_path, RayModel(use="ray"), *lines, said=said) == ([], ["job1"])
+    assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
+    assert any("out of luck" in line for line in said)
+
+
+def test_stopping_lets_rays_tasks_save(ray_here, tmp_path):
+    log = tmp_path / "logs" / "job0-0.log"
+    once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Stopped):
+        call(tmp_path, RayModel(use="ray"), SAVES)
+    assert log.read_text().split()[:2] == ["ready", "saved"]
+
+
+def test_what_ray_cannot_do_is_said(ray_here, tmp_path):
+    with pytest.raises(EnfaceError, match=r"launcher ray: gpus: 64 for each run, but the cluster has"):
+        launcher_of(RayModel(use="ray", gpus=64), None, tmp_path, tmp_path / "logs")
+    with pytest.raises(EnfaceError, match=r"launcher ray: no cluster at auto .*ray start --head"):
+        launcher_of(RayModel(use="ray", address="auto"), None, tmp_path, tmp_path / "logs")
+
+
+@pytest.mark.parametrize("name", ["ray", "slurm"])
+def test_a_missing_package_is_said_with_what_installs_it(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, {"ray": "ray", "slurm": "submitit"}[name], None)
+    model = {"ray": RayModel, "slurm": SlurmModel}[name](use=name)
+    with pytest.raises(EnfaceError, match=rf'pip install "enface\[{name}\]"'):
+        launcher_of(model, None, tmp_path, tmp_path / "logs")
