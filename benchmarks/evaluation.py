@@ -5,7 +5,8 @@
 Pairs of 128 px lie in memory as bytes, the same for all three. Each system turns a batch of them into floats, measures
 it and keeps a number an image and metric; memory that is freed is kept by the process. They take the slices of the
 pairs in turn. All have the same weights of AlexNet (``enface weights fetch alexnet``) and of LPIPS' linear layers, and
-first must agree on some pairs. enface has the batch of ``enface evaluate``, the others that of three with which they are fastest.
+first must agree on some pairs. enface has the batch of ``enface evaluate``, the others that of three with which they
+are fastest.
 
 pyiqa and torchmetrics come with ``pip install -e ".[bench]"``; what is missing is left out, and said.
 """
