@@ -153,10 +153,10 @@ def test_runs_left_to_slurm_are_not_submitted_twice(slurm, tmp_path):
     assert json.loads((tmp_path / "logs" / "slurm.json").read_text()) == {"digest0": "100"}
     assert call(tmp_path, model, waits, "print('new')") == (["job0"], [])
     gate.touch()
-    until = time.monotonic() + 30
-    while call(tmp_path, model, waits)[0] and time.monotonic() < until:
+    new, until = tmp_path / "logs" / "job1-0.log", time.monotonic() + 60
+    while (call(tmp_path, model, waits)[0] or not says(new, "new")()) and time.monotonic() < until:
         time.sleep(0.2)
-    assert (tmp_path / "logs" / "job1-0.log").read_text() == "new\n"
+    assert new.read_text() == "new\n"
     assert (tmp_path / "logs" / "job0-0.log").read_text().split("\n")[0] == "done"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ class ByRay(Launcher):
     verb = "is queued"
 
     def __init__(self, model: RayModel, at_once: int | None, runs: Path, logs: Path) -> None:
+        # It would report its use to its makers otherwise.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._ray = _ray()
         self._model, self._runs, self._logs = model, runs, logs
         self.at_once = at_once

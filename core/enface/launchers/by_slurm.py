@@ -27,7 +27,9 @@ class SlurmWork(Work):
     def checkpoint(self) -> Any:
         """What submitit is to submit in its place; called there when the time is nearly over, or it must make room."""
         self.save()
-        return importlib.import_module("submitit").helpers.DelayedSubmission(SlurmWork(self.job, self.runs, self.log))
+        return importlib.import_module("submitit").helpers.DelayedSubmission(
+            SlurmWork(self.job, self.runs, self.log, self.folder)
+        )
 
 
 @dataclass

@@ -22,8 +22,14 @@ def log_of(job: Job, logs: Path) -> Path:
     return logs / f"{job.name}-{job.seed}.log"
 
 
-def started(job: Job, runs: Path, log: Path, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[bytes]:
-    """The process that runs a job, or goes on with it."""
+def started(
+    job: Job, runs: Path, log: Path, environment: Mapping[str, str] = os.environ, folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """The process that runs a job, or goes on with it.
+
+    Args:
+        folder: Where it starts, for a recipe's relative paths; here unless given.
+    """
     with log.open("ab") as file:
         # In a session of its own, so that Ctrl-C reaches it once, from whoever watches it.
         return subprocess.Popen(
@@ -31,6 +37,7 @@ def started(job: Job, runs: Path, log: Path, environment: Mapping[str, str] = os
             stdout=file,
             stderr=subprocess.STDOUT,
             env=dict(environment),
+            cwd=folder,
             start_new_session=True,
             preexec_fn=_hear,
         )
@@ -52,11 +59,15 @@ class Work:
     """A job to be done elsewhere: called there, it gives the exit code.
 
     What is there to do is found out there and then, so a job that begins anew goes on with what it saved.
+
+    Attributes:
+        folder: Where its process starts: here.
     """
 
     job: Job
     runs: Path
     log: Path
+    folder: Path = field(default_factory=Path.cwd)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -70,7 +81,7 @@ class Work:
             return 0
         if self.stop_file.exists():
             return STOPPED
-        self._process = started(self.job, self.runs, self.log)
+        self._process = started(self.job, self.runs, self.log, folder=self.folder)
         try:
             while self._process.poll() is None:
                 time.sleep(POLL)
