@@ -78,7 +78,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as opened:
-            # In place, and not converted to what it is: copies would be a tenth of the time.
+            # In place, and not converted to what it is: copies would be a twentieth of packing it.
             ImageOps.exif_transpose(opened, in_place=True)
             return np.array(_rgb(opened, opened.format or ""))
     # Damaged files make decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
