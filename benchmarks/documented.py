@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
@@ -27,8 +28,12 @@ RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "seed" / "ladder.yaml
 RECORDINGS = 2
 
 
-def noise_pack(images: int, size: int) -> Pack:
-    """A pack of noise with Multi-PIE's columns."""
+def noise_pack(images: int, size: int, pixels: npt.NDArray[np.uint8] | None = None) -> Pack:
+    """A pack of noise with Multi-PIE's columns.
+
+    Args:
+        pixels: uint8 (N, 3, size, size), N at least ``images``, where they lie ready.
+    """
     people = max(images // (POSES * LIGHTS * RECORDINGS), 2)
     index = pd.MultiIndex.from_product(
         [range(people), [1], range(RECORDINGS), range(POSES), range(LIGHTS)],
@@ -38,7 +43,8 @@ def noise_pack(images: int, size: int) -> Pack:
     table["pose"] = (table["pose"] - POSES // 2) * 15
     table["identity"] = table["identity"].map("{:03d}".format)
     table.insert(0, "key", [f"{number:07d}" for number in range(len(table))])
-    pixels = np.random.default_rng(0).integers(0, 256, (len(table), 3, size, size), np.uint8)
+    if pixels is None:
+        pixels = np.random.default_rng(0).integers(0, 256, (len(table), 3, size, size), np.uint8)
     about = {"dataset": "noise", "size": size, "digest": "noise", "images": len(table), "skipped": []}
     return Pack(Path(), pixels, None, table, {**about, "region_names": []})
 

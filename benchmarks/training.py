@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
-import os
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from apart import Apart
 from documented import batch_of, noise_pack, steps, trainer
 from enface.trainer import Trainer
 from reference import Kind, Loop, batches, contrastive, write_faces
@@ -78,7 +76,9 @@ def overhead(folder: Path, batch: int, pairs: int) -> Row:
 def against_reference(kind: Kind, folder: Path, batch: int, pairs: int) -> list[Row]:
     """A stage in float32 and bf16 against the seed's loop."""
     with ExitStack() as stack:
-        takes = {name: stack.enter_context(Apart(name, kind, folder, batch)) for name in ("reference", "fp32", "bf16")}
+        takes = {
+            name: stack.enter_context(Apart(_take, name, kind, folder, batch)) for name in ("reference", "fp32", "bf16")
+        }
         found = in_turn(takes, pairs)
     rate = batch / statistics.median(found["fp32"])
     print(f"{kind}: {rate:.1f} images/s in float32", file=sys.stderr, flush=True)
@@ -88,42 +88,20 @@ def against_reference(kind: Kind, folder: Path, batch: int, pairs: int) -> list[
     ]
 
 
-class Apart:
-    """Steps taken in a process of their own, for what a loop sets in its process is a part of it."""
+def _take(name: str, kind: Kind, folder: Path, batch: int) -> Callable[[], None]:
+    """A function that takes one step; nothing of it is worth sending over."""
+    step = Loop(kind, batches(folder, batch)) if name == "reference" else _ours(kind, folder / name, batch)
 
-    def __init__(self, name: str, kind: Kind, folder: Path, batch: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._mine, theirs = context.Pipe()
-        self._process = context.Process(target=_take_steps, args=(theirs, name, kind, folder, batch), daemon=False)
-        self._process.start()
-        self._mine.recv()
+    def take() -> None:
+        step()
 
-    def __call__(self) -> None:
-        """One step, to its end."""
-        self._mine.send(True)
-        self._mine.recv()
-
-    def __enter__(self) -> Apart:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._mine.send(False)
-        self._process.join()
+    return take
 
 
-def _take_steps(pipe: Any, name: str, kind: Kind, folder: Path, batch: int) -> None:
-    torch.set_num_threads(os.cpu_count() or 1)
-    with tempfile.TemporaryDirectory() as work:
-        take = Loop(kind, batches(folder, batch)) if name == "reference" else _ours(kind, Path(work), batch, name)
-        pipe.send("ready")
-        while pipe.recv():
-            take()
-            pipe.send("done")
-
-
-def _ours(kind: Kind, folder: Path, batch: int, precision: str) -> Callable[[], object]:
-    settings = {f"stages.{kind}.batch": batch, "engine.precision": precision}
-    return steps(trainer(noise_pack(4000, 100), folder, settings), kind).__next__
+def _ours(kind: Kind, work: Path, batch: int) -> Callable[[], object]:
+    work.mkdir(exist_ok=True)
+    settings = {f"stages.{kind}.batch": batch, "engine.precision": work.name}
+    return steps(trainer(noise_pack(4000, 100), work, settings), kind).__next__
 
 
 def waiting(folder: Path, batch: int, pairs: int) -> Row:

@@ -84,22 +84,23 @@ class Evaluator:
 
         Args:
             regions: Measure each region of the recipe's ``evaluation.regions``, too.
-            keep: Gets every batch's images in their order on the main process; asked for on all or none of them.
+            keep: Gets every batch's images in their order, on the main process; the others need not give one.
         """
         engine = self.run.engine
         batches = list(self._batches())
         found: list[tuple[int, Part]] = []
         done = 0
+        kept = engine.any(keep is not None)
         for start in range(0, len(batches), engine.processes):
             mine = start + engine.rank
             images = None
             if mine < len(batches):
                 part, images = self._measured(make, batches[mine], regions=regions)
                 found.append((mine, part))
-            if keep is not None:
+            if kept:
                 # A round at a time, so that no process holds more than that.
                 for theirs in engine.gather(images and {name: image.cpu() for name, image in images.items()}):
-                    if theirs is not None:
+                    if theirs is not None and keep is not None:
                         keep(theirs)
             done += sum(len(rows["source"]) for rows in batches[start : start + engine.processes])
             if progress is not None:
@@ -188,11 +189,9 @@ def evaluate(
     run = evaluator.run
     network.eval()
     folder = folder or run.directory / "evaluation"
-    pictures = None
-    keep: Keep | None = _ignored if run.recipe.evaluation.pictures else None
-    if run.recipe.evaluation.pictures and run.engine.is_main:
-        pictures = PictureWriter(folder, len(evaluator))
-        keep = pictures.add
+    shown = run.recipe.evaluation.pictures and run.engine.is_main
+    pictures = PictureWriter(folder, len(evaluator)) if shown else None
+    keep = pictures.add if pictures else None
     measured = evaluator.measure(lambda source: output_of(network, source), progress, keep=keep)
     baselines = evaluator.baselines() if baselines is None else baselines
     if not run.engine.is_main:
@@ -239,10 +238,6 @@ def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, pat
     shown = evaluator.images(network, rows)
     tiles = torch.cat([shown[name] for name in ("source", "output", "target")])
     save_image(tiles, path, nrow=len(chosen), padding=2)
-
-
-def _ignored(images: Mapping[str, Tensor]) -> None:
-    """Pictures are the main process's."""
 
 
 def _spread(sources: Indices, count: int | None) -> Indices:

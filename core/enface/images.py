@@ -78,7 +78,9 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as opened:
-            return np.array(_rgb(ImageOps.exif_transpose(opened), opened.format or ""))
+            # In place, and not converted to what it is: copies would be a twentieth of packing it.
+            ImageOps.exif_transpose(opened, in_place=True)
+            return np.array(_rgb(opened, opened.format or ""))
     # Damaged files make decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
     except Exception as error:
         reason = str(error) or type(error).__name__
@@ -95,7 +97,7 @@ def _rgb(image: Image.Image, file_format: str) -> Image.Image:
     if image.has_transparency_data:
         seen = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", seen.size, (0, 0, 0, 255)), seen).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _walk(root: Path) -> Iterator[str]:

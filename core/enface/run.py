@@ -32,7 +32,7 @@ from enface.sampling import Indices, Pairs
 
 FINAL_EVENTS = ("trained", "evaluated", "reported", "interrupted")
 """What a run logs at its end, and again when it is gone on with."""
-PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "pytorch-msssim", "numpy", "pluggy")
+PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "numpy", "pluggy")
 
 
 @dataclass

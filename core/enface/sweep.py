@@ -35,13 +35,13 @@ class RayModel(Model):
     Attributes:
         address: The cluster's; what RAY_ADDRESS says unless given, and without that a cluster of this machine alone.
         cpus: Cores that each run needs.
-        gpus: GPUs that each run needs.
+        gpus: GPUs that each run needs, or a part of one; one where the cluster has any, unless given.
     """
 
     use: Literal["ray"]
     address: str | None = None
     cpus: Annotated[float, Gt(0)] = 1
-    gpus: Annotated[float, Ge(0)] = 0
+    gpus: Annotated[float, Ge(0)] | None = None
 
 
 class SlurmModel(Model):

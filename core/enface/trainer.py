@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
 from enface.recipe import StageModel, StartModel
 from enface.run import Run, latest_checkpoint, rewind_log
 from enface.sampling import Indices, Plan
+from enface.signals import caught
 from enface.start import Filled, check_start, fill, find_start
 from enface.step import Glance, Step
 
@@ -106,7 +106,7 @@ class Trainer:
         """
         saved = self._resumed() if resume else None
         self.run.notify("run_started")
-        with self._signals_caught(), self.run.engine.memory_kept():
+        with caught(self._ask_to_stop), self.run.engine.memory_kept():
             for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
                 if saved is not None and _reached(saved) >= (number, stage.steps):
                     continue
@@ -463,19 +463,10 @@ class Trainer:
         average = AveragedModel(self.generator, multi_avg_fn=decay, use_buffers=True)
         return average.requires_grad_(False)
 
-    @contextmanager
-    def _signals_caught(self) -> Iterator[None]:
-        def ask_to_stop(number: int, frame: Any) -> None:
-            if self._stop is not None and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self._stop = number
-
-        before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _ask_to_stop(self, number: int) -> None:
+        if self._stop is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._stop = number
 
 
 @contextmanager

@@ -95,6 +95,8 @@ def test_further_metrics_and_regions(trained, enface):
         (["--set", "stages.own.steps=9"], "only metrics, evaluation and log may change after training"),
         (["--checkpoint", "5"], "has no checkpoint '5'"),
         (["--checkpoint", "own2"], "stages (warm, own)"),
+        (["--checkpoint", "5", "--processes", "2"], "has no checkpoint '5'"),
+        (["--pairs", "a", "b", "--processes", "2"], "leave out the run directory"),
         (["--key", "x"], "--key is for --pairs"),
     ],
 )

@@ -198,6 +198,30 @@ def test_shares_of_an_evaluation_make_the_whole(runs):
     assert np.abs(sprites[0] - sprites[1]).mean() < 2
 
 
+@pytest.mark.parametrize("words", [[], ["--checkpoint", "all", "--raw"]], ids=["the last", "all of them"])
+def test_two_processes_evaluate_a_run_as_one_does(runs, folder, enface, monkeypatch, words):
+    monkeypatch.chdir(folder)
+    said, written = {}, {}
+    for count in (1, 2):
+        directory = folder / f"evaluate-{len(words)}-{count}"
+        shutil.copytree(runs[1][0], directory, ignore=shutil.ignore_patterns("evaluation", "best*", "*2.safetensors"))
+        command = ("evaluate", directory, *words)
+        if count == 2:
+            told = ran("enface", *command, "--processes", count, folder=folder)
+            assert not told.stderr
+            said[count] = told.stdout.replace(str(directory), "RUN")
+        else:
+            said[count] = enface(*command).out.replace(str(directory), "RUN")
+        paths = [path for path in directory.glob("evaluation/**/*") if path.is_file()]
+        written[count] = {str(path.relative_to(directory)): path.read_bytes() for path in paths}
+    assert said[1] == said[2]
+    assert said[2]
+    assert written[1] == written[2]
+    assert ("evaluation/checkpoints.json" in written[2]) == bool(words)
+    assert ("evaluation/stages.json" in written[2]) == (not words)
+    assert any(name.endswith("pictures.json") for name in written[2])
+
+
 @pytest.fixture(scope="module")
 def killed(folder):
     """A run whose main process was killed at step 5; what was said."""

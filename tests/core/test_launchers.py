@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from enface.errors import EnfaceError
 from enface.launchers import launcher_of
 from enface.launchers.local import Local
 from enface.launchers.running import Stopped, run_all
+from enface.launchers.work import Work
 from enface.sweep import RayModel, SlurmModel
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -24,7 +26,8 @@ from job_scripts import scripts  # noqa: E402
 
 SAVES = (
     "import signal, time\ndef stop(*args):\n    print('saved', flush=True)\n    raise SystemExit(130)\n"
-    "signal.signal(signal.SIGINT, stop)\nprint('ready', flush=True)\ntime.sleep(60)"
+    "signal.signal(signal.SIGINT, stop)\nsignal.signal(signal.SIGTERM, stop)\n"
+    "print('ready', flush=True)\ntime.sleep(60)"
 )
 
 
@@ -129,9 +132,41 @@ def test_one_whose_time_is_over_saves_and_is_queued_again(slurm, tmp_path):
     assert log.read_text().splitlines() == ["ready", "saved", "goes on"]
 
 
+def test_one_that_is_to_make_room_is_no_failure_but_queued_again(slurm, tmp_path):
+    # Slurm asks the training itself first, and then what started it.
+    line = SAVES.replace("130", "143").replace("'ready'", "'ready', os.getpid()")
+    log = tmp_path / "logs" / "job0-0.log"
+    once(says(log, "ready"), lambda: os.kill(int(log.read_text().split()[1]), signal.SIGTERM))
+    once(says(log, "saved"), lambda: os.kill(int(next(slurm.glob("*/pid")).read_text()), signal.SIGUSR2))
+    assert call(tmp_path, SlurmModel(use="slurm"), f"import os\n{line}") == ([], [])
+    assert log.read_text().splitlines()[1:] == ["saved", "goes on"]
+
+
+def test_a_run_that_was_asked_already_may_save_to_its_end(tmp_path):
+    # A run takes SIGINT after another signal as a wish to end at once.
+    line = (
+        "import signal, time\nasked = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: exit(1) if asked else asked.append(2))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: asked.append(15))\nprint('ready', flush=True)\n"
+        "while not asked:\n    time.sleep(0.05)\nprint('saving', flush=True)\ntime.sleep(0.5)\nprint('saved')"
+    )
+    (job,) = scripts(tmp_path, line)
+    work = Work(job, tmp_path / "runs", tmp_path / "log", tmp_path)
+
+    def ask_twice():
+        work._process.send_signal(signal.SIGTERM)
+        while not says(work.log, "saving")():
+            time.sleep(0.05)
+        work.save()
+
+    once(says(work.log, "ready"), ask_twice)
+    assert work() == 0
+    assert work.log.read_text().split() == ["ready", "saving", "saved"]
+
+
 def test_stopping_takes_them_back_from_slurm(slurm, tmp_path):
     # Slurm tells every process of a job that it is to end, the training itself among them.
-    line = SAVES.replace("signal.SIGINT", "signal.SIGTERM").replace("'ready'", "'ready', os.getpid()")
+    line = SAVES.replace("'ready'", "'ready', os.getpid()")
     log = tmp_path / "logs" / "job0-0.log"
 
     def cancelled():
@@ -207,6 +242,22 @@ def test_stopping_lets_rays_tasks_save(ray_here, tmp_path):
     with pytest.raises(Stopped):
         call(tmp_path, RayModel(use="ray"), SAVES)
     assert log.read_text().split()[:2] == ["ready", "saved"]
+
+
+def test_a_run_by_ray_is_shown_a_gpu_where_there_are_any(monkeypatch, tmp_path):
+    asked, there = [], {"CPU": 2.0, "GPU": 4.0}
+    fake = types.SimpleNamespace(
+        init=lambda **options: None,
+        shutdown=lambda: None,
+        cluster_resources=lambda: there,
+        remote=lambda **options: lambda function: asked.append(options["num_gpus"]),
+    )
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    for given in (None, 0, 0.5):
+        launcher_of(RayModel(use="ray", gpus=given), None, tmp_path, tmp_path / "logs").start([])
+    del there["GPU"]
+    launcher_of(RayModel(use="ray"), None, tmp_path, tmp_path / "logs").start([])
+    assert asked == [1, 0, 0.5, 0]
 
 
 def test_what_ray_cannot_do_is_said(ray_here, tmp_path):

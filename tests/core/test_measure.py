@@ -129,5 +129,5 @@ def test_a_batch_fits_what_measures_it():
     from enface.measure import batch_for
 
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [batch_for(cpu, size**2) for size in (16, 64, 128, 1024)] == [64, 16, 4, 1]
+    assert [batch_for(cpu, size**2) for size in (16, 64, 128, 1024)] == [64, 32, 8, 1]
     assert [batch_for(cuda, size**2) for size in (64, 256, 2048)] == [64, 16, 1]

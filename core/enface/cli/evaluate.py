@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from enface.cli import measure_pairs as pairs_of
+from enface.cli.launching import Processes, launch_and_tell
 from enface.cli.measuring import measure_and_report, say_summary, say_unavailable
 from enface.cli.shared import app, load, prepared, progress_bar, require_run, say
 from enface.errors import EnfaceError, RecipeError
+from enface.launch import check_processes
 
 if TYPE_CHECKING:
     from enface.evaluate import Evaluator
@@ -36,6 +38,7 @@ def evaluate(
             "--set", metavar="KEY=VALUE", help="A key of metrics or evaluation; with --pairs of metrics or regions."
         ),
     ] = None,
+    processes: Processes = 1,
     pairs: pairs_of.Folders = None,
     sources: pairs_of.Sources = None,
     out: pairs_of.Out = None,
@@ -64,15 +67,32 @@ def evaluate(
     }
     given = {name: value for name, value in given.items() if value not in (None, False, [])}
     if pairs is not None:
-        if run is not None or checkpoint != "last" or not average:
-            raise EnfaceError("--pairs measures images, not a run: leave out the run directory, --checkpoint and --raw")
+        if run is not None or checkpoint != "last" or not average or processes > 1:
+            raise EnfaceError(
+                "--pairs measures images, not a run: leave out the run directory, --checkpoint, --raw and --processes"
+            )
         pairs_of.evaluate_pairs(*pairs, overrides=set_ or [], **given)
         return
     if run is None:
         raise EnfaceError("name a run directory (runs/NAME/ID), or two folders of images: --pairs OUTPUTS TARGETS")
     if given:
         raise EnfaceError(f"--{next(iter(given))} is for --pairs; of a run, its recipe says what is measured")
+    if processes > 1:
+        _launch(run, checkpoint, average=average, overrides=set_ or [], processes=processes)
+        return
     _evaluate_run(run, checkpoint, average=average, overrides=set_ or [])
+
+
+def _launch(run: Path, checkpoint: str, *, average: bool, overrides: list[str], processes: int) -> None:
+    """Check what can be checked, then run the same command as several processes."""
+    from enface.networks import find_checkpoints
+
+    require_run(run)
+    find_checkpoints(run, checkpoint)
+    check_processes(processes, load(run, overrides).recipe.engine.device)
+    options = [word for override in overrides for word in ("--set", override)]
+    words = ["evaluate", str(run), "--checkpoint", checkpoint, *([] if average else ["--raw"]), *options]
+    launch_and_tell(processes, words, lambda: "the others were ended. Evaluate again")
 
 
 def _evaluate_run(run: Path, checkpoint: str, *, average: bool, overrides: list[str]) -> None:
@@ -92,6 +112,7 @@ def _evaluate_run(run: Path, checkpoint: str, *, average: bool, overrides: list[
     else:
         _others(evaluator, paths, average=average)
     opened.notify("run_ended", completed=True)
+    opened.engine.wait()
     opened.engine.close()
 
 
@@ -106,10 +127,14 @@ def _opened(directory: Path, overrides: list[str]) -> Run:
 
 
 def _others(evaluator: Evaluator, paths: dict[str, Path], *, average: bool) -> None:
-    """Measure checkpoints beside the run's own evaluation."""
+    """Measure checkpoints beside the run's own evaluation.
+
+    Several processes all call this; the main one writes and speaks.
+    """
     from enface.evaluate import evaluate as measure
     from enface.networks import load_network
 
+    main = evaluator.run.engine.is_main
     root = evaluator.run.directory / "evaluation" / "checkpoints"
     baselines = evaluator.baselines()
     table: dict[str, Any] = {}
@@ -117,13 +142,17 @@ def _others(evaluator: Evaluator, paths: dict[str, Path], *, average: bool) -> N
         label = name if average else f"{name}-raw"
         network = load_network(evaluator.run, path, raw=not average)
         about = _about(path, average=average)
-        with progress_bar(f"evaluating {label}") as progress:
+        with progress_bar(f"evaluating {label}", show=main) as progress:
             summary = measure(evaluator, network, progress, folder=root / label, checkpoint=about, baselines=baselines)
+        if not main:
+            continue
         say(f"{label}: {root / label}")
         say_summary(summary)
         keys = ("mean", "low", "high")
         numbers = {name: {key: item[key] for key in keys} for name, item in summary["metrics"].items()}
         table[label] = {"step": summary["step"], **about, "metrics": numbers}
+    if not main:
+        return
     say_unavailable(evaluator.unavailable)
     if len(paths) > 1:
         (root.parent / "checkpoints.json").write_text(json.dumps(table, indent=1), encoding="utf-8")

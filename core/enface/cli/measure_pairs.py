@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from enface.cli.measuring import say_summary, say_unavailable
 from enface.cli.shared import Device, progress_bar, say
 from enface.errors import EnfaceError
+from enface.signals import caught
 
 Folders = Annotated[
     tuple[Path, Path] | None,
@@ -118,7 +117,7 @@ def evaluate_pairs(
     )
     found: FolderEvaluation | None = None
     try:
-        with _stoppable():
+        with caught(_stop):
             with progress_bar("checking") as progress:
                 catalog = Catalog(load_plugins(plugin))
                 found = FolderEvaluation(folders, out, catalog, device_of(device), options, progress)
@@ -147,22 +146,8 @@ class _Stopped(Exception):
         self.number = number
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into :class:`_Stopped`; only the main thread of a process can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        raise _Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _stop(number: int) -> None:
+    raise _Stopped(number)
 
 
 def _names(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from enface.cli.launching import Processes, launch_and_tell
 from enface.cli.measuring import measure_and_report, say_unavailable
 from enface.cli.share_tables import show_shares
 from enface.cli.shared import (
@@ -26,7 +27,7 @@ from enface.cli.shared import (
     say,
 )
 from enface.errors import EnfaceError
-from enface.launch import ProcessDied, Stopped, check_processes, launch, launched, leave_words
+from enface.launch import check_processes, launched, leave_words
 
 if TYPE_CHECKING:
     from enface.recipe import Recipe
@@ -41,9 +42,7 @@ def run(
     set_: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest run of this recipe.")] = False,
     runs: Runs = Path("runs"),
-    processes: Annotated[
-        int, typer.Option("--processes", min=1, help="How many processes share the work, each on a GPU of its own.")
-    ] = 1,
+    processes: Processes = 1,
 ) -> None:
     """Train a recipe, evaluate it and report.
 
@@ -110,17 +109,12 @@ def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processe
     before = [] if resume else runs_in(folder)
     options = [word for override in overrides for word in ("--set", override)]
     words = ["run", str(path), *options, "--runs", str(runs), *(["--resume"] if resume else [])]
-    try:
-        launch(processes, words)
-    except Stopped as stopped:
-        say(str(stopped))
-        raise typer.Exit(128 + stopped.number) from None
-    except ProcessDied as error:
+
+    def ended() -> str:
         ours = [path] if resume and is_run(path) else [one for one in runs_in(folder) if one not in before]
-        ended = f"the others were ended. Go on with: {_go_on(ours[-1], processes)}" if ours else "nothing was trained"
-        typer.echo(error.traceback, err=True, nl=False)
-        typer.secho(f"error: {error}; {ended}", err=True, fg=typer.colors.RED)
-        raise typer.Exit(1) from None
+        return f"the others were ended. Go on with: {_go_on(ours[-1], processes)}" if ours else "nothing was trained"
+
+    launch_and_tell(processes, words, ended)
 
 
 def _go_on(directory: Path, processes: int | None = None) -> str:

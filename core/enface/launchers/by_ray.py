@@ -76,7 +76,9 @@ class ByRay(Launcher):
 
     def _refuse_too_much(self) -> None:
         there = self._ray.cluster_resources()
-        for key, name, wanted in (("cpus", "CPU", self._model.cpus), ("gpus", "GPU", self._model.gpus)):
+        # A task of no GPU is shown none: it would train on the CPU beside idle GPUs.
+        self._gpus = float("GPU" in there) if self._model.gpus is None else self._model.gpus
+        for key, name, wanted in (("cpus", "CPU", self._model.cpus), ("gpus", "GPU", self._gpus)):
             if wanted > there.get(name, 0):
                 self._ray.shutdown()
                 raise EnfaceError(
@@ -85,7 +87,7 @@ class ByRay(Launcher):
 
     def start(self, jobs: Sequence[Job]) -> list[Task]:
         self._logs.mkdir(parents=True, exist_ok=True)
-        options = {"num_cpus": self._model.cpus, "num_gpus": self._model.gpus, "max_retries": 0}
+        options = {"num_cpus": self._model.cpus, "num_gpus": self._gpus, "max_retries": 0}
         perform = self._ray.remote(**options)(_perform)
         found = []
         for job in jobs:

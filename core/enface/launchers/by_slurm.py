@@ -17,12 +17,22 @@ from enface.launchers.work import Work, log_of
 from enface.sweep import Job, SlurmModel
 
 SAVING, ASKED_EVERY = 600, 2
+# The exit code of what was stopped by SIGTERM; and the seconds Slurm has to have it queued again.
+ASKED_TO_END, QUEUED_AGAIN_WITHIN = 143, 60
 # What submitit writes of one job, and which jobs were left to themselves.
 FOLDER, RECORD = "slurm", "slurm.json"
 
 
 class SlurmWork(Work):
     """A job that Slurm may cut off: it saves, and is queued again."""
+
+    def __call__(self) -> int:
+        code = super().__call__()
+        if code == ASKED_TO_END:
+            # Slurm asks every process of a job that is to make room, and only then has it queued again: this sleep is
+            # broken off by either. Without it the job would count as failed.
+            time.sleep(QUEUED_AGAIN_WITHIN)
+        return code
 
     def checkpoint(self) -> Any:
         """What submitit is to submit in its place; called there when the time is nearly over, or it must make room."""

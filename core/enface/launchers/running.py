@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from enface.signals import caught
 from enface.sweep import Job
 
 POLL = 0.2
@@ -84,36 +83,31 @@ def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[
         Stopped: after SIGINT or SIGTERM, when every running one has saved and ended.
     """
     waiting, running, failed = list(jobs), list[Running](), list[Job]()
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        while waiting or running:
-            room = len(waiting) if launcher.at_once is None else launcher.at_once - len(running)
-            if room > 0 and waiting:
-                now, waiting = waiting[:room], waiting[room:]
-                running += _started(launcher, now, runs, say)
-            if launcher.detached:
-                return []
-            time.sleep(POLL)
-            for item in running[:]:
-                code = item.code()
-                if code is None:
-                    continue
-                running.remove(item)
-                if not _succeeded(item, code, say):
-                    failed.append(item.job)
+        with caught(_stop):
+            while waiting or running:
+                room = len(waiting) if launcher.at_once is None else launcher.at_once - len(running)
+                if room > 0 and waiting:
+                    now, waiting = waiting[:room], waiting[room:]
+                    running += _started(launcher, now, runs, say)
+                if launcher.detached:
+                    return []
+                time.sleep(POLL)
+                for item in running[:]:
+                    code = item.code()
+                    if code is None:
+                        continue
+                    running.remove(item)
+                    if not _succeeded(item, code, say):
+                        failed.append(item.job)
     except Stopped:
-        # Whoever asks once more need not wait; the runs have been asked, and save by themselves.
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        # No longer caught: whoever asks once more need not wait; the runs have been asked, and save by themselves.
         for item in running:
             item.stop()
         for item in running:
             item.wait()
             say(f"{item.job.label}: stopped; it is saved")
         raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return failed
 
 
@@ -137,5 +131,5 @@ def _succeeded(item: Running, code: int, say: Callable[[str], None]) -> bool:
     return False
 
 
-def _stop(number: int, frame: Any) -> None:
+def _stop(number: int) -> None:
     raise Stopped

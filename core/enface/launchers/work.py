@@ -94,6 +94,12 @@ class Work:
 
     def save(self) -> None:
         """Ask the process to save and end, and wait until it has."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait()
+        if self._process is None:
+            return
+        try:
+            # Not SIGINT: to a run that Slurm has asked already, that would mean to end without saving.
+            os.kill(self._process.pid, signal.SIGTERM)
+            # This may run in a signal's handler amid the poll above, whose lock Popen.wait would want.
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        except (ProcessLookupError, ChildProcessError):
+            pass  # It has ended already.

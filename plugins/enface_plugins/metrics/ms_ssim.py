@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated, ClassVar
 
-import pytorch_msssim
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from enface import DataInfo, Metric, RecipeError
+from enface_plugins.metrics.windows import SIGMA, WINDOW, halved, planes, similarity
 
-WINDOW, SIGMA = 11, 1.5
-K1, K2 = 0.01, 0.03
 FIVE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """The paper's exponents, from the finest scale to the coarsest."""
 
@@ -53,7 +49,7 @@ class MsSsim(Metric):
     @property
     def card(self) -> dict[str, str]:
         return {
-            "implementation": f"pytorch-msssim {version('pytorch-msssim')}",
+            "implementation": "enface",
             "scales": str(len(self.exponents)),
             "exponents": " ".join(f"{exponent:.4f}" for exponent in self.exponents),
             "window": f"Gaussian, {WINDOW} px, sigma {SIGMA}, inside the image",
@@ -96,29 +92,12 @@ def multi_scale_ssim(output: Tensor, target: Tensor, exponents: Sequence[float],
     Args:
         floor: A scale's similarity below it counts as it, without gradient. Above 0 it bounds the gradient.
     """
-    # The package's own ms_ssim refuses images up to 160 px whatever the number of scales, so its ssim is
-    # used at each scale; a channel is an image of its own, for the channels' mean comes after the product.
-    first, second = (image.flatten(0, 1).unsqueeze(1) for image in (output, target))
+    first, second = planes(output), planes(target)
     factors = []
     for scale, exponent in enumerate(exponents, start=1):
         last = scale == len(exponents)
-        factors.append(_ssim(first, second, with_luminance=last).clamp(min=floor) ** exponent)
+        whole, contrast = similarity(first, second)
+        factors.append((whole if last else contrast).mean((0, 2, 3)).clamp(min=floor) ** exponent)
         if not last:
-            odd = [side % 2 for side in first.shape[2:]]
-            first, second = (avg_pool2d(image, 2, padding=odd) for image in (first, second))
+            first, second = halved(first), halved(second)
     return torch.stack(factors).prod(0).unflatten(0, output.shape[:2]).mean(1)
-
-
-def _ssim(first: Tensor, second: Tensor, *, with_luminance: bool) -> Tensor:
-    # The luminance term is (2 m1 m2 + C1) / (m1^2 + m2^2 + C1) with C1 = K1^2, which is exactly 1 in float32
-    # when K1 is huge; what is left is the mean of contrast and structure.
-    return pytorch_msssim.ssim(
-        first,
-        second,
-        data_range=1.0,
-        size_average=False,
-        win_size=WINDOW,
-        win_sigma=SIGMA,
-        K=(K1 if with_luminance else 1e6, K2),
-        nonnegative_ssim=True,
-    )

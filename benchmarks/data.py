@@ -1,0 +1,47 @@
+"""Packing, batches from a pack, and the memory of training.
+
+    python benchmarks/data.py [--files 20000] [--pairs 5]
+
+The parts are ``packing.py``, ``feeding.py`` and ``holding.py``; ratios are medians of what was taken in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rows import Row, table
+
+
+def rows(quick: bool = False, files: int = 20_000, pairs: int = 5) -> list[Row]:
+    """Every row.
+
+    Args:
+        quick: Few files and one pair, to see that it runs.
+        files: How many pictures are packed.
+    """
+    # Imported here: processes that decode import the main module, and are not to wait for torch.
+    import feeding
+    import holding
+    import packing
+
+    if quick:
+        return [*packing.rows(720, 1), *feeding.rows(10, 1), *holding.rows(1800, 3600, steps=2)]
+    found = packing.rows(files, pairs)
+    print(*found, sep="\n", file=sys.stderr, flush=True)
+    found += feeding.rows(10, pairs)
+    print(found[-1], file=sys.stderr, flush=True)
+    return found + holding.rows()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--pairs", type=int, default=5)
+    arguments = parser.parse_args()
+    print(table(rows(files=arguments.files, pairs=arguments.pairs)))
+
+
+if __name__ == "__main__":
+    main()

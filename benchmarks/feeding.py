@@ -1,0 +1,64 @@
+"""Batches from a pack against the seed's loader of files: part of data.py.
+
+Both give the same: 64 pairs of source, partner and target with their labels, cropped at random and normalised.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from documented import noise_pack, plan, trainer
+from enface.pack import Pack
+from reference import LIGHTS, LOAD, POSES, batches, write_faces
+from rows import Ratio, Row
+
+BATCH, STAGE = 64, "disentangle"
+GOAL = 20
+# What the loader's workers have ready before they are asked, two batches each, and one more each under way.
+READY = 8
+
+
+def mapped(pack: Pack, folder: Path) -> Pack:
+    """A pack whose images lie in a file."""
+    np.save(folder / "images.npy", pack.images)
+    return replace(pack, images=np.load(folder / "images.npy", mmap_mode="r"))
+
+
+def slice_of(take: Callable[[], object], count: int, before: int = 0) -> float:
+    """Seconds a batch, after some that do not count."""
+    for _ in range(before):
+        take()
+    started = time.perf_counter()
+    for _ in range(count):
+        take()
+    return (time.perf_counter() - started) / count
+
+
+def rows(people: int, pairs: int) -> list[Row]:
+    """Batches a second."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        (work / "faces").mkdir()
+        loader = batches(write_faces(work / "faces", people), BATCH)
+        made = trainer(mapped(noise_pack(people * POSES * LIGHTS, LOAD), work), work, {f"stages.{STAGE}.batch": BATCH})
+        (_, step), drawn, number = made._build(STAGE), plan(made, STAGE), itertools.count()
+        names, stage = step.columns(step.phases), made.run.recipe.stages[STAGE]
+        slow, fast = [], []
+        with made.run.engine.memory_kept():
+            for pair in range(pairs + 1):
+                slow.append(slice_of(loader.__next__, 2 * READY, READY))
+                # Until the workers have nothing left to do.
+                time.sleep(2)
+                fast.append(slice_of(lambda: made._parts(names, drawn, stage, next(number))[0](), 100, READY))
+                if pair == 0:
+                    slow.clear()
+                    fast.clear()
+    found = Ratio.of(slow, fast)
+    return [found.row(f"batches of {BATCH} from a pack against the seed's loader of files with 2 workers", GOAL)]

@@ -1,0 +1,32 @@
+"""SIGINT and SIGTERM, caught for as long as something runs that has to save."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def caught(stop: Callable[[int], None]) -> Iterator[None]:
+    """Have SIGINT and SIGTERM call a function with their number; the handlers of before come back at the end.
+
+    Only the main thread of a process can catch signals; in another nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        stop(number)
+
+    before = {number: signal.signal(number, handle) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
