@@ -34,7 +34,7 @@ class _Fast(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor) -> Tensor:
         half = input.clamp(max=0).mul_(0.5).tanh_()
-        low = torch.div(half, 1 - half, out=half).mul_(2)
+        low = torch.div(half, torch.rsub(half, 0.5, alpha=0.5), out=half)
         result = torch.maximum(input, low, out=low)
         ctx.save_for_backward(result)
         return result
