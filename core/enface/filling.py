@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from enface.bases import Dataset
+from enface.bases import DataInfo, Dataset
 from enface.errors import DataError
 from enface.plugins import load_plugins
 
@@ -32,6 +33,40 @@ AHEAD = 4
 
 
 @dataclass(frozen=True)
+class Made:
+    """A dataset for another process: where its class is found when its plugin is loaded, and checked arguments."""
+
+    module: str
+    name: str
+    arguments: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, component: type, arguments: Mapping[str, Any]) -> Made | None:
+        """The same of a class; None where it is not found by its name, or an argument cannot be sent."""
+        made = cls(component.__module__, component.__qualname__, dict(arguments))
+        if not _is_plain(made.arguments):
+            return None
+        try:
+            return made if made.component() is component else None
+        except (ImportError, AttributeError):
+            return None
+
+    def component(self) -> type:
+        """The class."""
+        found: type = attrgetter(self.name)(import_module(self.module))
+        return found
+
+
+def _is_plain(value: Any) -> bool:
+    # Another process reads the arguments before it loads the plugin, which may have brought any other class.
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float | Path | DataInfo)
+
+
+@dataclass(frozen=True)
 class Order:
     """How a process makes the dataset for itself.
 
@@ -40,14 +75,14 @@ class Order:
         use: The dataset's name.
         params: As a recipe gives them.
         size: Height and width of the images in the pack.
-        made: The dataset's class and checked arguments, pickled; None where they cannot be.
+        made: The dataset's class and checked arguments; None where they cannot be sent.
     """
 
     plugins: tuple[str, ...]
     use: str
     params: Mapping[str, Any]
     size: int
-    made: bytes | None = None
+    made: Made | None = None
 
     def build(self) -> Dataset:
         """The dataset.
@@ -57,25 +92,14 @@ class Order:
         """
         manager = load_plugins(self.plugins)
         if self.made is not None:
-            component, arguments = pickle.loads(self.made)
-            dataset = component(**arguments)
+            dataset = self.made.component()(**self.made.arguments)
         else:
             # The catalog asks every plugin for all its components, and most of these load torch.
             from enface.catalog import Catalog
-            from enface.components import DataInfo
 
             dataset = Catalog(manager).build("dataset", self.use, self.params, DataInfo(self.size))
         assert isinstance(dataset, Dataset)
         return dataset
-
-
-def pickled(component: type, arguments: Mapping[str, Any]) -> bytes | None:
-    """A class and its arguments for another process; None where they cannot be sent."""
-    try:
-        return pickle.dumps((component, dict(arguments)))
-    except Exception:
-        # What pickle raises depends on what it meets: PicklingError, TypeError, AttributeError, ...
-        return None
 
 
 def fill(folder: Path, table: pd.DataFrame, order: Order, dataset: Dataset) -> Iterator[tuple[int, dict[int, str]]]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from enface.catalog import Catalog
 from enface.components import DataInfo, Dataset
 from enface.errors import DataError
-from enface.filling import Order, fill, pickled
+from enface.filling import Made, Order, fill
 from enface.recipe import Recipe
 from enface.weights import cache_folder
 
@@ -81,7 +81,7 @@ def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) 
     component = catalog.get("dataset", data.use).component
     dataset = component(**arguments)
     assert isinstance(dataset, Dataset)
-    made = pickled(component, arguments)
+    made = Made.of(component, arguments)
     order = Order(tuple(recipe.plugins), data.use, data.params, data.packed_size, made)
     digest = _digest(order, dataset, data.on_error)
     folder = cache_folder() / "packs" / f"{data.use}-{data.packed_size}-{digest}"

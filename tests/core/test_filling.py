@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from enface import filling
@@ -84,6 +86,6 @@ def test_a_dataset_that_cannot_be_sent_is_built_by_name(packed, parallel):
 
 
 def test_what_can_be_sent():
-    assert filling.pickled(int, {"a": 1}) is not None
-    assert filling.pickled(type("Local", (), {}), {}) is None
-    assert filling.pickled(int, {"a": lambda: 0}) is None
+    assert filling.Made.of(int, {"a": {"b": (1, Path("x"))}}).component() is int
+    assert filling.Made.of(type("Local", (), {}), {}) is None
+    assert filling.Made.of(int, {"a": [lambda: 0]}) is None
