@@ -7,10 +7,9 @@ The parts are ``packing.py``, ``feeding.py`` and ``holding.py``; ratios are medi
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from rows import Row, table
+from rows import Row, program
 
 
 def rows(quick: bool = False, files: int = 20_000, pairs: int = 5) -> list[Row]:
@@ -34,14 +33,5 @@ def rows(quick: bool = False, files: int = 20_000, pairs: int = 5) -> list[Row]:
     return found + holding.rows()
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=20_000)
-    parser.add_argument("--pairs", type=int, default=5)
-    arguments = parser.parse_args()
-    print(table(rows(files=arguments.files, pairs=arguments.pairs)))
-
-
 if __name__ == "__main__":
-    main()
+    program(rows, __doc__)

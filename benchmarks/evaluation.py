@@ -13,7 +13,6 @@ pyiqa and torchmetrics come with ``pip install -e ".[bench]"``; what is missing 
 
 from __future__ import annotations
 
-import argparse
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -34,7 +33,7 @@ from enface.recipe import EngineModel
 from enface_plugins.metrics.ms_ssim import exponents_for
 from enface_plugins.metrics.pretrained import lpips_network
 from metrics import images as noisy
-from rows import Ratio, Row, in_turn, seconds, table
+from rows import Ratio, Row, in_turn, program, seconds
 
 SIZE = 128
 METRICS = ("psnr", "ssim", "ms_ssim", "lpips")
@@ -236,15 +235,6 @@ def fastest(system: System) -> int:
     return min(BATCHES, key=lambda batch: seconds(lambda: system(pairs, batch)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=2000)
-    parser.add_argument("--slices", type=int, default=10)
-    parser.add_argument("--quick", action="store_true")
-    given = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}\n")
-    print(table(rows(given.quick, given.pairs, given.slices)))
-
-
 if __name__ == "__main__":
-    main()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}\n")
+    program(rows, __doc__)

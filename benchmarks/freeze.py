@@ -7,7 +7,6 @@ Width 1, 96 px, float32, without augmentation, so that each image has one code.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from documented import noise_pack, steps, trainer
 from enface.codes import Codes
-from rows import Ratio, Row, in_turn, table
+from rows import Ratio, Row, in_turn, program
 
 STAGES = {
     "whole": {"stages.mask_l1.freeze": "[]"},
@@ -60,14 +59,5 @@ def rows(quick: bool = False, batch: int | None = None, pairs: int = 7) -> list[
     ]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, help="Images a step; what is documented of the run unless given.")
-    parser.add_argument("--pairs", type=int, default=7)
-    arguments = parser.parse_args()
-    print(table(rows(batch=arguments.batch, pairs=arguments.pairs)))
-
-
 if __name__ == "__main__":
-    main()
+    program(rows, __doc__)

@@ -11,7 +11,6 @@ second plain step has torch's own ELU, for the network's is a faster one.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 import statistics
@@ -31,7 +30,7 @@ from enface.step import Step
 from enface.trainer import Trainer
 from enface_plugins.generators.elu import ELU
 from enface_plugins.metrics.pretrained import lpips_network
-from rows import Ratio, Row, in_turn, table
+from rows import Ratio, Row, in_turn, program
 
 GOAL = 1.2
 STAGE = "only_l1"
@@ -153,14 +152,5 @@ def rows(quick: bool = False, batch: int = 16, pairs: int = 15) -> list[Row]:
     ]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--pairs", type=int, default=15)
-    arguments = parser.parse_args()
-    print(table(rows(batch=arguments.batch, pairs=arguments.pairs)))
-
-
 if __name__ == "__main__":
-    main()
+    program(rows, __doc__)

@@ -50,20 +50,15 @@ def write_pictures(folder: Path, count: int) -> Path:
 
 def pack(folder: Path) -> int:
     """Pack a folder's pictures at 100 px, from an empty cache; how many there were."""
+    from unittest.mock import patch
+
     from enface.loading import load_recipe
     from enface.pack import prepare
 
     data = f"{{use: multipie, root: {folder}, size: 96, load_size: {LOAD}, split: {{by: identity, train: 0.8}}}}"
-    with tempfile.TemporaryDirectory() as cache:
-        before = os.environ.get("ENFACE_CACHE")
-        os.environ["ENFACE_CACHE"] = cache
-        try:
-            loaded = load_recipe(RECIPE, [f"data={data}", "metrics=[]"])
-            return len(prepare(loaded.recipe, loaded.catalog).images)
-        finally:
-            os.environ.pop("ENFACE_CACHE")
-            if before is not None:
-                os.environ["ENFACE_CACHE"] = before
+    with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, ENFACE_CACHE=cache):
+        loaded = load_recipe(RECIPE, [f"data={data}", "metrics=[]"])
+        return len(prepare(loaded.recipe, loaded.catalog).images)
 
 
 def decode(path: Path) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -79,3 +81,19 @@ def in_turn(takes: Mapping[str, Callable[[], object]], pairs: int = 7, warm_up: 
             if number >= warm_up:
                 found[name].append(took)
     return found
+
+
+def program(rows: Callable[..., Sequence[Row]], document: str) -> None:
+    """Measure and print, as the command line says: an option for each argument of ``rows``, a flag or a whole number.
+
+    Args:
+        document: What the help says.
+    """
+    parser = argparse.ArgumentParser(description=document, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, argument in inspect.signature(rows).parameters.items():
+        if isinstance(argument.default, bool):
+            parser.add_argument(f"--{name}", action="store_true")
+        else:
+            parser.add_argument(f"--{name}", type=int, default=argument.default)
+    given = vars(parser.parse_args())
+    print(table(rows(**given)))

@@ -7,14 +7,13 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rows import Row, in_turn, table
+from rows import Row, in_turn, program
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "quickstart.yaml"
 COMMANDS = {
@@ -42,11 +41,5 @@ def process(arguments: tuple[str, ...]) -> Callable[[], object]:
     return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    print(table(rows(parser.parse_args().quick)))
-
-
 if __name__ == "__main__":
-    main()
+    program(rows, __doc__)

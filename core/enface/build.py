@@ -217,11 +217,10 @@ class StageBuilder:
             raise self._error(
                 "no term trains it; name it in the 'against' of an adversarial term", "discriminators", idle[0]
             )
-        step = Step(self.engine, player, self.generator.provides, critics, phases)
+        provides = self._provided_by_codes() if stage.cache_codes else self.generator.provides
+        step = Step(self.engine, player, provides, critics, phases)
         step.seed = (self.loaded.recipe.seed, number)
         self._check_columns(step)
-        if stage.cache_codes:
-            step.provides = self._provided_by_codes()
         return step
 
     def freeze(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,6 @@ from enface.engine import Engine
 from enface.errors import DataError
 from enface.sampling import Indices
 
-T = TypeVar("T")
 ENCODED = "encoded_"
 # A fixed number together, whatever a batch draws: an image's code has the same bits in every run, resumed or not.
 BLOCK = 16
@@ -75,10 +75,9 @@ class Codes:
             self._fill(int(view), int(block) * BLOCK)
         assert self._store is not None
         code = self._store.read(views * len(self._rows) + places, self._engine.device)
-        return code.contiguous(memory_format=torch.channels_last) if self._channels_last(code) else code
-
-    def _channels_last(self, code: Tensor) -> bool:
-        return self._engine.channels_last and code.dim() == 4
+        if self._engine.channels_last and code.dim() == 4:
+            code = code.contiguous(memory_format=torch.channels_last)
+        return code
 
     @torch.no_grad()
     def _fill(self, view: int, first: int) -> None:
@@ -104,29 +103,28 @@ class _Store:
         self._folder, self._shape, self._dtype = folder, like.shape[1:], like.dtype
         self._size = like[0].numel() * like.element_size()
         self._total = count * self._size
-        self._file: IO[bytes] = self._told(lambda: tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
-        self._told(lambda: self._file.truncate(self._total))
+        with self._said():
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+            self._file.truncate(self._total)
         self._map: npt.NDArray[np.uint8] = np.memmap(self._file, np.uint8, "r", shape=(count, self._size))
 
     def write(self, first: int, values: Tensor) -> None:
         """Keep (N, ...) as the ones from ``first`` on."""
         # Not through the map: a full disk would end the process there and then, without a word.
         bits = values.cpu().contiguous().view(torch.uint8).numpy()
-
-        def put() -> None:
+        with self._said():
             self._file.seek(first * self._size)
             self._file.write(bits.tobytes())
             self._file.flush()
-
-        self._told(put)
 
     def read(self, numbers: Indices, device: torch.device) -> Tensor:
         """Those of some numbers, (N, ...)."""
         return sent(self._map[numbers], device).view(self._dtype).reshape(len(numbers), *self._shape)
 
-    def _told(self, act: Callable[[], T]) -> T:
+    @contextmanager
+    def _said(self) -> Iterator[None]:
         try:
-            return act()
+            yield
         except OSError as error:
             raise DataError(
                 f"{self._folder}: {error.strerror or error}; the codes of all images take up to "

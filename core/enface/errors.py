@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from typing import TypeGuard
+
 
 class EnfaceError(ValueError):
     """A mistake the user can mend: the text names the file, key or image and says what to do."""
@@ -29,3 +32,8 @@ class WeightsError(EnfaceError):
 
 class NonFiniteLossError(EnfaceError):
     """A term became NaN or infinite; the run stopped before the weights were touched."""
+
+
+def is_disk_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether the system had no room, or no more for this user."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

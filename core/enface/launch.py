@@ -66,6 +66,11 @@ def leave_words(text: str) -> bool:
     return True
 
 
+def set_words(overrides: Sequence[str]) -> list[str]:
+    """Overrides as words of a command line: ``--set KEY=VALUE`` for each."""
+    return [word for override in overrides for word in ("--set", override)]
+
+
 def check_processes(count: int, device: str) -> None:
     """Raises RecipeError when so many processes cannot run here.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations
 from fsspec.utils import get_protocol
 
-from enface.errors import DataError
+from enface.errors import DataError, is_disk_full
 
 BLOCK = 8 * 2**20
 """Bytes of one request, so that none lasts so long that a server gives it up."""
@@ -189,7 +188,7 @@ class Place:
         except NotImplementedError as error:
             raise DataError(f"{where}: cannot be {what}; that protocol does not do it") from error
         except Exception as error:  # Each service's package has its own, of no common kind.
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise
             raise UnreachableError(f"{where}: cannot be {what} ({_reason(error)})") from error
 

@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from enface.errors import EnfaceError, RecipeError
+from enface.launch import set_words
 from enface.loading import load_recipe, runs_in
 from enface.params import closest, explain
 from enface.recipe import Model, Name, Recipe
@@ -155,8 +156,7 @@ class Job:
         words = [sys.executable, "-m", "enface", "run"]
         if state == "cut off":
             return [*words, str(directory), "--resume"]
-        sets = (word for item in self.overrides for word in ("--set", item))
-        return [*words, str(self.recipe), *sets, "--runs", str(runs)]
+        return [*words, str(self.recipe), *set_words(self.overrides), "--runs", str(runs)]
 
 
 def read_sweep(path: Path) -> tuple[list[Job], LauncherModel]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -16,7 +15,7 @@ from enface.cli import audit, masks, masks_draw, weights  # noqa: F401
 
 # isort: on
 from enface.cli.shared import app
-from enface.errors import EnfaceError
+from enface.errors import EnfaceError, is_disk_full
 from enface.launch import launched, leave_words
 
 
@@ -27,7 +26,7 @@ def main() -> None:
     except EnfaceError as error:
         _refuse(str(error))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             where = f" ({error.filename})" if error.filename else ""
             _refuse(f"the disk is full{where}: {error.strerror}. Make room; what is saved stays, and a run goes on")
         # Of several processes all but one may fail because that one did: the launcher shows what came first.

@@ -13,7 +13,7 @@ from enface.cli.launching import Processes, launch_and_tell
 from enface.cli.measuring import measure_and_report, say_summary, say_unavailable
 from enface.cli.shared import app, load, prepared, progress_bar, require_run, say
 from enface.errors import EnfaceError, RecipeError
-from enface.launch import check_processes
+from enface.launch import check_processes, set_words
 
 if TYPE_CHECKING:
     from enface.evaluate import Evaluator
@@ -90,8 +90,7 @@ def _launch(run: Path, checkpoint: str, *, average: bool, overrides: list[str], 
     require_run(run)
     find_checkpoints(run, checkpoint)
     check_processes(processes, load(run, overrides).recipe.engine.device)
-    options = [word for override in overrides for word in ("--set", override)]
-    words = ["evaluate", str(run), "--checkpoint", checkpoint, *([] if average else ["--raw"]), *options]
+    words = ["evaluate", str(run), "--checkpoint", checkpoint, *([] if average else ["--raw"]), *set_words(overrides)]
     launch_and_tell(processes, words, lambda: "the others were ended. Evaluate again")
 
 

@@ -55,8 +55,8 @@ def prepared(loaded: Loaded) -> Run:
     engine = _engine(loaded)
     with engine.main_first():
         pack = packed(loaded, show=engine.is_main)
-    mains = engine.share((pack.about["digest"], len(pack.table)))
-    if mains != (pack.about["digest"], len(pack.table)):
+    known = (pack.about["digest"], len(pack.table))
+    if engine.share(known) != known:
         raise DataError(f"process {engine.rank} has another pack than the main one ({pack.folder}); start again")
     return Run(Path(), loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
 

@@ -27,7 +27,7 @@ from enface.cli.shared import (
     say,
 )
 from enface.errors import EnfaceError
-from enface.launch import check_processes, launched, leave_words
+from enface.launch import check_processes, launched, leave_words, set_words
 
 if TYPE_CHECKING:
     from enface.recipe import Recipe
@@ -107,8 +107,7 @@ def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processe
     check_processes(processes, recipe.engine.device)
     folder = runs / recipe.name
     before = [] if resume else runs_in(folder)
-    options = [word for override in overrides for word in ("--set", override)]
-    words = ["run", str(path), *options, "--runs", str(runs), *(["--resume"] if resume else [])]
+    words = ["run", str(path), *set_words(overrides), "--runs", str(runs), *(["--resume"] if resume else [])]
 
     def ended() -> str:
         ours = [path] if resume and is_run(path) else [one for one in runs_in(folder) if one not in before]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from collections.abc import Sequence
@@ -11,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from enface.errors import EnfaceError
-from enface.launchers.running import Launcher, Running
+from enface.launchers.running import SAVING, Launcher, Running, required
 from enface.launchers.work import Work, log_of
 from enface.sweep import Job, RayModel
-
-SAVING = 600
 
 
 @dataclass
@@ -28,7 +25,12 @@ class Task(Running):
 
     def code(self) -> int | None:
         ready, _ = self.ray.wait([self.reference], timeout=0)
-        return self._result() if ready else None
+        if not ready:
+            return None
+        try:
+            return int(self.ray.get(self.reference))
+        except self.ray.exceptions.RayError as error:
+            return self.failed(error)
 
     def stop(self) -> None:
         # Not by ray.cancel, which a task that runs may not hear of.
@@ -37,14 +39,6 @@ class Task(Running):
     def wait(self) -> None:
         self.ray.wait([self.reference], timeout=SAVING)
         self.work.stop_file.unlink(missing_ok=True)
-
-    def _result(self) -> int:
-        try:
-            return int(self.ray.get(self.reference))
-        except self.ray.exceptions.RayError as error:
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(f"{error}\n")
-            return 1
 
 
 class ByRay(Launcher):
@@ -61,7 +55,7 @@ class ByRay(Launcher):
     def __init__(self, model: RayModel, at_once: int | None, runs: Path, logs: Path) -> None:
         # It would report its use to its makers otherwise.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        self._ray = _ray()
+        self._ray = required("Ray", "ray")
         self._model, self._runs, self._logs = model, runs, logs
         self.at_once = at_once
         try:
@@ -102,10 +96,3 @@ class ByRay(Launcher):
 
 def _perform(work: Work) -> int:
     return work()
-
-
-def _ray() -> Any:
-    try:
-        return importlib.import_module("ray")
-    except ImportError as error:
-        raise EnfaceError('launcher ray needs Ray: pip install "enface[ray]"') from error

@@ -7,16 +7,16 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from enface.errors import EnfaceError
-from enface.launchers.running import Launcher, Running
+from enface.launchers.running import SAVING, Launcher, Running, required
 from enface.launchers.work import Work, log_of
 from enface.sweep import Job, SlurmModel
 
-SAVING, ASKED_EVERY = 600, 2
+ASKED_EVERY = 2
 # The exit code of what was stopped by SIGTERM; and the seconds Slurm has to have it queued again.
 ASKED_TO_END, QUEUED_AGAIN_WITHIN = 143, 60
 # What submitit writes of one job, and which jobs were left to themselves.
@@ -37,9 +37,7 @@ class SlurmWork(Work):
     def checkpoint(self) -> Any:
         """What submitit is to submit in its place; called there when the time is nearly over, or it must make room."""
         self.save()
-        return importlib.import_module("submitit").helpers.DelayedSubmission(
-            SlurmWork(self.job, self.runs, self.log, self.folder)
-        )
+        return importlib.import_module("submitit").helpers.DelayedSubmission(replace(self))
 
 
 @dataclass
@@ -55,9 +53,7 @@ class Submitted(Running):
             return int(self.submitted.result())
         # Whatever became of it there comes back as an exception of submitit's, of the job's, or of the system's.
         except Exception as error:
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(f"{error}\n")
-            return 1
+            return self.failed(error)
 
     def stop(self) -> None:
         self.submitted.cancel()
@@ -80,7 +76,7 @@ class BySlurm(Launcher):
     verb = "is queued"
 
     def __init__(self, model: SlurmModel, at_once: int | None, runs: Path, logs: Path) -> None:
-        self._submitit = _submitit()
+        self._submitit = required("submitit", "slurm")
         self._model, self._runs, self._logs = model, runs, logs
         self.detached = model.detach
         is_here = model.cluster == "local"
@@ -148,10 +144,3 @@ class BySlurm(Launcher):
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
-
-
-def _submitit() -> Any:
-    try:
-        return importlib.import_module("submitit")
-    except ImportError as error:
-        raise EnfaceError('launcher slurm needs submitit: pip install "enface[slurm]"') from error

@@ -45,8 +45,9 @@ class Local(Launcher):
     """
 
     def __init__(self, at_once: int, runs: Path, logs: Path, devices: Sequence[int] = ()) -> None:
-        self._processes, self._runs, self._logs, self._devices = at_once, runs, logs, list(devices)
+        self._runs, self._logs, self._devices = runs, logs, list(devices)
         self.at_once = at_once
+        self._threads = max(1, (os.cpu_count() or 1) // at_once) if at_once > 1 else None
         self._running: list[Process] = []
 
     def start(self, jobs: Sequence[Job]) -> list[Process]:
@@ -56,8 +57,8 @@ class Local(Launcher):
         self._logs.mkdir(parents=True, exist_ok=True)
         self._running = [item for item in self._running if item.code() is None]
         environment = dict(os.environ)
-        if self._processes > 1:
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self._processes)))
+        if self._threads is not None:
+            environment.setdefault("OMP_NUM_THREADS", str(self._threads))
         device = self._least_taken()
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(device)

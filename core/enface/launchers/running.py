@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from enface.errors import EnfaceError
 from enface.signals import caught
 from enface.sweep import Job
 
 POLL = 0.2
 SHOWN_LINES = 15
+SAVING = 600
+"""Seconds that a job which was asked to save and end is waited for."""
 
 
 class Stopped(Exception):
@@ -35,6 +40,12 @@ class Running(ABC):
     @abstractmethod
     def code(self) -> int | None:
         """The exit code; None while it waits or runs."""
+
+    def failed(self, error: Exception) -> int:
+        """The exit code of one that ended by an error of its launcher's, which is put into the log."""
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(f"{error}\n")
+        return 1
 
     @abstractmethod
     def stop(self) -> None:
@@ -68,6 +79,18 @@ class Launcher(AbstractContextManager["Launcher"], ABC):
 
     def __exit__(self, *error: object) -> None:
         return None
+
+
+def required(package: str, launcher: str) -> Any:
+    """The package that a launcher needs.
+
+    Raises:
+        EnfaceError: saying what to install.
+    """
+    try:
+        return importlib.import_module(package.lower())
+    except ImportError as error:
+        raise EnfaceError(f'launcher {launcher} needs {package}: pip install "enface[{launcher}]"') from error
 
 
 def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[str], None] = print) -> list[Job]:
