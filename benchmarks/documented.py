@@ -32,7 +32,7 @@ def noise_pack(images: int, size: int, pixels: npt.NDArray[np.uint8] | None = No
     """A pack of noise with Multi-PIE's columns.
 
     Args:
-        pixels: uint8 (N, 3, size, size), N at least ``images``, where they lie ready.
+        pixels: uint8 (N, size, size, 3), N at least ``images``, where they lie ready.
     """
     people = max(images // (POSES * LIGHTS * RECORDINGS), 2)
     index = pd.MultiIndex.from_product(
@@ -44,9 +44,9 @@ def noise_pack(images: int, size: int, pixels: npt.NDArray[np.uint8] | None = No
     table["identity"] = table["identity"].map("{:03d}".format)
     table.insert(0, "key", [f"{number:07d}" for number in range(len(table))])
     if pixels is None:
-        pixels = np.random.default_rng(0).integers(0, 256, (len(table), 3, size, size), np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 256, (len(table), size, size, 3), np.uint8)
     about = {"dataset": "noise", "size": size, "digest": "noise", "images": len(table), "skipped": []}
-    return Pack(Path(), pixels, None, table, {**about, "region_names": []})
+    return Pack(Path(), pixels.transpose(0, 3, 1, 2), None, table, {**about, "region_names": []})
 
 
 def trainer(pack: Pack, folder: Path, overrides: dict[str, Any]) -> Trainer:

@@ -27,8 +27,8 @@ READY = 8
 
 def mapped(pack: Pack, folder: Path) -> Pack:
     """A pack whose images lie in a file."""
-    np.save(folder / "images.npy", pack.images)
-    return replace(pack, images=np.load(folder / "images.npy", mmap_mode="r"))
+    np.save(folder / "images.npy", pack.images.transpose(0, 2, 3, 1))
+    return replace(pack, images=np.load(folder / "images.npy", mmap_mode="r").transpose(0, 3, 1, 2))
 
 
 def slice_of(take: Callable[[], object], count: int, before: int = 0) -> float:

@@ -27,10 +27,10 @@ BATCH = 8
 
 def write_images(folder: Path, count: int) -> Path:
     """``images.npy`` of noise, a part at a time."""
-    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, 3, LOAD, LOAD))
+    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, LOAD, LOAD, 3))
     rng = np.random.default_rng(0)
     for start in range(0, count, 1000):
-        images[start : start + 1000] = rng.integers(0, 256, (min(1000, count - start), 3, LOAD, LOAD), np.uint8)
+        images[start : start + 1000] = rng.integers(0, 256, (min(1000, count - start), LOAD, LOAD, 3), np.uint8)
     images.flush()
     return folder
 

@@ -140,6 +140,7 @@ class Columns:
             pixels = moved(self._resident[self._tensor(rows)], self.size, move)
         else:
             pixels = self._tensor(cropped(self.pack.images, rows, self.size, move))
+        # Of a pack on the disk the pixels are channels last already, and nothing has to be laid out anew.
         return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=self._format)
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
@@ -148,7 +149,7 @@ class Columns:
 
 def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     """An array as a tensor on a device; the host does not wait until it is there."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    tensor = torch.from_numpy(values)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor
@@ -160,24 +161,42 @@ def cropped(
     """The ``size`` x ``size`` pixels of some images that their moves show, or the middle ones.
 
     Args:
-        images: (N, ..., H, W), in memory or mapped.
+        images: (N, 3, H, W) or (N, H, W), in memory or mapped.
         rows: Which of them.
+
+    Returns:
+        (M, 3, size, size), channels last in memory, or (M, size, size); nothing that is shared with ``images``.
     """
+    planes = images.ndim == 4
+    pixels = images.transpose(0, 2, 3, 1) if planes else images
+    height, width = pixels.shape[1:3]
     if move is None:
-        return centered(images, size)[rows]
-    top, left = move.top, move.left
-    room = np.array(images.shape[-2:]) - size
+        top, left = (np.full(len(rows), (side - size) // 2) for side in (height, width))
+    else:
+        top, left = move.top, move.left
     before = -min(top.min(initial=0), left.min(initial=0))
-    beyond = max(before, (top - room[0]).max(initial=0), (left - room[1]).max(initial=0))
+    beyond = max(before, top.max(initial=0) + size - height, left.max(initial=0) + size - width)
     if beyond > 0:
-        frame = [(0, 0)] * (images.ndim - 2) + [(beyond, beyond)] * 2
-        images, rows = np.pad(images[rows], frame, mode="edge"), np.arange(len(rows))
+        frame = [(0, 0), (beyond, beyond), (beyond, beyond), (0, 0)][: pixels.ndim]
+        pixels, rows = np.pad(pixels[rows], frame, mode="edge"), np.arange(len(rows))
         top, left = top + beyond, left + beyond
     # Every window as a view: one gather copies whole lines, where an index for each pixel takes ten times as long.
-    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(-2, -1))
-    shown = np.moveaxis(windows, (-4, -3), (1, 2))[rows, top, left]
-    shown[move.flipped] = shown[move.flipped][..., ::-1]
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (size, size), axis=(1, 2))
+    shown = (np.moveaxis(windows, 3, -1) if planes else windows)[rows, top, left]
+    shown = np.ascontiguousarray(shown)
+    shown = shown.transpose(0, 3, 1, 2) if planes else shown
+    if move is not None:
+        _mirror(shown, np.flatnonzero(move.flipped))
     return shown
+
+
+def _mirror(images: npt.NDArray[np.uint8], which: Indices) -> None:
+    """Turn some images left to right, in place."""
+    # torch turns pixels of three bytes at once and NumPy byte by byte; one image at a time stays in the cache.
+    tensor = torch.from_numpy(images)
+    for index in which.tolist():
+        one = tensor[index : index + 1]
+        one.copy_(one.flip(-1))
 
 
 def moved(pixels: Tensor, size: int, move: Moves | None) -> Tensor:
@@ -245,4 +264,5 @@ def _resident(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor | N
     """The pack on the device, when it takes less than half of what is free there."""
     if device.type != "cuda" or images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return None
-    return torch.from_numpy(np.array(images)).to(device)
+    # In the order in which its planes are gathered there.
+    return torch.from_numpy(np.array(images, order="C")).to(device)

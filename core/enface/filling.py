@@ -166,7 +166,7 @@ class Job:
         for index, row in enumerate(rows, first):
             try:
                 image = _checked(self._dataset.image(row), row)
-                self._images[index] = resized(image, self._size).transpose(2, 0, 1)
+                self._images[index] = resized(image, self._size)
                 if self._regions is not None:
                     self._regions[index] = _resized_map(self._dataset.regions(row), self._size)
             except DataError as error:

@@ -63,7 +63,7 @@ class Header(BaseModel):
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of the array in a file; None where there is none."""
         shapes = {
-            "images.npy": (self.images, 3, self.size, self.size),
+            "images.npy": (self.images, self.size, self.size, 3),
             "regions.npy": (self.images, self.size, self.size),
         }
         return shapes.get(name)
@@ -231,7 +231,10 @@ def _header(text: bytes, address: str) -> Header:
         where = ".".join(map(str, first["loc"])) or "the file"
         raise DataError(f"{address} is not a pack: {HEADER}: {where}: {first['msg']}") from error
     if header.format != FORMAT:
-        raise DataError(f"{address}: a pack of format {header.format}; this version of enface reads format {FORMAT}")
+        raise DataError(
+            f"{address}: a pack of format {header.format}; this version of enface reads format {FORMAT}"
+            + ("; write it anew, as 'enface data pack RECIPE --out ADDRESS' does" if header.format < FORMAT else "")
+        )
     return header
 
 

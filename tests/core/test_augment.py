@@ -266,6 +266,16 @@ def test_the_memory_format_is_kept(pack, move):
     assert torch.equal(last, first)
 
 
+@pytest.mark.parametrize("move", [None, unmoved(3, [True, False, True])])
+def test_a_pack_lies_as_channels_last_wants_it(pack, move):
+    stored = np.load(pack.folder / "images.npy", mmap_mode="r")
+    assert stored.shape == (len(pack.table), 41, 41, 3)
+    assert np.array_equal(pack.images[5], stored[5].transpose(2, 0, 1))
+    shown = cropped(pack.images, np.arange(3), 32, move)
+    assert shown.shape == (3, 3, 32, 32)
+    assert shown.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
 def test_labels_are_those_of_the_mirrored_image(pack):
     columns = Columns(pack, ROLES, CPU, 32, mirror={"pose": "negate", "light": {0: 1, 1: 0}})
     source = rows_where(pack, pose=[-30, -30, 15, 0], light=[0, 0, 1, 1])

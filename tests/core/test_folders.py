@@ -755,7 +755,8 @@ def test_memory_does_not_grow_with_the_number_of_images(evaluation, tmp_path):
         made = evaluation(folders, out=tmp_path / folder / "results", pictures=0, metrics=["l1", "ssim"])
         before = len(found)
         made(progress)
-    assert max(found[before:]) - max(found[:before]) < 16
+    # The 1,700 pairs more are 94 MB decoded; the allocator's threads alone make a difference of 20 between runs.
+    assert max(found[before:]) - max(found[:before]) < 48
 
 
 def save_bytes(image: Image.Image) -> bytes:

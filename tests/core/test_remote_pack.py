@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from enface.errors import DataError, RecipeError
-from enface.pack import prepare
+from enface.pack import FORMAT, prepare
 from enface.remote_files import Place, UnreachableError
 from enface.remote_pack import pack_of, write_pack
 
@@ -419,10 +419,13 @@ def test_what_is_not_a_pack(load, memory, text, says):
         opened(load, memory)
 
 
-def test_a_pack_of_a_later_format(load, made, memory):
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(99, ""), (FORMAT - 1, "; write it anew, as 'enface data pack RECIPE --out ADDRESS' does")]
+)
+def test_a_pack_of_another_format(load, made, memory, number, remedy):
     write_pack(made, memory)
-    write_header(memory, {**header_of(memory), "format": 99})
-    with pytest.raises(DataError, match=f"{memory}: a pack of format 99; .* format 1"):
+    write_header(memory, {**header_of(memory), "format": number})
+    with pytest.raises(DataError, match=f"{memory}: a pack of format {number}; .* format {FORMAT}{remedy}$"):
         opened(load, memory)
 
 
