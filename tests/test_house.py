@@ -19,7 +19,7 @@ ROOMS = (
     *("optimizers",),
     "catalog",
     *("weight_sources", "weights", "remote_files", "recipe_text", "recipe", "loading", "describe"),
-    *("filling", "pack", "remote_pack", "sampling", "augment", "columns", "audit"),
+    *("filling", "pack", "pack_parts", "remote_pack", "sampling", "augment", "columns", "audit"),
     *("batchnorm", "engine", "codes", "launch", "terms", "players", "step"),
     *("build", "checkpoint", "start", "run", "trainer", "shares"),
     *("networks", "regions", "statistics", "result_columns", "measure", "summary", "cautions", "results"),

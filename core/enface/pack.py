@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,130 @@ def centered(images: Images, size: int) -> Images:
     return images[..., top : top + size, left : left + size]
 
 
+@dataclass(frozen=True)
+class Packing:
+    """A recipe's data on its way into a pack.
+
+    Attributes:
+        dataset: What is read.
+        order: The same for other processes.
+        folder: Where the pack belongs, in the cache; the name has the digest of all that the pack depends on.
+    """
+
+    dataset: Dataset
+    order: Order
+    on_error: str
+    digest: str
+    folder: Path
+
+    @classmethod
+    def of(cls, recipe: Recipe, catalog: Catalog) -> Packing:
+        """That of a recipe.
+
+        Raises:
+            DataError: when there is nothing to read.
+        """
+        data = recipe.data
+        arguments = catalog.arguments("dataset", data.use, data.params, DataInfo(data.packed_size))
+        component = catalog.get("dataset", data.use).component
+        dataset = component(**arguments)
+        assert isinstance(dataset, Dataset)
+        made = Made.of(component, arguments)
+        order = Order(tuple(recipe.plugins), data.use, data.params, data.packed_size, made)
+        digest = _digest(order, dataset, data.on_error)
+        folder = cache_folder() / "packs" / f"{data.use}-{data.packed_size}-{digest}"
+        return cls(dataset, order, data.on_error, digest, folder)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the pack is there."""
+        return (self.folder / "pack.json").is_file()
+
+    def table(self) -> pd.DataFrame:
+        """One row an image.
+
+        Raises:
+            DataError: when it is empty, lacks a column, or a key occurs twice.
+        """
+        return _table(self.dataset, self.order.use)
+
+    def new_arrays(self, work: Path, count: int) -> dict[str, np.memmap[Any, np.dtype[np.uint8]]]:
+        """The pack's arrays, files in a folder for ``count`` images that are still to be written, by file name."""
+        size = self.order.size
+        shapes: dict[str, tuple[int, ...]] = {"images.npy": (count, size, size, 3)}
+        if self.dataset.region_names:
+            shapes["regions.npy"] = (count, size, size)
+        return {name: np.lib.format.open_memmap(work / name, "w+", np.uint8, of) for name, of in shapes.items()}
+
+    def read(self, work: Path, table: pd.DataFrame, progress: Progress) -> dict[int, str]:
+        """Read every image of a table into new arrays in a folder.
+
+        Returns:
+            What is wrong with those that cannot be read, by their place in the table.
+
+        Raises:
+            DataError: when one cannot be read and ``on_error`` is ``raise``.
+        """
+        for array in self.new_arrays(work, len(table)).values():
+            array.flush()
+        skipped: dict[int, str] = {}
+        done = 0
+        for finished, failed in fill(work, table, self.order, self.dataset):
+            if failed and self.on_error == "raise":
+                raise DataError(f"{next(iter(failed.values()))}\n(data.on_error=skip leaves unreadable images out)")
+            skipped.update(failed)
+            done += finished
+            progress(done, len(table))
+        return skipped
+
+    def finish(self, work: Path, table: pd.DataFrame, skipped: Mapping[int, str]) -> None:
+        """Make a pack of a folder with the arrays of a whole table, and put it where it belongs.
+
+        Raises:
+            DataError: when no image could be read.
+        """
+        if skipped:
+            if len(skipped) == len(table):
+                raise DataError(f"no image could be read; the first: {skipped[min(skipped)]}")
+            table = _drop_skipped(work, table, sorted(skipped))
+        columns = {str(name): str(table[name].dtype) for name in table.columns if table[name].dtype.kind in "iufb"}
+        table.to_csv(work / "table.csv", index=False)
+        about = {
+            "format": FORMAT,
+            "dataset": self.order.use,
+            "parameters": json.loads(json.dumps(self.order.params, default=str)),
+            "size": self.order.size,
+            "digest": self.digest,
+            "images": len(table),
+            "columns": columns,
+            "region_names": list(self.dataset.region_names),
+            "skipped": [skipped[index] for index in sorted(skipped)],
+        }
+        (work / "pack.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        put(work, self.folder, "pack.json")
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[Path]:
+    """A new folder on the same disk as another one, to be renamed to it; removed if it is still there at the end."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def put(work: Path, folder: Path, last: str) -> None:
+    """Rename a folder, unless the other one is there already with the file that is written last."""
+    try:
+        os.rename(work, folder)
+    except OSError:
+        # Another process made the same of the same data in the meantime; what it made is as good.
+        if not (folder / last).is_file():
+            raise
+
+
 def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) -> Pack:
     """The recipe's pack, from the cache or made now.
 
@@ -76,31 +201,13 @@ def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) 
         DataError: when the dataset is empty, an image cannot be read (and ``on_error`` is ``raise``), or a key
             occurs twice.
     """
-    data = recipe.data
-    arguments = catalog.arguments("dataset", data.use, data.params, DataInfo(data.packed_size))
-    component = catalog.get("dataset", data.use).component
-    dataset = component(**arguments)
-    assert isinstance(dataset, Dataset)
-    made = Made.of(component, arguments)
-    order = Order(tuple(recipe.plugins), data.use, data.params, data.packed_size, made)
-    digest = _digest(order, dataset, data.on_error)
-    folder = cache_folder() / "packs" / f"{data.use}-{data.packed_size}-{digest}"
-    if (folder / "pack.json").is_file():
-        return read_pack(folder)
-    table = _table(dataset, data.use)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        _write(work, table, dataset, order, data.on_error, digest, progress or (lambda done, total: None))
-        try:
-            os.rename(work, folder)
-        except OSError:
-            # Another process packed the same data in the meantime; its pack is as good.
-            if not (folder / "pack.json").is_file():
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return read_pack(folder)
+    packing = Packing.of(recipe, catalog)
+    if not packing.is_made:
+        table = packing.table()
+        with beside(packing.folder) as work:
+            skipped = packing.read(work, table, progress or (lambda done, total: None))
+            packing.finish(work, table, skipped)
+    return read_pack(packing.folder)
 
 
 def read_pack(folder: Path, remedy: str = "delete that folder to have it made again") -> Pack:
@@ -163,47 +270,6 @@ def _table(dataset: Dataset, use: str) -> pd.DataFrame:
     if len(twice):
         raise DataError(f"dataset {use}: key {twice.iloc[0]!r} occurs more than once")
     return table
-
-
-def _write(
-    work: Path,
-    table: pd.DataFrame,
-    dataset: Dataset,
-    order: Order,
-    on_error: str,
-    digest: str,
-    progress: Progress,
-) -> None:
-    count, size = len(table), order.size
-    np.lib.format.open_memmap(work / "images.npy", "w+", np.uint8, (count, size, size, 3)).flush()
-    if dataset.region_names:
-        np.lib.format.open_memmap(work / "regions.npy", "w+", np.uint8, (count, size, size)).flush()
-    skipped: dict[int, str] = {}
-    done = 0
-    for finished, failed in fill(work, table, order, dataset):
-        if failed and on_error == "raise":
-            raise DataError(f"{next(iter(failed.values()))}\n(data.on_error=skip leaves unreadable images out)")
-        skipped.update(failed)
-        done += finished
-        progress(done, count)
-    if skipped:
-        if len(skipped) == count:
-            raise DataError(f"no image could be read; the first: {skipped[min(skipped)]}")
-        table = _drop_skipped(work, table, sorted(skipped))
-    columns = {str(name): str(table[name].dtype) for name in table.columns if table[name].dtype.kind in "iufb"}
-    table.to_csv(work / "table.csv", index=False)
-    about = {
-        "format": FORMAT,
-        "dataset": order.use,
-        "parameters": json.loads(json.dumps(order.params, default=str)),
-        "size": size,
-        "digest": digest,
-        "images": len(table),
-        "columns": columns,
-        "region_names": list(dataset.region_names),
-        "skipped": [skipped[index] for index in sorted(skipped)],
-    }
-    (work / "pack.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def _drop_skipped(work: Path, table: pd.DataFrame, skipped: list[int]) -> pd.DataFrame:

@@ -66,6 +66,22 @@ def test_the_batch_file_wants_a_recipe(submitted):
     assert "a recipe or a run directory" in found.stderr
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_the_packing_file_reads_the_part_of_its_number(tmp_path, again):
+    (tmp_path / "enface").write_text('#!/bin/bash\necho "$ENFACE_CACHE $*"\n')
+    (tmp_path / "enface").chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_SUBMIT_DIR": "/shared",
+        "SLURM_ARRAY_TASK_ID": "7",
+    }
+    environment |= {"SLURM_ARRAY_TASK_COUNT": "1", "PARTS": "16"} if again else {"SLURM_ARRAY_TASK_COUNT": "16"}
+    command = ["bash", str(CLUSTER / "pack.sbatch"), "recipe.yaml", "--set", "data.size=64"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=environment)
+    assert found.stdout == "/shared/.enface-cache data pack recipe.yaml --part 7/16 --set data.size=64\n", found.stderr
+    assert "#SBATCH --array=1-16\n" in (CLUSTER / "pack.sbatch").read_text(), "parts are counted from 1"
+
+
 LAUNCHERS = {
     "accelerate": ("accelerate.commands.launch", "--config_file", "accelerate.yaml"),
     "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),

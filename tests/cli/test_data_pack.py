@@ -65,3 +65,41 @@ def test_two_processes_train_from_one_copy(shell, recipe, enface, tmp_path):
     child = shell(*words, ENFACE_CACHE=str(tmp_path / "cache"))
     assert child.process.exitcode == 0, child.out
     assert len(list((tmp_path / "cache" / "packs" / "fetched").glob("*/pack.json"))) == 1
+
+
+def test_a_pack_is_made_in_parts_and_written(enface, recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENFACE_CACHE", str(tmp_path / "cache"))
+    path = recipe({"data": {"broken": "001_+15_01", "on_error": "skip"}})
+    found = enface("data", "pack", path, "--part", "2/3")
+    assert found.code == 0, found.err
+    assert "part 2/3 is packed; 2 to come: 1, 3\n" in found.out
+    assert enface("data", "pack", path, "--part", "1/3").code == 0
+    found = enface("data", "pack", path, "--part", "3/3")
+    (folder,) = (tmp_path / "cache" / "packs").glob("*/pack.json")
+    assert f"1 unreadable images left out; they are named in {folder}\n" in found.out
+    assert f"pack: {folder.parent} (59 images of " in found.out
+    found = enface("data", "pack", path, "--out", tmp_path / "heads")
+    assert found.code == 0, found.err
+    assert "packing" not in found.out
+    assert (tmp_path / "heads" / "images.npy").read_bytes() == (folder.parent / "images.npy").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "data pack: give --out ADDRESS, or --part K/N"),
+        (("--part", "1/2", "--out", "there"), "data pack: give --out ADDRESS, or --part K/N"),
+        (("--part", "3/2"), "--part: '3/2' is not K/N with K from 1 to N, as 3/16"),
+        (("--part", "1/2", "--set", "data.pack=there"), "the recipe names one that is made (data.pack)"),
+        (
+            ("--part", "1/46", "--set", "data.identities=9", "--set", "data.lights=1"),
+            "has 45 images, too few for 46 parts",
+        ),
+    ],
+)
+def test_parts_that_are_wrong(enface, recipe, words, says):
+    found = enface("data", "pack", recipe({}), *words)
+    assert found.code == 2
+    assert found.err.startswith("error: ")
+    assert says in found.err
+    assert found.err.count("\n") == 1

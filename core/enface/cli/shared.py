@@ -92,9 +92,15 @@ def packed(loaded: Loaded, *, show: bool = True) -> Pack:
     data = loaded.recipe.data
     with progress_bar("fetching the pack, MiB" if data.pack else f"packing {data.use}", show=show) as progress:
         pack = pack_of(loaded.recipe, loaded.catalog, progress, say if show else None)
-    if show and pack.about["skipped"]:
-        say(f"{len(pack.about['skipped'])} unreadable images left out; they are named in {pack.folder}/pack.json")
+    if show:
+        say_skipped(pack)
     return pack
+
+
+def say_skipped(pack: Pack) -> None:
+    """Say how many images a pack lacks, if any."""
+    if pack.about["skipped"]:
+        say(f"{len(pack.about['skipped'])} unreadable images left out; they are named in {pack.folder}/pack.json")
 
 
 @contextmanager
