@@ -73,4 +73,4 @@ def evaluated(run: Run, step: int, summary: Mapping[str, float]) -> None:
 
 @hookspec
 def run_ended(run: Run, completed: bool) -> None:
-    """A run ends: completed, or cut off in a way that lets it go on."""
+    """A run ends: completed, or cut off, by a signal or by an error."""

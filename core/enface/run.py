@@ -8,7 +8,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -73,6 +74,15 @@ class Run:
         manager, wanted = self.loaded.plugins, self.recipe.log.observers
         muted = [item for name, item in manager.list_name_plugin() if wanted is not None and name not in wanted]
         manager.subset_hook_caller(hook, muted)(run=self, **arguments)
+
+    @contextmanager
+    def early_end_told(self) -> Iterator[None]:
+        """Within, whatever ends the run too early is told to the observers, whose bars and files are open."""
+        try:
+            yield
+        except BaseException:
+            self.notify("run_ended", completed=False)
+            raise
 
     def log(self, event: str, **values: Any) -> None:
         """Append a line to ``log.jsonl``."""

@@ -106,7 +106,7 @@ class Trainer:
         """
         saved = self._resumed() if resume else None
         self.run.notify("run_started")
-        with caught(self._ask_to_stop), self.run.engine.memory_kept():
+        with self.run.early_end_told(), caught(self._ask_to_stop), self.run.engine.memory_kept():
             for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
                 if saved is not None and _reached(saved) >= (number, stage.steps):
                     continue
@@ -218,7 +218,6 @@ class Trainer:
                 self._save(step, number, name, current + 1, ends, improved)
             if stopping:
                 run.log("interrupted")
-                run.notify("run_ended", completed=False)
                 raise Interrupted(self._stop or signal.SIGTERM, run)
 
     def begin(self, stage: StageModel) -> Filled | None:
@@ -294,7 +293,6 @@ class Trainer:
         last = latest_checkpoint(run.directory)
         kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been saved yet"
         run.log("non_finite", reason=str(error), batch=path.name)
-        run.notify("run_ended", completed=False)
         return NonFiniteLossError(
             f"{error} at step {run.step}; no weight was changed by it. {kept}; the batch is saved in {path}. "
             "Lower the learning rate or the term's weight, or set 'clip'"

@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from enface.cli.shared import load
+from enface.hookspecs import hookimpl
 from enface_plugins.observers import sample_grids
 
 IMAGES = {name: torch.linspace(-1, 1, 9 * 3 * 8 * 8).reshape(9, 3, 8, 8) for name in ("source", "output", "target")}
@@ -53,8 +55,50 @@ def test_a_full_disk_ends_a_run_with_a_message(recipe, enface, monkeypatch, tmp_
         raise OSError(28, "No space left on device", "samples/x.png")
 
     monkeypatch.setattr(sample_grids, "_write", full)
-    # No other observer, for one that is not told of the end keeps its bar for the next run of this process.
-    log = {"samples": 2, "observers": ["sample_grids"]}
-    done = enface("run", recipe({"log": log}), "--runs", tmp_path / "runs")
+    done = enface("run", recipe({"log": {"samples": 2}}), "--runs", tmp_path / "runs")
     assert done.code == 2
     assert "error: the disk is full (samples/x.png): No space left on device. Make room" in done.err
+
+
+class Ends:
+    """Remembers how runs ended."""
+
+    def __init__(self):
+        self.seen = []
+
+    @hookimpl
+    def run_ended(self, run, completed):
+        """Remember it."""
+        self.seen.append(completed)
+
+
+@pytest.mark.parametrize("where", ["enface.trainer.Trainer._one_step", "enface.cli.train.measure_and_report"])
+def test_an_error_that_nobody_foresaw_is_told_to_observers(recipe, enface, monkeypatch, tmp_path, where):
+    ends = Ends()
+    monkeypatch.setattr("enface.cli.train.load", lambda *words: watched(load(*words), ends))
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("of our own making")
+
+    monkeypatch.setattr(where, broken)
+    with pytest.raises(ZeroDivisionError):
+        enface("run", recipe({}), "--runs", tmp_path / "runs")
+    assert ends.seen == [False]
+
+
+def test_the_end_is_told_once(recipe, enface, monkeypatch, tmp_path):
+    ends = Ends()
+    monkeypatch.setattr("enface.cli.train.load", lambda *words: watched(load(*words), ends))
+    assert enface("run", recipe({}), "--runs", tmp_path / "runs").code == 0
+    assert ends.seen == [True]
+
+
+def watched(loaded, observer):
+    loaded.plugins.register(observer, name="ends")
+    return loaded
+
+
+def test_off_a_terminal_the_bar_prints_no_empty_line(recipe, enface, tmp_path):
+    found = enface("run", recipe({}), "--runs", tmp_path / "runs")
+    assert "images/s" in found.out
+    assert "\n\n" not in found.out

@@ -146,7 +146,8 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     trainer.train(resume=resume)
     if engine.is_main:
         current.log("trained", digest=digest(trainer.network))
-    measure_and_report(evaluator, trainer.network)
+    with current.early_end_told():
+        measure_and_report(evaluator, trainer.network)
     current.notify("run_ended", completed=True)
     engine.wait()
     engine.close()

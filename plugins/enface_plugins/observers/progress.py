@@ -75,7 +75,8 @@ class ProgressBar:
         self._close()
 
     def _close(self) -> None:
-        if self._bar is not None:
+        # One that was never on show would print an empty line.
+        if self._bar is not None and self._bar.live.is_started:
             self._bar.stop()
         self._bar = self._task = None
 
