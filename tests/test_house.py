@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core" / "enface"
 PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
-    *("errors", "signals", "images", "html", "sense", "bases", "components", "hookspecs", "plugins", "params"),
-    *("optimizers",),
+    *("errors", "signals", "writing", "images", "html", "sense"),
+    *("bases", "components", "hookspecs", "plugins", "params", "optimizers"),
     "catalog",
     *("weight_sources", "weights", "remote_files", "recipe_text", "recipe", "loading", "describe"),
     *("filling", "pack", "pack_parts", "remote_pack", "sampling", "augment", "columns", "audit"),

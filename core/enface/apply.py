@@ -22,6 +22,7 @@ from enface.images import list_images, read_image
 # The pack's own, so that a network sees a photograph as it saw its training images.
 from enface.pack import centered
 from enface.recipe import DataModel
+from enface.writing import replacing
 
 Pixels = npt.NDArray[np.uint8]
 # Decoding and resizing leave Python's lock; more threads than this wait for the disk or the network.
@@ -239,15 +240,10 @@ def _bytes(output: Tensor) -> Pixels:
 
 
 def _save(image: Pixels, path: Path) -> None:
-    """Write a PNG beside and rename it, so that what stands at ``path`` is always whole."""
-    beside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as beside:
             Image.fromarray(image).save(beside, format="PNG")
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror or error})") from error
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from enface.errors import CheckpointError
+from enface.writing import replacing
 
 FORMAT = 1
 SUFFIX = ".safetensors"
@@ -59,16 +58,9 @@ class Checkpoint:
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write a checkpoint; at no moment does a partial file stand at ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        plain = {key: item.detach().to("cpu").contiguous().clone() for key, item in tensors.items()}
-        save_file(plain, name, metadata={"enface": json.dumps({"format": FORMAT, **state})})
-        _sync(Path(name))
-        os.replace(name, path)
-        _sync(path.parent)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    plain = {key: item.detach().to("cpu").contiguous().clone() for key, item in tensors.items()}
+    with replacing(path, sync=True) as beside:
+        save_file(plain, beside, metadata={"enface": json.dumps({"format": FORMAT, **state})})
 
 
 def load(path: Path) -> Checkpoint:
@@ -160,11 +152,3 @@ def digest(module: nn.Module) -> str:
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
     return tuple(tensors[name].shape) if name in tensors else None
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from enface.errors import DataError
 from enface.mask_files import check_mask_path
+from enface.writing import replacing
 
 Marked = npt.NDArray[np.bool_]
 """The marked pixels of one image, bool (H, W)."""
@@ -129,9 +130,8 @@ def write_marks(path: Path, marks: Mapping[str, Marked], shape: tuple[int, int])
         DataError: when it cannot be written.
     """
     text = json.dumps({"height": shape[0], "width": shape[1], "marks": plain_marks(marks)})
-    beside = path.with_suffix(".json.new")
     try:
-        beside.write_text(text + "\n", encoding="utf-8")
-        os.replace(beside, path)
+        with replacing(path) as beside:
+            beside.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror})") from error

@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +22,7 @@ from enface.errors import DataError
 from enface.filling import Made, Order, fill
 from enface.recipe import Recipe
 from enface.weights import cache_folder
+from enface.writing import folder_beside, put
 
 Images = TypeVar("Images", npt.NDArray[np.uint8], Tensor)
 FORMAT = 2
@@ -170,27 +168,6 @@ class Packing:
         put(work, self.folder, "pack.json")
 
 
-@contextmanager
-def beside(folder: Path) -> Iterator[Path]:
-    """A new folder on the same disk as another one, to be renamed to it; removed if it is still there at the end."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def put(work: Path, folder: Path, last: str) -> None:
-    """Rename a folder, unless the other one is there already with the file that is written last."""
-    try:
-        os.rename(work, folder)
-    except OSError:
-        # Another process made the same of the same data in the meantime; what it made is as good.
-        if not (folder / last).is_file():
-            raise
-
-
 def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) -> Pack:
     """The recipe's pack, from the cache or made now.
 
@@ -204,7 +181,7 @@ def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) 
     packing = Packing.of(recipe, catalog)
     if not packing.is_made:
         table = packing.table()
-        with beside(packing.folder) as work:
+        with folder_beside(packing.folder) as work:
             skipped = packing.read(work, table, progress or (lambda done, total: None))
             packing.finish(work, table, skipped)
     return read_pack(packing.folder)

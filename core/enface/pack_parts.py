@@ -18,8 +18,9 @@ from filelock import FileLock
 
 from enface.catalog import Catalog
 from enface.errors import DataError, EnfaceError
-from enface.pack import Pack, Packing, Progress, beside, put, read_pack
+from enface.pack import Pack, Packing, Progress, read_pack
 from enface.recipe import Recipe
+from enface.writing import folder_beside, put
 
 LAST = "part.json"
 COPIED = 256
@@ -75,7 +76,7 @@ def pack_part(recipe: Recipe, catalog: Catalog, part: Part, progress: Progress |
         mine = _folder(parts, part)
         if not (mine / LAST).is_file():
             # Not in the folder of the parts, which is gone when others, with this part read twice, are done first.
-            with beside(parts) as work:
+            with folder_beside(parts) as work:
                 skipped = packing.read(work, table.iloc[part.rows(len(table))], progress or (lambda done, total: None))
                 (work / LAST).write_text(json.dumps({"skipped": skipped}), encoding="utf-8")
                 mine.parent.mkdir(exist_ok=True)
@@ -98,7 +99,7 @@ def _folder(parts: Path, part: Part) -> Path:
 
 def _join(packing: Packing, table: pd.DataFrame, parts: Path, every: list[Part]) -> None:
     skipped: dict[int, str] = {}
-    with beside(packing.folder) as work:
+    with folder_beside(packing.folder) as work:
         arrays = packing.new_arrays(work, len(table))
         for part in every:
             folder, rows = _folder(parts, part), part.rows(len(table))

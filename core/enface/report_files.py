@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from PIL import Image
 
 from enface.errors import EnfaceError
 from enface.result_columns import TEXT_COLUMNS
+from enface.writing import replacing
 
 # What a browser would take for markup, or for the end of a line, inside a script element.
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -124,8 +124,8 @@ class Beside:
         try:
             if not _is_newer(to, path):
                 to.parent.mkdir(parents=True, exist_ok=True)
-                with Image.open(path, formats=["PNG", "WEBP"]) as image:
-                    _replace(to, lambda beside: image.convert("RGB").save(beside, "WEBP", quality=QUALITY, method=4))
+                with Image.open(path, formats=["PNG", "WEBP"]) as image, replacing(to) as beside:
+                    image.convert("RGB").save(beside, "WEBP", quality=QUALITY, method=4)
             with Image.open(to, formats=["WEBP"]) as image:
                 width, height = image.size
         # A damaged image makes Pillow raise OSError, SyntaxError, ValueError or an error of its own.
@@ -144,7 +144,8 @@ class Beside:
                 return None
             if not _is_newer(to, path) or to.stat().st_size != path.stat().st_size:
                 to.parent.mkdir(parents=True, exist_ok=True)
-                _replace(to, lambda beside: shutil.copyfile(path, beside))
+                with replacing(to) as beside:
+                    shutil.copyfile(path, beside)
         except OSError:
             return None
         self._kept.add(to)
@@ -158,7 +159,8 @@ class Beside:
         text = get_plotlyjs().encode()
         if not to.is_file() or to.stat().st_size != len(text):
             to.parent.mkdir(parents=True, exist_ok=True)
-            _replace(to, lambda beside: beside.write_bytes(text))
+            with replacing(to) as beside:
+                beside.write_bytes(text)
         self._kept.add(to)
         return _from_page(to, self.folder)
 
@@ -166,7 +168,8 @@ class Beside:
         """Write ``index.html``."""
         path = self.folder / "index.html"
         self.folder.mkdir(parents=True, exist_ok=True)
-        _replace(path, lambda beside: beside.write_text(text, encoding="utf-8", errors="replace"))
+        with replacing(path) as beside:
+            beside.write_text(text, encoding="utf-8", errors="replace")
         return path
 
     def tidy(self, *folders: str) -> None:
@@ -228,12 +231,6 @@ def mapping(owner: Any, key: str) -> Mapping[str, Any]:
 
 def _is_newer(path: Path, than: Path) -> bool:
     return path.is_file() and path.stat().st_mtime_ns >= than.stat().st_mtime_ns
-
-
-def _replace(path: Path, write: Any) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    write(beside)
-    os.replace(beside, path)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -30,6 +30,7 @@ from enface.loading import Loaded, runs_in
 from enface.pack import Pack, centered
 from enface.recipe import NOT_TRAINING, Recipe, save_recipe
 from enface.sampling import Indices, Pairs
+from enface.writing import replacing
 
 FINAL_EVENTS = ("trained", "evaluated", "reported", "interrupted")
 """What a run logs at its end, and again when it is gone on with."""
@@ -236,6 +237,5 @@ def rewind_log(directory: Path, step: int) -> None:
         except (json.JSONDecodeError, KeyError):
             # The line that was being written when the run was cut off.
             continue
-    beside = path.with_suffix(".jsonl.new")
-    beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import platformdirs
 from safetensors.torch import load_file, save
@@ -22,6 +21,7 @@ from enface.errors import WeightsError
 from enface.weight_sources import HubFile as HubFile  # All that a description needs, from one place.
 from enface.weight_sources import Say, Source, Tensors
 from enface.weight_sources import SdistMember as SdistMember
+from enface.writing import replacing
 
 
 @dataclass(frozen=True)
@@ -171,15 +171,6 @@ def _guarded(read: Callable[[Path], Tensors], path: Path) -> Tensors:
 
 
 def _write(path: Path, content: bytes) -> None:
-    # Beside and renamed: at no moment does a partial file stand where a run would load it. Opened plainly, not
-    # by mkstemp, which would keep others out of a cache that people share.
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path, sync=True) as beside:
+        beside.write_bytes(content)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from enface import checkpoint
+from enface import checkpoint, writing
 from enface.errors import CheckpointError
 
 TENSORS = {"generator/a": torch.arange(6.0).reshape(2, 3), "ema/n": torch.tensor(3)}
@@ -57,13 +57,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(saved, monkeypatch):
 
 def test_the_file_takes_its_name_only_when_whole(saved, monkeypatch):
     seen = []
-    replace = checkpoint.os.replace
+    replace = writing.os.replace
 
     def spy(source, target):
         seen.append(checkpoint.safe_open(source, framework="pt").metadata() is not None)
         replace(source, target)
 
-    monkeypatch.setattr(checkpoint.os, "replace", spy)
+    monkeypatch.setattr(writing.os, "replace", spy)
     checkpoint.save(saved, TENSORS, {"step": 8})
     assert seen == [True]
     assert checkpoint.read_state(saved)["step"] == 8

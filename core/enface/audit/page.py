@@ -6,7 +6,6 @@ import base64
 import csv
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from enface import html
 from enface.audit import Audit
 from enface.audit.findings import Finding, Suspect
 from enface.errors import DataError
+from enface.writing import replacing
 
 FORMAT = 1
 MOST_SHOWN = 60
@@ -125,9 +125,8 @@ def write_audit(found: Audit, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         # The page last: where it is, the rest is too.
         for name, text in reversed(list(zip(FILES, contents, strict=True))):
-            beside = folder / f"{name}.new"
-            beside.write_text(text, encoding="utf-8", errors="replace", newline="")
-            os.replace(beside, folder / name)
+            with replacing(folder / name) as beside:
+                beside.write_text(text, encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise DataError(f"cannot write the audit to {folder} ({error.strerror or error})") from error
     return folder / FILES[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from enface.errors import DataError
 from enface.measure import Numbers, Part
+from enface.writing import replacing
 
 SHARD = 256
 """Images in one file: what an interruption can cost."""
@@ -68,11 +68,9 @@ class Shards:
             for name, values in getattr(part, side).items()
         }
         path = self._path(number)
-        beside = path.with_suffix(".tmp")
         try:
-            with beside.open("wb") as file:
+            with replacing(path) as beside, beside.open("wb") as file:
                 np.savez(file, allow_pickle=False, digest=np.array(self._digest(number)), **arrays)
-            os.replace(beside, path)
         except OSError as error:
             raise DataError(f"cannot write {path} ({error.strerror or error})") from error
 
