@@ -28,7 +28,7 @@ def rows(quick: bool = False, files: int = 20_000, pairs: int = 5) -> list[Row]:
         return [*packing.rows(720, 1), *feeding.rows(10, 1), *holding.rows(1800, 3600, steps=2)]
     found = packing.rows(files, pairs)
     print(*found, sep="\n", file=sys.stderr, flush=True)
-    found += feeding.rows(10, pairs)
+    found += feeding.rows(60, pairs)
     print(found[-1], file=sys.stderr, flush=True)
     return found + holding.rows()
 

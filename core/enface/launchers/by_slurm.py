@@ -15,6 +15,7 @@ from enface.errors import EnfaceError
 from enface.launchers.running import SAVING, Launcher, Running, required
 from enface.launchers.work import Work, log_of
 from enface.sweep import Job, SlurmModel
+from enface.writing import replacing
 
 ASKED_EVERY = 2
 # The exit code of what was stopped by SIGTERM; and the seconds Slurm has to have it queued again.
@@ -132,10 +133,8 @@ class BySlurm(Launcher):
 
     def _record(self, submitted: Mapping[Job, str]) -> None:
         known = {**self._known(), **{job.digest: number for job, number in submitted.items()}}
-        path = self._logs / RECORD
-        beside = path.with_suffix(".part")
-        beside.write_text(json.dumps(known, indent=1), encoding="utf-8")
-        beside.replace(path)
+        with replacing(self._logs / RECORD) as beside:
+            beside.write_text(json.dumps(known, indent=1), encoding="utf-8")
 
     def _known(self) -> dict[str, str]:
         """The numbers of jobs that were left to themselves, by digest."""
