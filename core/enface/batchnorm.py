@@ -1,6 +1,7 @@
 """BatchNorm over the batches of all processes.
 
-torch.nn.SyncBatchNorm does this on GPUs and refuses CPU tensors; :class:`SharedBatchNorm` does it anywhere.
+torch.nn.SyncBatchNorm does this on GPUs, refuses CPU tensors and has no second derivative; :class:`SharedBatchNorm`
+does it anywhere and as often as wanted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _Total.forward(ctx, gradient.contiguous())
+        # As a function of its own, or a second derivative would take the other processes' part for a constant.
+        return _total(gradient.contiguous())
 
 
 class SharedBatchNorm(_BatchNorm):
@@ -72,9 +74,13 @@ def _total(value: Tensor) -> Tensor:
     return total
 
 
-def synchronized(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module with every BatchNorm replaced by one that spans processes; parameters are kept."""
-    if device.type == "cuda":
+def synchronized(module: nn.Module, device: torch.device, *, twice: bool = False) -> nn.Module:
+    """The module with every BatchNorm replaced by one that spans processes; parameters are kept.
+
+    Args:
+        twice: It must have a second derivative.
+    """
+    if device.type == "cuda" and not twice:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return converted
     if isinstance(module, _BatchNorm):
@@ -85,7 +91,7 @@ def synchronized(module: nn.Module, device: torch.device) -> nn.Module:
         shared.requires_grad_(module.weight.requires_grad if module.affine else False)
         return shared.train(module.training)
     for name, child in module.named_children():
-        replacement = synchronized(child, device)
+        replacement = synchronized(child, device, twice=twice)
         if replacement is not child:
             setattr(module, name, replacement)
     return module

@@ -267,7 +267,7 @@ class StageBuilder:
         columns = self._arguments(module.forward, model.inputs, self.columns, "discriminators", name, first=1)
         return Player(
             name,
-            self.engine.place(module).train(),
+            self.engine.place(module, twice=True).train(),
             self.engine,
             self._optimizer(model.optimizer, "discriminators", name, "optimizer"),
             self._schedule(model.optimizer.lr, "discriminators", name, "optimizer", "lr"),

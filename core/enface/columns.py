@@ -140,7 +140,7 @@ class Columns:
             pixels = moved(self._resident[self._tensor(rows)], self.size, move)
         else:
             pixels = self._tensor(cropped(self.pack.images, rows, self.size, move))
-        # Of a pack on the disk the pixels are channels last already, and nothing has to be laid out anew.
+        # In channels_last there is nothing to lay out anew: a pack's pixels lie so on the disk.
         return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=self._format)
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:

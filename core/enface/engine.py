@@ -50,6 +50,8 @@ class Engine:
         self._sync_batchnorm = model.sync_batchnorm
         torch.use_deterministic_algorithms(model.deterministic, warn_only=True)
         torch.backends.cudnn.benchmark = not model.deterministic
+        # Both, for torch's own choice is float32 for products and TF32 for convolutions.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = model.tf32
         # Filling fresh memory guards against reading it unset; no kernel used here does, and it costs time.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined, unused-ignore]
 
@@ -67,10 +69,14 @@ class Engine:
         """A loss scaler; it does nothing unless precision is fp16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
-    def place(self, module: nn.Module) -> nn.Module:
-        """A module on the device, in the memory format and with the BatchNorm this engine uses."""
+    def place(self, module: nn.Module, *, twice: bool = False) -> nn.Module:
+        """A module on the device, in the memory format and with the BatchNorm this engine uses.
+
+        Args:
+            twice: Gradients of its gradients are asked for, as regularisers of critics do.
+        """
         if self.processes > 1 and self._sync_batchnorm:
-            module = synchronized(module, self.device)
+            module = synchronized(module, self.device, twice=twice)
         module = module.to(self.device)
         if self.channels_last:
             module = module.to(memory_format=torch.channels_last)

@@ -102,6 +102,11 @@ class Order:
         return dataset
 
 
+def cores() -> int:
+    """How many cores this process may use, which a cluster's scheduler makes fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def fill(folder: Path, table: pd.DataFrame, order: Order, dataset: Dataset) -> Iterator[tuple[int, dict[int, str]]]:
     """Read every image of a table into ``images.npy``, and its regions into ``regions.npy``, which are there.
 
@@ -117,7 +122,7 @@ def fill(folder: Path, table: pd.DataFrame, order: Order, dataset: Dataset) -> I
         DataError: when a process dies.
     """
     chunks = [(start, min(start + CHUNK, len(table))) for start in range(0, len(table), CHUNK)]
-    workers = min(os.cpu_count() or 1, len(chunks))
+    workers = min(cores(), len(chunks))
     if workers == 1:
         job = Job(folder, dataset, order.size)
         for start, stop in chunks:

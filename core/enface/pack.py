@@ -72,7 +72,9 @@ class Packing:
     Attributes:
         dataset: What is read.
         order: The same for other processes.
-        folder: Where the pack belongs, in the cache; the name has the digest of all that the pack depends on.
+        on_error: As in the recipe, what an image that cannot be read does: ``raise``, or ``skip`` that image.
+        digest: Of all that the pack depends on.
+        folder: Where the pack belongs, in the cache.
     """
 
     dataset: Dataset
@@ -113,7 +115,11 @@ class Packing:
         return _table(self.dataset, self.order.use)
 
     def new_arrays(self, work: Path, count: int) -> dict[str, np.memmap[Any, np.dtype[np.uint8]]]:
-        """The pack's arrays, files in a folder for ``count`` images that are still to be written, by file name."""
+        """The pack's arrays by file name, new files in a folder, filled with 0.
+
+        Returns:
+            ``images.npy`` uint8 (count, H, W, 3); where the dataset has regions, ``regions.npy`` uint8 (count, H, W).
+        """
         size = self.order.size
         shapes: dict[str, tuple[int, ...]] = {"images.npy": (count, size, size, 3)}
         if self.dataset.region_names:
@@ -206,6 +212,10 @@ def read_pack(folder: Path, remedy: str = "delete that folder to have it made ag
         maps = np.load(regions, mmap_mode="r", allow_pickle=False) if regions.is_file() else None
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise DataError(f"pack {folder} is damaged ({error}); {remedy}") from error
+    if about.get("format") != FORMAT:
+        raise DataError(
+            f"pack {folder} is of format {about.get('format')}, and this version of enface reads {FORMAT}; {remedy}"
+        )
     if len(table) != len(images):
         raise DataError(f"pack {folder} is damaged (table and images differ); {remedy}")
     return Pack(folder, images, maps, table, about)

@@ -6,6 +6,7 @@ write to one file over a network overwrite each other's pages.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -55,62 +56,116 @@ class Part:
         return f"{self.number}/{self.count}"
 
 
-def pack_part(recipe: Recipe, catalog: Catalog, part: Part, progress: Progress | None = None) -> Pack | list[int]:
+@dataclass(frozen=True)
+class Parted:
+    """What there is after a part.
+
+    Attributes:
+        missing: Numbers of the parts that are still to be read.
+        pack: Where none is.
+    """
+
+    missing: list[int]
+    pack: Pack | None = None
+
+
+def pack_part(recipe: Recipe, catalog: Catalog, part: Part, progress: Progress | None = None) -> Parted:
     """Read a part of a recipe's images, unless it has been; where no part is missing then, make the pack.
 
     Args:
         progress: Called with (images done, images in all) of the part.
 
-    Returns:
-        The pack, or the numbers of the parts that are missing.
-
     Raises:
         DataError: as :func:`enface.pack.prepare`; and when there are more parts than images.
     """
-    packing = Packing.of(recipe, catalog)
-    parts = packing.folder.with_name(f".{packing.folder.name}.parts")
-    if not packing.is_made:
-        table = packing.table()
+    parts = _Parts(Packing.of(recipe, catalog))
+    if not parts.packing.is_made:
+        table = parts.packing.table()
         if part.count > len(table):
-            raise DataError(f"dataset {packing.order.use} has {len(table)} images, too few for {part.count} parts")
-        mine = _folder(parts, part)
-        if not (mine / LAST).is_file():
-            # Not in the folder of the parts, which is gone when others, with this part read twice, are done first.
-            with folder_beside(parts) as work:
-                skipped = packing.read(work, table.iloc[part.rows(len(table))], progress or (lambda done, total: None))
-                (work / LAST).write_text(json.dumps({"skipped": skipped}), encoding="utf-8")
+            raise DataError(
+                f"dataset {parts.packing.order.use} has {len(table)} images, too few for {part.count} parts"
+            )
+        if not parts.has(part, table):
+            parts.read(part, table, progress or (lambda done, total: None))
+        missing = parts.joined(table, part.count)
+        if missing:
+            return Parted(missing)
+    parts.remove()
+    return Parted([], read_pack(parts.packing.folder))
+
+
+class _Parts:
+    """The parts of one pack, in a folder that is there until they are joined."""
+
+    def __init__(self, packing: Packing) -> None:
+        self.packing = packing
+        self._folder = packing.folder.with_name(f".{packing.folder.name}.parts")
+        # Held by whoever puts a part there, joins them, or removes them; not while one is read.
+        self._lock = FileLock(self._folder.with_suffix(".lock"))
+
+    def has(self, part: Part, table: pd.DataFrame) -> bool:
+        """Whether a part is there, and of this table: a dataset may have got more images since."""
+        try:
+            said = json.loads((self._of(part) / LAST).read_text(encoding="utf-8"))
+        except OSError:
+            return False
+        return bool(said["rows"] == _digest(table, part))
+
+    def read(self, part: Part, table: pd.DataFrame, progress: Progress) -> None:
+        """Read a part's images and put it where it belongs."""
+        mine = self._of(part)
+        # Not within the parts' folder, which is gone when others, with this part read twice, have joined them.
+        with folder_beside(self._folder) as work:
+            skipped = self.packing.read(work, table.iloc[part.rows(len(table))], progress)
+            said = {"rows": _digest(table, part), "skipped": skipped}
+            (work / LAST).write_text(json.dumps(said), encoding="utf-8")
+            with self._lock:
+                if self.packing.is_made:
+                    return
+                if not self.has(part, table):
+                    shutil.rmtree(mine, ignore_errors=True)
                 mine.parent.mkdir(exist_ok=True)
                 put(work, mine, LAST)
-        every = [Part(number, part.count) for number in range(1, part.count + 1)]
-        with FileLock(parts.with_suffix(".lock")):
-            # Whoever had the lock before may have joined them.
-            if not packing.is_made:
-                missing = [one.number for one in every if not (_folder(parts, one) / LAST).is_file()]
-                if missing:
-                    return missing
-                _join(packing, table, parts, every)
-    shutil.rmtree(parts, ignore_errors=True)
-    return read_pack(packing.folder)
+
+    def joined(self, table: pd.DataFrame, count: int) -> list[int]:
+        """Make the pack, unless another has made it, or parts are missing: their numbers."""
+        every = [Part(number, count) for number in range(1, count + 1)]
+        with self._lock:
+            if self.packing.is_made:
+                return []
+            missing = [part.number for part in every if not self.has(part, table)]
+            if not missing:
+                self._join(table, every)
+            return missing
+
+    def remove(self) -> None:
+        """Remove the parts, which the pack makes useless."""
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _of(self, part: Part) -> Path:
+        return self._folder / f"{part.number}-of-{part.count}"
+
+    def _join(self, table: pd.DataFrame, every: list[Part]) -> None:
+        skipped: dict[int, str] = {}
+        with folder_beside(self.packing.folder) as work:
+            arrays = self.packing.new_arrays(work, len(table))
+            for part in every:
+                folder, rows = self._of(part), part.rows(len(table))
+                said = json.loads((folder / LAST).read_text(encoding="utf-8"))["skipped"]
+                skipped |= {rows.start + int(place): text for place, text in said.items()}
+                for name, whole in arrays.items():
+                    read = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+                    for start in range(0, len(read), COPIED):
+                        some = read[start : start + COPIED]
+                        whole[rows.start + start :][: len(some)] = some
+            for whole in arrays.values():
+                whole.flush()
+            del arrays, whole
+            self.packing.finish(work, table, skipped)
 
 
-def _folder(parts: Path, part: Part) -> Path:
-    return parts / f"{part.number}-of-{part.count}"
-
-
-def _join(packing: Packing, table: pd.DataFrame, parts: Path, every: list[Part]) -> None:
-    skipped: dict[int, str] = {}
-    with folder_beside(packing.folder) as work:
-        arrays = packing.new_arrays(work, len(table))
-        for part in every:
-            folder, rows = _folder(parts, part), part.rows(len(table))
-            said = json.loads((folder / LAST).read_text(encoding="utf-8"))["skipped"]
-            skipped |= {rows.start + int(place): text for place, text in said.items()}
-            for name, whole in arrays.items():
-                read = np.load(folder / name, mmap_mode="r", allow_pickle=False)
-                for start in range(0, len(read), COPIED):
-                    some = read[start : start + COPIED]
-                    whole[rows.start + start :][: len(some)] = some
-        for whole in arrays.values():
-            whole.flush()
-        del arrays, whole
-        packing.finish(work, table, skipped)
+def _digest(table: pd.DataFrame, part: Part) -> str:
+    """What tells the rows of a part from others."""
+    return hashlib.sha256(table.iloc[part.rows(len(table))].to_csv(index=False).encode()).hexdigest()[:16]

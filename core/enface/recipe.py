@@ -292,10 +292,12 @@ class EngineModel(Model):
     """How the arithmetic is done. ``auto`` precision is bf16 on CUDA devices that have it, else float32.
 
     ``compile`` is a mode of ``torch.compile``, or true for its usual one; ``reduce-overhead`` replays CUDA graphs.
+    ``tf32`` lets CUDA devices multiply float32 numbers with 10 bits of mantissa: faster, no longer what float32 says.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    tf32: bool = False
     channels_last: bool = True
     compile: bool | Literal["reduce-overhead", "max-autotune"] = False
     deterministic: bool = True

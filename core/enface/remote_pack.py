@@ -233,7 +233,11 @@ def _header(text: bytes, address: str) -> Header:
     if header.format != FORMAT:
         raise DataError(
             f"{address}: a pack of format {header.format}; this version of enface reads format {FORMAT}"
-            + ("; write it anew, as 'enface data pack RECIPE --out ADDRESS' does" if header.format < FORMAT else "")
+            + (
+                "; delete it, and write it anew with 'enface data pack RECIPE --out ADDRESS'"
+                if header.format < FORMAT
+                else ""
+            )
         )
     return header
 

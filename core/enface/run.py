@@ -81,8 +81,12 @@ class Run:
         """Within, whatever ends the run too early is told to the observers, whose bars and files are open."""
         try:
             yield
-        except BaseException:
-            self.notify("run_ended", completed=False)
+        except BaseException as error:
+            try:
+                self.notify("run_ended", completed=False)
+            except Exception as other:
+                # What ended the run is what is to be told.
+                error.add_note(f"an observer failed at the end, too: {other!r}")
             raise
 
     def log(self, event: str, **values: Any) -> None:

@@ -12,6 +12,24 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
+def unwound() -> Iterator[None]:
+    """Have SIGTERM, as Ctrl-C does, end what runs by an exception, so that what is half made is removed.
+
+    Raises:
+        KeyboardInterrupt: on SIGINT.
+        SystemExit: on SIGTERM, with the exit code that a shell gives it.
+    """
+
+    def stop(number: int) -> None:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    with caught(stop):
+        yield
+
+
+@contextmanager
 def caught(stop: Callable[[int], None]) -> Iterator[None]:
     """Have SIGINT and SIGTERM call a function with their number; the handlers of before come back at the end.
 

@@ -156,7 +156,7 @@ class Step:
         values = {name: averaged(found) for name, found in maps.items()}
         counting = {term.name: values[term.name] for term in phase.at(step).terms}
         if counting:
-            self._refuse_non_finite(phase, Finite(counting))
+            self._refuse_non_finite(phase, [Finite(counting)])
         for term in phase.terms:
             value = values[term.name]
             gradient = None if is_critic else self._gradient(value, scene.get("output"))
@@ -202,8 +202,7 @@ class Step:
                 )
             player.scaler.scale(objective).backward()  # type: ignore[no-untyped-call]
         # Only now, when the device has the backward pass to do while the host waits for an answer.
-        for finite in seen:
-            self._refuse_non_finite(phase, finite)
+        self._refuse_non_finite(phase, seen)
         self.engine.average_gradients(player.parameters)
         player.update(step)
 
@@ -256,9 +255,9 @@ class Step:
         sign = torch.stack([scale.detach().float().sign().mean() for scale in scales]).mean()
         critic.augment.observe(self.engine.average({"sign": sign})["sign"])
 
-    def _refuse_non_finite(self, phase: Phase, finite: Finite) -> None:
-        # One read back from the device a phase; it is what lets a run stop before its weights are spoilt.
-        bad = finite.bad()
+    def _refuse_non_finite(self, phase: Phase, seen: Sequence[Finite]) -> None:
+        # What lets a run stop before its weights are spoilt; of several processes all hear of it, once a phase.
+        bad = sorted({name for finite in seen for name in finite.bad()})
         if self.engine.any(bool(bad)):
             found = {name for theirs in self.engine.share(self.engine.gather(bad)) for name in theirs}
             named = ", ".join(f"{phase.label}{name}" for name in sorted(found))

@@ -105,15 +105,16 @@ class Trainer:
             NonFiniteLossError: when a term became NaN or infinite; the batch is saved.
         """
         saved = self._resumed() if resume else None
-        self.run.notify("run_started")
-        with self.run.early_end_told(), caught(self._ask_to_stop), self.run.engine.memory_kept():
-            for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
-                if saved is not None and _reached(saved) >= (number, stage.steps):
-                    continue
-                self._train_stage(number, name, stage, saved)
-                saved = None
-        self._load_final(saved)
-        self.run.engine.share_buffers(self.network)
+        with self.run.early_end_told():
+            self.run.notify("run_started")
+            with caught(self._ask_to_stop), self.run.engine.memory_kept():
+                for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
+                    if saved is not None and _reached(saved) >= (number, stage.steps):
+                        continue
+                    self._train_stage(number, name, stage, saved)
+                    saved = None
+            self._load_final(saved)
+            self.run.engine.share_buffers(self.network)
 
     # ------------------------------------------------------------------ a stage
 
@@ -189,6 +190,8 @@ class Trainer:
         goes_on = saved is not None and saved.state["stage"] == name
         if not goes_on:
             self._start(name, stage)
+        # What is frozen normalises by its running statistics, which may be each process's own until here.
+        run.engine.share_buffers(self.generator)
         builder, step = self._build(name)
         self.average = self._new_average(stage)
         done = 0

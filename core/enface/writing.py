@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +36,9 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
 @contextmanager
 def folder_beside(folder: Path) -> Iterator[Path]:
     """A new folder on the same disk as another, for :func:`put`; removed if it is still there at the end."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    # By mkdir, for mkdtemp would keep others out, as mkstemp does.
+    work = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
+    work.mkdir(parents=True)
     try:
         yield work
     finally:

@@ -40,7 +40,14 @@ RECIPE = {
             "freeze": ["encoder"],
             "optimizer": {"use": "sgd", "lr": 0.01},
             "discriminators": {
-                "patch": {"use": "patch_gan", "width": 4, "layers": 1, "optimizer": {"use": "sgd", "lr": 0.01}}
+                # With BatchNorm, R1's second derivative goes through the other process's images.
+                "patch": {
+                    "use": "patch_gan",
+                    "width": 4,
+                    "layers": 2,
+                    "norm": "batch",
+                    "optimizer": {"use": "sgd", "lr": 0.01},
+                }
             },
             "terms": {
                 "l1": {},
@@ -76,11 +83,27 @@ import signal
 from enface import hookimpl
 
 
+WHOM, _, NUMBER = os.environ.get("END", "").partition(":")
+
+
 @hookimpl
 def step_ended(run, step):
-    whom, _, number = os.environ.get("END", "").partition(":")
-    if number == str(run.step):
-        os.kill(os.getpid() if whom == "self" else os.getppid(), getattr(signal, os.environ["END_BY"]))
+    if str(run.step) == NUMBER and WHOM in ("main", "parent"):
+        os.kill(os.getpid() if WHOM == "main" else os.getppid(), getattr(signal, os.environ["END_BY"]))
+
+
+if WHOM == "other" and os.environ.get("RANK") == "1":
+    # Observers are told of steps in the main process only.
+    from enface.trainer import Trainer
+
+    taken = Trainer._one_step
+
+    def last(self, *words):
+        if str(self.run.step) == NUMBER:
+            os.kill(os.getpid(), getattr(signal, os.environ["END_BY"]))
+        return taken(self, *words)
+
+    Trainer._one_step = last
 """
 
 
@@ -226,7 +249,7 @@ def test_two_processes_evaluate_a_run_as_one_does(runs, folder, enface, monkeypa
 def killed(folder):
     """A run whose main process was killed at step 5; what was said."""
     words = ("enface", "run", "pair.yaml", "--processes", 2, "--runs", "killed")
-    found = started(words, folder, END="self:5", END_BY="SIGKILL")
+    found = started(words, folder, END="main:5", END_BY="SIGKILL")
     (directory,) = (folder / "killed" / "pair").iterdir()
     return directory, found
 
@@ -236,6 +259,17 @@ def test_a_killed_process_ends_the_others_and_says_how_to_go_on(killed, folder):
     assert found.returncode == 1
     assert found.stderr.count("\n") == 1, found.stderr
     assert "process 0 of 2 was killed by SIGKILL" in found.stderr
+    assert f"enface run {directory.relative_to(folder)} --resume --processes 2" in found.stderr
+
+
+def test_a_killed_process_that_is_not_the_main_one_is_named_too(folder):
+    words = ("enface", "run", "pair.yaml", "--processes", 2, "--runs", "killed-other")
+    found = started(words, folder, END="other:5", END_BY="SIGKILL")
+    (directory,) = (folder / "killed-other" / "pair").iterdir()
+    assert found.returncode == 1
+    assert found.stderr.count("\n") == 1, found.stderr
+    assert "process 1 of 2 was killed by SIGKILL" in found.stderr
+    assert [line["step"] for line in events(directory, "checkpoint")] == [2, 3, 4]
     assert f"enface run {directory.relative_to(folder)} --resume --processes 2" in found.stderr
 
 

@@ -66,6 +66,26 @@ def test_two_processes_agree_with_the_doubled_batch(twins):
     torch.testing.assert_close(ours.running_var, theirs.running_var, rtol=1e-5, atol=1e-6)
 
 
+def test_a_second_derivative_over_two_processes_is_that_of_the_doubled_batch(twins):
+    """As R1 asks for: the gradient of a gradient's size, by the images and by the weights."""
+    theirs, ours, values = pair((4, 3, 5, 5))
+    half, whole = values.clone().requires_grad_(), torch.cat([values, values]).requires_grad_()
+    weigh = torch.randn(4, 3, 5, 5)
+    for module, images, weights in ((ours, half, weigh), (theirs, whole, torch.cat([weigh, weigh]))):
+        score = (torch.tanh(module(images)) * weights).sum()
+        (gradient,) = torch.autograd.grad(score, images, create_graph=True)
+        gradient.square().sum().backward()
+    torch.testing.assert_close(half.grad, whole.grad[:4], rtol=1e-4, atol=1e-6)
+    # Processes' gradients by the weights are added up where the step averages them.
+    torch.testing.assert_close(2 * ours.weight.grad, theirs.weight.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_critic_gets_the_norm_that_has_a_second_derivative_on_a_gpu_too():
+    cuda = torch.device("cuda")
+    assert isinstance(synchronized(nn.BatchNorm2d(2), cuda, twice=True), SharedBatchNorm)
+    assert isinstance(synchronized(nn.BatchNorm2d(2), cuda), nn.SyncBatchNorm)
+
+
 def test_a_large_mean_costs_no_digits(alone):
     theirs, ours, values = pair((8, 3, 16, 16))
     torch.testing.assert_close(ours(values + 1000), theirs(values + 1000), rtol=1e-3, atol=1e-3)

@@ -31,7 +31,7 @@ DATA = {"use": "shown", "size": 8, "split": {"by": "key", "train": 2, "val": 0}}
 def parallel(monkeypatch):
     """Two processes and small chunks, however few the images and the cores."""
     monkeypatch.setattr(filling, "CHUNK", 2)
-    monkeypatch.setattr(filling.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(filling, "cores", lambda: 2)
 
 
 @pytest.fixture

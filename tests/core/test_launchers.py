@@ -18,7 +18,7 @@ from enface.launchers import launcher_of
 from enface.launchers.local import Local
 from enface.launchers.running import Stopped, run_all
 from enface.launchers.work import Work
-from enface.sweep import RayModel, SlurmModel
+from enface.sweep import LocalModel, RayModel, SlurmModel
 
 SUPPORT = Path(__file__).parents[1] / "support"
 sys.path.insert(0, str(SUPPORT))
@@ -64,10 +64,34 @@ def test_some_at_a_time_share_the_devices(tmp_path):
     where = f"{str(tmp_path / 'device')!r} + os.environ['CUDA_VISIBLE_DEVICES']"
     line = f"import os, time; open({where}, 'a').write('x'); time.sleep(1)"
     started = time.monotonic()
-    local = Local(2, tmp_path / "runs", tmp_path / "logs", [4, 7])
+    local = Local(2, tmp_path / "runs", tmp_path / "logs", ["4", "GPU-7"])
     assert not run_all(local, scripts(tmp_path, line, line), tmp_path / "runs", lambda line: None)
     assert time.monotonic() - started < 4
-    assert sorted(path.name for path in tmp_path.glob("device*")) == ["device4", "device7"]
+    assert sorted(path.name for path in tmp_path.glob("device*")) == ["device4", "deviceGPU-7"]
+
+
+@pytest.mark.parametrize(
+    ("count", "allowed", "devices"),
+    [
+        (0, None, []),
+        (1, None, []),
+        (3, None, ["0", "1", "2"]),
+        (2, "4,7", ["4", "7"]),
+        (2, "GPU-1, GPU-2", ["GPU-1", "GPU-2"]),
+        (1, "4", []),
+        (2, "4,7,99", ["4", "7"]),
+    ],
+)
+def test_of_a_machine_with_several_gpus_each_has_a_run_and_others_are_left_alone(
+    tmp_path, monkeypatch, count, allowed, devices
+):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    made = launcher_of(LocalModel(use="local"), None, tmp_path, tmp_path / "logs")
+    assert (made.at_once, made._devices) == (len(devices) or 1, devices)
+    assert launcher_of(LocalModel(use="local"), 5, tmp_path, tmp_path / "logs").at_once == 5
 
 
 def test_stopping_lets_the_running_ones_save(tmp_path):

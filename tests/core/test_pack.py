@@ -108,7 +108,7 @@ def test_workers_make_the_same_bits_as_one_process(fresh, monkeypatch):
     folder = packed(loaded).folder
     parallel = {path.name: path.read_bytes() for path in folder.iterdir()}
     shutil.rmtree(folder)
-    monkeypatch.setattr("enface.pack.os.cpu_count", lambda: 1)
+    monkeypatch.setattr("enface.filling.cores", lambda: 1)
     serial = {path.name: path.read_bytes() for path in packed(loaded).folder.iterdir()}
     assert parallel == serial
     assert len(json.loads(serial["pack.json"])["digest"]) == 16
@@ -171,8 +171,9 @@ def test_how_many_values_each_column_has(load):
         lambda folder: (folder / "pack.json").write_text("{"),
         lambda folder: (folder / "pack.json").write_text("{}"),
         lambda folder: np.save(folder / "images.npy", np.array([object()]), allow_pickle=True),
+        lambda folder: np.save(folder / "images.npy", np.zeros((60, 32), np.uint8)),
     ],
-    ids=["cut", "empty", "no table", "other table", "empty table", "half json", "no columns", "pickled"],
+    ids=["cut", "empty", "no table", "other table", "empty table", "half json", "no columns", "pickled", "flat"],
 )
 def test_a_damaged_pack_is_named_with_the_remedy(load, tmp_path, damage):
     folder = tmp_path / "pack"
@@ -183,6 +184,18 @@ def test_a_damaged_pack_is_named_with_the_remedy(load, tmp_path, damage):
     assert str(folder) in str(caught.value)
     assert "damaged" in str(caught.value)
     assert "delete that folder" in str(caught.value)
+
+
+def test_a_pack_of_another_format_is_not_read(load, tmp_path):
+    """A copy of before, which lies in the cache where its address cannot be reached."""
+    folder = tmp_path / "pack"
+    shutil.copytree(packed(load()).folder, folder)
+    about = json.loads((folder / "pack.json").read_text())
+    (folder / "pack.json").write_text(json.dumps({**about, "format": 1}))
+    with pytest.raises(
+        DataError, match=f"{folder} is of format 1, and this version of enface reads 2; delete that folder"
+    ):
+        read_pack(folder)
 
 
 def test_an_empty_dataset(load):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from enface import pack_parts
 from enface.errors import DataError, EnfaceError
 from enface.pack import Packing, prepare
 from enface.pack_parts import Part, pack_part
@@ -39,10 +40,11 @@ def test_parts_make_the_pack_that_one_machine_makes(load, elsewhere, data, order
     wanted = files(prepare(loaded.recipe, loaded.catalog).folder)
     cache = elsewhere("several")
     *early, last = (part_of(loaded, number, 3) for number in order)
-    assert early == [sorted(set(order) - {order[0]}), [order[2]]]
+    assert [found.missing for found in early] == [sorted(set(order) - {order[0]}), [order[2]]]
+    last = last.pack
     assert files(last.folder) == wanted
     assert [path.name for path in cache.iterdir() if path.is_dir()] == [last.folder.name], "the parts are gone"
-    assert part_of(loaded, 2, 3).folder == last.folder, "a part that is asked for again finds the pack"
+    assert part_of(loaded, 2, 3).pack.folder == last.folder, "a part that is asked for again finds the pack"
 
 
 @pytest.mark.parametrize(("images", "count"), [(60, 1), (60, 7), (60, 60), (61, 16)])
@@ -57,15 +59,15 @@ def test_a_part_is_read_once(load, elsewhere, monkeypatch):
     loaded = load()
     part_of(loaded, 1, 2)
     monkeypatch.setattr(Packing, "read", lambda *arguments: pytest.fail("the part was read again"))
-    assert part_of(loaded, 1, 2) == [2]
+    assert part_of(loaded, 1, 2).missing == [2]
 
 
 def test_parts_of_another_number_are_not_mixed(load, elsewhere):
     elsewhere("here")
     loaded = load()
-    assert part_of(loaded, 1, 3) == [2, 3]
-    assert part_of(loaded, 2, 2) == [1]
-    assert len(part_of(loaded, 1, 2).table) == 60
+    assert part_of(loaded, 1, 3).missing == [2, 3]
+    assert part_of(loaded, 2, 2).missing == [1]
+    assert len(part_of(loaded, 1, 2).pack.table) == 60
 
 
 def test_of_parts_that_end_together_one_joins_and_both_have_the_pack(load, elsewhere, monkeypatch):
@@ -73,21 +75,38 @@ def test_of_parts_that_end_together_one_joins_and_both_have_the_pack(load, elsew
     loaded = load()
     part_of(loaded, 1, 2)
     # In a process each, these would be two workers' reading; what is raced for is the end.
-    monkeypatch.setattr("enface.filling.os.cpu_count", lambda: 1)
+    monkeypatch.setattr("enface.filling.cores", lambda: 1)
+    joined, join = [], pack_parts._Parts._join
+    monkeypatch.setattr(pack_parts._Parts, "_join", lambda self, *words: (joined.append(1), join(self, *words)))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda number: part_of(loaded, number, 2), (2, 2, 1, 2)))
-    folders = {pack.folder for pack in found if not isinstance(pack, list)}
-    assert len(folders) == 1
-    assert len(part_of(loaded, 1, 2).table) == 60
-    assert [path.name for path in cache.iterdir() if path.is_dir()] == [next(iter(folders)).name]
+    assert joined == [1]
+    assert [pack.missing for pack in found] == [[]] * 4
+    (folder,) = {pack.pack.folder for pack in found}
+    assert [path.name for path in cache.iterdir() if path.is_dir()] == [folder.name]
+
+
+def test_a_part_of_what_the_dataset_had_before_is_read_again(load, elsewhere, monkeypatch):
+    """Whoever says nothing of the files behind a dataset has the same digest for more of them."""
+    elsewhere("one")
+    loaded = load()
+    wanted = files(prepare(loaded.recipe, loaded.catalog).folder)
+    elsewhere("several")
+    dataset = loaded.catalog.get("dataset", "toy_faces").component
+    rows = dataset.rows
+    with monkeypatch.context() as before:
+        before.setattr(dataset, "rows", lambda self: list(rows(self))[:50])
+        assert part_of(loaded, 1, 2).missing == [2]
+    assert part_of(loaded, 2, 2).missing == [1]
+    assert files(part_of(loaded, 1, 2).pack.folder) == wanted
 
 
 def test_a_run_makes_the_pack_without_waiting_for_parts(load, elsewhere):
     cache = elsewhere("here")
     loaded = load()
-    assert part_of(loaded, 1, 2) == [2]
+    assert part_of(loaded, 1, 2).missing == [2]
     made = prepare(loaded.recipe, loaded.catalog)
-    assert part_of(loaded, 2, 2).folder == made.folder
+    assert part_of(loaded, 2, 2).pack.folder == made.folder
     assert [path.name for path in cache.iterdir() if path.is_dir()] == [made.folder.name]
 
 
@@ -96,10 +115,10 @@ def test_an_unreadable_image_stops_its_part_alone(load, elsewhere):
     loaded = load({"data": {"broken": "001_+15_01"}})
     with pytest.raises(DataError, match=r"001_\+15_01 cannot be read\n.*on_error=skip"):
         part_of(loaded, 1, 2)
-    assert part_of(loaded, 2, 2) == [1]
+    assert part_of(loaded, 2, 2).missing == [1]
     (parts,) = (path for path in cache.iterdir() if path.is_dir())
     assert [path.name for path in parts.iterdir()] == ["2-of-2"]
-    assert json.loads((parts / "2-of-2" / "part.json").read_text()) == {"skipped": {}}
+    assert json.loads((parts / "2-of-2" / "part.json").read_text())["skipped"] == {}
 
 
 def test_more_parts_than_images(load, elsewhere):

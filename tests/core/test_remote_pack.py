@@ -420,7 +420,8 @@ def test_what_is_not_a_pack(load, memory, text, says):
 
 
 @pytest.mark.parametrize(
-    ("number", "remedy"), [(99, ""), (FORMAT - 1, "; write it anew, as 'enface data pack RECIPE --out ADDRESS' does")]
+    ("number", "remedy"),
+    [(99, ""), (FORMAT - 1, "; delete it, and write it anew with 'enface data pack RECIPE --out ADDRESS'")],
 )
 def test_a_pack_of_another_format(load, made, memory, number, remedy):
     write_pack(made, memory)

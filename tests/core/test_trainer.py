@@ -265,3 +265,18 @@ def test_accumulation_and_processes_cut_one_stream(trainer):
         # The processes' parts of one number lie beside each other: together they are one process's part.
         in_order = [spy.seen[rank * 4 + number] for number in range(4) for rank in range(processes)]
         assert torch.equal(torch.cat(in_order), whole)
+
+
+def test_every_stage_starts_with_one_set_of_running_statistics(trainer, monkeypatch):
+    """Where each process keeps its own (``sync_batchnorm: false``), a frozen encoder would differ between them."""
+    from enface.engine import Engine
+
+    stage = {"steps": 2, "batch": 4}
+    made = trainer({"stages": {"main": stage, "more": {**stage, "freeze": ["encoder"], "terms": {"l1": {}}}}})
+    shared = []
+    monkeypatch.setattr(
+        Engine, "share_buffers", lambda self, module: shared.append((made.run.step, module is made.generator))
+    )
+    made.train()
+    assert (0, True) in shared
+    assert (2, True) in shared

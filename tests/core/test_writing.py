@@ -49,6 +49,9 @@ def test_others_may_read_what_is_written(tmp_path):
     (tmp_path / "plain").write_text("")
     with replacing(tmp_path / "replaced") as beside:
         beside.write_text("")
+    with folder_beside(tmp_path / "folder") as work:
+        (tmp_path / "plain folder").mkdir()
+        assert work.stat().st_mode == (tmp_path / "plain folder").stat().st_mode
     modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "replaced")}
     assert modes["plain"] == modes["replaced"]
 

@@ -9,6 +9,7 @@ import typer
 
 from enface.cli.shared import Overrides, RecipePath, app, load, packed, progress_bar, say, say_skipped
 from enface.errors import EnfaceError
+from enface.signals import unwound
 
 if TYPE_CHECKING:
     from enface.loading import Loaded
@@ -74,11 +75,12 @@ def _pack_part(loaded: Loaded, text: str) -> None:
         raise EnfaceError(
             "data pack: --part makes a pack of a dataset, and the recipe names one that is made (data.pack)"
         )
-    with progress_bar(f"packing part {part} of {loaded.recipe.data.use}") as progress:
+    with progress_bar(f"packing part {part} of {loaded.recipe.data.use}") as progress, unwound():
         found = pack_part(loaded.recipe, loaded.catalog, part, progress)
-    if isinstance(found, list):
-        more = ", ..." if len(found) > SAID else ""
-        say(f"part {part} is packed; {len(found)} to come: {', '.join(map(str, found[:SAID]))}{more}")
+    pack, missing = found.pack, found.missing
+    if pack is None:
+        more = ", ..." if len(missing) > SAID else ""
+        say(f"part {part} is packed; {len(missing)} to come: {', '.join(map(str, missing[:SAID]))}{more}")
         return
-    say_skipped(found)
-    say(f"pack: {found.folder} ({len(found.table)} images of {found.size} px)")
+    say_skipped(pack)
+    say(f"pack: {pack.folder} ({len(pack.table)} images of {pack.size} px)")

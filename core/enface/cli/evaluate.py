@@ -102,14 +102,15 @@ def _evaluate_run(run: Path, checkpoint: str, *, average: bool, overrides: list[
     paths = find_checkpoints(run, checkpoint)
     opened = _opened(run, overrides)
     evaluator = Evaluator(opened)
-    opened.notify("run_started")
-    if checkpoint == "last" and average:
-        from enface.networks import load_network
+    with opened.early_end_told():
+        opened.notify("run_started")
+        if checkpoint == "last" and average:
+            from enface.networks import load_network
 
-        (path,) = paths.values()
-        measure_and_report(evaluator, load_network(opened, path), _about(path, average=True))
-    else:
-        _others(evaluator, paths, average=average)
+            (path,) = paths.values()
+            measure_and_report(evaluator, load_network(opened, path), _about(path, average=True))
+        else:
+            _others(evaluator, paths, average=average)
     opened.notify("run_ended", completed=True)
     opened.engine.wait()
     opened.engine.close()

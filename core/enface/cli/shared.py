@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from enface.errors import DataError, EnfaceError
+from enface.signals import unwound
 
 if TYPE_CHECKING:
     from enface.engine import Engine
@@ -90,7 +91,8 @@ def packed(loaded: Loaded, *, show: bool = True) -> Pack:
     from enface.remote_pack import pack_of
 
     data = loaded.recipe.data
-    with progress_bar("fetching the pack, MiB" if data.pack else f"packing {data.use}", show=show) as progress:
+    what = "fetching the pack, MiB" if data.pack else f"packing {data.use}"
+    with progress_bar(what, show=show) as progress, unwound():
         pack = pack_of(loaded.recipe, loaded.catalog, progress, say if show else None)
     if show:
         say_skipped(pack)

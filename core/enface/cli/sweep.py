@@ -20,7 +20,9 @@ def sweep(
     runs: Runs = Path("runs"),
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", min=1, help="Runs at a time: 1 on this machine unless given, all on a cluster."),
+        typer.Option(
+            "--jobs", min=1, help="Runs at a time; unless given, one a GPU of this machine (else 1), all on a cluster."
+        ),
     ] = None,
     launcher: Annotated[
         str | None,

@@ -144,9 +144,9 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
         # Before hours are spent on a network that is then not measured.
         say_unavailable(evaluator.unavailable)
     trainer.train(resume=resume)
-    if engine.is_main:
-        current.log("trained", digest=digest(trainer.network))
     with current.early_end_told():
+        if engine.is_main:
+            current.log("trained", digest=digest(trainer.network))
         measure_and_report(evaluator, trainer.network)
     current.notify("run_ended", completed=True)
     engine.wait()

@@ -12,7 +12,8 @@ def launcher_of(model: LauncherModel, at_once: int | None, runs: Path, logs: Pat
     """The launcher that a sweep's file names.
 
     Args:
-        at_once: Runs at a time; one on this machine and as many as the cluster has room for, unless given.
+        at_once: Runs at a time; unless given, one for each CUDA device of this machine (one where there is none), and
+            as many as a cluster has room for.
 
     Raises:
         EnfaceError: when its package or its cluster is not there.
@@ -27,4 +28,5 @@ def launcher_of(model: LauncherModel, at_once: int | None, runs: Path, logs: Pat
         return BySlurm(model, at_once, runs.resolve(), logs.resolve())
     from enface.launchers.local import Local, cuda_devices
 
-    return Local(at_once or 1, runs, logs, cuda_devices())
+    devices = cuda_devices()
+    return Local(at_once or len(devices) or 1, runs, logs, devices)

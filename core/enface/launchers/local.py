@@ -23,7 +23,7 @@ class Process(Running):
     """
 
     process: subprocess.Popen[bytes]
-    device: int | None
+    device: str | None
 
     def code(self) -> int | None:
         return self.process.poll()
@@ -41,10 +41,11 @@ class Local(Launcher):
     Args:
         at_once: How many at a time.
         logs: A folder for what each says.
-        devices: CUDA devices to share out, one a job; empty for what each finds by itself.
+        devices: CUDA devices to share out, one a job, by their names in ``CUDA_VISIBLE_DEVICES``; empty for what each
+            finds by itself.
     """
 
-    def __init__(self, at_once: int, runs: Path, logs: Path, devices: Sequence[int] = ()) -> None:
+    def __init__(self, at_once: int, runs: Path, logs: Path, devices: Sequence[str] = ()) -> None:
         self._runs, self._logs, self._devices = runs, logs, list(devices)
         self.at_once = at_once
         self._threads = max(1, (os.cpu_count() or 1) // at_once) if at_once > 1 else None
@@ -61,20 +62,22 @@ class Local(Launcher):
             environment.setdefault("OMP_NUM_THREADS", str(self._threads))
         device = self._least_taken()
         if device is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = str(device)
+            environment["CUDA_VISIBLE_DEVICES"] = device
         log = log_of(job, self._logs)
         made = Process(job, log, started(job, self._runs, log, environment), device)
         self._running.append(made)
         return made
 
-    def _least_taken(self) -> int | None:
+    def _least_taken(self) -> str | None:
         taken = [item.device for item in self._running]
         return min(self._devices, key=taken.count, default=None)
 
 
-def cuda_devices() -> list[int]:
-    """The CUDA devices to share out: all, where there are several."""
+def cuda_devices() -> list[str]:
+    """The CUDA devices to share out, where there are several: those that this process may use."""
     import torch
 
     count = torch.cuda.device_count()
-    return list(range(count)) if count > 1 else []
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in allowed.split(",")][:count] if allowed else list(map(str, range(count)))
+    return names if count > 1 else []
