@@ -1,6 +1,6 @@
 """What training holds in memory, whatever the size of its pack: part of data.py. Alone, it trains on a pack.
 
-    python benchmarks/holding.py FOLDER [--steps 4] [--limit MIB]
+    python benchmarks/holding.py FOLDER [--steps 4] [--batch 8] [--limit MIB]
 
 The pack is made of ``images.npy`` in the folder. ``--limit`` is the memory that the process may take for itself
 (RLIMIT_DATA: all that is written to, but not a mapped file).
@@ -35,14 +35,14 @@ def write_images(folder: Path, count: int) -> Path:
     return folder
 
 
-def train(folder: Path, steps: int) -> None:
+def train(folder: Path, steps: int, batch: int) -> None:
     """Steps of the second run on the pack's map."""
     import documented
 
     images = np.load(folder / "images.npy", mmap_mode="r")
     pack = documented.noise_pack(len(images), LOAD, images)
     with tempfile.TemporaryDirectory() as work:
-        made = documented.trainer(pack, Path(work), {"stages.only_l1.batch": BATCH})
+        made = documented.trainer(pack, Path(work), {"stages.only_l1.batch": batch})
         take = documented.steps(made, "only_l1")
         for _ in range(steps):
             next(take)
@@ -62,6 +62,7 @@ def rows(few: int = FEW, large: int | None = None, steps: int = 4) -> list[Row]:
             folder.mkdir()
             write_images(folder, count)
         less, more = (peak("holding.py", folder, "--steps", steps) for folder in folders[:2])
+        larger = peak("holding.py", folders[0], "--steps", steps, "--batch", TIMES * BATCH)
         size = (folders[2] / "images.npy").stat().st_size
         held = peak("holding.py", folders[2], "--steps", steps, "--limit", LIMIT)
     return [
@@ -70,6 +71,12 @@ def rows(few: int = FEW, large: int | None = None, steps: int = 4) -> list[Row]:
             f"{more / less:.3f}x ({more / 2**20:.0f} MiB)",
             f"{EVEN:g}x",
             more / less <= EVEN,
+        ),
+        Row(
+            f"the same at batch {TIMES * BATCH}, in times of batch {BATCH}: what it does grow with",
+            f"{larger / less:.3f}x ({larger / 2**20:.0f} MiB)",
+            "",
+            None,
         ),
         Row(
             f"training with {LIMIT} MiB of memory at most on a pack of {size / 2**20:.0f} MiB",
@@ -85,11 +92,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--limit", type=int, help="MiB that may be taken.")
     arguments = parser.parse_args()
     if arguments.limit:
         resource.setrlimit(resource.RLIMIT_DATA, (arguments.limit * 2**20,) * 2)
-    train(arguments.folder, arguments.steps)
+    train(arguments.folder, arguments.steps, arguments.batch)
 
 
 if __name__ == "__main__":

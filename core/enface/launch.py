@@ -141,12 +141,15 @@ def _ended(failures: Mapping[int, ProcessFailure], count: int, folder: str) -> E
             return EnfaceError(words)
         if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
             return Stopped(code - 128, _words(folder, range(count)))
-    for rank, code in sorted(killed.items()):
-        # The launcher ends the others by SIGTERM, and those that do not end by SIGKILL half a minute later.
-        theirs = code != -signal.SIGTERM and failures[rank].timestamp < first + SECONDS_BEFORE_KILL
-        # Those that lost a killed process failed because of it.
-        if theirs or not codes:
-            return ProcessDied(f"process {rank} of {count} was killed by {signal.Signals(-code).name}")
+    # The launcher ends the others by SIGTERM, and those that do not end by SIGKILL half a minute later.
+    before = [
+        rank
+        for rank, code in sorted(killed.items())
+        if code != -signal.SIGTERM and failures[rank].timestamp < first + SECONDS_BEFORE_KILL
+    ]
+    # Those that lost a killed process failed because of it.
+    for rank in before or ([] if codes else sorted(killed)):
+        return ProcessDied(f"process {rank} of {count} was killed by {signal.Signals(-killed[rank]).name}")
     rank = min(codes, key=lambda rank: _when(Path(folder, str(rank))))
     return ProcessDied(f"process {rank} of {count} failed with exit code {codes[rank]}", _words(folder, [rank]))
 

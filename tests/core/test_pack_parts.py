@@ -79,7 +79,7 @@ def test_of_parts_that_end_together_one_joins_and_both_have_the_pack(load, elsew
     joined, join = [], pack_parts._Parts._join
     monkeypatch.setattr(pack_parts._Parts, "_join", lambda self, *words: (joined.append(1), join(self, *words)))
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda number: part_of(loaded, number, 2), (2, 2, 1, 2)))
+        found = list(pool.map(lambda number: part_of(loaded, number, 2), (2, 2, 2, 2)))
     assert joined == [1]
     assert [pack.missing for pack in found] == [[]] * 4
     (folder,) = {pack.pack.folder for pack in found}
