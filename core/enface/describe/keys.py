@@ -56,6 +56,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
     "EngineModel": {
         "device": "`auto` is a CUDA device where there is one.",
         "precision": "`auto` is bf16 on CUDA devices that have it, else float32.",
+        "tf32": "Let CUDA devices multiply float32 numbers with 10 bits of mantissa: faster, and less exact.",
         "channels_last": "Keep images in the memory order that convolutions are fastest in.",
         "compile": "Compile the networks with `torch.compile`.",
         "deterministic": "The same bits at each run, at some cost in speed.",
