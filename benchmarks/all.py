@@ -2,7 +2,7 @@
 
     python benchmarks/all.py [--quick] [--only training data ...]
 
-Each program runs in a process of its own, as it does alone. In whole that takes about an hour on two cores;
+Each program runs in a process of its own, as it does alone. In whole that takes about half an hour on two cores;
 ``--quick`` shows in minutes that all of it runs, and its figures mean nothing. What a graphics card does is measured
 by ``gpu.py``.
 """

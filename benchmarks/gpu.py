@@ -48,14 +48,14 @@ def per_step(take: Callable[[], Any], count: int, warm_up: int = WARM_UP) -> flo
     """Seconds a step: the median of several stretches."""
     for _ in range(warm_up):
         take()
-    found = []
+    found, each = [], max(1, count // REPEATS)
     for _ in range(REPEATS):
         done()
         started = time.perf_counter()
-        for _ in range(count // REPEATS):
+        for _ in range(each):
             take()
         done()
-        found.append((time.perf_counter() - started) / (count // REPEATS))
+        found.append((time.perf_counter() - started) / each)
     return statistics.median(found)
 
 
@@ -114,6 +114,7 @@ def measured(pack: Pack, name: str, mode: str, batch: int | None, arguments: arg
         batch: The documented one unless given.
         rate: Operations a second of the device.
     """
+    documented = batch not in arguments.batches
     warm_up = 1 if arguments.rehearse else WARM_UP
     overrides = {"engine.compile": mode, "engine.deterministic": arguments.deterministic}
     if batch:
@@ -124,14 +125,13 @@ def measured(pack: Pack, name: str, mode: str, batch: int | None, arguments: arg
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         seconds = per_step(take, arguments.steps, warm_up)
-        if arguments.trace and not batch and name == "disentangle":
+        memory = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
+        if arguments.trace and documented and name == "disentangle":
             trace(take, arguments.trace.with_suffix(f".{mode}{arguments.trace.suffix}"))
         plain = trainer(pack, Path(folder), {**overrides, "engine.compile": "false"})
         flops = operations(steps(plain, name).__next__)
         ready = per_step(kept(made, name).__next__, arguments.steps, warm_up)
-    memory = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
     size = made.run.recipe.stages[name].batch
-    documented = batch not in arguments.batches
     return Found(name, mode, size, documented, seconds, max(1 - ready / seconds, 0), flops / seconds / rate, memory)
 
 

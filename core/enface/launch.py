@@ -139,18 +139,20 @@ def _ended(failures: Mapping[int, ProcessFailure], count: int, folder: str) -> E
     for rank, code in sorted(codes.items()):
         if code == MISTAKE and (words := _words(folder, [rank])):
             return EnfaceError(words)
-        if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-            return Stopped(code - 128, _words(folder, range(count)))
     # The launcher ends the others by SIGTERM, and those that do not end by SIGKILL half a minute later.
     before = [
         rank
         for rank, code in sorted(killed.items())
         if code != -signal.SIGTERM and failures[rank].timestamp < first + SECONDS_BEFORE_KILL
     ]
+    # Those that the launcher ended may have saved themselves, and say so by these codes, too.
+    failed = {rank: code for rank, code in codes.items() if code not in (128 + signal.SIGINT, 128 + signal.SIGTERM)}
+    if codes and not before and not failed:
+        return Stopped(min(codes.values()) - 128, _words(folder, range(count)))
     # Those that lost a killed process failed because of it.
     for rank in before or ([] if codes else sorted(killed)):
         return ProcessDied(f"process {rank} of {count} was killed by {signal.Signals(-killed[rank]).name}")
-    rank = min(codes, key=lambda rank: _when(Path(folder, str(rank))))
+    rank = min(failed, key=lambda rank: _when(Path(folder, str(rank))))
     return ProcessDied(f"process {rank} of {count} failed with exit code {codes[rank]}", _words(folder, [rank]))
 
 

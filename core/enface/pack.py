@@ -204,6 +204,10 @@ def read_pack(folder: Path, remedy: str = "delete that folder to have it made ag
     """
     try:
         about = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise DataError(
+                f"pack {folder} is of format {about['format']}, and this version of enface reads {FORMAT}; {remedy}"
+            )
         table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
         for column, kind in about["columns"].items():
             table[column] = _typed(table[column], kind)
@@ -212,10 +216,6 @@ def read_pack(folder: Path, remedy: str = "delete that folder to have it made ag
         maps = np.load(regions, mmap_mode="r", allow_pickle=False) if regions.is_file() else None
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise DataError(f"pack {folder} is damaged ({error}); {remedy}") from error
-    if about.get("format") != FORMAT:
-        raise DataError(
-            f"pack {folder} is of format {about.get('format')}, and this version of enface reads {FORMAT}; {remedy}"
-        )
     if len(table) != len(images):
         raise DataError(f"pack {folder} is damaged (table and images differ); {remedy}")
     return Pack(folder, images, maps, table, about)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,9 +108,9 @@ class _Parts:
         """Whether a part is there, and of this table: a dataset may have got more images since."""
         try:
             said = json.loads((self._of(part) / LAST).read_text(encoding="utf-8"))
-        except OSError:
+        except (OSError, ValueError):
             return False
-        return bool(said["rows"] == _digest(table, part))
+        return bool(said.get("rows") == _digest(table, part))
 
     def read(self, part: Part, table: pd.DataFrame, progress: Progress) -> None:
         """Read a part's images and put it where it belongs."""
@@ -140,9 +141,11 @@ class _Parts:
 
     def remove(self) -> None:
         """Remove the parts, which the pack makes useless."""
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        # Whoever may only read the cache need not.
+        with suppress(OSError):
+            if self._folder.is_dir():
+                with self._lock:
+                    shutil.rmtree(self._folder, ignore_errors=True)
 
     def _of(self, part: Part) -> Path:
         return self._folder / f"{part.number}-of-{part.count}"

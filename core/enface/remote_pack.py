@@ -26,6 +26,7 @@ from enface.remote_files import NothingThereError, Place, UnreachableError
 from enface.weights import cache_folder
 
 HEADER = "pack.json"
+REMEDY = "write it anew, at another address, with 'enface data pack RECIPE --out ADDRESS'"
 MIB = 2**20
 TRIES = 4
 PAUSE = 2.0
@@ -91,7 +92,7 @@ def pack_of(recipe: Recipe, catalog: Catalog, progress: Progress | None = None, 
         header = _header(_pack_json(place), data.pack)
         for name in header.names:
             _check_array(folder / name, header, f"{data.pack}/{name}")
-        remedy = f"write it again, as 'enface data pack RECIPE --out {data.pack}' does"
+        remedy = REMEDY
     pack = read_pack(folder, remedy)
     missing = [column for column in ("key", "identity") if column not in pack.table]
     if missing:
@@ -207,7 +208,9 @@ def _fetch(place: Place, header: Header, text: bytes, folder: Path, progress: Pr
         try:
             _check_array(work / name, header, where)
             if name in header.files and digest != header.files[name].sha256:
-                raise DataError(f"{where} is damaged: its sha256 is not the one in {HEADER}; write the pack again")
+                raise DataError(
+                    f"{where} is damaged: its sha256 is not the one in {HEADER}; delete the pack, and write it anew"
+                )
         except DataError:
             # Nothing is gained by going on with it.
             (work / name).unlink()
@@ -233,11 +236,7 @@ def _header(text: bytes, address: str) -> Header:
     if header.format != FORMAT:
         raise DataError(
             f"{address}: a pack of format {header.format}; this version of enface reads format {FORMAT}"
-            + (
-                "; delete it, and write it anew with 'enface data pack RECIPE --out ADDRESS'"
-                if header.format < FORMAT
-                else ""
-            )
+            + (f"; {REMEDY}" if header.format < FORMAT else "")
         )
     return header
 

@@ -21,6 +21,9 @@ def unwound() -> Iterator[None]:
     """
 
     def stop(number: int) -> None:
+        # A cluster's scheduler sends it to every process, and so does a launcher: what is removed is removed in peace.
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_IGN)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)

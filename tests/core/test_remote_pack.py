@@ -19,7 +19,7 @@ import pytest
 from enface.errors import DataError, RecipeError
 from enface.pack import FORMAT, prepare
 from enface.remote_files import Place, UnreachableError
-from enface.remote_pack import pack_of, write_pack
+from enface.remote_pack import REMEDY, pack_of, write_pack
 
 SPLIT = {"train": 4, "val": 1, "test": 1}
 
@@ -421,7 +421,7 @@ def test_what_is_not_a_pack(load, memory, text, says):
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(99, ""), (FORMAT - 1, "; delete it, and write it anew with 'enface data pack RECIPE --out ADDRESS'")],
+    [(99, ""), (FORMAT - 1, f"; {REMEDY}")],
 )
 def test_a_pack_of_another_format(load, made, memory, number, remedy):
     write_pack(made, memory)

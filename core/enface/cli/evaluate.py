@@ -14,6 +14,7 @@ from enface.cli.measuring import measure_and_report, say_summary, say_unavailabl
 from enface.cli.shared import app, load, prepared, progress_bar, require_run, say
 from enface.errors import EnfaceError, RecipeError
 from enface.launch import check_processes, set_words
+from enface.signals import unwound
 
 if TYPE_CHECKING:
     from enface.evaluate import Evaluator
@@ -102,7 +103,7 @@ def _evaluate_run(run: Path, checkpoint: str, *, average: bool, overrides: list[
     paths = find_checkpoints(run, checkpoint)
     opened = _opened(run, overrides)
     evaluator = Evaluator(opened)
-    with opened.early_end_told():
+    with opened.early_end_told(), unwound():
         opened.notify("run_started")
         if checkpoint == "last" and average:
             from enface.networks import load_network

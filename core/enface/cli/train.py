@@ -28,6 +28,7 @@ from enface.cli.shared import (
 )
 from enface.errors import EnfaceError
 from enface.launch import check_processes, launched, leave_words, set_words
+from enface.signals import unwound
 
 if TYPE_CHECKING:
     from enface.recipe import Recipe
@@ -144,7 +145,7 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
         # Before hours are spent on a network that is then not measured.
         say_unavailable(evaluator.unavailable)
     trainer.train(resume=resume)
-    with current.early_end_told():
+    with current.early_end_told(), unwound():
         if engine.is_main:
             current.log("trained", digest=digest(trainer.network))
         measure_and_report(evaluator, trainer.network)
