@@ -208,9 +208,7 @@ def _fetch(place: Place, header: Header, text: bytes, folder: Path, progress: Pr
         try:
             _check_array(work / name, header, where)
             if name in header.files and digest != header.files[name].sha256:
-                raise DataError(
-                    f"{where} is damaged: its sha256 is not the one in {HEADER}; delete the pack, and write it anew"
-                )
+                raise DataError(f"{where} is damaged: its sha256 is not the one in {HEADER}; {REMEDY}")
         except DataError:
             # Nothing is gained by going on with it.
             (work / name).unlink()
