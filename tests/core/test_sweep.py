@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from enface.errors import RecipeError
+from enface.errors import EnfaceError, RecipeError
+from enface.launchers.running import Launcher
 from enface.recipe import save_recipe
 from enface.sweep import RayModel, SlurmModel, launcher_named, read_sweep
 
@@ -158,3 +160,33 @@ def test_runs_are_run_once(tmp_path):
     assert "cut off  toy-b seed 0" in call("--dry-run").stdout
     assert f"goes on with runs/toy-b/{run.name}" in call().stdout
     assert [path.name for path in (tmp_path / "runs" / "toy-b").iterdir()] == [run.name]
+
+
+class Cluster(Launcher):
+    """Has the first job still."""
+
+    def start(self, jobs):
+        return pytest.fail("a dry run starts nothing")
+
+    def taken(self, jobs):
+        return list(jobs[:1])
+
+
+@pytest.mark.parametrize(("is_there", "state"), [(True, "queued"), (False, "new")])
+def test_a_dry_run_says_what_a_cluster_still_has(enface, tmp_path, monkeypatch, is_there, state):
+    def launcher_of(*_):
+        if not is_there:
+            raise EnfaceError("launcher slurm: there is no sbatch here")
+        return Cluster()
+
+    monkeypatch.setattr("enface.launchers.launcher_of", launcher_of)
+    sweep = {
+        "recipe": str(Path(__file__).parents[1] / "support" / "toy.yaml"),
+        "variants": {"a": {}, "b": {"stages.main.steps": 3}},
+        "launcher": {"use": "slurm", "detach": True},
+    }
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
+    found = enface("sweep", tmp_path / "s.yaml", "--runs", tmp_path / "runs", "--dry-run")
+    assert found.out.split("\n")[:2] == [f"{state:8} toy-a seed 0", "new      toy-b seed 0"]
+    told = json.loads(enface("sweep", tmp_path / "s.yaml", "--runs", tmp_path / "runs", "--dry-run", "--json").out)
+    assert [line["state"] for line in told] == [state, "new"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from enface.cli.shared import Runs, app, say
+from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
     from enface.sweep import Job, LauncherModel
@@ -41,14 +43,16 @@ def sweep(
     asked, model = read_sweep(file)
     if launcher is not None:
         model = launcher_named(launcher, model)
-    states = {job: job.find(runs)[0] for job in asked}
+    states: dict[Job, str] = {job: job.find(runs)[0] for job in asked}
+    todo = [job for job in asked if states[job] != "done"]
+    if dry_run or as_json:
+        states |= dict.fromkeys(_queued(model, todo, runs, file), "queued")
     if as_json:
         told = [{"name": job.name, "seed": job.seed, "state": states[job], "set": job.overrides} for job in asked]
         typer.echo(json.dumps(told, indent=1))
         return
     for job in asked:
         say(f"{states[job]:8} {job.label}")
-    todo = [job for job in asked if states[job] != "done"]
     if dry_run:
         return
     failed, left = _launched(model, todo, jobs, runs, file) if todo else ([], [])
@@ -60,6 +64,17 @@ def sweep(
         say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}")
     if failed:
         raise typer.Exit(1)
+
+
+def _queued(model: LauncherModel, todo: list[Job], runs: Path, file: Path) -> list[Job]:
+    """Jobs that an earlier sweep left to a cluster, as far as that is here to be asked."""
+    from enface.launchers import launcher_of
+    from enface.sweep import SlurmModel
+
+    if todo and isinstance(model, SlurmModel) and model.detach:
+        with suppress(EnfaceError), launcher_of(model, None, runs, runs / "logs" / file.stem) as made:
+            return made.taken(todo)
+    return []
 
 
 def _launched(
