@@ -101,13 +101,15 @@ def launch(count: int, words: Sequence[str]) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from enface.filling import cores
+
     elastic = logging.getLogger("torch.distributed.elastic")
     elastic.addHandler(logging.NullHandler())
     # It would tell in many lines what is told here in one.
     elastic.propagate = False
     with tempfile.TemporaryDirectory(prefix="enface-") as folder:
         os.environ[WORDS] = folder
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // count)))
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from enface.filling import cores
 from enface.launchers.running import Launcher, Running
 from enface.launchers.work import log_of, started
 from enface.sweep import Job
@@ -48,7 +49,7 @@ class Local(Launcher):
     def __init__(self, at_once: int, runs: Path, logs: Path, devices: Sequence[str] = ()) -> None:
         self._runs, self._logs, self._devices = runs, logs, list(devices)
         self.at_once = at_once
-        self._threads = max(1, (os.cpu_count() or 1) // at_once) if at_once > 1 else None
+        self._threads = max(1, cores() // at_once) if at_once > 1 else None
         self._running: list[Process] = []
 
     def start(self, jobs: Sequence[Job]) -> list[Process]:
