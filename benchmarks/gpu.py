@@ -34,13 +34,14 @@ DOCUMENTED = {"disentangle": 100_000, "only_l1": 28_000, "mask_l1": 50_000}
 MATRIX = 8192
 WARM_UP = 12
 REPEATS = 5
+CARD = torch.cuda.is_available()
 # Goals: the ladder's minutes, the part of the card's rate at a batch that fills it, waiting for data.
 MINUTES, RATE, WAITING = 45, 0.4, 0.01
 
 
 def done() -> None:
     """Wait until the device has nothing left to do."""
-    if torch.cuda.is_available():
+    if CARD:
         torch.cuda.synchronize()
 
 
@@ -61,7 +62,7 @@ def per_step(take: Callable[[], Any], count: int, warm_up: int = WARM_UP) -> flo
 
 def matrix_rate(size: int) -> float:
     """The device's bf16 operations a second."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if CARD else "cpu"
     first, second = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     return 2 * size**3 / per_step(lambda: first @ second, 100)
 
@@ -122,10 +123,10 @@ def measured(pack: Pack, name: str, mode: str, batch: int | None, arguments: arg
     with tempfile.TemporaryDirectory() as folder:
         made = trainer(pack, Path(folder), overrides)
         take = steps(made, name).__next__
-        if torch.cuda.is_available():
+        if CARD:
             torch.cuda.reset_peak_memory_stats()
         seconds = per_step(take, arguments.steps, warm_up)
-        memory = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
+        memory = torch.cuda.max_memory_allocated() / 2**30 if CARD else 0.0
         if arguments.trace and documented and name == "disentangle":
             trace(take, arguments.trace.with_suffix(f".{mode}{arguments.trace.suffix}"))
         plain = trainer(pack, Path(folder), {**overrides, "engine.compile": "false"})
@@ -157,15 +158,14 @@ def goals(found: list[Found]) -> Iterator[Row]:
 def trace(take: Callable[[], Any], path: Path) -> None:
     """Profile ten steps; print what takes longest."""
     activities = [torch.profiler.ProfilerActivity.CPU]
-    if torch.cuda.is_available():
+    if CARD:
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as profiler:
         for _ in range(10):
             take()
         done()
     profiler.export_chrome_trace(str(path))
-    orders = ["self_cuda_time_total", "self_cpu_time_total"][2 - len(activities) :]
-    for order in orders:
+    for order in (*(["self_cuda_time_total"] if CARD else []), "self_cpu_time_total"):
         print(profiler.key_averages().table(sort_by=order, row_limit=15, max_name_column_width=60))
 
 
@@ -185,11 +185,11 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.rehearse:
         arguments.compile, arguments.images, arguments.steps, arguments.batches = ["false"], 4000, REPEATS, [4]
-    elif not torch.cuda.is_available():
+    elif not CARD:
         print("this needs a CUDA device, or --rehearse", file=sys.stderr)
         return 2
     rate = matrix_rate(256 if arguments.rehearse else MATRIX)
-    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no card"
+    card = torch.cuda.get_device_name() if CARD else "no card"
     print(f"{card}, torch {torch.__version__}; bf16 products: {rate / 1e12:.0f} TFLOP/s\n{HEAD}")
     pack, found = noise_pack(arguments.images, 100), []
     for mode in arguments.compile:

@@ -152,8 +152,9 @@ def _ended(failures: Mapping[int, ProcessFailure], count: int, folder: str) -> E
     if codes and not before and not failed:
         return Stopped(min(codes.values()) - 128, _words(folder, range(count)))
     # Those that lost a killed process failed because of it.
-    for rank in before or ([] if codes else sorted(killed)):
-        return ProcessDied(f"process {rank} of {count} was killed by {signal.Signals(-killed[rank]).name}")
+    died = before or ([] if codes else sorted(killed))
+    if died:
+        return ProcessDied(f"process {died[0]} of {count} was killed by {signal.Signals(-killed[died[0]]).name}")
     rank = min(failed, key=lambda rank: _when(Path(folder, str(rank))))
     return ProcessDied(f"process {rank} of {count} failed with exit code {codes[rank]}", _words(folder, [rank]))
 

@@ -25,8 +25,6 @@ from enface.recipe import Recipe
 from enface.writing import folder_beside, put
 
 LAST = "part.json"
-COPIED = 256
-"""Images that are copied at once when parts are joined."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +157,7 @@ class _Parts:
                 said = json.loads((folder / LAST).read_text(encoding="utf-8"))["skipped"]
                 skipped |= {rows.start + int(place): text for place, text in said.items()}
                 for name, whole in arrays.items():
-                    read = np.load(folder / name, mmap_mode="r", allow_pickle=False)
-                    for start in range(0, len(read), COPIED):
-                        some = read[start : start + COPIED]
-                        whole[rows.start + start :][: len(some)] = some
+                    whole[rows] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
             for whole in arrays.values():
                 whole.flush()
             del arrays, whole
