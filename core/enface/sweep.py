@@ -16,12 +16,13 @@ from annotated_types import Ge, Gt
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from enface.errors import EnfaceError, RecipeError
+from enface.holding import is_held
 from enface.launch import set_words
 from enface.loading import load_recipe, runs_in
 from enface.params import closest, explain
 from enface.recipe import Model, Name, Recipe
 
-State = Literal["done", "cut off", "new"]
+State = Literal["done", "running", "cut off", "new"]
 
 
 class LocalModel(Model):
@@ -143,18 +144,22 @@ class Job:
         return f"{self.name} seed {self.seed}"
 
     def find(self, runs: Path) -> tuple[State, Path | None]:
-        """Whether a run of it is done, or was cut off and can go on; and its directory."""
+        """Whether a run of it is done, is being trained, or was cut off and can go on; and its directory."""
         same = [run for run in runs_in(runs / self.name) if _digest(run) == self.digest]
         done = [run for run in same if (run / "evaluation" / "summary.json").is_file()]
         if done:
             return "done", done[-1]
+        running = [run for run in same if is_held(run)]
+        if running:
+            return "running", running[-1]
         return ("cut off", same[-1]) if same else ("new", None)
 
     def command(self, runs: Path) -> list[str]:
         """What runs it, or goes on with it."""
         state, directory = self.find(runs)
         words = [sys.executable, "-m", "enface", "run"]
-        if state == "cut off":
+        # One that is running is refused there, which is told as of any that fails; it is not trained twice.
+        if state in ("cut off", "running"):
             return [*words, str(directory), "--resume"]
         return [*words, str(self.recipe), *set_words(self.overrides), "--runs", str(runs)]
 

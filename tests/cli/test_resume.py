@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from enface.holding import held
+
 RECIPE = {
     "name": "cut",
     "data": {"identities": 6, "lights": 2, "split": {"train": 4, "val": 1, "test": 1}},
@@ -157,6 +159,19 @@ def test_a_signal_from_outside(expected, cut, shell, log, until):
     child.signal(signal.SIGTERM)
     assert child.wait(30) == 143
     assert list(shell.run_directory("cut").glob("checkpoints/step-*"))
+
+
+def test_a_run_is_trained_by_one_process(expected, cut, shell, log):
+    shell("run", cut, STOP_AT="checkpoint:3", STOP_BY="SIGKILL")
+    directory = shell.run_directory("cut")
+    before = (directory / "log.jsonl").read_bytes()
+    with held(directory, ""):
+        refused = shell("run", cut, "--resume")
+    assert refused.process.exitcode == 2, refused.out
+    assert f"error: {directory.relative_to(shell.folder)}: another process is training this run" in refused.out
+    assert (directory / "log.jsonl").read_bytes() == before
+    assert shell("run", cut, "--resume").process.exitcode == 0
+    check_same(expected, directory, log)
 
 
 def test_a_finished_run_is_only_evaluated_again(expected, cut, shell, log):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from enface.errors import EnfaceError, RecipeError
+from enface.holding import held
 from enface.launchers.running import Launcher
 from enface.recipe import save_recipe
 from enface.sweep import RayModel, SlurmModel, launcher_named, read_sweep
@@ -120,6 +121,9 @@ def test_what_is_done_what_was_cut_off_and_what_is_new(sweep, tmp_path):
     cut = made(job, runs, "3", evaluated=False)
     assert job.find(runs) == ("cut off", cut)
     assert job.command(runs)[-2:] == [str(cut), "--resume"]
+    with held(cut, ""):
+        assert job.find(runs) == ("running", cut)
+    assert job.find(runs) == ("cut off", cut)
     done = made(job, runs, "4", evaluated=True)
     made(job, runs, "5", evaluated=False)
     assert job.find(runs) == ("done", done)
@@ -160,6 +164,43 @@ def test_runs_are_run_once(tmp_path):
     assert "cut off  toy-b seed 0" in call("--dry-run").stdout
     assert f"goes on with runs/toy-b/{run.name}" in call().stdout
     assert [path.name for path in (tmp_path / "runs" / "toy-b").iterdir()] == [run.name]
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A sweep of two variants of the toy, and what asks for it."""
+    sweep = {
+        "recipe": str(Path(__file__).parents[1] / "support" / "toy.yaml"),
+        "variants": {"a": {}, "b": {"stages.main.steps": 3}},
+    }
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    return path
+
+
+def test_what_another_process_trains_is_left_to_it(toy, enface, tmp_path):
+    runs = tmp_path / "runs"
+    running, other = read_sweep(toy)[0]
+    made(other, runs, "1", evaluated=True)
+    with held(made(running, runs, "1", evaluated=False), ""):
+        found = enface("sweep", toy, "--runs", runs)
+    assert found.code == 0, found.err
+    assert found.out.split("\n")[:4] == [
+        "running  toy-a seed 0",
+        "done     toy-b seed 0",
+        "1 of 2 runs are done",
+        f"1 are trained by other processes; ask again with: enface sweep {toy}",
+    ]
+
+
+def test_two_sweeps_of_one_name_are_not_at_work_at_once(toy, enface, tmp_path):
+    logs = tmp_path / "runs" / "logs" / "s"
+    logs.mkdir(parents=True)
+    with held(logs, ""):
+        found = enface("sweep", toy, "--runs", tmp_path / "runs")
+    assert found.code == 2
+    assert "a sweep of this name is at work" in found.err
+    assert not (tmp_path / "runs" / "toy-a").exists()
 
 
 class Cluster(Launcher):

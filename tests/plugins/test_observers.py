@@ -12,6 +12,7 @@ from PIL import Image
 from enface.cli.shared import load
 from enface.hookspecs import hookimpl
 from enface_plugins.observers import sample_grids
+from enface_plugins.observers.tensorboard import TensorBoard
 
 IMAGES = {name: torch.linspace(-1, 1, 9 * 3 * 8 * 8).reshape(9, 3, 8, 8) for name in ("source", "output", "target")}
 
@@ -48,6 +49,38 @@ def test_what_could_not_be_written_is_not_passed_over(run, enface, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         grids.checkpoint_saved(run, 20, run.directory)
     grids.run_ended(run, completed=False)
+
+
+def test_tensorboard_has_the_grids_made_beside_the_training(tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, board = SimpleNamespace(directory=tmp_path, step=0), TensorBoard()
+    may_write, add = threading.Event(), board._add
+    # Were they made before training goes on, this would wait in vain.
+    monkeypatch.setattr(board, "_add", lambda *words: add(*words) if may_write.wait(60) else None)
+    board.run_started(run)
+    board.samples_ready(run, 20, IMAGES)
+    may_write.set()
+    board.run_ended(run, completed=True)
+    found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert sorted(found.Tags()["images"]) == sorted(IMAGES)
+    (grid,) = found.Images("output")
+    assert (grid.step, grid.width, grid.height) == (20, 8 * 10 + 2, 2 * 10 + 2)
+
+
+def test_tensorboard_is_closed_though_a_grid_failed(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    run, board = SimpleNamespace(directory=tmp_path, step=0), TensorBoard()
+    board.run_started(run)
+    monkeypatch.setattr(board, "_add", full)
+    board.samples_ready(run, 20, IMAGES)
+    with pytest.raises(OSError, match="No space"):
+        board.run_ended(run, completed=False)
+    board.run_ended(run, completed=False)
+    board.run_started(run)
+    board.run_ended(run, completed=True)
 
 
 def test_a_full_disk_ends_a_run_with_a_message(recipe, enface, monkeypatch, tmp_path):

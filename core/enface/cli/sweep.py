@@ -35,7 +35,7 @@ def sweep(
 ) -> None:
     """Run every variant of a recipe with every seed; what is done is skipped, what was cut off goes on.
 
-    Every run is checked before the first one starts.
+    Every run is checked before the first one starts. What another process is training is left to it.
     """
     from enface.sweep import launcher_named, read_sweep, require_folder
 
@@ -44,9 +44,11 @@ def sweep(
     if launcher is not None:
         model = launcher_named(launcher, model)
     states: dict[Job, str] = {job: job.find(runs)[0] for job in asked}
-    todo = [job for job in asked if states[job] != "done"]
+    busy = [job for job in asked if states[job] == "running"]
+    todo = [job for job in asked if states[job] in ("cut off", "new")]
+    logs = runs / "logs" / file.stem
     if dry_run or as_json:
-        states |= dict.fromkeys(_queued(model, todo, runs, file), "queued")
+        states |= dict.fromkeys(_queued(model, todo, runs, logs), "queued")
     if as_json:
         told = [{"name": job.name, "seed": job.seed, "state": states[job], "set": job.overrides} for job in asked]
         typer.echo(json.dumps(told, indent=1))
@@ -55,37 +57,43 @@ def sweep(
         say(f"{states[job]:8} {job.label}")
     if dry_run:
         return
-    failed, left = _launched(model, todo, jobs, runs, file) if todo else ([], [])
+    failed, left = _launched(model, todo, jobs, runs, logs, file) if todo else ([], [])
     names = list(dict.fromkeys(job.name for job in asked))
-    say(f"{len(asked) - len(failed) - len(left)} of {len(asked)} runs are done")
+    say(f"{len(asked) - len(failed) - len(left) - len(busy)} of {len(asked)} runs are done")
+    again = f"ask again with: enface sweep {file}"
+    if busy:
+        say(f"{len(busy)} are trained by other processes; {again}")
     if left:
-        say(f"{len(left)} are left to {model.use}; ask again with: enface sweep {file}")
-    elif len(names) > 1:
+        say(f"{len(left)} are left to {model.use}; {again}")
+    if len(names) > 1 and not busy and not left:
         say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}")
     if failed:
         raise typer.Exit(1)
 
 
-def _queued(model: LauncherModel, todo: list[Job], runs: Path, file: Path) -> list[Job]:
+def _queued(model: LauncherModel, todo: list[Job], runs: Path, logs: Path) -> list[Job]:
     """Jobs that an earlier sweep left to a cluster, as far as that is here to be asked."""
     from enface.launchers import launcher_of
     from enface.sweep import SlurmModel
 
     if todo and isinstance(model, SlurmModel) and model.detach:
-        with suppress(EnfaceError), launcher_of(model, None, runs, runs / "logs" / file.stem) as made:
+        with suppress(EnfaceError), launcher_of(model, None, runs, logs) as made:
             return made.taken(todo)
     return []
 
 
 def _launched(
-    model: LauncherModel, todo: list[Job], at_once: int | None, runs: Path, file: Path
+    model: LauncherModel, todo: list[Job], at_once: int | None, runs: Path, logs: Path, file: Path
 ) -> tuple[list[Job], list[Job]]:
     """Run jobs: those that failed, and those that go on without us."""
+    from enface.holding import held
     from enface.launchers import launcher_of
     from enface.launchers.running import Stopped, run_all
 
+    logs.mkdir(parents=True, exist_ok=True)
+    refusal = f"{file}: a sweep of this name is at work under {runs}; wait until it ends, or stop it"
     try:
-        with launcher_of(model, at_once, runs, runs / "logs" / file.stem) as made:
+        with held(logs, refusal), launcher_of(model, at_once, runs, logs) as made:
             taken = made.taken(todo)
             for job in taken:
                 say(f"{job.label}: still with {model.use}")

@@ -126,6 +126,7 @@ def _go_on(directory: Path, processes: int | None = None) -> str:
 def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     from enface.checkpoint import digest
     from enface.evaluate import Evaluator
+    from enface.holding import held
     from enface.run import check_same_recipe, latest_directory, new_directory, start_directory
 
     loaded = load(path, overrides)
@@ -138,18 +139,20 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     trainer, evaluator = _trainer(current), Evaluator(current)
     if not resume:
         current.directory = engine.share(new_directory(runs, loaded.recipe.name) if engine.is_main else None)
+    refusal = f"{current.directory}: another process is training this run; wait until it ends, or stop it"
+    with held(current.directory, refusal) if engine.is_main else nullcontext():
         if engine.is_main:
-            start_directory(current)
-    if engine.is_main:
-        say(f"run: {current.directory}")
-        # Before hours are spent on a network that is then not measured.
-        say_unavailable(evaluator.unavailable)
-    trainer.train(resume=resume)
-    with current.early_end_told(), unwound():
-        if engine.is_main:
-            current.log("trained", digest=digest(trainer.network))
-        measure_and_report(evaluator, trainer.network)
-    current.notify("run_ended", completed=True)
+            if not resume:
+                start_directory(current)
+            say(f"run: {current.directory}")
+            # Before hours are spent on a network that is then not measured.
+            say_unavailable(evaluator.unavailable)
+        trainer.train(resume=resume)
+        with current.early_end_told(), unwound():
+            if engine.is_main:
+                current.log("trained", digest=digest(trainer.network))
+            measure_and_report(evaluator, trainer.network)
+        current.notify("run_ended", completed=True)
     engine.wait()
     engine.close()
 

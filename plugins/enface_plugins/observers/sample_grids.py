@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enface import hookimpl
+from enface_plugins.observers.aside import Aside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,36 +16,28 @@ if TYPE_CHECKING:
 class SampleGrids:
     """Writes ``samples/STEP-{inputs,outputs,targets}.png`` as the seed system did.
 
-    A thread beside the training compresses and writes them; they lie on disk when the next checkpoint does.
+    They are compressed and written beside the training, and lie on disk when the next checkpoint does.
     """
 
     def __init__(self) -> None:
-        self._writer: ThreadPoolExecutor | None = None
-        self._pending: list[Future[None]] = []
+        self._aside = Aside("sample-grids")
 
     @hookimpl
     def samples_ready(self, run: Any, step: int, images: Mapping[str, Tensor]) -> None:
         """Write the grids."""
         names = {"source": "inputs", "output": "outputs", "target": "targets"}
         paths = {role: run.directory / "samples" / f"{step:08d}-{name}.png" for role, name in names.items()}
-        if self._writer is None:
-            self._writer = ThreadPoolExecutor(1, "sample-grids")
-        self._pending.append(self._writer.submit(_write, images, paths))
+        self._aside.call(lambda: _write(images, paths))
 
     @hookimpl
     def checkpoint_saved(self, run: Any, step: int, path: Path) -> None:
         """Wait until the grids are written, so that a run that goes on from here lacks none."""
-        self._wait()
+        self._aside.wait()
 
     @hookimpl
     def run_ended(self, run: Any, completed: bool) -> None:
         """Wait until the grids are written."""
-        self._wait()
-
-    def _wait(self) -> None:
-        pending, self._pending = self._pending, []
-        for written in pending:
-            written.result()
+        self._aside.wait()
 
 
 def _write(images: Mapping[str, Tensor], paths: Mapping[str, Path]) -> None:

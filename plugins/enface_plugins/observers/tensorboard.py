@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from enface import hookimpl
+from enface_plugins.observers.aside import Aside
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class TensorBoard:
-    """Writes event files below the run's ``tensorboard/``."""
+    """Writes event files below the run's ``tensorboard/``; the grids are compressed beside the training."""
 
     def __init__(self) -> None:
         self._writer: Any = None
+        self._aside = Aside("tensorboard")
 
     @hookimpl
     def run_started(self, run: Any) -> None:
@@ -34,11 +36,7 @@ class TensorBoard:
     @hookimpl
     def samples_ready(self, run: Any, step: int, images: Mapping[str, Tensor]) -> None:
         """Write the grids."""
-        # Imported here, for it takes a second, and every command loads this module.
-        from torchvision.utils import make_grid
-
-        for name, image in images.items():
-            self._writer.add_image(name, make_grid(image, 8, normalize=True, value_range=(-1, 1)), step)
+        self._aside.call(lambda: self._add(images, step))
 
     @hookimpl
     def evaluated(self, run: Any, step: int, summary: Mapping[str, float]) -> None:
@@ -52,9 +50,19 @@ class TensorBoard:
         self._close()
 
     def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = None
+        try:
+            self._aside.wait()
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+            self._writer = None
+
+    def _add(self, images: Mapping[str, Tensor], step: int) -> None:
+        # Imported here, for it takes a second, and every command loads this module.
+        from torchvision.utils import make_grid
+
+        for name, image in images.items():
+            self._writer.add_image(name, make_grid(image, 8, normalize=True, value_range=(-1, 1)), step)
 
 
 plugin = TensorBoard()

@@ -1,0 +1,35 @@
+"""Work of an observer that the training does not wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+
+class Aside:
+    """Calls functions one after the other in a thread beside the training.
+
+    Args:
+        name: Of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread: ThreadPoolExecutor | None = None
+        self._pending: list[Future[None]] = []
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have a function called when those before it have ended."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, self._name)
+        self._pending.append(self._thread.submit(function))
+
+    def wait(self) -> None:
+        """Wait until all have ended.
+
+        Raises:
+            Exception: Whatever one of them raised, once.
+        """
+        pending, self._pending = self._pending, []
+        for one in pending:
+            one.result()
