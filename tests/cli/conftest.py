@@ -140,8 +140,21 @@ def until() -> Callable[..., None]:
     return wait
 
 
+@dataclass
+class Browser:
+    """A browser whose pages have time: a busy machine takes it."""
+
+    chromium: Any
+
+    def new_page(self, **options: Any) -> Any:
+        """An empty page."""
+        page = self.chromium.new_page(**options)
+        page.set_default_timeout(90_000)
+        return page
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser() -> Iterator[Browser]:
     """The system's Chromium without a window, for pages that enface makes; nothing is downloaded."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -150,6 +163,6 @@ def browser() -> Iterator[Any]:
     # Root's browser refuses to start in its sandbox.
     words = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=program, args=words)
-        yield chromium
+        chromium = started.chromium.launch(executable_path=program, args=words, timeout=120_000)
+        yield Browser(chromium)
         chromium.close()

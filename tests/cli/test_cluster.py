@@ -83,7 +83,7 @@ def test_the_packing_file_reads_the_part_of_its_number(tmp_path, again):
 
 
 LAUNCHERS = {
-    "accelerate": ("accelerate.commands.launch", "--config_file", "accelerate.yaml"),
+    "accelerate": ("accelerate.commands.launch", "--config_file", "accelerate.yaml", "--main_process_port", "0"),
     "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
 }
 

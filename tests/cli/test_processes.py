@@ -79,6 +79,7 @@ STEPS = list(range(1, 10))
 KILLER = """
 import os
 import signal
+import time
 
 from enface import hookimpl
 
@@ -90,6 +91,22 @@ WHOM, _, NUMBER = os.environ.get("END", "").partition(":")
 def step_ended(run, step):
     if str(run.step) == NUMBER and WHOM in ("main", "parent"):
         os.kill(os.getpid() if WHOM == "main" else os.getppid(), getattr(signal, os.environ["END_BY"]))
+        # The few steps that are left may else have ended before the launcher passes it on.
+        until = time.monotonic() + 60
+        while WHOM == "parent" and not asked and time.monotonic() < until:
+            time.sleep(0.02)
+
+
+if WHOM == "parent":
+    from enface.trainer import Trainer
+
+    asked, stop = [], Trainer._ask_to_stop
+
+    def ask_to_stop(self, number):
+        asked.append(number)
+        stop(self, number)
+
+    Trainer._ask_to_stop = ask_to_stop
 
 
 if WHOM == "other" and os.environ.get("RANK") == "1":

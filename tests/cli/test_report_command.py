@@ -32,7 +32,9 @@ def run(tmp_path, evaluations):
 
 def test_the_page_follows_the_log_to_its_end(run, until):
     written = []
-    watching = Thread(target=watch, args=(run,), kwargs={"every": 0.05, "refresh": 9, "written": written.append})
+    watching = Thread(
+        target=watch, args=(run,), kwargs={"every": 0.05, "refresh": 9, "written": written.append}, daemon=True
+    )
     watching.start()
     until(lambda: written)
     assert 'data-refresh="9"' in page(run)

@@ -31,15 +31,22 @@ SAVES = (
 )
 
 
-def once(ready, act):
-    """Do something as soon as something is so, beside the test."""
+@pytest.fixture
+def once():
+    """Does something as soon as something is so, beside the test; never after it."""
+    over = threading.Event()
 
-    def watch():
-        while not ready():
-            time.sleep(0.05)
-        act()
+    def begin(ready, act):
+        def watch():
+            while not over.wait(0.05):
+                if ready():
+                    act()
+                    return
 
-    threading.Thread(target=watch, daemon=True).start()
+        threading.Thread(target=watch, daemon=True).start()
+
+    yield begin
+    over.set()
 
 
 def says(log, word):
@@ -61,12 +68,14 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path):
 
 
 def test_some_at_a_time_share_the_devices(tmp_path):
-    where = f"{str(tmp_path / 'device')!r} + os.environ['CUDA_VISIBLE_DEVICES']"
-    line = f"import os, time; open({where}, 'a').write('x'); time.sleep(1)"
-    started = time.monotonic()
+    # Each ends when both have begun.
+    line = (
+        f"import os, pathlib, time\nfolder = pathlib.Path({str(tmp_path)!r})\n"
+        "(folder / ('device' + os.environ['CUDA_VISIBLE_DEVICES'])).touch()\nuntil = time.monotonic() + 60\n"
+        "while len(list(folder.glob('device*'))) < 2:\n    assert time.monotonic() < until\n    time.sleep(0.05)"
+    )
     local = Local(2, tmp_path / "runs", tmp_path / "logs", ["4", "GPU-7"])
     assert not run_all(local, scripts(tmp_path, line, line), tmp_path / "runs", lambda line: None)
-    assert time.monotonic() - started < 4
     assert sorted(path.name for path in tmp_path.glob("device*")) == ["device4", "deviceGPU-7"]
 
 
@@ -94,7 +103,7 @@ def test_of_a_machine_with_several_gpus_each_has_a_run_and_others_are_left_alone
     assert launcher_of(LocalModel(use="local"), 5, tmp_path, tmp_path / "logs").at_once == 5
 
 
-def test_stopping_lets_the_running_ones_save(tmp_path):
+def test_stopping_lets_the_running_ones_save(tmp_path, once):
     log = tmp_path / "logs" / "job0-0.log"
     once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGTERM))
     before = signal.getsignal(signal.SIGTERM)
@@ -145,7 +154,7 @@ def test_slurm_runs_them_as_one_array(slurm, tmp_path):
         assert f"#SBATCH --{words}\n" in script
 
 
-def test_one_whose_time_is_over_saves_and_is_queued_again(slurm, tmp_path):
+def test_one_whose_time_is_over_saves_and_is_queued_again(slurm, tmp_path, once):
     log = tmp_path / "logs" / "job0-0.log"
 
     def nearly_over():
@@ -156,7 +165,7 @@ def test_one_whose_time_is_over_saves_and_is_queued_again(slurm, tmp_path):
     assert log.read_text().splitlines() == ["ready", "saved", "goes on"]
 
 
-def test_one_that_is_to_make_room_is_no_failure_but_queued_again(slurm, tmp_path):
+def test_one_that_is_to_make_room_is_no_failure_but_queued_again(slurm, tmp_path, once):
     # Slurm asks the training itself first, and then what started it.
     line = SAVES.replace("130", "143").replace("'ready'", "'ready', os.getpid()")
     log = tmp_path / "logs" / "job0-0.log"
@@ -166,7 +175,7 @@ def test_one_that_is_to_make_room_is_no_failure_but_queued_again(slurm, tmp_path
     assert log.read_text().splitlines()[1:] == ["saved", "goes on"]
 
 
-def test_a_run_that_was_asked_already_may_save_to_its_end(tmp_path):
+def test_a_run_that_was_asked_already_may_save_to_its_end(tmp_path, once):
     # A run takes SIGINT after another signal as a wish to end at once.
     line = (
         "import signal, time\nasked = []\n"
@@ -188,7 +197,7 @@ def test_a_run_that_was_asked_already_may_save_to_its_end(tmp_path):
     assert work.log.read_text().split() == ["ready", "saving", "saved"]
 
 
-def test_stopping_takes_them_back_from_slurm(slurm, tmp_path):
+def test_stopping_takes_them_back_from_slurm(slurm, tmp_path, once):
     # Slurm tells every process of a job that it is to end, the training itself among them.
     line = SAVES.replace("'ready'", "'ready', os.getpid()")
     log = tmp_path / "logs" / "job0-0.log"
@@ -212,8 +221,9 @@ def test_runs_left_to_slurm_are_not_submitted_twice(slurm, tmp_path):
     assert json.loads((tmp_path / "logs" / "slurm.json").read_text()) == {"digest0": "100"}
     assert call(tmp_path, model, waits, "print('new')") == (["job0"], [])
     gate.touch()
-    new, until = tmp_path / "logs" / "job1-0.log", time.monotonic() + 60
-    while (call(tmp_path, model, waits)[0] or not says(new, "new")()) and time.monotonic() < until:
+    new, until = tmp_path / "logs" / "job1-0.log", time.monotonic() + 300
+    while not says(new, "new")() or call(tmp_path, model, waits)[0]:
+        assert time.monotonic() < until
         time.sleep(0.2)
     assert new.read_text() == "new\n"
     assert (tmp_path / "logs" / "job0-0.log").read_text().split("\n")[0] == "done"
@@ -260,7 +270,7 @@ def test_ray_runs_them(ray_here, tmp_path):
     assert any("out of luck" in line for line in said)
 
 
-def test_stopping_lets_rays_tasks_save(ray_here, tmp_path):
+def test_stopping_lets_rays_tasks_save(ray_here, tmp_path, once):
     log = tmp_path / "logs" / "job0-0.log"
     once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Stopped):
@@ -284,9 +294,15 @@ def test_a_run_by_ray_is_shown_a_gpu_where_there_are_any(monkeypatch, tmp_path):
     assert asked == [1, 0, 0.5, 0]
 
 
-def test_what_ray_cannot_do_is_said(ray_here, tmp_path):
+def test_what_ray_cannot_do_is_said(ray_here, tmp_path, monkeypatch):
     with pytest.raises(EnfaceError, match=r"launcher ray: gpus: 64 for each run, but the cluster has"):
         launcher_of(RayModel(use="ray", gpus=64), None, tmp_path, tmp_path / "logs")
+
+    def no_cluster(**_):
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    # It would find any other on this machine.
+    monkeypatch.setattr("ray.init", no_cluster)
     with pytest.raises(EnfaceError, match=r"launcher ray: no cluster at auto .*ray start --head"):
         launcher_of(RayModel(use="ray", address="auto"), None, tmp_path, tmp_path / "logs")
 

@@ -66,9 +66,8 @@ def served(tmp_path):
             self.wfile.write(content)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    pytest.importorskip("aiohttp", reason="fsspec's http needs aiohttp")
 
     def stop():
         if thread.is_alive():

@@ -138,8 +138,8 @@ def evaluate_pairs(
     return found.folder
 
 
-class _Stopped(Exception):
-    """A signal asked to stop."""
+class _Stopped(BaseException):
+    """A signal asked to stop; nothing that tells of errors on its way is to take it for one."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)

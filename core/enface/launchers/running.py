@@ -106,32 +106,34 @@ def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[
         Stopped: after SIGINT or SIGTERM, when every running one has saved and ended.
     """
     waiting, running, failed = list(jobs), list[Running](), list[Job]()
-    try:
-        with caught(_stop):
-            while waiting or running:
-                room = len(waiting) if launcher.at_once is None else launcher.at_once - len(running)
-                if room > 0 and waiting:
-                    now, waiting = waiting[:room], waiting[room:]
-                    running += _started(launcher, now, runs, say)
-                if launcher.detached:
-                    return []
-                time.sleep(POLL)
-                for item in running[:]:
-                    code = item.code()
-                    if code is None:
-                        continue
-                    running.remove(item)
-                    if not _succeeded(item, code, say):
-                        failed.append(item.job)
-    except Stopped:
-        # No longer caught: whoever asks once more need not wait; the runs have been asked, and save by themselves.
-        for item in running:
-            item.stop()
-        for item in running:
-            item.wait()
-            say(f"{item.job.label}: stopped; it is saved")
-        raise
-    return failed
+    asked = list[int]()
+    # Noted, not raised: an exception may come between the start of a job and its place among the running ones, or
+    # within a package that takes it for an error of its own.
+    with caught(asked.append):
+        while (waiting or running) and not asked:
+            room = len(waiting) if launcher.at_once is None else launcher.at_once - len(running)
+            if room > 0 and waiting:
+                now, waiting = waiting[:room], waiting[room:]
+                running += _started(launcher, now, runs, say)
+            if launcher.detached:
+                return []
+            time.sleep(POLL)
+            for item in running[:]:
+                code = item.code()
+                if code is None:
+                    continue
+                running.remove(item)
+                if not _succeeded(item, code, say):
+                    failed.append(item.job)
+    if not waiting and not running:
+        return failed
+    # No longer caught: whoever asks once more need not wait; the runs have been asked, and save by themselves.
+    for item in running:
+        item.stop()
+    for item in running:
+        item.wait()
+        say(f"{item.job.label}: stopped; it is saved")
+    raise Stopped
 
 
 def _started(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[str], None]) -> Sequence[Running]:
@@ -152,7 +154,3 @@ def _succeeded(item: Running, code: int, say: Callable[[str], None]) -> bool:
     for line in lines[-SHOWN_LINES:]:
         say(f"  {line}")
     return False
-
-
-def _stop(number: int) -> None:
-    raise Stopped
