@@ -13,7 +13,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from enface.augment import Moves
 from enface.errors import DataError
-from enface.pack import Pack, centered
+from enface.pack import Pack
 from enface.params import closest
 from enface.sampling import Indices
 
@@ -136,11 +136,12 @@ class Columns:
         return codes[rows] if move is None else np.where(move.flipped, mirrored_codes[rows], codes[rows])
 
     def _images(self, rows: Indices, move: Moves | None) -> Tensor:
+        # In channels_last there is nothing to lay out anew: a pack's pixels lie so.
         if self._resident is not None:
-            pixels = moved(self._resident[self._tensor(rows)], self.size, move)
-        else:
-            pixels = self._tensor(cropped(self.pack.images, rows, self.size, move))
-        # In channels_last there is nothing to lay out anew: a pack's pixels lie so on the disk.
+            pixels = gathered(self._resident, rows, self.size, move)
+            # A device divides bytes as it reads them; a host's arithmetic is quicker on floats.
+            return (pixels / 127.5).sub_(1).contiguous(memory_format=self._format)
+        pixels = self._tensor(cropped(self.pack.images, rows, self.size, move))
         return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=self._format)
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
@@ -170,10 +171,7 @@ def cropped(
     planes = images.ndim == 4
     pixels = images.transpose(0, 2, 3, 1) if planes else images
     height, width = pixels.shape[1:3]
-    if move is None:
-        top, left = (np.full(len(rows), (side - size) // 2) for side in (height, width))
-    else:
-        top, left = move.top, move.left
+    top, left, flipped = _windows(len(rows), (height, width), size, move)
     before = -min(top.min(initial=0), left.min(initial=0))
     beyond = max(before, top.max(initial=0) + size - height, left.max(initial=0) + size - width)
     if beyond > 0:
@@ -185,9 +183,18 @@ def cropped(
     shown = (np.moveaxis(windows, 3, -1) if planes else windows)[rows, top, left]
     shown = np.ascontiguousarray(shown)
     shown = shown.transpose(0, 3, 1, 2) if planes else shown
-    if move is not None:
-        _mirror(shown, np.flatnonzero(move.flipped))
+    _mirror(shown, np.flatnonzero(flipped))
     return shown
+
+
+def _windows(
+    count: int, sides: tuple[int, int], size: int, move: Moves | None
+) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
+    """Of each image the first row and column that are shown, and whether it is mirrored."""
+    if move is not None:
+        return move.top, move.left, move.flipped
+    top, left = (np.full(count, (side - size) // 2) for side in sides)
+    return top, left, np.zeros(count, bool)
 
 
 def _mirror(images: npt.NDArray[np.uint8], which: Indices) -> None:
@@ -199,26 +206,26 @@ def _mirror(images: npt.NDArray[np.uint8], which: Indices) -> None:
         one.copy_(one.flip(-1))
 
 
-def moved(pixels: Tensor, size: int, move: Moves | None) -> Tensor:
-    """What :func:`cropped` gives of every image of a tensor on a device.
+def gathered(pixels: Tensor, rows: Indices, size: int, move: Moves | None = None) -> Tensor:
+    """What :func:`cropped` gives, from images that lie on a device.
 
     Args:
-        pixels: (N, ..., H, W).
+        pixels: (N, H, W, 3).
+        rows: Which of them.
+
+    Returns:
+        (M, 3, size, size), channels last in memory.
     """
-    if move is None:
-        return centered(pixels, size)
-    height, width = pixels.shape[-2:]
-    # One gather for all images at once; a library's crop loops over them, or resamples.
+    height, width = pixels.shape[1:3]
+    top, left, flipped = _windows(len(rows), (height, width), size, move)
     steps = np.arange(size)
-    ahead = np.where(move.flipped[:, None], steps[::-1], steps)
-    rows = (move.top[:, None] + steps).clip(0, height - 1)
-    columns = (move.left[:, None] + ahead).clip(0, width - 1)
-    down, across = sent(np.stack([rows, columns]), pixels.device)
-    flat = pixels.reshape(len(pixels), -1, height, width)
-    image = torch.arange(len(flat), device=pixels.device)[:, None, None, None]
-    plane = torch.arange(flat.shape[1], device=pixels.device)[None, :, None, None]
-    shown = flat[image, plane, down[:, None, :, None], across[:, None, None, :]]
-    return shown.reshape(*pixels.shape[:-2], size, size)
+    down = (top[:, None] + steps).clip(0, height - 1)
+    across = (left[:, None] + np.where(flipped[:, None], steps[::-1], steps)).clip(0, width - 1)
+    # In one piece, for a device is asked as many times as there are; and one gather for all images at once, where a
+    # library's crop loops over them, or resamples.
+    where = sent(np.concatenate([rows[:, None], down, across], axis=1), pixels.device)
+    image, line, place = where[:, :1, None], where[:, 1 : 1 + size, None], where[:, None, 1 + size :]
+    return pixels[image, line, place].permute(0, 3, 1, 2)
 
 
 def sharpened(images: Tensor, amount: float) -> Tensor:
@@ -261,8 +268,8 @@ def _looked_up(how: Mapping[Any, Any], value: Any) -> Any:
 
 
 def _resident(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor | None:
-    """The pack on the device, when it takes less than half of what is free there."""
+    """The pack on the device, (N, H, W, 3), when it takes less than half of what is free there."""
     if device.type != "cuda" or images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return None
-    # In the order in which its planes are gathered there.
-    return torch.from_numpy(np.array(images, order="C")).to(device)
+    # Channels last, so that the colours of a pixel are gathered together.
+    return torch.from_numpy(np.array(images.transpose(0, 2, 3, 1), order="C")).to(device)

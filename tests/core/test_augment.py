@@ -15,7 +15,7 @@ from torchvision.transforms import functional as vision
 from enface.augment import Augment, Moves
 from enface.checkpoint import digest
 from enface.checkpoint import load as load_checkpoint
-from enface.columns import Columns, cropped, moved, sharpened
+from enface.columns import Columns, cropped, gathered, sharpened
 from enface.errors import DataError
 from enface.pack import Pack, centered, prepare
 from enface.recipe import AugmentModel, DataModel, FlipModel
@@ -146,6 +146,11 @@ def pixels():
 MOVES = Moves(np.array([0, 4, 2, 1, 3, 0]), np.array([6, 0, 3, 5, 2, 1]), np.arange(6) % 2 == 0)
 
 
+def moved(pixels, size, move):
+    """All of some images as a device moves them."""
+    return gathered(pixels.permute(0, 2, 3, 1), np.arange(len(pixels)), size, move)
+
+
 def by_kornia(pixels, move, size):
     """Each image alone, cut and mirrored by kornia."""
     found = []
@@ -167,7 +172,8 @@ def test_moved_pixels_are_those_of_a_known_crop_and_mirror(pixels):
 
 
 def test_region_maps_move_with_their_images(pixels):
-    assert torch.equal(moved(pixels[:, 0], 7, MOVES), moved(pixels, 7, MOVES)[:, 0])
+    maps, every = pixels[:, 0].numpy(), np.arange(len(pixels))
+    assert np.array_equal(cropped(maps, every, 7, MOVES), moved(pixels, 7, MOVES)[:, 0])
 
 
 def test_beyond_the_edge_it_is_repeated(pixels):
@@ -193,8 +199,10 @@ def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, mo
     mapped = np.load(tmp_path / "pack.npy", mmap_mode="r")
     rows = np.array([3, 0, 5, 3, 1, 2])
     shown = cropped(mapped, rows, 7, move)
+    there = gathered(pixels.permute(0, 2, 3, 1), rows, 7, move)
     assert shown.dtype == np.uint8
-    assert np.array_equal(shown, moved(pixels[rows][:, planes], 7, move).numpy())
+    assert there.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(shown, there[:, planes].numpy())
 
 
 def test_no_image_at_all_is_shown_too(pixels):
@@ -252,7 +260,8 @@ def test_each_role_is_looked_at_by_its_own_moves(pack):
     for role in ROLES:
         wanted = moved(torch.from_numpy(np.array(pack.images[:8])), 32, moves[role])
         assert torch.equal(columns.gather(role, rows, moves), wanted.float() / 127.5 - 1)
-        wanted = moved(torch.from_numpy(np.array(pack.regions[:8])), 32, moves[role])
+        planes = np.repeat(pack.regions[:8, None], 3, axis=1)
+        wanted = moved(torch.from_numpy(planes), 32, moves[role])[:, 0]
         assert torch.equal(columns.gather(f"{role}_regions", rows, moves), wanted.long())
 
 
@@ -423,7 +432,7 @@ def test_all_roles_in_one_go_are_each_role_by_itself(new_trainer, changes):
     names = ["target", "source", "pose", "partner"]
     apart = columns.batch(names, rows, moves)
     # As if the pack lay on a device.
-    columns._resident = torch.from_numpy(np.array(made.run.pack.images))
+    columns._resident = torch.from_numpy(np.array(made.run.pack.images.transpose(0, 2, 3, 1), order="C"))
     together = columns.batch(names, rows, moves)
     assert list(together) == names
     for name in names:
