@@ -6,8 +6,9 @@ import ctypes
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from enface.batchnorm import synchronized
-from enface.errors import RecipeError
+from enface.errors import EnfaceError, RecipeError
+from enface.holding import held
 from enface.recipe import EngineModel
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -128,6 +130,26 @@ class Engine:
         values = [value]
         torch.distributed.broadcast_object_list(values, src=0)
         return values[0]
+
+    @contextmanager
+    def held(self, path: Path, refusal: str) -> Iterator[None]:
+        """Within, the main process holds a file's lock, as :func:`enface.holding.held` does.
+
+        Raises:
+            EnfaceError: on every process, when another run has it.
+        """
+        with ExitStack() as stack:
+            refused = None
+            if self.is_main:
+                try:
+                    stack.enter_context(held(path, refusal))
+                except EnfaceError as error:
+                    refused = str(error)
+            # Else the others would go on, and wait for a main process that has ended.
+            refused = self.share(refused)
+            if refused is not None:
+                raise EnfaceError(refused)
+            yield
 
     def gather(self, value: Any) -> list[Any]:
         """Every process's value in the order of their ranks, on the main process; nothing on the others."""

@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from enface.errors import EnfaceError, RecipeError
-from enface.holding import is_held
+from enface.holding import LOCK, is_held
 from enface.launch import set_words
 from enface.loading import load_recipe, runs_in
 from enface.params import closest, explain
@@ -143,23 +143,34 @@ class Job:
         """How it is told of."""
         return f"{self.name} seed {self.seed}"
 
+    def lock(self, runs: Path) -> Path:
+        """A file whose lock the process has that runs it for a sweep, also before there is a directory."""
+        return runs / "logs" / ".running" / self.digest
+
+    def locks(self, runs: Path) -> list[Path]:
+        """Files of which one is locked while a process trains it."""
+        return [*(run / LOCK for run in self._same(runs)), self.lock(runs)]
+
     def find(self, runs: Path) -> tuple[State, Path | None]:
-        """Whether a run of it is done, is being trained, or was cut off and can go on; and its directory."""
-        same = [run for run in runs_in(runs / self.name) if _digest(run) == self.digest]
+        """Whether a run of it is being trained, is done, or was cut off and can go on; and its directory."""
+        same = self._same(runs)
+        running = [run for run in same if is_held(run / LOCK)]
+        if running or is_held(self.lock(runs)):
+            return "running", running[-1] if running else None
         done = [run for run in same if (run / "evaluation" / "summary.json").is_file()]
         if done:
             return "done", done[-1]
-        running = [run for run in same if is_held(run)]
-        if running:
-            return "running", running[-1]
         return ("cut off", same[-1]) if same else ("new", None)
+
+    def _same(self, runs: Path) -> list[Path]:
+        return [run for run in runs_in(runs / self.name) if _digest(run) == self.digest]
 
     def command(self, runs: Path) -> list[str]:
         """What runs it, or goes on with it."""
         state, directory = self.find(runs)
         words = [sys.executable, "-m", "enface", "run"]
         # One that is running is refused there, which is told as of any that fails; it is not trained twice.
-        if state in ("cut off", "running"):
+        if directory is not None and state in ("cut off", "running"):
             return [*words, str(directory), "--resume"]
         return [*words, str(self.recipe), *set_words(self.overrides), "--runs", str(runs)]
 

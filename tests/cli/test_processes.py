@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from enface.errors import RecipeError
+from enface.holding import LOCK, held
 from enface.launch import check_processes
 
 RECIPE = {
@@ -334,6 +335,16 @@ def test_a_signal_saves_once_and_two_processes_go_on_with_what_one_began(runs, f
     ran(*command.split(), folder=folder)
     assert [line["step"] for line in steps(directory)] == STEPS
     check_same_weights(runs, directory)
+
+
+def test_a_run_that_another_process_trains_is_refused_to_all_of_them(runs, folder):
+    directory = runs[1][0]
+    with held(directory / LOCK, ""):
+        words = ("enface", "run", directory.relative_to(folder), "--resume", "--processes", 2)
+        found = started(words, folder)
+    assert found.returncode == 2
+    assert "another process is training this run" in found.stderr
+    assert found.stderr.count("\n") == 1, found.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from enface.errors import EnfaceError
 from enface.launchers import launcher_of
 from enface.launchers.local import Local
 from enface.launchers.running import Stopped, run_all
-from enface.launchers.work import Work
+from enface.launchers.work import Work, started
 from enface.sweep import LocalModel, RayModel, SlurmModel
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -101,6 +101,58 @@ def test_of_a_machine_with_several_gpus_each_has_a_run_and_others_are_left_alone
     made = launcher_of(LocalModel(use="local"), None, tmp_path, tmp_path / "logs")
     assert (made.at_once, made._devices) == (len(devices) or 1, devices)
     assert launcher_of(LocalModel(use="local"), 5, tmp_path, tmp_path / "logs").at_once == 5
+
+
+def test_one_that_was_run_by_hand_since_is_not_run_again(tmp_path, monkeypatch):
+    states, said = {"job0": "done", "job1": "running", "job2": "new"}, []
+    monkeypatch.setattr("enface.sweep.Job.find", lambda self, runs: (states[self.name], None))
+    local = Local(3, tmp_path / "runs", tmp_path / "logs")
+    assert not run_all(local, scripts(tmp_path, *["print(1)"] * 3), tmp_path / "runs", said.append)
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["job2-0.log"]
+    assert said[:2] == ["job0 seed 0: done by now", "job1 seed 0: running by now"]
+
+
+def test_one_that_runs_is_held(tmp_path):
+    gate = tmp_path / "gate"
+    line = f"import os, time\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)"
+    (job,) = scripts(tmp_path, line)
+    (tmp_path / "logs").mkdir()
+    process = started(job, tmp_path / "runs", tmp_path / "logs" / "log")
+    assert job.find(tmp_path / "runs") == ("running", None)
+    gate.touch()
+    assert process.wait(60) == 0
+    assert job.find(tmp_path / "runs") == ("new", None)
+
+
+def test_one_that_cannot_be_started_stops_the_others(tmp_path, monkeypatch):
+    import enface.launchers.local as module
+
+    log = tmp_path / "logs" / "job0-0.log"
+
+    def start_first(job, *words):
+        if job.name == "job0":
+            return started(job, *words)
+        while not says(log, "ready")():
+            time.sleep(0.05)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "started", start_first)
+    local = Local(2, tmp_path / "runs", tmp_path / "logs")
+    with pytest.raises(OSError, match="No space"):
+        run_all(local, scripts(tmp_path, SAVES, SAVES), tmp_path / "runs", lambda line: None)
+    assert local._running[0].process.wait(60) == 130
+    assert log.read_text().split() == ["ready", "saved"]
+
+
+def test_who_asks_twice_need_not_wait_for_a_launcher(tmp_path):
+    class Hangs(Local):
+        def start(self, jobs):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+            return pytest.fail("it was waited for")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(Hangs(1, tmp_path, tmp_path), scripts(tmp_path, "print(1)"), tmp_path / "runs", lambda line: None)
 
 
 def test_stopping_lets_the_running_ones_save(tmp_path, once):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from enface.errors import EnfaceError, RecipeError
-from enface.holding import held
+from enface.holding import LOCK, held
 from enface.launchers.running import Launcher
 from enface.recipe import save_recipe
 from enface.sweep import RayModel, SlurmModel, launcher_named, read_sweep
@@ -121,8 +121,13 @@ def test_what_is_done_what_was_cut_off_and_what_is_new(sweep, tmp_path):
     cut = made(job, runs, "3", evaluated=False)
     assert job.find(runs) == ("cut off", cut)
     assert job.command(runs)[-2:] == [str(cut), "--resume"]
-    with held(cut, ""):
+    with held(cut / LOCK, ""):
         assert job.find(runs) == ("running", cut)
+        assert job.command(runs)[-2:] == [str(cut), "--resume"]
+        # It may be measured from elsewhere while it is trained.
+        (cut / "evaluation" / "summary.json").write_text("{}")
+        assert job.find(runs) == ("running", cut)
+    (cut / "evaluation" / "summary.json").unlink()
     assert job.find(runs) == ("cut off", cut)
     done = made(job, runs, "4", evaluated=True)
     made(job, runs, "5", evaluated=False)
@@ -178,25 +183,29 @@ def toy(tmp_path):
     return path
 
 
-def test_what_another_process_trains_is_left_to_it(toy, enface, tmp_path):
+@pytest.mark.parametrize("is_begun", [True, False], ids=["it has begun", "it has a directory"])
+def test_what_another_process_trains_is_left_to_it(toy, enface, tmp_path, is_begun):
     runs = tmp_path / "runs"
     running, other = read_sweep(toy)[0]
     made(other, runs, "1", evaluated=True)
-    with held(made(running, runs, "1", evaluated=False), ""):
+    lock = running.lock(runs) if is_begun else made(running, runs, "1", evaluated=False) / LOCK
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with held(lock, ""):
         found = enface("sweep", toy, "--runs", runs)
     assert found.code == 0, found.err
-    assert found.out.split("\n")[:4] == [
+    assert found.out.split("\n")[:5] == [
         "running  toy-a seed 0",
         "done     toy-b seed 0",
+        f"toy-a seed 0: another process is training it (if there is none any more, remove {lock})",
         "1 of 2 runs are done",
-        f"1 are trained by other processes; ask again with: enface sweep {toy}",
+        f"ask again with: enface sweep {toy}",
     ]
 
 
 def test_two_sweeps_of_one_name_are_not_at_work_at_once(toy, enface, tmp_path):
     logs = tmp_path / "runs" / "logs" / "s"
     logs.mkdir(parents=True)
-    with held(logs, ""):
+    with held(logs / LOCK, ""):
         found = enface("sweep", toy, "--runs", tmp_path / "runs")
     assert found.code == 2
     assert "a sweep of this name is at work" in found.err

@@ -12,6 +12,7 @@ from PIL import Image
 from enface.cli.shared import load
 from enface.hookspecs import hookimpl
 from enface_plugins.observers import sample_grids
+from enface_plugins.observers.aside import Aside
 from enface_plugins.observers.tensorboard import TensorBoard
 
 IMAGES = {name: torch.linspace(-1, 1, 9 * 3 * 8 * 8).reshape(9, 3, 8, 8) for name in ("source", "output", "target")}
@@ -68,19 +69,40 @@ def test_tensorboard_has_the_grids_made_beside_the_training(tmp_path, monkeypatc
     assert (grid.step, grid.width, grid.height) == (20, 8 * 10 + 2, 2 * 10 + 2)
 
 
-def test_tensorboard_is_closed_though_a_grid_failed(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+def test_a_grid_that_tensorboard_cannot_have_is_told_and_costs_no_other(tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run, board = SimpleNamespace(directory=tmp_path, step=0), TensorBoard()
+    add, full = board._add, OSError(28, "No space left on device")
+
+    def failing(images, step):
+        if step == 20:
+            raise full
+        add(images, step)
+
+    monkeypatch.setattr(board, "_add", failing)
     board.run_started(run)
-    monkeypatch.setattr(board, "_add", full)
+    for step in (20, 40):
+        board.samples_ready(run, step, IMAGES)
+    with pytest.raises(OSError, match="No space"):
+        board.checkpoint_saved(run, 40, tmp_path)
     board.samples_ready(run, 20, IMAGES)
     with pytest.raises(OSError, match="No space"):
         board.run_ended(run, completed=False)
-    board.run_ended(run, completed=False)
-    board.run_started(run)
-    board.run_ended(run, completed=True)
+    # It was closed all the same.
+    (grid,) = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Images("output")
+    assert grid.step == 40
+    assert board._writer is None
+
+
+def test_of_several_errors_beside_the_training_none_is_lost():
+    aside = Aside("test")
+    for text in ("first", "second"):
+        aside.call(lambda text=text: int(text))
+    with pytest.raises(ValueError, match="first") as found:
+        aside.wait()
+    assert "second" in found.value.__notes__[0]
+    aside.wait()
 
 
 def test_a_full_disk_ends_a_run_with_a_message(recipe, enface, monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,7 +45,6 @@ def sweep(
     if launcher is not None:
         model = launcher_named(launcher, model)
     states: dict[Job, str] = {job: job.find(runs)[0] for job in asked}
-    busy = [job for job in asked if states[job] == "running"]
     todo = [job for job in asked if states[job] in ("cut off", "new")]
     logs = runs / "logs" / file.stem
     if dry_run or as_json:
@@ -58,17 +58,28 @@ def sweep(
     if dry_run:
         return
     failed, left = _launched(model, todo, jobs, runs, logs, file) if todo else ([], [])
-    names = list(dict.fromkeys(job.name for job in asked))
-    say(f"{len(asked) - len(failed) - len(left) - len(busy)} of {len(asked)} runs are done")
-    again = f"ask again with: enface sweep {file}"
-    if busy:
-        say(f"{len(busy)} are trained by other processes; {again}")
-    if left:
-        say(f"{len(left)} are left to {model.use}; {again}")
-    if len(names) > 1 and not busy and not left:
-        say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}")
+    _tell_end(asked, left, model, runs, file)
     if failed:
         raise typer.Exit(1)
+
+
+def _tell_end(asked: list[Job], left: list[Job], model: LauncherModel, runs: Path, file: Path) -> None:
+    from enface.holding import is_held
+
+    states = {job: job.find(runs)[0] for job in asked}
+    for job in asked:
+        if states[job] == "running" and job not in left:
+            lock = next(filter(is_held, job.locks(runs)), job.lock(runs))
+            say(f"{job.label}: another process is training it (if there is none any more, remove {lock})")
+    counts = Counter(states.values())
+    say(f"{counts['done']} of {len(asked)} runs are done")
+    if left:
+        say(f"{len(left)} are left to {model.use}")
+    if left or counts["running"]:
+        say(f"ask again with: enface sweep {file}")
+    names = list(dict.fromkeys(job.name for job in asked))
+    if len(names) > 1 and not left and not counts["running"]:
+        say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}")
 
 
 def _queued(model: LauncherModel, todo: list[Job], runs: Path, logs: Path) -> list[Job]:
@@ -86,14 +97,14 @@ def _launched(
     model: LauncherModel, todo: list[Job], at_once: int | None, runs: Path, logs: Path, file: Path
 ) -> tuple[list[Job], list[Job]]:
     """Run jobs: those that failed, and those that go on without us."""
-    from enface.holding import held
+    from enface.holding import LOCK, held
     from enface.launchers import launcher_of
     from enface.launchers.running import Stopped, run_all
 
     logs.mkdir(parents=True, exist_ok=True)
     refusal = f"{file}: a sweep of this name is at work under {runs}; wait until it ends, or stop it"
     try:
-        with held(logs, refusal), launcher_of(model, at_once, runs, logs) as made:
+        with held(logs / LOCK, refusal), launcher_of(model, at_once, runs, logs) as made:
             taken = made.taken(todo)
             for job in taken:
                 say(f"{job.label}: still with {model.use}")

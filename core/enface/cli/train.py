@@ -126,7 +126,7 @@ def _go_on(directory: Path, processes: int | None = None) -> str:
 def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     from enface.checkpoint import digest
     from enface.evaluate import Evaluator
-    from enface.holding import held
+    from enface.holding import LOCK
     from enface.run import check_same_recipe, latest_directory, new_directory, start_directory
 
     loaded = load(path, overrides)
@@ -140,7 +140,7 @@ def _run(path: Path, overrides: list[str], resume: bool, runs: Path) -> None:
     if not resume:
         current.directory = engine.share(new_directory(runs, loaded.recipe.name) if engine.is_main else None)
     refusal = f"{current.directory}: another process is training this run; wait until it ends, or stop it"
-    with held(current.directory, refusal) if engine.is_main else nullcontext():
+    with engine.held(current.directory / LOCK, refusal):
         if engine.is_main:
             if not resume:
                 start_directory(current)

@@ -53,7 +53,15 @@ class Local(Launcher):
         self._running: list[Process] = []
 
     def start(self, jobs: Sequence[Job]) -> list[Process]:
-        return [self._start(job) for job in jobs]
+        found = list[Process]()
+        try:
+            for job in jobs:
+                found.append(self._start(job))
+        except BaseException:
+            for item in found:
+                item.stop()
+            raise
+        return found
 
     def _start(self, job: Job) -> Process:
         self._logs.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -104,43 +105,64 @@ def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[
 
     Raises:
         Stopped: after SIGINT or SIGTERM, when every running one has saved and ended.
+        KeyboardInterrupt: after a second SIGINT; the running ones are asked to save, and not waited for.
     """
     waiting, running, failed = list(jobs), list[Running](), list[Job]()
     asked = list[int]()
-    # Noted, not raised: an exception may come between the start of a job and its place among the running ones, or
-    # within a package that takes it for an error of its own.
-    with caught(asked.append):
-        while (waiting or running) and not asked:
-            room = len(waiting) if launcher.at_once is None else launcher.at_once - len(running)
-            if room > 0 and waiting:
-                now, waiting = waiting[:room], waiting[room:]
-                running += _started(launcher, now, runs, say)
-            if launcher.detached:
-                return []
-            time.sleep(POLL)
-            for item in running[:]:
-                code = item.code()
-                if code is None:
-                    continue
-                running.remove(item)
-                if not _succeeded(item, code, say):
-                    failed.append(item.job)
+
+    def ask(number: int) -> None:
+        # Noted, not raised: an exception may come between the start of a job and its place among the running ones, or
+        # within a package that takes it for an error of its own. Who asks twice need not wait for such a package.
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        with caught(ask):
+            while (waiting or running) and not asked:
+                room = len(waiting) if launcher.at_once is None else launcher.at_once - len(running)
+                if room > 0 and waiting:
+                    now, waiting = waiting[:room], waiting[room:]
+                    running += _started(launcher, now, runs, say)
+                if launcher.detached:
+                    return []
+                time.sleep(POLL)
+                for item in running[:]:
+                    code = item.code()
+                    if code is None:
+                        continue
+                    running.remove(item)
+                    if not _succeeded(item, code, say):
+                        failed.append(item.job)
+    except BaseException:
+        _stop(running)
+        raise
     if not waiting and not running:
         return failed
     # No longer caught: whoever asks once more need not wait; the runs have been asked, and save by themselves.
-    for item in running:
-        item.stop()
+    _stop(running)
     for item in running:
         item.wait()
         say(f"{item.job.label}: stopped; it is saved")
     raise Stopped
 
 
+def _stop(running: Sequence[Running]) -> None:
+    for item in running:
+        item.stop()
+
+
 def _started(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[str], None]) -> Sequence[Running]:
-    goes_on = {job: directory for job in jobs for state, directory in [job.find(runs)] if state == "cut off"}
-    started = launcher.start(jobs)
+    found = {job: job.find(runs) for job in jobs}
+    # Since the sweep looked, somebody may have run them by hand.
+    late = {job: state for job, (state, _) in found.items() if state in ("done", "running")}
+    for job, state in late.items():
+        say(f"{job.label}: {state} by now")
+    ready = [job for job in jobs if job not in late]
+    started = launcher.start(ready) if ready else []
     for item in started:
-        went = f" and goes on with {goes_on[item.job]}" if item.job in goes_on else ""
+        state, directory = found[item.job]
+        went = f" and goes on with {directory}" if state == "cut off" else ""
         say(f"{item.job.label}: {launcher.verb}{went} ({item.log})")
     return started
 

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from enface.sweep import Job
+from enface.holding import lock
+from enface.sweep import Job, State
 
 POLL = 0.2
+# How long another process may still be at work on a job that Slurm has begun anew, and how often that is asked.
+ENDING, ASKED_EVERY = 600, 2
 # The exit code of what was stopped by Ctrl-C.
 STOPPED = 130
 
@@ -25,22 +28,38 @@ def log_of(job: Job, logs: Path) -> Path:
 def started(
     job: Job, runs: Path, log: Path, environment: Mapping[str, str] = os.environ, folder: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """The process that runs a job, or goes on with it.
+    """The process that runs a job, or goes on with it; it has the job's lock as long as it lives.
 
     Args:
         folder: Where it starts, for a recipe's relative paths; here unless given.
     """
-    with log.open("ab") as file:
-        # In a session of its own, so that Ctrl-C reaches it once, from whoever watches it.
-        return subprocess.Popen(
-            job.command(runs),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            cwd=folder,
-            start_new_session=True,
-            preexec_fn=_hear,
-        )
+    command, mine = job.command(runs), _locked(job.lock(runs))
+    try:
+        with log.open("ab") as file:
+            # In a session of its own, so that Ctrl-C reaches it once, from whoever watches it.
+            return subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=folder,
+                start_new_session=True,
+                pass_fds=mine,
+                preexec_fn=_hear,
+            )
+    finally:
+        for descriptor in mine:
+            os.close(descriptor)
+
+
+def _locked(path: Path) -> list[int]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = lock(path)
+    except BlockingIOError:
+        # Somebody began it since it was asked for. Two runs of it spoil nothing, for each has its directory.
+        return []
+    return [] if descriptor is None else [descriptor]
 
 
 def _hear() -> None:
@@ -77,7 +96,7 @@ class Work:
 
     def __call__(self) -> int:
         """Run it to its end; a KeyboardInterrupt is raised on when it has saved."""
-        if self.job.find(self.runs)[0] == "done":
+        if self._state() == "done":
             return 0
         if self.stop_file.exists():
             return STOPPED
@@ -91,6 +110,15 @@ class Work:
             self.save()
             raise
         return self._process.returncode
+
+    def _state(self) -> State:
+        """What there is of it, when nobody else is at work on it any more."""
+        until = time.monotonic() + ENDING
+        while True:
+            state, _ = self.job.find(self.runs)
+            if state != "running" or self.stop_file.exists() or time.monotonic() > until:
+                return state
+            time.sleep(ASKED_EVERY)
 
     def save(self) -> None:
         """Ask the process to save and end, and wait until it has."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 
 class Aside:
@@ -28,8 +28,12 @@ class Aside:
         """Wait until all have ended.
 
         Raises:
-            Exception: Whatever one of them raised, once.
+            Exception: What the first of those that failed raised, with what others did as notes; once.
         """
         pending, self._pending = self._pending, []
-        for one in pending:
-            one.result()
+        wait(pending)
+        errors = [error for error in (one.exception() for one in pending) if error is not None]
+        if errors:
+            for other in errors[1:]:
+                errors[0].add_note(f"and later: {other!r}")
+            raise errors[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enface import hookimpl
@@ -37,6 +38,11 @@ class TensorBoard:
     def samples_ready(self, run: Any, step: int, images: Mapping[str, Tensor]) -> None:
         """Write the grids."""
         self._aside.call(lambda: self._add(images, step))
+
+    @hookimpl
+    def checkpoint_saved(self, run: Any, step: int, path: Path) -> None:
+        """Wait until the grids are written: what cannot be is told now, and not many wait in memory."""
+        self._aside.wait()
 
     @hookimpl
     def evaluated(self, run: Any, step: int, summary: Mapping[str, float]) -> None:
