@@ -25,10 +25,11 @@ def rows(quick: bool = False, files: int = 20_000, pairs: int = 5) -> list[Row]:
     import packing
 
     if quick:
-        return [*packing.rows(720, 1), *feeding.rows(10, 1), *holding.rows(1800, 3600, steps=2)]
+        return [*packing.rows(720, 1), *feeding.rows(10, 1), *holding.rows(1800, 3600, steps=2, repeats=1)]
     found = packing.rows(files, pairs)
     print(*found, sep="\n", file=sys.stderr, flush=True)
-    found += feeding.rows(60, pairs)
+    # Pairs of seconds, on a machine that others use: it takes more of them.
+    found += feeding.rows(60, 3 * pairs)
     print(found[-1], file=sys.stderr, flush=True)
     return found + holding.rows()
 

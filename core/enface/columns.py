@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +57,8 @@ class Columns:
         self._device = device
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._resident = _resident(pack.images, device)
+        self._crops = Crops(pack.images, size)
+        self._region_crops = None if pack.regions is None else Crops(pack.regions, size)
         # Taken from the table once: a column is as long as the data, and a step needs a batch of it.
         self._values = {str(name): pack.table[name].to_numpy() for name in pack.table.columns}
         self._mirrored = {name: _mirrored(name, self._values, how) for name, how in (mirror or {}).items()}
@@ -107,9 +110,8 @@ class Columns:
             first, second = (self._labels(column, rows[role], moves.get(role)) for role in ("source", "partner"))
             return self._tensor((first == second).astype(np.float32))
         role, rest = self._role(name)
-        if rest == "regions" and self.pack.regions is not None:
-            regions = cropped(self.pack.regions, rows[role], self.size, moves.get(role))
-            return self._tensor(regions.astype(np.int64))
+        if rest == "regions" and self._region_crops is not None:
+            return self._tensor(self._region_crops(rows[role], moves.get(role)).astype(np.int64))
         if rest in self._numeric:
             values = self._labels(rest, rows[role], moves.get(role))
             return self._tensor(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
@@ -141,7 +143,7 @@ class Columns:
             pixels = gathered(self._resident, rows, self.size, move)
             # A device divides bytes as it reads them; a host's arithmetic is quicker on floats.
             return (pixels / 127.5).sub_(1).contiguous(memory_format=self._format)
-        pixels = self._tensor(cropped(self.pack.images, rows, self.size, move))
+        pixels = self._tensor(self._crops(rows, move))
         return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=self._format)
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
@@ -156,35 +158,51 @@ def sent(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     return tensor
 
 
-def cropped(
-    images: npt.NDArray[np.uint8], rows: Indices, size: int, move: Moves | None = None
-) -> npt.NDArray[np.uint8]:
+class Crops:
     """The ``size`` x ``size`` pixels of some images that their moves show, or the middle ones.
 
     Args:
         images: (N, 3, H, W) or (N, H, W), in memory or mapped.
-        rows: Which of them.
-
-    Returns:
-        (M, 3, size, size), channels last in memory, or (M, size, size); nothing that is shared with ``images``.
     """
-    planes = images.ndim == 4
-    pixels = images.transpose(0, 2, 3, 1) if planes else images
-    height, width = pixels.shape[1:3]
-    top, left, flipped = _windows(len(rows), (height, width), size, move)
-    before = -min(top.min(initial=0), left.min(initial=0))
-    beyond = max(before, top.max(initial=0) + size - height, left.max(initial=0) + size - width)
-    if beyond > 0:
-        frame = [(0, 0), (beyond, beyond), (beyond, beyond), (0, 0)][: pixels.ndim]
-        pixels, rows = np.pad(pixels[rows], frame, mode="edge"), np.arange(len(rows))
-        top, left = top + beyond, left + beyond
-    # Every window as a view: one gather copies whole lines, where an index for each pixel takes ten times as long.
-    windows = np.lib.stride_tricks.sliding_window_view(pixels, (size, size), axis=(1, 2))
-    shown = (np.moveaxis(windows, 3, -1) if planes else windows)[rows, top, left]
-    shown = np.ascontiguousarray(shown)
-    shown = shown.transpose(0, 3, 1, 2) if planes else shown
-    _mirror(shown, np.flatnonzero(flipped))
-    return shown
+
+    def __init__(self, images: npt.NDArray[np.uint8], size: int) -> None:
+        self._planes = images.ndim == 4
+        self._pixels = images.transpose(0, 2, 3, 1) if self._planes else images
+        self._size = size
+
+    def __call__(self, rows: Indices, move: Moves | None = None) -> npt.NDArray[np.uint8]:
+        """Those of some images.
+
+        Args:
+            rows: Which of them.
+
+        Returns:
+            (M, 3, size, size), channels last in memory, or (M, size, size); nothing that is shared with the images.
+        """
+        height, width = self._pixels.shape[1:3]
+        top, left, flipped = _windows(len(rows), (height, width), self._size, move)
+        before = -min(top.min(initial=0), left.min(initial=0))
+        beyond = max(before, top.max(initial=0) + self._size - height, left.max(initial=0) + self._size - width)
+        if beyond > 0:
+            frame = [(0, 0), (beyond, beyond), (beyond, beyond), (0, 0)][: self._pixels.ndim]
+            windows = self._views(np.pad(self._pixels[rows], frame, mode="edge"))
+            shown = windows[np.arange(len(rows)), top + beyond, left + beyond]
+        else:
+            shown = self._windows[rows, top, left]
+        shown = np.ascontiguousarray(shown)
+        shown = shown.transpose(0, 3, 1, 2) if self._planes else shown
+        _mirror(shown, np.flatnonzero(flipped))
+        return shown
+
+    @cached_property
+    def _windows(self) -> npt.NDArray[np.uint8]:
+        # Made once: it takes as long as to copy fifteen images.
+        return self._views(self._pixels)
+
+    def _views(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        # Every window as a view: one gather copies whole lines, where an index for each pixel takes ten times as long.
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, (self._size, self._size), axis=(1, 2))
+        return np.moveaxis(windows, 3, -1) if self._planes else windows
 
 
 def _windows(
@@ -207,7 +225,7 @@ def _mirror(images: npt.NDArray[np.uint8], which: Indices) -> None:
 
 
 def gathered(pixels: Tensor, rows: Indices, size: int, move: Moves | None = None) -> Tensor:
-    """What :func:`cropped` gives, from images that lie on a device.
+    """What :class:`Crops` gives, from images that lie on a device.
 
     Args:
         pixels: (N, H, W, 3).

@@ -247,9 +247,9 @@ class Plan:
         count = len(self.pairs.sources)
         places = step * self.batch + np.arange(self.batch)
         chosen = np.empty(self.batch, np.int64)
-        for epoch in np.unique(places // count):
+        for epoch in range(places[0] // count, places[-1] // count + 1):
             here = places // count == epoch
-            order = _epoch_order(count, self.seed, self.stage, int(epoch))
+            order = _epoch_order(count, self.seed, self.stage, epoch)
             chosen[here] = order[places[here] % count]
         rng = np.random.default_rng([self.seed, self.stage, step, 1])
         return self.pairs.draw(self.pairs.sources[chosen], rng)

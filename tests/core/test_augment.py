@@ -15,7 +15,7 @@ from torchvision.transforms import functional as vision
 from enface.augment import Augment, Moves
 from enface.checkpoint import digest
 from enface.checkpoint import load as load_checkpoint
-from enface.columns import Columns, cropped, gathered, sharpened
+from enface.columns import Columns, Crops, gathered, sharpened
 from enface.errors import DataError
 from enface.pack import Pack, centered, prepare
 from enface.recipe import AugmentModel, DataModel, FlipModel
@@ -173,7 +173,7 @@ def test_moved_pixels_are_those_of_a_known_crop_and_mirror(pixels):
 
 def test_region_maps_move_with_their_images(pixels):
     maps, every = pixels[:, 0].numpy(), np.arange(len(pixels))
-    assert np.array_equal(cropped(maps, every, 7, MOVES), moved(pixels, 7, MOVES)[:, 0])
+    assert np.array_equal(Crops(maps, 7)(every, MOVES), moved(pixels, 7, MOVES)[:, 0])
 
 
 def test_beyond_the_edge_it_is_repeated(pixels):
@@ -198,7 +198,7 @@ def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, mo
     np.save(tmp_path / "pack.npy", pixels[:, planes].numpy())
     mapped = np.load(tmp_path / "pack.npy", mmap_mode="r")
     rows = np.array([3, 0, 5, 3, 1, 2])
-    shown = cropped(mapped, rows, 7, move)
+    shown = Crops(mapped, 7)(rows, move)
     there = gathered(pixels.permute(0, 2, 3, 1), rows, 7, move)
     assert shown.dtype == np.uint8
     assert there.is_contiguous(memory_format=torch.channels_last)
@@ -207,7 +207,7 @@ def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, mo
 
 def test_no_image_at_all_is_shown_too(pixels):
     nothing = np.zeros(0, np.int64)
-    assert cropped(pixels.numpy(), nothing, 7, Moves(nothing, nothing, nothing.astype(bool))).shape == (0, 3, 7, 7)
+    assert Crops(pixels.numpy(), 7)(nothing, Moves(nothing, nothing, nothing.astype(bool))).shape == (0, 3, 7, 7)
 
 
 def test_every_value_a_pixel_can_have_becomes_the_same_number(load):
@@ -280,7 +280,7 @@ def test_a_pack_lies_as_channels_last_wants_it(pack, move):
     stored = np.load(pack.folder / "images.npy", mmap_mode="r")
     assert stored.shape == (len(pack.table), 41, 41, 3)
     assert np.array_equal(pack.images[5], stored[5].transpose(2, 0, 1))
-    shown = cropped(pack.images, np.arange(3), 32, move)
+    shown = Crops(pack.images, 32)(np.arange(3), move)
     assert shown.shape == (3, 3, 32, 32)
     assert shown.transpose(0, 2, 3, 1).flags.c_contiguous
 

@@ -155,10 +155,10 @@ def _stop(running: Sequence[Running]) -> None:
 def _started(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[str], None]) -> Sequence[Running]:
     found = {job: job.find(runs) for job in jobs}
     # Since the sweep looked, somebody may have run them by hand.
-    late = {job: state for job, (state, _) in found.items() if state in ("done", "running")}
-    for job, state in late.items():
-        say(f"{job.label}: {state} by now")
-    ready = [job for job in jobs if job not in late]
+    ready = [job for job in jobs if found[job][0] in ("cut off", "new")]
+    for job in jobs:
+        if job not in ready:
+            say(f"{job.label}: {found[job][0]} by now")
     started = launcher.start(ready) if ready else []
     for item in started:
         state, directory = found[item.job]
