@@ -8,12 +8,15 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from apart import Apart
 from documented import noise_pack, plan, trainer
 from enface.pack import Pack
 from reference import LIGHTS, LOAD, POSES, batches, write_faces
@@ -41,24 +44,39 @@ def slice_of(take: Callable[[], object], count: int, before: int = 0) -> float:
     return (time.perf_counter() - started) / count
 
 
-def rows(people: int, pairs: int) -> list[Row]:
-    """Batches a second."""
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        (work / "faces").mkdir()
-        loader = batches(write_faces(work / "faces", people), BATCH)
-        made = trainer(mapped(noise_pack(people * POSES * LIGHTS, LOAD), work), work, {f"stages.{STAGE}.batch": BATCH})
-        (_, step), drawn, number = made._build(STAGE), plan(made, STAGE), itertools.count()
-        names, stage = step.columns(step.phases), made.run.recipe.stages[STAGE]
-        slow, fast = [], []
+def loader(folder: Path) -> Callable[[], float]:
+    """A function that takes batches from the seed's loader of a folder's files; seconds of each."""
+    found = batches(folder, BATCH)
+    return lambda: slice_of(found.__next__, 2 * READY, READY)
+
+
+def ours(people: int) -> Callable[[], float]:
+    """A function that takes batches from a pack on the disk; seconds of each."""
+    folder = tempfile.TemporaryDirectory()
+    work = Path(folder.name)
+    made = trainer(mapped(noise_pack(people * POSES * LIGHTS, LOAD), work), work, {f"stages.{STAGE}.batch": BATCH})
+    (_, step), drawn, number = made._build(STAGE), plan(made, STAGE), itertools.count()
+    names, stage = step.columns(step.phases), made.run.recipe.stages[STAGE]
+
+    def take() -> float:
         with made.run.engine.memory_kept():
-            for pair in range(pairs + 1):
-                slow.append(slice_of(loader.__next__, 2 * READY, READY))
-                # Until the workers have nothing left to do.
-                time.sleep(2)
-                fast.append(slice_of(lambda: made._parts(names, drawn, stage, next(number))[0](), 100, READY))
-                if pair == 0:
-                    slow.clear()
-                    fast.clear()
-    found = Ratio.of(slow, fast)
+            return slice_of(lambda: made._parts(names, drawn, stage, next(number))[0](), 100, READY)
+
+    # The folder is there as long as the function is.
+    weakref.finalize(take, folder.cleanup)
+    return take
+
+
+def rows(people: int, pairs: int) -> list[Row]:
+    """Batches a second; each in a process of its own, for what one has in memory slows the other."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        write_faces(Path(name), people)
+        slow, fast = (stack.enter_context(Apart(*what)) for what in ((loader, Path(name)), (ours, people)))
+        took: list[tuple[float, float]] = []
+        for _ in range(pairs + 1):
+            of_loader = slow()
+            # Until the workers have nothing left to do.
+            time.sleep(2)
+            took.append((of_loader, fast()))
+    found = Ratio.of(*zip(*took[1:], strict=True))
     return [found.row(f"batches of {BATCH} from a pack against the seed's loader of files with 2 workers", GOAL)]
