@@ -44,6 +44,7 @@ def memory():
 @pytest.fixture
 def served(tmp_path):
     """A folder and the address at which a web server shows it; ``seen`` lists what was asked for."""
+    pytest.importorskip("aiohttp", reason="fsspec's http needs aiohttp")
     folder = tmp_path / "served"
     folder.mkdir()
     seen = []
