@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -50,10 +49,8 @@ def loader(folder: Path) -> Callable[[], float]:
     return lambda: slice_of(found.__next__, 2 * READY, READY)
 
 
-def ours(people: int) -> Callable[[], float]:
-    """A function that takes batches from a pack on the disk; seconds of each."""
-    folder = tempfile.TemporaryDirectory()
-    work = Path(folder.name)
+def ours(work: Path, people: int) -> Callable[[], float]:
+    """A function that takes batches from a pack in a folder; seconds of each."""
     made = trainer(mapped(noise_pack(people * POSES * LIGHTS, LOAD), work), work, {f"stages.{STAGE}.batch": BATCH})
     (_, step), drawn, number = made._build(STAGE), plan(made, STAGE), itertools.count()
     names, stage = step.columns(step.phases), made.run.recipe.stages[STAGE]
@@ -62,16 +59,17 @@ def ours(people: int) -> Callable[[], float]:
         with made.run.engine.memory_kept():
             return slice_of(lambda: made._parts(names, drawn, stage, next(number))[0](), 100, READY)
 
-    # The folder is there as long as the function is.
-    weakref.finalize(take, folder.cleanup)
     return take
 
 
 def rows(people: int, pairs: int) -> list[Row]:
     """Batches a second; each in a process of its own, for what one has in memory slows the other."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        write_faces(Path(name), people)
-        slow, fast = (stack.enter_context(Apart(*what)) for what in ((loader, Path(name)), (ours, people)))
+        faces, work = Path(name, "faces"), Path(name, "pack")
+        faces.mkdir()
+        work.mkdir()
+        slow = stack.enter_context(Apart(loader, write_faces(faces, people)))
+        fast = stack.enter_context(Apart(ours, work, people))
         took: list[tuple[float, float]] = []
         for _ in range(pairs + 1):
             of_loader = slow()

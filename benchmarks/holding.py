@@ -64,7 +64,6 @@ def rows(few: int = FEW, large: int | None = None, steps: int = 4, repeats: int 
         for folder, count in zip(folders, (few, TIMES * few, large), strict=True):
             folder.mkdir()
             write_images(folder, count)
-        # In turn, and several: what threads happen to hold at once differs by a tenth from run to run.
         found = [[peak("holding.py", folder, "--steps", steps) for folder in folders[:2]] for _ in range(repeats)]
         less, more = (statistics.median(held) for held in zip(*found, strict=True))
         larger = peak("holding.py", folders[0], "--steps", steps, "--batch", TIMES * BATCH)

@@ -180,7 +180,7 @@ class Crops:
             (M, 3, size, size), channels last in memory, or (M, size, size); nothing that is shared with the images.
         """
         height, width = self._pixels.shape[1:3]
-        top, left, flipped = _windows(len(rows), (height, width), self._size, move)
+        top, left, flipped = _shown(len(rows), (height, width), self._size, move)
         before = -min(top.min(initial=0), left.min(initial=0))
         beyond = max(before, top.max(initial=0) + self._size - height, left.max(initial=0) + self._size - width)
         if beyond > 0:
@@ -205,7 +205,7 @@ class Crops:
         return np.moveaxis(windows, 3, -1) if self._planes else windows
 
 
-def _windows(
+def _shown(
     count: int, sides: tuple[int, int], size: int, move: Moves | None
 ) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
     """Of each image the first row and column that are shown, and whether it is mirrored."""
@@ -235,7 +235,7 @@ def gathered(pixels: Tensor, rows: Indices, size: int, move: Moves | None = None
         (M, 3, size, size), channels last in memory.
     """
     height, width = pixels.shape[1:3]
-    top, left, flipped = _windows(len(rows), (height, width), size, move)
+    top, left, flipped = _shown(len(rows), (height, width), size, move)
     steps = np.arange(size)
     down = (top[:, None] + steps).clip(0, height - 1)
     across = (left[:, None] + np.where(flipped[:, None], steps[::-1], steps)).clip(0, width - 1)

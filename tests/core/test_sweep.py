@@ -146,14 +146,21 @@ def test_what_launches_them(sweep):
         launcher_named("rya", model)
 
 
-def test_runs_are_run_once(tmp_path):
-    """For real: two variants of the toy, the second time nothing is left to do."""
+@pytest.fixture
+def toy(tmp_path):
+    """A sweep of two variants of the toy."""
     sweep = {
         "recipe": str(Path(__file__).parents[1] / "support" / "toy.yaml"),
         "variants": {"a": {}, "b": {"stages.main.steps": 3}},
     }
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
-    words = [sys.executable, "-m", "enface", "sweep", "s.yaml"]
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    return path
+
+
+def test_runs_are_run_once(toy, tmp_path):
+    """For real: two variants of the toy, the second time nothing is left to do."""
+    words = [sys.executable, "-m", "enface", "sweep", toy.name]
 
     def call(*more):
         return subprocess.run([*words, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
@@ -169,18 +176,6 @@ def test_runs_are_run_once(tmp_path):
     assert "cut off  toy-b seed 0" in call("--dry-run").stdout
     assert f"goes on with runs/toy-b/{run.name}" in call().stdout
     assert [path.name for path in (tmp_path / "runs" / "toy-b").iterdir()] == [run.name]
-
-
-@pytest.fixture
-def toy(tmp_path):
-    """A sweep of two variants of the toy, and what asks for it."""
-    sweep = {
-        "recipe": str(Path(__file__).parents[1] / "support" / "toy.yaml"),
-        "variants": {"a": {}, "b": {"stages.main.steps": 3}},
-    }
-    path = tmp_path / "s.yaml"
-    path.write_text(yaml.safe_dump(sweep))
-    return path
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["it has begun", "it has a directory"])
@@ -223,20 +218,15 @@ class Cluster(Launcher):
 
 
 @pytest.mark.parametrize(("is_there", "state"), [(True, "queued"), (False, "new")])
-def test_a_dry_run_says_what_a_cluster_still_has(enface, tmp_path, monkeypatch, is_there, state):
+def test_a_dry_run_says_what_a_cluster_still_has(toy, enface, tmp_path, monkeypatch, is_there, state):
     def launcher_of(*_):
         if not is_there:
             raise EnfaceError("launcher slurm: there is no sbatch here")
         return Cluster()
 
     monkeypatch.setattr("enface.launchers.launcher_of", launcher_of)
-    sweep = {
-        "recipe": str(Path(__file__).parents[1] / "support" / "toy.yaml"),
-        "variants": {"a": {}, "b": {"stages.main.steps": 3}},
-        "launcher": {"use": "slurm", "detach": True},
-    }
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump(sweep))
-    found = enface("sweep", tmp_path / "s.yaml", "--runs", tmp_path / "runs", "--dry-run")
+    toy.write_text(yaml.safe_dump({**yaml.safe_load(toy.read_text()), "launcher": {"use": "slurm", "detach": True}}))
+    found = enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run")
     assert found.out.split("\n")[:2] == [f"{state:8} toy-a seed 0", "new      toy-b seed 0"]
-    told = json.loads(enface("sweep", tmp_path / "s.yaml", "--runs", tmp_path / "runs", "--dry-run", "--json").out)
+    told = json.loads(enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run", "--json").out)
     assert [line["state"] for line in told] == [state, "new"]

@@ -13,11 +13,10 @@ from typing import Any
 
 from enface.errors import EnfaceError
 from enface.launchers.running import SAVING, Launcher, Running, required
-from enface.launchers.work import Work, log_of
+from enface.launchers.work import ASKED_EVERY, Work, log_of
 from enface.sweep import Job, SlurmModel
 from enface.writing import replacing
 
-ASKED_EVERY = 2
 # The exit code of what was stopped by SIGTERM; and the seconds Slurm has to have it queued again.
 ASKED_TO_END, QUEUED_AGAIN_WITHIN = 143, 60
 # What submitit writes of one job, and which jobs were left to themselves.

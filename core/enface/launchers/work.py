@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from enface.holding import lock
+from enface.launchers.running import SAVING
 from enface.sweep import Job, State
 
 POLL = 0.2
-# How long another process may still be at work on a job that Slurm has begun anew, and how often that is asked.
-ENDING, ASKED_EVERY = 600, 2
+# How often it is asked whether a job has ended elsewhere.
+ASKED_EVERY = 2
 # The exit code of what was stopped by Ctrl-C.
 STOPPED = 130
 
@@ -113,7 +114,8 @@ class Work:
 
     def _state(self) -> State:
         """What there is of it, when nobody else is at work on it any more."""
-        until = time.monotonic() + ENDING
+        # Slurm may begin it anew while its process of before still saves.
+        until = time.monotonic() + SAVING
         while True:
             state, _ = self.job.find(self.runs)
             if state != "running" or self.stop_file.exists() or time.monotonic() > until:
