@@ -16,8 +16,8 @@ import pandas as pd
 import yaml
 from PIL import Image, ImageDraw
 
-from enface.loading import runs_in
-from enface.statistics import interval
+from enface.recipe.load import runs_in
+from enface_tools.evaluate.statistics import interval
 
 RESAMPLES = 10_000
 LABEL = 150

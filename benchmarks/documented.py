@@ -15,13 +15,13 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
-from enface.engine import Engine
-from enface.loading import load_recipe
-from enface.pack import Pack
-from enface.run import Run
-from enface.sampling import Plan, split_rows
-from enface.step import Step
-from enface.trainer import Trainer
+from enface.data.pack import Pack
+from enface.data.pairs import Plan, split_rows
+from enface.recipe.load import load_recipe
+from enface.train.engine import Engine
+from enface.train.run import Run
+from enface.train.step import Step
+from enface.train.trainer import Trainer
 from reference import LIGHTS, POSES, boundary
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "seed" / "ladder.yaml"

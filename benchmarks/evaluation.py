@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 
 from enface import DataInfo, Metric, WeightsError
-from enface.catalog import Catalog
-from enface.engine import Engine
-from enface.measure import Measure, batch_for
-from enface.plugins import load_plugins
-from enface.recipe import EngineModel
+from enface.plugin.catalog import Catalog
+from enface.plugin.manager import load_plugins
+from enface.recipe.models import EngineModel
+from enface.train.engine import Engine
 from enface_plugins.metrics.ms_ssim import exponents_for
 from enface_plugins.metrics.pretrained import lpips_network
+from enface_tools.evaluate.measure import Measure, batch_for
 from metrics import images as noisy
 from rows import Ratio, Row, in_turn, program, seconds
 
@@ -50,7 +50,7 @@ System = Callable[[Pairs, int], Numbers]
 
 
 class Enface:
-    """The built-in metrics by :class:`enface.measure.Measure`, as ``enface evaluate`` has them."""
+    """The built-in metrics by :class:`enface_tools.evaluate.measure.Measure`, as ``enface evaluate`` has them."""
 
     def __init__(self) -> None:
         catalog, data = Catalog(load_plugins()), DataInfo(SIZE)

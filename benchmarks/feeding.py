@@ -17,7 +17,7 @@ import numpy as np
 
 from apart import Apart
 from documented import noise_pack, plan, trainer
-from enface.pack import Pack
+from enface.data.pack import Pack
 from reference import LIGHTS, LOAD, POSES, batches, write_faces
 from rows import Ratio, Row
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from documented import noise_pack, steps, trainer
-from enface.codes import Codes
+from enface.train.feature_cache import Codes
 from rows import Ratio, Row, in_turn, program
 
 STAGES = {

@@ -26,8 +26,8 @@ from torch.nn import functional
 
 from apart import Apart
 from documented import batch_of, noise_pack, trainer
-from enface.step import Step
-from enface.trainer import Trainer
+from enface.train.step import Step
+from enface.train.trainer import Trainer
 from enface_plugins.generators.elu import ELU
 from enface_plugins.metrics.pretrained import lpips_network
 from rows import Ratio, Row, in_turn, program

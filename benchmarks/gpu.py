@@ -27,7 +27,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from documented import kept, noise_pack, steps, trainer
-from enface.pack import Pack
+from enface.data.pack import Pack
 from rows import Row, table
 
 DOCUMENTED = {"disentangle": 100_000, "only_l1": 28_000, "mask_l1": 50_000}

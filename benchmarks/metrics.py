@@ -14,8 +14,8 @@ import time
 import torch
 
 from enface import DataInfo, FeatureMetric, Metric, WeightsError
-from enface.catalog import Catalog
-from enface.plugins import load_plugins
+from enface.plugin.catalog import Catalog
+from enface.plugin.manager import load_plugins
 
 
 def images(seed: int, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:

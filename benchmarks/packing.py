@@ -52,8 +52,8 @@ def pack(folder: Path) -> int:
     """Pack a folder's pictures at 100 px, from an empty cache; how many there were."""
     from unittest.mock import patch
 
-    from enface.loading import load_recipe
-    from enface.pack import prepare
+    from enface.data.pack import prepare
+    from enface.recipe.load import load_recipe
 
     data = f"{{use: multipie, root: {folder}, size: 96, load_size: {LOAD}, split: {{by: identity, train: 0.8}}}}"
     with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, ENFACE_CACHE=cache):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from enface.statistics import interval
+from enface_tools.evaluate.statistics import interval
 
 RESAMPLES = 10_000
 

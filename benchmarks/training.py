@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from apart import Apart
 from documented import batch_of, noise_pack, steps, trainer
-from enface.trainer import Trainer
+from enface.train.trainer import Trainer
 from reference import Kind, Loop, batches, contrastive, write_faces
 from rows import Ratio, Row, in_turn, table
 

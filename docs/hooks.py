@@ -11,9 +11,10 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-from enface.catalog import Catalog
-from enface.describe import PLURALS, About, described, words
-from enface.plugins import load_plugins
+from enface.plugin.catalog import Catalog
+from enface_tools.catalog import PLURALS, About, described
+from enface_tools.catalog import text as words
+from enface.plugin.manager import load_plugins
 
 INTROS = {
     "loss": (

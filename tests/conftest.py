@@ -20,7 +20,7 @@ SUPPORT = Path(__file__).parent / "support"
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Packs made by tests stay out of the user's cache; fetched weights are found where they are."""
-    from enface.weights import cache_folder
+    from enface.plugin.weights import cache_folder
 
     users = cache_folder()
     mine = tmp_path_factory.mktemp("cache")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from enface.loading import load_recipe
+from enface.recipe.load import load_recipe
 
 ARTIFACTS = Path(__file__).resolve().parents[1] / "recipes" / "artifacts"
 CURES = sorted(path.stem for path in ARTIFACTS.glob("*.yaml") if path.stem != "base")

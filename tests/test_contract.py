@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from enface.catalog import Catalog, Entry
-from enface.components import KINDS
-from enface.contract import RULES, Subject, judge, rules_of
-from enface.plugins import load_plugins
+from enface.plugin.catalog import Catalog, Entry
+from enface.plugin.components import KINDS
+from enface.plugin.manager import load_plugins
+from enface_tools.conformance import RULES, Subject, judge, rules_of
 
 CATALOG = Catalog(load_plugins())
 HELD = [(entry, rule) for entry in CATALOG for rule in rules_of(entry.kind)]

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from enface.loading import load_recipe
+from enface.recipe.load import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -138,8 +138,8 @@ def test_the_metrics_of_the_docs_keep_every_rule(enface, tmp_path):
 
 def term_of(error: Any, mask: Any = None, on: str = "error", names: Any = None) -> float:
     """What a term makes of a map."""
-    from enface.components import Fixed
-    from enface.terms import MaskUse, Term
+    from enface.plugin.components import Fixed
+    from enface.train.terms import MaskUse, Term
 
     use = MaskUse("mask", lambda: mask, {}, on) if mask is not None else None
     asked = {"output": "output", "target": "target"}
@@ -201,9 +201,10 @@ def bare(text: str) -> str:
 
 
 def test_every_component_is_on_its_page_with_formulas_as_they_stand(made):
-    from enface.catalog import Catalog
-    from enface.describe import described, words
-    from enface.plugins import load_plugins
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
+    from enface_tools.catalog import described
+    from enface_tools.catalog import text as words
 
     markdown = pytest.importorskip("markdown")
     manager = load_plugins()

@@ -169,7 +169,7 @@ HOOKS = [
 
 
 def test_every_hook_is_in_the_docs():
-    from enface import hookspecs
+    from enface.plugin import hooks as hookspecs
 
     found = [
         name for name, item in vars(hookspecs).items() if inspect.isfunction(item) and hasattr(item, "enface_spec")
@@ -183,7 +183,7 @@ def test_every_hook_is_in_the_docs():
 
 
 def test_every_hook_says_what_it_is():
-    from enface import hookspecs
+    from enface.plugin import hooks as hookspecs
 
     assert all(inspect.getdoc(getattr(hookspecs, name)) for name in HOOKS)
     assert all(inspect.getdoc(item) for item in (hookspecs, *(getattr(hookspecs, name) for name in HOOKS)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from enface.loading import load_recipe
+from enface.recipe.load import load_recipe
 
 SEED = Path(__file__).resolve().parents[1] / "recipes" / "seed"
 TERMS = ("recon", "con_light", "con_pose", "con_identity", "class_pose", "class_light")

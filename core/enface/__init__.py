@@ -12,39 +12,23 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "bases": "DataInfo Dataset Row Targets",
-    "components": (
+    "plugin.bases": "DataInfo Dataset Row Targets",
+    "plugin.components": (
         "AdversarialLoss Augmentation CriticLoss Discriminator FeatureMetric Fixed GalleryMetric"
         " Generator Loss Mask Metric Schedulable Schedule SetMetric as_schedule weighed_mean"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
-    "hookspecs": "hookimpl",
-    "images": "IMAGE_EXTENSIONS files_fingerprint list_images read_image",
-    "weights": "HubFile SdistMember Weights",
+    "plugin.hooks": "hookimpl",
+    "data.images": "IMAGE_EXTENSIONS files_fingerprint list_images read_image",
+    "plugin.weights": "HubFile SdistMember Weights",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
-    from enface.bases import DataInfo as DataInfo
-    from enface.bases import Dataset as Dataset
-    from enface.bases import Row as Row
-    from enface.bases import Targets as Targets
-    from enface.components import AdversarialLoss as AdversarialLoss
-    from enface.components import Augmentation as Augmentation
-    from enface.components import CriticLoss as CriticLoss
-    from enface.components import Discriminator as Discriminator
-    from enface.components import FeatureMetric as FeatureMetric
-    from enface.components import Fixed as Fixed
-    from enface.components import GalleryMetric as GalleryMetric
-    from enface.components import Generator as Generator
-    from enface.components import Loss as Loss
-    from enface.components import Mask as Mask
-    from enface.components import Metric as Metric
-    from enface.components import Schedulable as Schedulable
-    from enface.components import Schedule as Schedule
-    from enface.components import SetMetric as SetMetric
-    from enface.components import as_schedule as as_schedule
-    from enface.components import weighed_mean as weighed_mean
+    from enface.data.images import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
+    from enface.data.images import files_fingerprint as files_fingerprint
+    from enface.data.images import list_images as list_images
+    from enface.data.images import read_image as read_image
     from enface.errors import CheckpointError as CheckpointError
     from enface.errors import DataError as DataError
     from enface.errors import EnfaceError as EnfaceError
@@ -52,14 +36,30 @@ if TYPE_CHECKING:
     from enface.errors import PluginError as PluginError
     from enface.errors import RecipeError as RecipeError
     from enface.errors import WeightsError as WeightsError
-    from enface.hookspecs import hookimpl as hookimpl
-    from enface.images import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
-    from enface.images import files_fingerprint as files_fingerprint
-    from enface.images import list_images as list_images
-    from enface.images import read_image as read_image
-    from enface.weights import HubFile as HubFile
-    from enface.weights import SdistMember as SdistMember
-    from enface.weights import Weights as Weights
+    from enface.plugin.bases import DataInfo as DataInfo
+    from enface.plugin.bases import Dataset as Dataset
+    from enface.plugin.bases import Row as Row
+    from enface.plugin.bases import Targets as Targets
+    from enface.plugin.components import AdversarialLoss as AdversarialLoss
+    from enface.plugin.components import Augmentation as Augmentation
+    from enface.plugin.components import CriticLoss as CriticLoss
+    from enface.plugin.components import Discriminator as Discriminator
+    from enface.plugin.components import FeatureMetric as FeatureMetric
+    from enface.plugin.components import Fixed as Fixed
+    from enface.plugin.components import GalleryMetric as GalleryMetric
+    from enface.plugin.components import Generator as Generator
+    from enface.plugin.components import Loss as Loss
+    from enface.plugin.components import Mask as Mask
+    from enface.plugin.components import Metric as Metric
+    from enface.plugin.components import Schedulable as Schedulable
+    from enface.plugin.components import Schedule as Schedule
+    from enface.plugin.components import SetMetric as SetMetric
+    from enface.plugin.components import as_schedule as as_schedule
+    from enface.plugin.components import weighed_mean as weighed_mean
+    from enface.plugin.hooks import hookimpl as hookimpl
+    from enface.plugin.weights import HubFile as HubFile
+    from enface.plugin.weights import SdistMember as SdistMember
+    from enface.plugin.weights import Weights as Weights
 
 
 def __getattr__(name: str) -> Any:

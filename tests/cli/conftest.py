@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 PRELOADED = [
-    "enface.trainer",
-    "enface.evaluate",
+    "enface.train.trainer",
+    "enface_tools.evaluate.evaluator",
     "enface.cli",
     "accelerate",
     "torchvision.utils",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from enface.components import KINDS
+from enface.plugin.components import KINDS
 
 CAUCHY = Path(__file__).parents[1] / "support" / "cauchy.py"
 

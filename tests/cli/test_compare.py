@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from enface.cli.compare import folder_name
+from enface_tools.compare.command import folder_name
 
 PEOPLE, EACH = 10, 6
 SENSES = {"lpips": {}, "ssim": {"higher_is_better": True}, "sharpness": {"ideal": 1.0, "higher_is_better": True}}

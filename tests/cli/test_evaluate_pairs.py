@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from enface.results import Results
+from enface_tools.evaluate.results import Results
 
 MANY = 600
 SLOW = """

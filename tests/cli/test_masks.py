@@ -55,8 +55,8 @@ def masked(recipe: Any) -> Any:
     ids=["hard", "soft", "ellipse"],
 )
 def test_what_is_built_loads_back_as_itself(enface, masked, tmp_path, mask):
-    from enface.catalog import Catalog
-    from enface.plugins import load_plugins
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
 
     out = tmp_path / "new" / "mask.npy"
     outcome = enface("masks", "build", masked({"edge": mask}), "edge", "--out", out)
@@ -86,7 +86,7 @@ def test_it_says_what_it_wrote(enface, masked, tmp_path):
 
 
 def test_the_picture_is_of_the_mean_training_target(enface, masked, tmp_path):
-    from enface.cli.shared import load, prepared
+    from enface.cli.options import load, prepared
 
     # Marks in the middle only, so that most of the picture shows the backdrop.
     path = masked({"dot": {"use": "ellipse", "axes": [0.2, 0.2], "inside": 2, "outside": 1}})

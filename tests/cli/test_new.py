@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enface.components import KINDS
+from enface.plugin.components import KINDS
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from enface.errors import RecipeError
-from enface.holding import LOCK, held
-from enface.launch import check_processes
+from enface.system.locks import LOCK, held
+from enface.system.processes import check_processes
 
 RECIPE = {
     "name": "pair",
@@ -99,7 +99,7 @@ def step_ended(run, step):
 
 
 if WHOM == "parent":
-    from enface.trainer import Trainer
+    from enface.train.trainer import Trainer
 
     asked, stop = [], Trainer._ask_to_stop
 
@@ -112,7 +112,7 @@ if WHOM == "parent":
 
 if WHOM == "other" and os.environ.get("RANK") == "1":
     # Observers are told of steps in the main process only.
-    from enface.trainer import Trainer
+    from enface.train.trainer import Trainer
 
     taken = Trainer._one_step
 

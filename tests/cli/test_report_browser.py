@@ -9,9 +9,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from enface.report import write_report
-from enface.report_compare import write_comparison
-from enface.report_numbers import NONE
+from enface_tools.compare.page import write_comparison
+from enface_tools.report.numbers import NONE
+from enface_tools.report.run_page import write_report
 
 COUNT = 150
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -8,8 +8,8 @@ from threading import Thread
 
 import pytest
 
-from enface import watch as room
-from enface.watch import watch
+from enface_tools.report import watch as room
+from enface_tools.report.watch import watch
 
 
 def add(run, **event):

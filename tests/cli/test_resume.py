@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from enface.holding import LOCK, held
+from enface.system.locks import LOCK, held
 
 RECIPE = {
     "name": "cut",

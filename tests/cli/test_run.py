@@ -100,7 +100,7 @@ def test_observers_change_nothing(ran):
 def test_the_best_checkpoint_is_kept(ran):
     directory, _ = ran({"log": {"validate": 1, "best": "l1", "keep": 1}})
     means = [(event["values"]["l1"], event["step"]) for event in events(directory, "validated")]
-    from enface.checkpoint import load, read_state
+    from enface.train.checkpoint import load, read_state
 
     best = directory / "checkpoints" / "best.safetensors"
     assert read_state(best)["step"] == min(means)[1]
@@ -137,8 +137,8 @@ def test_the_version(enface):
 
 @pytest.mark.parametrize("recipe_file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_recipe_in_the_repository_is_valid(enface, recipe_file):
-    from enface.catalog import Catalog
-    from enface.plugins import load_plugins
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
 
     if "synthetic_heads" not in Catalog(load_plugins()).names("dataset"):
         pytest.skip("the synthetic heads are not there yet")

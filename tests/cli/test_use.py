@@ -63,9 +63,9 @@ class Trained:
         shutil.rmtree(folder / "data")
 
     def _keep(self, folder: Path) -> None:
-        from enface.cli.shared import load, prepared
-        from enface.evaluate import Evaluator
-        from enface.networks import load_network
+        from enface.cli.options import load, prepared
+        from enface_tools.evaluate.checkpoints import load_network
+        from enface_tools.evaluate.evaluator import Evaluator
 
         opened = prepared(load(self.run, []))
         opened.directory = self.run
@@ -107,8 +107,8 @@ def test_outputs_are_those_of_evaluation_bit_for_bit(runs, generator, enface, tm
 
 
 def test_the_plain_weights_are_others_than_the_average(trained, enface, tmp_path):
-    from enface.checkpoint import load
-    from enface.run import latest_checkpoint
+    from enface.train.checkpoint import load
+    from enface.train.run import latest_checkpoint
 
     saved = load(latest_checkpoint(trained.run))
     assert saved.part("ema")
@@ -249,9 +249,9 @@ def test_without_onnx_the_export_says_what_to_install(trained, enface, tmp_path,
 
 
 def test_the_names_of_the_fits_and_formats_are_the_core_s():
-    from enface.apply import FITS
-    from enface.cli.use import Fit, Format
-    from enface.export import FILES, READERS, WRITERS
+    from enface_tools.inference.apply import FITS
+    from enface_tools.inference.command import Fit, Format
+    from enface_tools.inference.export import FILES, READERS, WRITERS
 
     assert [item.value for item in Fit] == list(FITS)
     assert {item.value for item in Format} == set(FILES) == set(READERS) == set(WRITERS)

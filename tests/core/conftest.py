@@ -29,7 +29,7 @@ class Bench:
 
     def batch(self, number: int = 0, size: int = 4) -> dict[str, torch.Tensor]:
         """Every column that the batch of a step can give."""
-        from enface.sampling import Plan
+        from enface.data.pairs import Plan
 
         rows = Plan(self.pairs, size, 0, 0).rows(number)
         return {name: self.columns.gather(name, rows) for name in self.columns.names}
@@ -48,7 +48,7 @@ def load(recipe: Callable[..., Path]) -> Callable[..., Any]:
     """A recipe that extends the toy one, read and checked."""
 
     def read(content: dict[str, Any] | str = "", *overrides: str) -> Any:
-        from enface.loading import load_recipe
+        from enface.recipe.load import load_recipe
 
         return load_recipe(recipe(content or {}), overrides)
 
@@ -60,11 +60,11 @@ def make_trainer() -> Callable[..., Any]:
     """A trainer of a recipe that has been read, in a new run directory: ``make_trainer(loaded, directory)``."""
 
     def make(loaded: Any, directory: Path, **options: Any) -> Any:
-        from enface.engine import Engine
-        from enface.pack import prepare
-        from enface.run import Run, start_directory
-        from enface.sampling import split_rows
-        from enface.trainer import Trainer
+        from enface.data.pack import prepare
+        from enface.data.pairs import split_rows
+        from enface.train.engine import Engine
+        from enface.train.run import Run, start_directory
+        from enface.train.trainer import Trainer
 
         pack = prepare(loaded.recipe, loaded.catalog)
         directory.mkdir(parents=True)
@@ -91,12 +91,12 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
     """Build one stage: ``bench({"terms": ...}, generator={"use": "unet"})``; it replaces the toy's."""
 
     def build(stage: dict[str, Any], **keys: Any) -> Bench:
-        from enface.build import StageBuilder, build_generator
-        from enface.columns import Columns
-        from enface.engine import Engine
-        from enface.pack import prepare
-        from enface.run import Run
-        from enface.sampling import split_rows
+        from enface.data.batches import Columns
+        from enface.data.pack import prepare
+        from enface.data.pairs import split_rows
+        from enface.train.build import StageBuilder, build_generator
+        from enface.train.engine import Engine
+        from enface.train.run import Run
 
         whole = {"steps": 5, "batch": 4, "optimizer": {"lr": 1e-3}, **stage}
         engine = {**CPU, **keys.pop("engine", {})}

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from enface.apply import FITS, Applier, Job, Sheet, device_of, plan
 from enface.errors import DataError, EnfaceError
-from enface.recipe import DataModel
+from enface.recipe.models import DataModel
+from enface_tools.inference.apply import FITS, Applier, Job, Sheet, device_of, plan
 
 CPU = torch.device("cpu")
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from enface.audit import CHECKS, Subject, audit, failing, parse_fail_on
-from enface.audit.duplicates import coarse, differences, duplicates
-from enface.audit.hashes import close_pairs
+from enface.data.pairs import split_rows
 from enface.errors import DataError
-from enface.recipe import PairsModel, SplitModel
-from enface.sampling import split_rows
+from enface.recipe.models import PairsModel, SplitModel
+from enface_tools.audit import CHECKS, Subject, audit, failing, parse_fail_on
+from enface_tools.audit.duplicates import coarse, differences, duplicates
+from enface_tools.audit.hashes import close_pairs
 
 POSES = (-60, -30, 0, 30, 60)
 PEOPLE, SIZE, LIGHTS = 14, 64, 2
@@ -434,8 +434,8 @@ def test_real_photographs_have_no_duplicates_and_few_suspects():
     root = Path(__file__).parents[3] / "shared" / "data" / "frmdb"
     if not root.is_dir():
         pytest.skip("the photographs of FRMDB are not here")
-    from enface.loading import load_recipe
-    from enface.pack import prepare
+    from enface.data.pack import prepare
+    from enface.recipe.load import load_recipe
 
     recipes = Path(__file__).parents[2] / "recipes"
     loaded = load_recipe(recipes / "frmdb.yaml", [f"data.root={root}"])

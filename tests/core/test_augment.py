@@ -12,14 +12,14 @@ import pytest
 import torch
 from torchvision.transforms import functional as vision
 
-from enface.augment import Augment, Moves
-from enface.checkpoint import digest
-from enface.checkpoint import load as load_checkpoint
-from enface.columns import Columns, Crops, gathered, sharpened
+from enface.data.augment import Augment, Moves
+from enface.data.batches import Columns, Crops, gathered, sharpened
+from enface.data.pack import Pack, centered, prepare
+from enface.data.pairs import ROLES, Plan
 from enface.errors import DataError
-from enface.pack import Pack, centered, prepare
-from enface.recipe import AugmentModel, DataModel, FlipModel
-from enface.sampling import ROLES, Plan
+from enface.recipe.models import AugmentModel, DataModel, FlipModel
+from enface.train.checkpoint import digest
+from enface.train.checkpoint import load as load_checkpoint
 
 CPU = torch.device("cpu")
 ALL = list(ROLES)
@@ -407,7 +407,7 @@ def test_accumulation_and_processes_cut_one_stream_of_moved_images(new_trainer):
 
 
 def test_evaluation_and_samples_see_the_middle(new_trainer):
-    from enface.evaluate import Evaluator, mean_target
+    from enface_tools.evaluate.evaluator import Evaluator, mean_target
 
     made = new_trainer(RECIPE)
     evaluator = Evaluator(made.run)
@@ -441,7 +441,7 @@ def test_all_roles_in_one_go_are_each_role_by_itself(new_trainer, changes):
 
 
 def test_only_targets_and_only_in_training_are_sharpened(new_trainer):
-    from enface.evaluate import Evaluator
+    from enface_tools.evaluate.evaluator import Evaluator
 
     made = new_trainer({"augment": {"sharpen": 0.5}, "stages": {"main": {"batch": 4}}})
     plan = Plan(made._pairs, 4, 0, 0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from enface.errors import RecipeError
-from enface.plugins import load_plugins
+from enface.plugin.manager import load_plugins
 
 GAME = {"discriminators": {"patch": {"use": "patch_gan", "width": 4, "layers": 1}}}
 GAN = {"use": "hinge", "against": "patch"}
@@ -116,7 +116,7 @@ def test_terms_that_reach_no_weight_that_learns_are_refused(bench):
 
 
 def test_networks_follow_from_the_recipes_seed(bench):
-    from enface.checkpoint import digest
+    from enface.train.checkpoint import digest
 
     stage = {**GAME, "terms": {"l1": {}, "gan": GAN}}
     torch.manual_seed(5)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from enface import Loss, Schedule
-from enface.catalog import Catalog, snake_case
-from enface.components import KINDS, Fixed
 from enface.errors import PluginError, RecipeError
-from enface.params import ScheduleSpec
-from enface.plugins import load_plugins
+from enface.plugin.catalog import Catalog, snake_case
+from enface.plugin.components import KINDS, Fixed
+from enface.plugin.manager import load_plugins
+from enface.plugin.schema import ScheduleSpec
 
 LOSS = "class Mine(Loss):\n    def forward(self, output, target): return output - target\n"
 

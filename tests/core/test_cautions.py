@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from enface.cautions import cautions, metric_networks
-from enface.loading import load_recipe
+from enface.recipe.load import load_recipe
+from enface_tools.evaluate.caveats import cautions, metric_networks
 
 RECIPE = """
 name: judged

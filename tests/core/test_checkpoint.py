@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from enface import checkpoint, writing
 from enface.errors import CheckpointError
+from enface.system import atomic as writing
+from enface.train import checkpoint
 
 TENSORS = {"generator/a": torch.arange(6.0).reshape(2, 3), "ema/n": torch.tensor(3)}
 
@@ -105,7 +106,7 @@ class Trap:
 
 
 def test_nothing_that_is_loaded_runs_code(tmp_path):
-    from enface.pack import read_pack
+    from enface.data.pack import read_pack
 
     ran = tmp_path / "ran"
     payload = pickle.dumps(Trap(ran))

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from enface.augment import Augment, Moves
-from enface.checkpoint import digest
-from enface.codes import BLOCK, Codes
+from enface.data.augment import Augment, Moves
+from enface.data.pairs import ROLES
 from enface.errors import DataError, RecipeError
-from enface.loading import load_recipe
-from enface.recipe import AugmentModel, DataModel
-from enface.sampling import ROLES
+from enface.recipe.load import load_recipe
+from enface.recipe.models import AugmentModel, DataModel
+from enface.train.checkpoint import digest
+from enface.train.feature_cache import BLOCK, Codes
 
 FROZEN = {"steps": 40, "batch": 8, "freeze": ["encoder", "heads"], "cache_codes": True, "terms": {"l1": {}}}
 CONTRAST = {

@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from enface.compare import compare
-from enface.compare.outcomes import Change, resamples
-from enface.compare.words import sentence
 from enface.errors import DataError
-from enface.statistics import interval, intervals
+from enface_tools.compare import compare
+from enface_tools.compare.outcomes import Change, resamples
+from enface_tools.compare.verdicts import sentence
+from enface_tools.evaluate.statistics import interval, intervals
 
 HIGHER = {"higher_is_better": True}
 
@@ -227,9 +227,9 @@ def test_the_same_images_twice_differ_in_nothing(pair):
     ],
 )
 def test_verdicts_in_words(ends, text):
-    from enface.compare.outcomes import Outcome
-    from enface.compare.quantities import Quantity
-    from enface.sense import Sense
+    from enface.plugin.direction import Sense
+    from enface_tools.compare.outcomes import Outcome
+    from enface_tools.compare.quantities import Quantity
 
     quantity = Quantity("lpips", "lpips", "", Sense(False), {})
     change = Change(*ends)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from enface.compare import compare
-from enface.compare.changes import changes
-from enface.compare.groups import find_groups
 from enface.errors import DataError
+from enface_tools.compare import compare
+from enface_tools.compare.changes import changes
+from enface_tools.compare.groups import find_groups
 
 
 def faces(shift=0.0, seed=0, people=8, each=2, spread=0.01):
@@ -396,7 +396,7 @@ def test_what_changed_between_recipes():
 
 
 def test_a_recipe_of_an_earlier_version_is_not_another(seeds):
-    from enface.recipe import Recipe
+    from enface.recipe.models import Recipe
 
     a, b = seeds("a", [0, 1]), seeds("b", [0])
     path = sorted(a.iterdir())[1] / "recipe.yaml"

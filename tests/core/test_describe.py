@@ -12,15 +12,16 @@ from jsonschema import Draft202012Validator
 from omegaconf import OmegaConf
 
 from enface import Loss, Schedulable
-from enface.catalog import Catalog
-from enface.components import KINDS
-from enface.describe import PLURALS, About, described, recipe_schema, words
-from enface.describe.about import CLAIMS
-from enface.describe.keys import KEYS
-from enface.describe.recipes import DROPPED, MODELS
-from enface.params import params_model
-from enface.plugins import load_plugins
-from enface.recipe import Recipe
+from enface.plugin.catalog import Catalog
+from enface.plugin.components import KINDS
+from enface.plugin.manager import load_plugins
+from enface.plugin.schema import params_model
+from enface.recipe.models import Recipe
+from enface_tools.catalog import PLURALS, About, described, recipe_schema
+from enface_tools.catalog import text as words
+from enface_tools.catalog.describe import CLAIMS
+from enface_tools.catalog.json_schema import DROPPED, MODELS
+from enface_tools.catalog.keys import KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
 SUPPORT = ROOT / "tests" / "support"
@@ -70,7 +71,7 @@ def as_editors_read(value: Any) -> Any:
 
 class Worded(Loss):
     """How far it is. And more
-    of it, after :class:`~enface.components.Fixed`.
+    of it, after :class:`~enface.plugin.components.Fixed`.
 
     A second paragraph.
 
@@ -128,8 +129,8 @@ def test_types_and_defaults_are_said_in_plain_words(name, type_, default):
 
 
 def described_one(component: type) -> About:
-    from enface.catalog import Entry
-    from enface.describe import Origin
+    from enface.plugin.catalog import Entry
+    from enface_tools.catalog import Origin
 
     return About(Entry("loss", "worded", component, ""), Origin("", None, None, None), Catalog(load_plugins()))
 

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from enface.components import Targets
-from enface.drawing import Server, open_drawing, page
 from enface.errors import DataError, EnfaceError
-from enface.marks import (
+from enface.plugin.components import Targets
+from enface_tools.masks.annotations import (
     check_out,
     marks_path,
     mask_weights,
@@ -24,6 +23,7 @@ from enface.marks import (
     union,
     write_marks,
 )
+from enface_tools.masks.server import Server, open_drawing, page
 
 SHAPE = (6, 8)
 HOSTILE = '</script><script>alert("x")</script>'

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from enface.engine import Engine
-from enface.recipe import EngineModel
+from enface.recipe.models import EngineModel
+from enface.train.engine import Engine
 
 
 @pytest.fixture

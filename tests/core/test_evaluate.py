@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from enface.errors import CheckpointError
-from enface.evaluate import Evaluator, evaluate, mean_target
-from enface.networks import load_network
-from enface.statistics import interval
+from enface_tools.evaluate.checkpoints import load_network
+from enface_tools.evaluate.evaluator import Evaluator, evaluate, mean_target
+from enface_tools.evaluate.statistics import interval
 
 
 @pytest.fixture
 def run(load, tmp_path):
     """A run of the toy recipe that nothing has trained yet."""
-    from enface.engine import Engine
-    from enface.pack import prepare
-    from enface.run import Run, start_directory
-    from enface.sampling import split_rows
+    from enface.data.pack import prepare
+    from enface.data.pairs import split_rows
+    from enface.train.engine import Engine
+    from enface.train.run import Run, start_directory
 
     def build(content=None):
         content = {
@@ -185,8 +185,8 @@ def test_an_interval_weighs_people_by_their_images_and_is_repeatable():
 
 
 def test_the_average_is_what_is_judged(run):
-    from enface.checkpoint import digest
-    from enface.trainer import Trainer
+    from enface.train.checkpoint import digest
+    from enface.train.trainer import Trainer
 
     made = run({"stages": {"main": {"steps": 3, "ema": 0.5, "optimizer": {"lr": 0.01}}}})
     trainer = Trainer(made)
@@ -201,7 +201,7 @@ def test_a_run_without_a_checkpoint(run):
 
 
 def test_a_checkpoint_of_another_network(run):
-    from enface.trainer import Trainer
+    from enface.train.trainer import Trainer
 
     made = run({"stages": {"main": {"steps": 1}}})
     Trainer(made).train()
@@ -213,7 +213,7 @@ def test_a_checkpoint_of_another_network(run):
 def test_a_metric_may_be_called_as_a_label_is(run, plugin):
     from pathlib import Path
 
-    from enface.results import Results
+    from enface_tools.evaluate.results import Results
 
     body = (
         "class Same(Metric):\n    '''Same.'''\n    higher_is_better = False\n    card = {'implementation': 'enface'}\n"

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from enface import export
-from enface.build import build_generator, output_of
-from enface.checkpoint import Checkpoint, digest
-from enface.components import DataInfo
 from enface.errors import EnfaceError
-from enface.export import Exporter
+from enface.plugin.components import DataInfo
+from enface.train.build import build_generator, output_of
+from enface.train.checkpoint import Checkpoint, digest
+from enface_tools.inference import export
+from enface_tools.inference.export import Exporter
 
 INFO = DataInfo(32, {"pose": 5, "light": 2})
 PATH = Path("checkpoints/step-00000007.safetensors")
@@ -105,7 +105,7 @@ def test_the_description_says_what_a_user_must_know(exporter, tmp_path):
 
 
 def test_the_formulas_of_the_description_hold():
-    from enface.apply import _bytes
+    from enface_tools.inference.apply import _bytes
 
     pixels = np.arange(256)
     source = (pixels.astype(np.float32) / np.float32(127.5) - 1).reshape(1, 1, 16, 16)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from enface import filling
-from enface.pack import prepare
+from enface.data import packing as filling
+from enface.data.pack import prepare
 
 COUNT = 40
 COMPONENT = """
@@ -60,7 +60,7 @@ def test_few_chunks_are_handed_out_at_a_time(packed, parallel, monkeypatch):
             done.append(finished)
             yield finished
 
-    monkeypatch.setattr("enface.pack.fill", watched)
+    monkeypatch.setattr("enface.data.pack.fill", watched)
     packed(COMPONENT, shade=4)
     assert len(handed) == len(done) == COUNT // 2
     assert max(ahead) == 2 * filling.AHEAD

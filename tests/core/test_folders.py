@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 
 from enface.errors import DataError, EnfaceError, RecipeError
-from enface.folders import places, shards
-from enface.folders.evaluating import FolderEvaluation, Options
-from enface.results import Results
+from enface_tools.evaluate.results import Results
+from enface_tools.pairs import output as places
+from enface_tools.pairs import shards
+from enface_tools.pairs.evaluation import FolderEvaluation, Options
 
 SIZE = 24
 COUNT = 6
@@ -25,8 +26,8 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def catalog():
-    from enface.catalog import Catalog
-    from enface.plugins import load_plugins
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
 
     return Catalog(load_plugins())
 
@@ -109,11 +110,11 @@ def test_copying_the_source_is_the_baseline(evaluation, folders, tmp_path):
 
 def test_numbers_of_saved_outputs_are_those_of_the_run_that_made_them(load, catalog, tmp_path):
     """A run's sources and targets are 8-bit images; only its outputs are rounded when they are saved."""
-    from enface.engine import Engine
-    from enface.evaluate import Evaluator
-    from enface.pack import prepare
-    from enface.run import Run
-    from enface.sampling import split_rows
+    from enface.data.pack import prepare
+    from enface.data.pairs import split_rows
+    from enface.train.engine import Engine
+    from enface.train.run import Run
+    from enface_tools.evaluate.evaluator import Evaluator
 
     names = ["l1", "psnr", "ssim", "ms_ssim", "sharpness"]
     recipe = {"engine": {"device": "cpu", "precision": "fp32"}, "data": {"split": {"train": 2, "val": 1, "test": 3}}}
@@ -155,8 +156,8 @@ def test_the_usual_metrics_are_measured_where_none_is_asked_for(evaluation, fold
 
 
 def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(folders, plugin):
-    from enface.catalog import Catalog
-    from enface.plugins import load_plugins
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
 
     body = (
         "from enface import WeightsError\nclass Absent(Metric):\n    '''Absent.'''\n    higher_is_better = True\n"
@@ -634,8 +635,8 @@ def test_an_earlier_result_stands_until_the_new_one_is_measured(evaluation, fold
 @pytest.fixture
 def features(plugin):
     """A catalog with metrics of the whole set and of a gallery."""
-    from enface.catalog import Catalog
-    from enface.plugins import load_plugins
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
 
     body = """
 from enface import GalleryMetric, SetMetric
@@ -703,9 +704,9 @@ def test_parts_of_images_are_measured_by_themselves(evaluation, folders, tmp_pat
 def test_parts_are_named_on_the_command_line(evaluation, folders, tmp_path):
     sets = ["regions.middle.use=ellipse", "regions.middle.inside=1", "regions.middle.outside=0"]
     summary = evaluation(folders, metrics=["l1"], overrides=sets)()
-    from enface.catalog import Catalog
-    from enface.components import DataInfo
-    from enface.plugins import load_plugins
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.components import DataInfo
+    from enface.plugin.manager import load_plugins
 
     mask = Catalog(load_plugins()).build("mask", "ellipse", {"inside": 1, "outside": 0}, DataInfo(SIZE))
     weights = mask(step=0)[0, 0].numpy()
@@ -738,7 +739,7 @@ def test_memory_does_not_grow_with_the_number_of_images(evaluation, tmp_path, mo
     if not Path("/proc/self/statm").is_file():
         pytest.skip("there is no /proc here to read the memory in use from")
     # Each thread has memory of its own from the allocator, which it keeps.
-    monkeypatch.setattr("enface.folders.evaluating.THREADS", 1)
+    monkeypatch.setattr("enface_tools.pairs.evaluation.THREADS", 1)
     data = {role: [save_bytes(picture(number, (96, 96))) for number in range(4)] for role in ("outputs", "targets")}
     for role, files in data.items():
         for folder, count in {"few": 300, "many": 2000}.items():

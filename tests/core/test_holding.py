@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from enface import holding
 from enface.errors import EnfaceError
-from enface.holding import held, is_held, lock
+from enface.system import locks as holding
+from enface.system.locks import held, is_held, lock
 
 HOLD = """
 import pathlib, sys
-from enface.holding import held
+from enface.system.locks import held
 with held(pathlib.Path(sys.argv[1]), ""):
     print("held", flush=True)
     input()

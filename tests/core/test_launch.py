@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from enface.errors import EnfaceError
-from enface.launch import ProcessDied, Stopped, _ended
+from enface.system.processes import ProcessDied, Stopped, _ended
 
 KILL, TERM, SAVED = -9, -15, 143
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from enface.errors import EnfaceError
-from enface.launchers import launcher_of
-from enface.launchers.local import Local
-from enface.launchers.running import Stopped, run_all
-from enface.launchers.work import Work, started
-from enface.sweep import LocalModel, RayModel, SlurmModel
+from enface_tools.sweep import launcher_of
+from enface_tools.sweep.jobs import LocalModel, RayModel, SlurmModel
+from enface_tools.sweep.launcher import Stopped, run_all
+from enface_tools.sweep.local import Local
+from enface_tools.sweep.worker import Work, started
 
 SUPPORT = Path(__file__).parents[1] / "support"
 sys.path.insert(0, str(SUPPORT))
@@ -105,7 +105,7 @@ def test_of_a_machine_with_several_gpus_each_has_a_run_and_others_are_left_alone
 
 def test_one_that_was_run_by_hand_since_is_not_run_again(tmp_path, monkeypatch):
     states, said = {"job0": "done", "job1": "running", "job2": "new"}, []
-    monkeypatch.setattr("enface.sweep.Job.find", lambda self, runs: (states[self.name], None))
+    monkeypatch.setattr("enface_tools.sweep.jobs.Job.find", lambda self, runs: (states[self.name], None))
     local = Local(3, tmp_path / "runs", tmp_path / "logs")
     assert not run_all(local, scripts(tmp_path, *["print(1)"] * 3), tmp_path / "runs", said.append)
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["job2-0.log"]
@@ -125,7 +125,7 @@ def test_one_that_runs_is_held(tmp_path):
 
 
 def test_one_that_cannot_be_started_stops_the_others(tmp_path, monkeypatch):
-    import enface.launchers.local as module
+    import enface_tools.sweep.local as module
 
     log = tmp_path / "logs" / "job0-0.log"
 

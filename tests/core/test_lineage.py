@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from enface.loading import load_recipe
+from enface.recipe.load import load_recipe
 
 BASE = {
     "data": {"use": "synthetic_heads", "identities": 4, "split": {"train": 2}},

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from enface.errors import EnfaceError
-from enface.mask_files import save_mask
+from enface_tools.masks.files import save_mask
 
 GREY = np.full((8, 8, 3), 100, np.uint8)
 

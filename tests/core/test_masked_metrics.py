@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from enface.build import MaskedMetric, build_metrics
-from enface.components import DataInfo
 from enface.errors import RecipeError
-from enface.evaluate import Evaluator, evaluate
+from enface.plugin.components import DataInfo
+from enface.train.build import MaskedMetric, build_metrics
+from enface_tools.evaluate.evaluator import Evaluator, evaluate
 
 TOY = str(Path(__file__).parents[1] / "support" / "toy_faces.py")
 # Left half three times as heavy as the right.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from enface.components import GalleryMetric, Metric, SetMetric
-from enface.measure import Measure, unit
+from enface.plugin.components import GalleryMetric, Metric, SetMetric
+from enface_tools.evaluate.measure import Measure, unit
 
 
 class Error(Metric):
@@ -126,7 +126,7 @@ def test_features_of_targets_that_were_seen_are_not_computed_again(monkeypatch):
 
 
 def test_a_batch_fits_what_measures_it():
-    from enface.measure import batch_for
+    from enface_tools.evaluate.measure import batch_for
 
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert [batch_for(cpu, size**2) for size in (16, 64, 128, 1024)] == [64, 32, 8, 1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from enface.checkpoint import save
 from enface.errors import CheckpointError
-from enface.networks import averaged, find_checkpoints
+from enface.train.checkpoint import save
+from enface_tools.evaluate.checkpoints import averaged, find_checkpoints
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from enface import pack_parts
+from enface.data.pack import Packing, prepare
 from enface.errors import DataError, EnfaceError
-from enface.pack import Packing, prepare
-from enface.pack_parts import Part, pack_part
+from enface_tools.packs import shards as pack_parts
+from enface_tools.packs.shards import Part, pack_part
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_of_parts_that_end_together_one_joins_and_both_have_the_pack(load, elsew
     loaded = load()
     part_of(loaded, 1, 2)
     # In a process each, these would be two workers' reading; what is raced for is the end.
-    monkeypatch.setattr("enface.filling.cores", lambda: 1)
+    monkeypatch.setattr("enface.data.packing.cores", lambda: 1)
     joined, join = [], pack_parts._Parts._join
     monkeypatch.setattr(pack_parts._Parts, "_join", lambda self, *words: (joined.append(1), join(self, *words)))
     with ThreadPoolExecutor(4) as pool:

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt
 from pydantic import ValidationError
 
 from enface import DataInfo, Loss, Schedulable
-from enface.params import ScheduleSpec, closest, explain, parameter_help, params_model, wants_data_info
+from enface.plugin.schema import ScheduleSpec, closest, explain, parameter_help, params_model, wants_data_info
 
 
 class Sample(Loss):

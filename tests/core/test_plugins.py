@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from enface.catalog import Catalog
 from enface.errors import PluginError
-from enface.plugins import load_plugins
+from enface.plugin.catalog import Catalog
+from enface.plugin.manager import load_plugins
 
 LOSS = "class Mine(Loss):\n    def forward(self, output, target): return output - target\n"
 

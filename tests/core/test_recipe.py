@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from enface.errors import RecipeError
-from enface.loading import load_recipe
-from enface.recipe import save_recipe
+from enface.recipe.load import load_recipe
+from enface.recipe.models import save_recipe
 
 TOY = Path(__file__).parents[1] / "support" / "toy_faces.py"
 BASE = """\

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from enface.errors import RecipeError
-from enface.evaluate import Evaluator
-from enface.recipe import EvaluationModel
-from enface.results import Results
+from enface.recipe.models import EvaluationModel
+from enface_tools.evaluate.evaluator import Evaluator
+from enface_tools.evaluate.results import Results
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_a_region_is_measured_where_each_target_has_it(run, tmp_path):
 
 
 def test_the_evaluation_writes_them(run):
-    from enface.build import build_generator
-    from enface.evaluate import evaluate
+    from enface.train.build import build_generator
+    from enface_tools.evaluate.evaluator import evaluate
 
     made = run({"evaluation": {"regions": {"face": FACE}}})
     made.directory.mkdir(exist_ok=True)

@@ -16,10 +16,10 @@ import fsspec
 import numpy as np
 import pytest
 
+from enface.data.pack import FORMAT, prepare
 from enface.errors import DataError, RecipeError
-from enface.pack import FORMAT, prepare
-from enface.remote_files import Place, UnreachableError
-from enface.remote_pack import REMEDY, pack_of, write_pack
+from enface_tools.packs.remote import REMEDY, pack_of, write_pack
+from enface_tools.packs.remote_files import Place, UnreachableError
 
 SPLIT = {"train": 4, "val": 1, "test": 1}
 
@@ -179,7 +179,7 @@ def test_a_fetched_pack_can_be_written_elsewhere(load, made, memory, tmp_path):
 
 def test_over_http_from_a_server_that_knows_no_parts(load, made, served, monkeypatch):
     folder, address, seen, _ = served
-    monkeypatch.setattr("enface.remote_files.BLOCK", 50_000)
+    monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
     write_pack(made, str(folder / "heads"))
     assert same(opened(load, f"{address}/heads"), made)
     assert ("/heads/images.npy", None) in seen, "read in one go"
@@ -187,8 +187,8 @@ def test_over_http_from_a_server_that_knows_no_parts(load, made, served, monkeyp
 
 def test_over_http_in_parts_from_a_server_that_gives_them(load, made, served, monkeypatch):
     folder, address, seen, _ = served
-    monkeypatch.setattr("enface.remote_files.BLOCK", 20_000)
-    monkeypatch.setattr("enface.remote_files.AT_ONCE", 3)
+    monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 20_000)
+    monkeypatch.setattr("enface_tools.packs.remote_files.AT_ONCE", 3)
     write_pack(made, str(folder / "parts"))
     assert same(opened(load, f"{address}/parts"), made)
     asked = [wanted for path, wanted in seen if path == "/parts/images.npy"]
@@ -232,7 +232,7 @@ def test_s3(load, made, monkeypatch):
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": f"http://{host}:{port}"})
-        monkeypatch.setattr("enface.remote_files.BLOCK", 50_000)
+        monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
         fsspec.filesystem("s3").mkdir("bucket")
         with pytest.raises(DataError, match=r"no pack at s3://bucket/heads"):
             opened(load, "s3://bucket/heads")
@@ -252,7 +252,7 @@ class Cut(Exception):
 
 
 def test_a_fetch_goes_on_where_it_was_cut_off(load, made, memory, monkeypatch, cache):
-    monkeypatch.setattr("enface.remote_files.BLOCK", 50_000)
+    monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
     write_pack(made, memory)
     whole = Place._parts
 
@@ -284,7 +284,7 @@ def test_a_fetch_goes_on_where_it_was_cut_off(load, made, memory, monkeypatch, c
 
 def test_http_without_parts_begins_again(load, made, served, monkeypatch):
     folder, address, _, _ = served
-    monkeypatch.setattr("enface.remote_files.BLOCK", 50_000)
+    monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
     write_pack(made, str(folder / "heads"))
     to = folder.parent / "images.npy"
     to.write_bytes((made.folder / "images.npy").read_bytes()[:70_000])
@@ -297,7 +297,7 @@ def test_http_without_parts_begins_again(load, made, served, monkeypatch):
 
 def test_http_with_parts_goes_on(load, made, served, monkeypatch):
     folder, address, seen, _ = served
-    monkeypatch.setattr("enface.remote_files.BLOCK", 50_000)
+    monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
     write_pack(made, str(folder / "parts"))
     whole = (made.folder / "images.npy").read_bytes()
     to = folder.parent / "images.npy"
@@ -309,8 +309,8 @@ def test_http_with_parts_goes_on(load, made, served, monkeypatch):
 
 def breaking_off(monkeypatch, times):
     """Have the images break off after a part, so many times; how often they were asked for."""
-    monkeypatch.setattr("enface.remote_files.BLOCK", 50_000)
-    monkeypatch.setattr("enface.remote_pack.PAUSE", 0.0)
+    monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
+    monkeypatch.setattr("enface_tools.packs.remote.PAUSE", 0.0)
     whole, starts = Place._parts, []
 
     def parts(self, name, start):
@@ -330,7 +330,7 @@ def test_a_file_that_breaks_off_is_gone_on_with(load, made, memory, monkeypatch)
     starts = breaking_off(monkeypatch, 3)
     seen = []
     loaded = load({"data": {"pack": memory}})
-    monkeypatch.setattr("enface.remote_pack.MIB", 1)
+    monkeypatch.setattr("enface_tools.packs.remote.MIB", 1)
     assert same(pack_of(loaded.recipe, loaded.catalog, lambda done, total: seen.append((done, total))), made)
     assert starts == [0, 50_000, 100_000, 150_000]
     assert seen[-1][0] == seen[-1][1]
@@ -339,7 +339,7 @@ def test_a_file_that_breaks_off_is_gone_on_with(load, made, memory, monkeypatch)
 def test_one_that_breaks_off_again_and_again_is_said(load, made, memory, monkeypatch):
     write_pack(made, memory)
     starts = breaking_off(monkeypatch, 99)
-    monkeypatch.setattr("enface.remote_pack.TRIES", 2)
+    monkeypatch.setattr("enface_tools.packs.remote.TRIES", 2)
     with pytest.raises(DataError, match=r"went dead; 0\.2 of 0\.2 MiB have come and are kept: start again to go on"):
         opened(load, memory)
     assert starts == [0, 50_000]

@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 from enface.errors import EnfaceError
-from enface.report import write_report
-from enface.report_curves import POINTS, TERMS, read_log, training_plots
-from enface.report_files import embedded, rounded
-from enface.report_gallery import gallery
-from enface.report_numbers import MINUS, NONE, Sense, decimals, key_numbers, shown
-from enface.report_pictures import GRIDS
-from enface.report_stages import stage_table
-from enface.report_tables import heat_maps, label_tables, spread
+from enface_tools.report.curves import POINTS, TERMS, read_log, training_plots
+from enface_tools.report.files import embedded, rounded
+from enface_tools.report.gallery import gallery
+from enface_tools.report.numbers import MINUS, NONE, Sense, decimals, key_numbers, shown
+from enface_tools.report.pictures import GRIDS
+from enface_tools.report.run_page import write_report
+from enface_tools.report.stages import stage_table
+from enface_tools.report.tables import heat_maps, label_tables, spread
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from enface.errors import EnfaceError
-from enface.report_compare import write_comparison
-from enface.report_numbers import MINUS
+from enface_tools.compare.page import write_comparison
+from enface_tools.report.numbers import MINUS
 
 
 class Words(HTMLParser):

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from enface.components import Metric
 from enface.errors import DataError
-from enface.measure import Measured
-from enface.results import LARGE, ROWS, TILE, PictureWriter, Results, error_map, write_results
-from enface.summary import Summary, interval
+from enface.plugin.components import Metric
+from enface_tools.evaluate.measure import Measured
+from enface_tools.evaluate.results import LARGE, ROWS, TILE, PictureWriter, Results, error_map, write_results
+from enface_tools.evaluate.summary import Summary, interval
 
 
 class Plain(Metric):

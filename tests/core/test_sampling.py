@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from enface.columns import Columns
+from enface.data.batches import Columns
+from enface.data.pack import prepare
+from enface.data.pairs import Pairs, Plan, split_rows
 from enface.errors import DataError
-from enface.pack import prepare
-from enface.recipe import PairsModel, SplitModel
-from enface.sampling import Pairs, Plan, split_rows
+from enface.recipe.models import PairsModel, SplitModel
 
 YAWS = (-60, -45, -30, -15, 0, 15, 30, 45, 60)
 RULES = {

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from enface.catalog import Catalog, snake_case
-from enface.components import KINDS
 from enface.errors import EnfaceError
-from enface.plugins import load_plugins
-from enface.scaffold import name_component, new_files, write_files
+from enface.plugin.catalog import Catalog, snake_case
+from enface.plugin.components import KINDS
+from enface.plugin.manager import load_plugins
+from enface_tools.scaffold.files import name_component, new_files, write_files
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "core" / "enface"

@@ -8,9 +8,9 @@ import math
 import pytest
 import torch
 
-from enface.checkpoint import digest
 from enface.errors import NonFiniteLossError
-from enface.shares import INITIAL, stage_shares
+from enface.train.checkpoint import digest
+from enface_tools.objective.shares import INITIAL, stage_shares
 
 OPTIMIZER = {"use": "adam", "lr": 1e-3}
 PATCH = {"use": "patch_gan", "width": 4, "layers": 1}

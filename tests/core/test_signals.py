@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from enface.signals import unwound
+from enface.system.signals import unwound
 
 
 @pytest.fixture(autouse=True)

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from enface.build import build_generator, output_of
-from enface.checkpoint import load as load_checkpoint
-from enface.checkpoint import read_state
-from enface.checkpoint import save as save_checkpoint
-from enface.evaluate import Evaluator, evaluate
-from enface.networks import load_network, stage_ends
-from enface.stages import evaluate_stages, parent_stage
-from enface.statistics import interval
+from enface.train.build import build_generator, output_of
+from enface.train.checkpoint import load as load_checkpoint
+from enface.train.checkpoint import read_state
+from enface.train.checkpoint import save as save_checkpoint
+from enface_tools.evaluate.checkpoints import load_network, stage_ends
+from enface_tools.evaluate.evaluator import Evaluator, evaluate
+from enface_tools.evaluate.stages import evaluate_stages, parent_stage
+from enface_tools.evaluate.statistics import interval
 
 STAGE = {"steps": 2, "batch": 4, "optimizer": {"lr": 0.01}, "terms": {"l1": {}}}
 
@@ -40,7 +40,7 @@ def made(tmp_path_factory, make_trainer):
     """A run of four stages with its stages measured, made once: the evaluator and what was found."""
     import yaml
 
-    from enface.loading import load_recipe
+    from enface.recipe.load import load_recipe
 
     folder = tmp_path_factory.mktemp("ladder")
     toy = __file__.replace("core/test_stages.py", "support/toy.yaml")

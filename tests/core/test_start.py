@@ -9,12 +9,12 @@ import shutil
 import pytest
 import torch
 
-from enface import checkpoint
-from enface.build import build_generator
-from enface.checkpoint import digest, read_state
 from enface.errors import CheckpointError, RecipeError
-from enface.recipe import StartModel
-from enface.start import fill, find_start
+from enface.recipe.models import StartModel
+from enface.train import checkpoint
+from enface.train.build import build_generator
+from enface.train.checkpoint import digest, read_state
+from enface.train.warm_start import fill, find_start
 
 UNET = {"use": "unet", "width": 4, "depth": 3}
 STAGE = {"steps": 2, "batch": 4, "optimizer": {"lr": 0.01}, "terms": {"l1": {}}}
@@ -30,7 +30,7 @@ def other(tmp_path_factory, make_trainer):
     """A finished run, made once: ``first``, 3 steps, and ``second``, 4 with a running average; every other kept."""
     import yaml
 
-    from enface.loading import load_recipe
+    from enface.recipe.load import load_recipe
 
     folder = tmp_path_factory.mktemp("other")
     toy = __file__.replace("core/test_start.py", "support/toy.yaml")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from enface import statistics
-from enface.statistics import cohens_dz, holm, interval, intervals, least_p, signed_rank
+from enface_tools.evaluate import statistics
+from enface_tools.evaluate.statistics import cohens_dz, holm, interval, intervals, least_p, signed_rank
 
 
 def test_columns_together_are_columns_one_by_one():

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from enface.checkpoint import digest
-from enface.components import Fixed
 from enface.errors import NonFiniteLossError
-from enface.terms import MaskUse, Term
+from enface.plugin.components import Fixed
+from enface.train.checkpoint import digest
+from enface.train.terms import MaskUse, Term
 
 CONTRAST = {
     "use": "contrastive",

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from enface.errors import EnfaceError, RecipeError
-from enface.holding import LOCK, held
-from enface.launchers.running import Launcher
-from enface.recipe import save_recipe
-from enface.sweep import RayModel, SlurmModel, launcher_named, read_sweep
+from enface.recipe.models import save_recipe
+from enface.system.locks import LOCK, held
+from enface_tools.sweep.jobs import RayModel, SlurmModel, launcher_named, read_sweep
+from enface_tools.sweep.launcher import Launcher
 
 BASE = {
     "name": "base",
@@ -99,7 +99,7 @@ def test_a_file_that_is_no_sweep(tmp_path, text, message):
 
 
 def made(job, runs, stamp, *, evaluated, overrides=None):
-    from enface.loading import load_recipe
+    from enface.recipe.load import load_recipe
 
     folder = runs / job.name / stamp
     (folder / "evaluation").mkdir(parents=True)
@@ -224,7 +224,7 @@ def test_a_dry_run_says_what_a_cluster_still_has(toy, enface, tmp_path, monkeypa
             raise EnfaceError("launcher slurm: there is no sbatch here")
         return Cluster()
 
-    monkeypatch.setattr("enface.launchers.launcher_of", launcher_of)
+    monkeypatch.setattr("enface_tools.sweep.launcher_of", launcher_of)
     toy.write_text(yaml.safe_dump({**yaml.safe_load(toy.read_text()), "launcher": {"use": "slurm", "detach": True}}))
     found = enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run")
     assert found.out.split("\n")[:2] == [f"{state:8} toy-a seed 0", "new      toy-b seed 0"]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from enface.checkpoint import digest, load, read_state
 from enface.errors import NonFiniteLossError
-from enface.trainer import Trainer
+from enface.train.checkpoint import digest, load, read_state
+from enface.train.trainer import Trainer
 
 UNET = {"use": "unet", "width": 4, "depth": 3}
 PATCH = {"patch": {"use": "patch_gan", "width": 4, "layers": 1}}
@@ -19,10 +19,10 @@ PATCH = {"patch": {"use": "patch_gan", "width": 4, "layers": 1}}
 @pytest.fixture
 def trainer(load, tmp_path):
     """A trainer in a run directory of its own; the words are as for a recipe."""
-    from enface.engine import Engine
-    from enface.pack import prepare
-    from enface.run import Run, start_directory
-    from enface.sampling import split_rows
+    from enface.data.pack import prepare
+    from enface.data.pairs import split_rows
+    from enface.train.engine import Engine
+    from enface.train.run import Run, start_directory
 
     def build(content, **options):
         content = {"engine": {"device": "cpu", "precision": "fp32"}, **content}
@@ -234,7 +234,7 @@ def test_check_builds_every_stage_and_changes_nothing(trainer):
 
 def test_accumulation_and_processes_cut_one_stream(trainer):
     made = trainer({"stages": {"main": {"batch": 8, "accumulate": 4}}})
-    from enface.sampling import Plan
+    from enface.data.pairs import Plan
 
     stage = made.run.recipe.stages["main"]
     plan = Plan(made._pairs, 8, 0, 0)
@@ -269,7 +269,7 @@ def test_accumulation_and_processes_cut_one_stream(trainer):
 
 def test_every_stage_starts_with_one_set_of_running_statistics(trainer, monkeypatch):
     """Where each process keeps its own (``sync_batchnorm: false``), a frozen encoder would differ between them."""
-    from enface.engine import Engine
+    from enface.train.engine import Engine
 
     stage = {"steps": 2, "batch": 4}
     made = trainer({"stages": {"main": stage, "more": {**stage, "freeze": ["encoder"], "terms": {"l1": {}}}}})

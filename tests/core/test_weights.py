@@ -17,9 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from enface import weight_sources
 from enface.errors import WeightsError
-from enface.weights import HubFile, SdistMember, Weights, fetch, find, tensor_digest
+from enface.plugin import weight_sources
+from enface.plugin.weights import HubFile, SdistMember, Weights, fetch, find, tensor_digest
 
 KERNEL = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)  # H W I O
 BIAS = np.linspace(-1, 1, 5, dtype=np.float32)

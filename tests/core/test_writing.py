@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from enface.writing import folder_beside, put, replacing
+from enface.system.atomic import folder_beside, put, replacing
 
 
 @pytest.mark.parametrize("sync", [False, True])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from enface.catalog import Catalog
-from enface.plugins import load_plugins
+from enface.plugin.catalog import Catalog
+from enface.plugin.manager import load_plugins
 
 CATALOG = Catalog(load_plugins())
 

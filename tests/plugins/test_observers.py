@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from enface.cli.shared import load
-from enface.hookspecs import hookimpl
+from enface.cli.options import load
+from enface.plugin.hooks import hookimpl
 from enface_plugins.observers import sample_grids
 from enface_plugins.observers.aside import Aside
 from enface_plugins.observers.tensorboard import TensorBoard
@@ -127,10 +127,10 @@ class Ends:
         self.seen.append(completed)
 
 
-@pytest.mark.parametrize("where", ["enface.trainer.Trainer._one_step", "enface.cli.train.measure_and_report"])
+@pytest.mark.parametrize("where", ["enface.train.trainer.Trainer._one_step", "enface.cli.run.measure_and_report"])
 def test_an_error_that_nobody_foresaw_is_told_to_observers(recipe, enface, monkeypatch, tmp_path, where):
     ends = Ends()
-    monkeypatch.setattr("enface.cli.train.load", lambda *words: watched(load(*words), ends))
+    monkeypatch.setattr("enface.cli.run.load", lambda *words: watched(load(*words), ends))
 
     def broken(*_, **__):
         raise ZeroDivisionError("of our own making")
@@ -143,7 +143,7 @@ def test_an_error_that_nobody_foresaw_is_told_to_observers(recipe, enface, monke
 
 def test_the_end_is_told_once(recipe, enface, monkeypatch, tmp_path):
     ends = Ends()
-    monkeypatch.setattr("enface.cli.train.load", lambda *words: watched(load(*words), ends))
+    monkeypatch.setattr("enface.cli.run.load", lambda *words: watched(load(*words), ends))
     assert enface("run", recipe({}), "--runs", tmp_path / "runs").code == 0
     assert ends.seen == [True]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from enface.sweep import Job
+from enface_tools.sweep.jobs import Job
 
 
 class Script(Job):

@@ -10,13 +10,25 @@ import typer
 
 # Each module puts its commands on the app, in the order of the help.
 # isort: off
-from enface.cli import train, sweep, evaluate, compare, report, use, contract, new, catalog, data  # noqa: F401
-from enface.cli import audit, masks, masks_draw, weights  # noqa: F401
+from enface.cli import run as train
+from enface_tools.sweep import command as sweep
+from enface_tools.evaluate import command as evaluate
+from enface_tools.compare import command as compare
+from enface_tools.report import command as report
+from enface_tools.inference import command as use
+from enface_tools.conformance import command as contract
+from enface_tools.scaffold import command as new
+from enface_tools.catalog import command as catalog
+from enface_tools.packs import command as data
+from enface_tools.audit import command as audit
+from enface_tools.masks import command as masks
+from enface_tools.masks import draw_command as masks_draw
+from enface_tools.weights import command as weights
 
 # isort: on
-from enface.cli.shared import app
+from enface.cli.options import app
 from enface.errors import EnfaceError, is_disk_full
-from enface.launch import launched, leave_words
+from enface.system.processes import launched, leave_words
 
 
 def main() -> None:

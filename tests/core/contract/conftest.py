@@ -13,8 +13,8 @@ import pytest
 @pytest.fixture
 def subject_of() -> Iterator[Callable[..., Any]]:
     """The subject that a class is: ``subject_of(Broken, strength=2)``."""
-    from enface.catalog import Catalog
-    from enface.contract.subject import Subject
+    from enface.plugin.catalog import Catalog
+    from enface_tools.conformance.fixture import Subject
 
     with ExitStack() as stack:
 
@@ -30,7 +30,7 @@ def subject_of() -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def verdicts(subject_of: Callable[..., Any]) -> Callable[..., Mapping[str, Any]]:
     """What the rules say of a class, by their names: ``verdicts(Broken, GENERATOR_RULES, only="learns")``."""
-    from enface.contract.verdicts import judge
+    from enface_tools.conformance.rules import judge
 
     def judged(component: type, rules: Any, only: str = "", **params: Any) -> Mapping[str, Any]:
         subject = subject_of(component, **params)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from enface import Augmentation
-from enface.contract.augmentations import AUGMENTATION_RULES
+from enface_tools.conformance.augmentations import AUGMENTATION_RULES
 
 
 class Brightness(Augmentation):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from enface import DataError, Dataset
-from enface.contract.datasets import DATASET_RULES
+from enface_tools.conformance.datasets import DATASET_RULES
 
 
 class Squares(Dataset):

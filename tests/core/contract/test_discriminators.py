@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from enface import DataInfo, Discriminator, EnfaceError, WeightsError
-from enface.contract.discriminators import DISCRIMINATOR_RULES
+from enface_tools.conformance.discriminators import DISCRIMINATOR_RULES
 
 
 class Small(Discriminator):

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from enface import GalleryMetric, SetMetric
-from enface.contract.feature_metrics import FEATURE_RULES
-from enface.contract.metrics import METRIC_RULES
-from enface.contract.parts import PART_RULES
+from enface_tools.conformance.feature_metrics import FEATURE_RULES
+from enface_tools.conformance.metric_regions import PART_RULES
+from enface_tools.conformance.metrics import METRIC_RULES
 
 CARD = {"implementation": "enface", "data_range": "1", "crop": "none"}
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from enface import DataInfo, EnfaceError, Generator
-from enface.contract.generators import GENERATOR_RULES
+from enface_tools.conformance.generators import GENERATOR_RULES
 
 
 class Small(Generator):

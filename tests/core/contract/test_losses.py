@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from enface import AdversarialLoss, CriticLoss, Loss
-from enface.contract.losses import LOSS_RULES
-from enface.contract.samples import asked, guessed, sample
+from enface_tools.conformance.losses import LOSS_RULES
+from enface_tools.conformance.samples import asked, guessed, sample
 
 
 class Fine(Loss):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from enface import DataError, DataInfo, EnfaceError, Mask, WeightsError
-from enface.contract.masks import MASK_RULES, drawn_targets
+from enface_tools.conformance.masks import MASK_RULES, drawn_targets
 
 
 class Ramp(Mask):
@@ -190,10 +190,10 @@ def test_a_mask_of_landmarks_keeps_every_rule_on_a_photograph(tmp_path):
     from PIL import Image
     from skimage.data import astronaut
 
-    from enface.catalog import Catalog
-    from enface.contract.subject import Subject
-    from enface.contract.verdicts import judge
-    from enface.plugins import load_plugins
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
+    from enface_tools.conformance.fixture import Subject
+    from enface_tools.conformance.rules import judge
 
     Image.fromarray(astronaut()[:256, 96:352]).save(tmp_path / "portrait.png")
     catalog = Catalog(load_plugins())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from enface import Metric, weighed_mean
-from enface.contract.parts import PART_RULES
+from enface_tools.conformance.metric_regions import PART_RULES
 
 CARD = {"implementation": "enface", "data_range": "1", "crop": "none"}
 

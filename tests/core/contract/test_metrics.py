@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from enface import Metric
-from enface.contract.metrics import METRIC_RULES
+from enface_tools.conformance.metrics import METRIC_RULES
 
 CARD = {"implementation": "enface", "data_range": "1", "crop": "none"}
 

@@ -8,7 +8,7 @@ from collections import deque
 import pytest
 
 from enface import Schedule
-from enface.contract.schedules import SCHEDULE_RULES
+from enface_tools.conformance.schedules import SCHEDULE_RULES
 
 
 class Half(Schedule):

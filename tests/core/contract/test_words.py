@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from enface import Loss, WeightsError
-from enface.contract.verdicts import BrokenRule, NotAsked, judge, rule
-from enface.contract.words import WORD_RULES
+from enface_tools.conformance.docstrings import WORD_RULES
+from enface_tools.conformance.rules import BrokenRule, NotAsked, judge, rule
 
 
 class Speaks(Loss):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from enface import DataError
-from enface.images import list_images, read_image
+from enface.data.images import list_images, read_image
 from enface_plugins.datasets.labelled_folder import LabelledFolder
 
 PATTERN = r"(?P<identity>\d{3})/\d+_yaw(?P<pose>[+-]\d+)"

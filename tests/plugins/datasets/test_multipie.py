@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from enface import DataError
+from enface.data.pairs import Pairs, split_rows
 from enface.errors import RecipeError
-from enface.loading import load_recipe
-from enface.recipe import PairsModel
-from enface.sampling import Pairs, split_rows
+from enface.recipe.load import load_recipe
+from enface.recipe.models import PairsModel
 from enface_plugins.datasets import multipie
 from enface_plugins.datasets.multipie import SEED_CAMERAS, YAW, Multipie
 

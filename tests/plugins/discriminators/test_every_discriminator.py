@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from enface import DataInfo, Discriminator, WeightsError
-from enface.catalog import snake_case
+from enface.plugin.catalog import snake_case
 from enface_plugins.discriminators import COMPONENTS
 
 SIZE = 64

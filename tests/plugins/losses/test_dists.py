@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from enface import WeightsError
-from enface.weights import find
+from enface.plugin.weights import find
 from enface_plugins.losses import dists
 from enface_plugins.losses.dists import DISTS, SmoothPool, _likeness
 from enface_plugins.metrics.pretrained import VGG16

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from enface import DataInfo, RecipeError, WeightsError
-from enface.weights import find
+from enface.plugin.weights import find
 from enface_plugins import metrics
 from enface_plugins.losses.lpips import LPIPS, _unit
 from enface_plugins.metrics.pretrained import ALEXNET, VGG16, lpips_network

@@ -7,7 +7,7 @@ import torch
 from torchvision import models, transforms
 
 from enface import DataInfo, RecipeError
-from enface.weights import find
+from enface.plugin.weights import find
 from enface_plugins.losses.perceptual import Perceptual, gram
 from enface_plugins.metrics.pretrained import VGG16
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from enface import DataInfo, RecipeError
-from enface.components import Fixed
-from enface.terms import MaskUse, Term
+from enface.plugin.components import Fixed
+from enface.train.terms import MaskUse, Term
 from enface_plugins.losses.l1 import L1
 from enface_plugins.losses.mse import MSE
 from enface_plugins.masks.points import Points

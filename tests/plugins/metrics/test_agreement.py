@@ -20,7 +20,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from enface import DataInfo
-from enface.weights import find
+from enface.plugin.weights import find
 from enface_plugins.metrics import L1, LPIPS, PSNR, SSIM, Checkerboard, ColorShift, MsSsim, Sharpness, Spectrum
 from enface_plugins.metrics.pretrained import ALEXNET, TRUNK_OF, VGG16
 

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from enface import WeightsError
-from enface.catalog import Catalog
-from enface.contract import Subject
-from enface.contract.feature_metrics import FEATURE_RULES
-from enface.contract.metrics import METRIC_RULES
-from enface.contract.verdicts import judge
-from enface.plugins import load_plugins
+from enface.plugin.catalog import Catalog
+from enface.plugin.manager import load_plugins
 from enface_plugins.metrics import FID, KID
+from enface_tools.conformance import Subject
+from enface_tools.conformance.feature_metrics import FEATURE_RULES
+from enface_tools.conformance.metrics import METRIC_RULES
+from enface_tools.conformance.rules import judge
 
 torch_fidelity = pytest.importorskip("torch_fidelity")
 

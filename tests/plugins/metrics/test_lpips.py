@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from enface import DataInfo, EnfaceError, WeightsError
-from enface.weights import fetch, find
+from enface.plugin.weights import fetch, find
 from enface_plugins.metrics import LPIPS
 from enface_plugins.metrics.pretrained import ALEXNET, TRUNKS, VGG16
 

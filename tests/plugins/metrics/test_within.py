@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from enface import DataInfo
-from enface.weights import find
+from enface.plugin.weights import find
 from enface_plugins.metrics import L1, LPIPS, PSNR, SSIM, MsSsim, Sharpness
 from enface_plugins.metrics.pretrained import ALEXNET, VGG16
 

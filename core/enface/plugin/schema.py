@@ -1,0 +1,116 @@
+"""A component's ``__init__`` signature as its schema: a pydantic model, a JSON Schema and help text."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from enface.plugin.components import DataInfo, Schedulable
+
+# How pydantic names the branches of a union in a complaint's path.
+UNION_BRANCHES = {
+    "bool",
+    "float",
+    "int",
+    "str",
+    "constrained-float",
+    "constrained-int",
+    "constrained-str",
+    "ScheduleSpec",
+}
+
+
+class ScheduleSpec(BaseModel):
+    """A schedule in a recipe: ``{use: NAME, ...its parameters}``."""
+
+    model_config = ConfigDict(extra="allow")
+    use: str
+
+
+class _Params(BaseModel):
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+@cache
+def params_model(component: type) -> type[BaseModel]:
+    """The pydantic model of a component's parameters; what the core fills in (DataInfo) is left out.
+
+    Raises:
+        TypeError: when a parameter is positional or has no annotation, which is the plugin author's mistake.
+    """
+    hints = get_type_hints(component.__init__, include_extras=True)  # type: ignore[misc]
+    fields: dict[str, Any] = {}
+    help_texts = parameter_help(component)
+    for name, parameter in _init_parameters(component):
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name not in hints:
+            raise TypeError(f"{component.__qualname__}.__init__: parameter {name!r} must be keyword-only and annotated")
+        if hints[name] is DataInfo:
+            continue
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[name] = (
+            _schema_type(hints[name]),
+            Field(default, description=help_texts.get(name)),
+        )
+    return create_model(f"{component.__name__}Params", __base__=_Params, **fields)
+
+
+def wants_data_info(component: type) -> str | None:
+    """The name of the ``__init__`` parameter annotated DataInfo, if there is one."""
+    hints = get_type_hints(component.__init__)  # type: ignore[misc]
+    return next((name for name, hint in hints.items() if hint is DataInfo), None)
+
+
+def parameter_help(component: type) -> dict[str, str]:
+    """Help text of each parameter, from the class docstring's ``Args:`` section."""
+    section = re.search(r"^Args:\n(.*?)(?:\n\S|\Z)", inspect.getdoc(component) or "", re.S | re.M)
+    if section is None:
+        return {}
+    entries = re.findall(r"^ {4}(\w+)[^:\n]*:[ \n]+(.*?)(?=^ {4}\w|\Z)", section.group(1) + "\n", re.S | re.M)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """A suggestion to append to a message: the nearest right name, or the list of them."""
+    names = sorted(known)
+    match = difflib.get_close_matches(name, names, n=1)
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    return f"; known: {', '.join(names)}" if names else ""
+
+
+def explain(item: Any, known: Iterable[str]) -> tuple[tuple[str | int, ...], str]:
+    """One of pydantic's complaints as its path and a sentence, with a suggestion for an unknown key."""
+    path = tuple(part for part in item["loc"] if not _is_union_branch(part))
+    if item["type"] == "extra_forbidden":
+        return path, f"unknown key {path[-1]!r}{closest(str(path[-1]), known)}"
+    if item["type"] == "missing":
+        return path, "is required and missing"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return path, f"{message[0].lower()}{message[1:]} (given: {item['input']!r})"
+
+
+def _is_union_branch(part: str | int) -> bool:
+    # Pydantic adds the tried branch of a union to the path; a recipe has no such key.
+    return isinstance(part, str) and (part in UNION_BRANCHES or "[" in part)
+
+
+def _init_parameters(component: type) -> list[tuple[str, inspect.Parameter]]:
+    if component.__init__ is object.__init__:  # type: ignore[misc]
+        return []
+    parameters = list(inspect.signature(component.__init__).parameters.items())[1:]  # type: ignore[misc]
+    catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [(name, parameter) for name, parameter in parameters if parameter.kind not in catch_all]
+
+
+def _schema_type(hint: Any) -> Any:
+    if get_origin(hint) is Annotated:
+        inner, *bounds = get_args(hint)
+        # Bounds speak of the plain number; a schedule's values are known only step by step.
+        return Annotated[float, *bounds] | ScheduleSpec if inner == Schedulable else hint
+    return float | ScheduleSpec if hint == Schedulable else hint

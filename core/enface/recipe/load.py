@@ -1,0 +1,251 @@
+"""Reading a recipe whole: its text, its plugins, and whether everything it names is there and fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pluggy
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from enface.errors import RecipeError
+from enface.plugin.catalog import Catalog
+from enface.plugin.components import Dataset
+from enface.plugin.manager import load_plugins
+from enface.plugin.schema import ScheduleSpec, closest, explain
+from enface.recipe.files import Lineage, Text, absolute_plugin, apply_overrides, first_line, lineage_of, read_chain
+from enface.recipe.models import OptimizerModel, Recipe, Spec, StageModel, StartModel
+from enface.recipe.optimizers import check_optimizer
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass
+class Loaded:
+    """A checked recipe with the catalog it was checked against.
+
+    Attributes:
+        place: ``FILE:LINE: key`` of a key's path, for messages.
+        plugins: The plugins, whose hooks are called by name.
+        lineage: The file it was read from, its parent, and what it changes there.
+    """
+
+    recipe: Recipe
+    catalog: Catalog
+    plugins: pluggy.PluginManager
+    place: Callable[[Sequence[str | int]], str]
+    lineage: Lineage
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Read a recipe and its parents, apply ``overrides`` (``a.b=value``), and check all of it.
+
+    Raises:
+        RecipeError: naming file, line and key of everything wrong at once.
+        PluginError: when a plugin it names does not load.
+    """
+    text = Text()
+    merged = read_chain(path, text, ())
+    merged = apply_overrides(merged, overrides, text)
+    try:
+        plain = OmegaConf.to_container(merged, resolve=True)
+    except OmegaConfBaseException as error:
+        raise RecipeError(f"{path}: {error.full_key or 'recipe'}: {first_line(error)}") from error
+    assert isinstance(plain, dict)
+    plain.setdefault("name", path.stem)
+    named = plain.get("plugins") or []
+    if not isinstance(named, list) or not all(isinstance(item, str) for item in named):
+        raise RecipeError(f"{text.place(('plugins',))}: must be a list of files or module names")
+    plain["plugins"] = named = [absolute_plugin(item, Path.cwd()) for item in named]
+    manager = load_plugins(named)
+    catalog = Catalog(manager)
+    _fill_from_dataset(plain, catalog, text)
+    try:
+        recipe = Recipe.model_validate(plain)
+    except ValidationError as error:
+        raise text.error(
+            explain(item, _known_keys(Recipe, list(item["loc"][:-1]))) for item in error.errors()
+        ) from error
+    checker = _Checker(catalog)
+    checker.recipe(recipe, [name for name, _ in manager.list_name_plugin()])
+    if checker.problems:
+        raise text.error(checker.problems)
+    return Loaded(recipe, catalog, manager, text.place, lineage_of(text, merged))
+
+
+def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, text: Text) -> None:
+    """Write into the recipe what the dataset knows of its pairs, splits and mirrored labels."""
+    data = plain.get("data")
+    if not isinstance(data, dict) or data.get("use") not in catalog.names("dataset"):
+        return
+    dataset = catalog.get("dataset", data["use"]).component
+    assert issubclass(dataset, Dataset)
+    given = plain.get("pairs")
+    if given is None or isinstance(given, dict):
+        plain["pairs"] = {**dataset.pairs, **(given or {})}
+    split = data.get("split")
+    if isinstance(split, str):
+        if split not in dataset.splits:
+            known = closest(split, dataset.splits) or f"; {data['use']} has none, so give a map (by, train, ...)"
+            raise text.error([(("data", "split"), f"no split is called {split!r}{known}")])
+        data["split"] = dict(dataset.splits[split])
+    augment = plain.get("augment")
+    flip = augment.get("flip") if isinstance(augment, dict) else None
+    if isinstance(flip, dict) and dataset.mirror:
+        flip.setdefault("mirror", dict(dataset.mirror))
+
+
+def _known_keys(model: Any, path: list[str | int]) -> list[str]:
+    """The keys allowed in the map at ``path``, found by walking the models."""
+    for part in path:
+        fields = {info.alias or key: info.annotation for key, info in getattr(model, "model_fields", {}).items()}
+        model = _inner_model(fields.get(part, model))
+    return [info.alias or key for key, info in getattr(model, "model_fields", {}).items()]
+
+
+def _inner_model(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in reversed(getattr(annotation, "__args__", ())):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The run directories in a folder, from the oldest to the newest."""
+    return sorted(path.parent for path in folder.glob("*/recipe.yaml"))
+
+
+def newest_run(folder: Path) -> Path:
+    """A run directory: the folder itself, or the newest in it; the folder where there is none (yet)."""
+    found = runs_in(folder)
+    return found[-1] if found and not (folder / "recipe.yaml").is_file() else folder
+
+
+@dataclass
+class _Checker:
+    """Finds everything in a recipe that its models cannot know to be wrong."""
+
+    catalog: Catalog
+    problems: list[tuple[KeyPath, str]] = field(default_factory=list)
+
+    def recipe(self, recipe: Recipe, observers: list[str]) -> None:
+        self._data(recipe)
+        self.component("generator", recipe.generator, "generator")
+        for name, mask in recipe.masks.items():
+            self.component("mask", mask, "masks", name)
+        for name, metric in recipe.metrics.items():
+            self.component("metric", metric, "metrics", name)
+            self._defined("mask", metric.mask, list(recipe.masks), "metrics", name, "mask")
+        for name, region in recipe.evaluation.regions.items():
+            self.component("mask", region, "evaluation", "regions", name)
+        for name, stage in recipe.stages.items():
+            self._stage(stage, recipe, "stages", name)
+        if recipe.augment.crop is not None and recipe.data.packed_size == recipe.data.size:
+            self._add("needs a data.load_size larger than data.size", "augment", "crop")
+        for index, name in enumerate(recipe.log.observers or []):
+            if name not in observers:
+                self._add(f"no plugin is called {name!r}{closest(name, observers)}", "log", "observers", index)
+        best = recipe.log.best
+        if best is not None and best not in recipe.metrics:
+            self._add(f"no metric {best!r}; listed: {', '.join(recipe.metrics)}", "log", "best")
+        if best is not None and recipe.data.split.val in (0, []):
+            self._add("needs validation images; set data.split.val", "log", "best")
+
+    def _data(self, recipe: Recipe) -> None:
+        data = recipe.data
+        if data.pack is None:
+            self.component("dataset", data, "data")
+            return
+        if data.local_pack is not None:
+            # As typed it means something in this folder only; a run must be found from any other.
+            data.pack = str(data.local_pack.expanduser().resolve())
+        if data.use:
+            self.component("dataset", data, "data", whole=False)
+            return
+        for name in data.params:
+            self._add("is no key of data; parameters need a dataset: say 'use'", "data", name)
+        if "pairs" not in recipe.model_fields_set:
+            self._add("says no 'use', so no dataset says how targets are drawn: give 'pairs'", "data")
+
+    def component(self, kind: str, spec: Spec, *path: str, whole: bool = True) -> None:
+        """Find what is wrong with a map that names a component; unless ``whole``, required keys may be missing."""
+        if not spec.use:
+            self._add(f"says no 'use'; known: {', '.join(self.catalog.names(kind))}", *path)
+            return
+        try:
+            entry = self.catalog.get(kind, spec.use)
+        except RecipeError as error:
+            self._add(str(error), *path, *(() if spec.use == path[-1] else ("use",)))
+            return
+        ours = type(spec).model_fields
+        for name in entry.params.model_fields:
+            if name in ours:
+                self._add(f"{entry.origin}: parameter {name!r} has the name of a recipe's own key; rename it", *path)
+        try:
+            checked = entry.params.model_validate(spec.params)
+        except ValidationError as error:
+            wrong = [item for item in error.errors() if whole or item["type"] != "missing"]
+            for item in wrong:
+                where, message = explain(item, [*entry.params.model_fields, *ours])
+                self._add(message, *path, *where)
+            return
+        for key in checked.model_fields_set:
+            value = getattr(checked, key)
+            self._schedule(value, *path, key)
+            if isinstance(value, Path) and spec.model_extra is not None:
+                # As typed it means something in this folder only; a run must be found from any other.
+                spec.model_extra[key] = str(value.expanduser().resolve())
+
+    def _start(self, start: StartModel, recipe: Recipe, *here: str) -> None:
+        if start.run is None and start.checkpoint is None:
+            names = list(recipe.stages)
+            before = names[: names.index(here[1])]
+            if start.stage not in before:
+                known = closest(str(start.stage), before) if before else ""
+                self._add(f"no stage {start.stage!r} is trained before this one{known}", *here, "stage")
+        # As typed a path means something in this folder only; a run must be found from any other.
+        if start.run is not None:
+            start.run = str(newest_run(Path(start.run).expanduser().resolve()))
+        if start.checkpoint is not None:
+            start.checkpoint = str(Path(start.checkpoint).expanduser().resolve())
+
+    def _stage(self, stage: StageModel, recipe: Recipe, *here: str) -> None:
+        if isinstance(stage.start, StartModel):
+            self._start(stage.start, recipe, *here, "start")
+        self._optimizer(stage.optimizer, *here, "optimizer")
+        for name, term in stage.terms.items():
+            path = (*here, "terms", name)
+            self.component("loss", term, *path)
+            self._schedule(term.weight, *path, "weight")
+            self._schedule(term.critic_weight, *path, "critic_weight")
+            self._defined("mask", term.mask, list(recipe.masks), *path, "mask")
+            self._defined("discriminator", term.against, list(stage.discriminators), *path, "against")
+        for name, critic in stage.discriminators.items():
+            self.component("discriminator", critic, *here, "discriminators", name)
+            if critic.augment is not None:
+                self.component("augmentation", critic.augment, *here, "discriminators", name, "augment")
+            self._optimizer(critic.optimizer, *here, "discriminators", name, "optimizer")
+
+    def _optimizer(self, model: OptimizerModel, *path: str) -> None:
+        self._schedule(model.lr, *path, "lr")
+        for key, message in check_optimizer(model.use, model.params):
+            self._add(message, *path, key)
+
+    def _schedule(self, value: Any, *path: str) -> None:
+        if isinstance(value, ScheduleSpec):
+            self.component("schedule", Spec.model_validate(value.model_dump()), *path)
+
+    def _defined(self, kind: str, name: str | None, known: list[str], *path: str) -> None:
+        if name is not None and name not in known:
+            listed = ", ".join(known) or f"none; add it under '{kind}s:'"
+            self._add(f"no {kind} {name!r}; defined: {listed}", *path)
+
+    def _add(self, message: str, *path: str | int) -> None:
+        self.problems.append((path, message))

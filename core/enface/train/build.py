@@ -1,0 +1,471 @@
+"""From a checked recipe to networks, terms and phases; a name nobody provides is refused here."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from enface.data.pairs import ROLES
+from enface.errors import EnfaceError, RecipeError, WeightsError
+from enface.plugin.components import (
+    AdversarialLoss,
+    Augmentation,
+    CriticLoss,
+    DataInfo,
+    Discriminator,
+    Generator,
+    Loss,
+    Mask,
+    Metric,
+    Schedule,
+)
+from enface.plugin.schema import ScheduleSpec, closest
+from enface.recipe.load import Loaded
+from enface.recipe.models import DiscriminatorModel, OptimizerModel, StageModel, TermModel
+from enface.recipe.optimizers import fast, optimizers
+from enface.train.engine import Engine, reseed
+from enface.train.feature_cache import ENCODED
+from enface.train.phases import Phase, Player
+from enface.train.step import Step
+from enface.train.terms import MaskUse, Term
+
+
+def build_generator(loaded: Loaded, data: DataInfo) -> Generator:
+    """The recipe's generator, initialised from the recipe's seed."""
+    recipe = loaded.recipe
+    reseed(recipe.seed, 0)
+    try:
+        generator = loaded.catalog.build("generator", recipe.generator.use, recipe.generator.params, data)
+    except RecipeError as error:
+        raise RecipeError(f"{loaded.place(('generator',))}: {error}") from error
+    assert isinstance(generator, Generator)
+    return generator
+
+
+def output_of(network: nn.Module, source: Tensor) -> Tensor:
+    """A generator's output alone, for a source in [-1, 1]."""
+    output: Tensor = network(frozenset({"output"}), source=source)["output"]
+    return output
+
+
+def build_mask(loaded: Loaded, name: str, data: DataInfo) -> Mask:
+    """The mask the recipe defines under a name. Raises an error naming file and key when it cannot be made."""
+    spec = loaded.recipe.masks[name]
+    try:
+        mask = loaded.catalog.build("mask", spec.use, spec.params, data)
+    except EnfaceError as error:
+        raise type(error)(f"{loaded.place(('masks', name))}: {error}") from error
+    assert isinstance(mask, Mask)
+    return mask
+
+
+def check_weights(weights: Tensor, size: int, where: str) -> None:
+    """Refuse what a mask gives when it cannot weigh images of a size.
+
+    Raises:
+        RecipeError: beginning with ``where``.
+    """
+    if weights.dim() != 4 or weights.shape[1] != 1 or tuple(weights.shape[-2:]) != (size, size):
+        raise RecipeError(
+            f"{where}: gives weights of shape {tuple(weights.shape)}, but the images are {size} x {size}: "
+            f"(N or 1, 1, {size}, {size}) is needed"
+        )
+    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+        raise RecipeError(f"{where}: gives weights that are negative or not finite")
+
+
+def still_weights(loaded: Loaded, name: str, mask: Mask, data: DataInfo) -> Tensor:
+    """What a mask that depends on the step alone gives at its start, (1, 1, H, W).
+
+    Raises:
+        RecipeError: when it asks for columns of a batch, or its weights cannot weigh the images.
+    """
+    asked = [item for item, parameter in asked_by(mask.forward).items() if parameter.default is parameter.empty]
+    if set(asked) - {"step"}:
+        raise RecipeError(
+            f"{loaded.place(('masks', name))}: differs from image to image (it asks for {', '.join(asked)}); "
+            "one that is the same for all is needed here"
+        )
+    weights = mask(**dict.fromkeys(asked, 0))
+    assert isinstance(weights, Tensor)
+    check_weights(weights, data.size, loaded.place(("masks", name)))
+    return weights
+
+
+class MaskedMetric(Metric):
+    """A metric over a part of every image, which weights (1, 1, H, W) say: (N,)."""
+
+    weights: Tensor
+
+    def __init__(self, metric: Metric, mask: str, weights: Tensor) -> None:
+        super().__init__()
+        self._metric, self._mask = metric, mask
+        self.register_buffer("weights", weights, persistent=False)
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        return self._metric.higher_is_better
+
+    @property
+    def ideal(self) -> float | None:  # type: ignore[override]
+        return self._metric.ideal
+
+    @property
+    def card(self) -> dict[str, str]:
+        bits = hashlib.sha256(self.weights.cpu().numpy().tobytes()).hexdigest()[:16]
+        return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return self._metric.within(output, target, self.weights)[:, 0]
+
+
+def build_metrics(loaded: Loaded, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics that can be had, and for the others why not.
+
+    Raises:
+        RecipeError: when a mask is asked of a metric that has no map, or cannot weigh one.
+    """
+    metrics: dict[str, Metric] = {}
+    missing: dict[str, str] = {}
+    for name, spec in loaded.recipe.metrics.items():
+        try:
+            metric = loaded.catalog.build("metric", spec.use, spec.params, data).eval()
+        except WeightsError as error:
+            missing[name] = str(error)
+            continue
+        except RecipeError as error:
+            raise RecipeError(f"{loaded.place(('metrics', name))}: {error}") from error
+        if spec.mask is not None:
+            if not metric.regional:
+                place = loaded.place(("metrics", name, "mask"))
+                raise RecipeError(
+                    f"{place}: metric {spec.use} cannot measure a part of an image, so no mask can weigh it"
+                )
+            weights = still_weights(loaded, spec.mask, build_mask(loaded, spec.mask, data), data)
+            if not bool(weights.any()):
+                place = loaded.place(("masks", spec.mask))
+                raise RecipeError(f"{place}: is 0 everywhere at its start, so metric {name} would measure nothing")
+            metric = MaskedMetric(metric, spec.mask, weights)
+        metrics[name] = metric
+    return metrics, missing
+
+
+@dataclass
+class StageBuilder:
+    """Builds one stage's step.
+
+    Args:
+        columns: What the batch can give, by name.
+        masks: Those built already, by name; terms and stages share a mask, for one may take seconds to make.
+    """
+
+    loaded: Loaded
+    name: str
+    generator: Generator
+    data: DataInfo
+    columns: Sequence[str]
+    engine: Engine
+    masks: dict[str, Mask] = field(default_factory=dict)
+
+    @property
+    def _stage(self) -> StageModel:
+        return self.loaded.recipe.stages[self.name]
+
+    def build(self) -> Step:
+        """The step, with frozen parts frozen.
+
+        Raises:
+            RecipeError: naming file and key of what does not fit together.
+        """
+        stage, number = self._stage, list(self.loaded.recipe.stages).index(self.name)
+        if stage.batch % (stage.accumulate * self.engine.processes):
+            raise self._error(
+                f"{stage.batch} images cannot be split evenly over {self.engine.processes} processes x "
+                f"{stage.accumulate} parts",
+                "batch",
+            )
+        self.freeze()
+        reseed(self.loaded.recipe.seed, 1, number)
+        critics = {name: self._critic(name) for name in stage.discriminators}
+        player = Player(
+            "generator",
+            self.generator,
+            self.engine,
+            self._optimizer(stage.optimizer, "optimizer"),
+            self._schedule(stage.optimizer.lr, "optimizer", "lr"),
+            stage.clip,
+        )
+        own, theirs = self._terms(critics)
+        if not own:
+            raise self._error("has no term for the generator", "terms")
+        models = stage.discriminators
+        phases = [
+            Phase(critics[name], terms, f"{name}.", models[name].every, models[name].start_at)
+            for name, terms in theirs.items()
+            if terms
+        ]
+        phases.append(Phase(player, own, ""))
+        idle = [name for name, terms in theirs.items() if not terms]
+        if idle:
+            raise self._error(
+                "no term trains it; name it in the 'against' of an adversarial term", "discriminators", idle[0]
+            )
+        provides = self._provided_by_codes() if stage.cache_codes else self.generator.provides
+        step = Step(self.engine, player, provides, critics, phases)
+        step.seed = (self.loaded.recipe.seed, number)
+        self._check_columns(step)
+        return step
+
+    def freeze(self) -> None:
+        """Put the generator in training mode, and its frozen parts to rest.
+
+        Raises:
+            RecipeError: when ``freeze`` names a part the generator does not have.
+        """
+        self.generator.train()
+        self.generator.requires_grad_(True)
+        parts = self.generator.parts
+        for index, name in enumerate(self._stage.freeze):
+            if name not in parts:
+                used = self.loaded.recipe.generator.use
+                raise self._error(f"generator {used} has no part {name!r}{closest(name, parts)}", "freeze", index)
+            parts[name].requires_grad_(False).eval()
+        if not any(parameter.requires_grad for parameter in self.generator.parameters()):
+            raise self._error("leaves nothing of the generator to learn", "freeze")
+
+    def _provided_by_codes(self) -> dict[str, tuple[str, ...]]:
+        """What the generator provides, computed from images' codes in their place."""
+        used, part = self.loaded.recipe.generator.use, self.generator.encoder_part
+        if not part:
+            raise self._error(f"generator {used} has no encoder whose codes could be kept", "cache_codes")
+        if part not in self._stage.freeze:
+            raise self._error(f"codes change while {part!r} learns; name it in 'freeze'", "cache_codes")
+        return {
+            name: tuple(f"{ENCODED}{column}" if column in ROLES else column for column in columns)
+            for name, columns in self.generator.provides.items()
+        }
+
+    # ------------------------------------------------------------------ players
+
+    def _critic(self, name: str) -> Player:
+        model = self._stage.discriminators[name]
+        try:
+            module = self.loaded.catalog.build("discriminator", model.use, model.params, self.data)
+        except (RecipeError, WeightsError) as error:
+            raise self._error(str(error), "discriminators", name) from error
+        assert isinstance(module, Discriminator)
+        self._refuse_unknown_inputs(
+            model.inputs, list(asked_by(module.forward))[1:], f"discriminator {model.use}", "discriminators", name
+        )
+        columns = self._arguments(module.forward, model.inputs, self.columns, "discriminators", name, first=1)
+        return Player(
+            name,
+            self.engine.place(module, twice=True).train(),
+            self.engine,
+            self._optimizer(model.optimizer, "discriminators", name, "optimizer"),
+            self._schedule(model.optimizer.lr, "discriminators", name, "optimizer", "lr"),
+            self._stage.clip,
+            columns,
+            self._augmentation(name, model),
+        )
+
+    def _augmentation(self, name: str, model: DiscriminatorModel) -> Augmentation | None:
+        if model.augment is None:
+            return None
+        try:
+            made = self.loaded.catalog.build("augmentation", model.augment.use, model.augment.params, self.data)
+        except RecipeError as error:
+            raise self._error(str(error), "discriminators", name, "augment") from error
+        assert isinstance(made, Augmentation)
+        return made.to(self.engine.device)
+
+    def _optimizer(self, model: OptimizerModel, *path: str) -> Callable[[list[nn.Parameter]], torch.optim.Optimizer]:
+        chosen = optimizers()[model.use]
+        lr = self._schedule(model.lr, *path, "lr")
+
+        def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+            optimizer: torch.optim.Optimizer
+            try:
+                optimizer = chosen(parameters, lr=lr(0), **fast(chosen, model.params))
+            except (TypeError, ValueError) as error:
+                raise self._error(str(error), *path) from error
+            return optimizer
+
+        return make
+
+    def _schedule(self, value: float | ScheduleSpec, *path: str) -> Schedule:
+        try:
+            schedule = self.loaded.catalog.schedule(value)
+        except RecipeError as error:
+            raise self._error(str(error), *path) from error
+        assert isinstance(schedule, Schedule)
+        self._check_schedule(schedule, *path)
+        return schedule
+
+    def _check_schedule(self, schedule: Schedule, *path: str) -> None:
+        # A value that grows without bound is largest at an end.
+        for step in (0, self._stage.steps - 1):
+            try:
+                value = schedule(step)
+            except OverflowError:
+                value = math.inf
+            if not math.isfinite(value):
+                raise self._error(
+                    f"its value at step {step} of the stage's {self._stage.steps} is beyond any number; "
+                    "let it change less often, or by less",
+                    *path,
+                )
+
+    # ------------------------------------------------------------------ terms
+
+    def _terms(self, critics: Mapping[str, Player]) -> tuple[list[Term], dict[str, list[Term]]]:
+        """The generator's terms, and each critic's."""
+        own: list[Term] = []
+        theirs: dict[str, list[Term]] = {name: [] for name in critics}
+        games: dict[str, str] = {}
+        for name, model in self._stage.terms.items():
+            loss = self._loss(name, model)
+            if not isinstance(loss, AdversarialLoss):
+                critic_only = isinstance(loss, CriticLoss)
+                if critic_only or model.side == "critic":
+                    against = self._against(name, model, critics)
+                    function = loss.critic if isinstance(loss, CriticLoss) else loss.forward
+                    weight = self._schedule(model.weight, "terms", name, "weight")
+                    theirs[against].append(self._term(name, model, loss, function, weight, critics))
+                    continue
+            else:
+                against = self._against(name, model, critics)
+                if against in games:
+                    raise self._error(
+                        f"and term {games[against]!r} are two games against discriminator {against!r}; "
+                        "give each a discriminator of its own",
+                        "terms",
+                        name,
+                    )
+                games[against] = name
+                weight = self._schedule(model.critic_weight, "terms", name, "critic_weight")
+                theirs[against].append(self._term(name, model, loss, loss.critic, weight, critics, start_at=0))
+            weight = self._schedule(model.weight, "terms", name, "weight")
+            own.append(self._term(name, model, loss, loss.forward, weight, critics))
+        return own, theirs
+
+    def _against(self, name: str, model: TermModel, critics: Mapping[str, Player]) -> str:
+        if model.against is None:
+            raise self._error(
+                f"loss {model.use} needs a discriminator: name one of this stage, "
+                f"'against: {next(iter(critics), 'NAME')}'",
+                "terms",
+                name,
+            )
+        return model.against
+
+    def _loss(self, name: str, model: TermModel) -> Loss:
+        try:
+            loss = self.loaded.catalog.build("loss", model.use, model.params, self.data)
+        except (RecipeError, WeightsError) as error:
+            raise self._error(str(error), "terms", name) from error
+        assert isinstance(loss, Loss)
+        loss = loss.to(self.engine.device)
+        # A loss has no optimizer: what it holds is a measure, and must stay what it was.
+        loss.requires_grad_(False)
+        return loss
+
+    def _term(
+        self,
+        name: str,
+        model: TermModel,
+        loss: Loss,
+        function: Callable[..., torch.Tensor],
+        weight: Any,
+        critics: Mapping[str, Player],
+        start_at: int | None = None,
+    ) -> Term:
+        available = [*self.columns, *self.generator.provides, "step"]
+        if model.against is not None:
+            judge = critics[model.against].module
+            assert isinstance(judge, Discriminator)
+            available += [f"{side}_{item}" for side in ("real", "fake") for item in (*judge.provides, "image")]
+            available.append("judge")
+        sides = [loss.critic, loss.forward] if isinstance(loss, AdversarialLoss) else [function]
+        asked = [argument for side in sides for argument in asked_by(side)]
+        self._refuse_unknown_inputs(model.inputs, asked, f"loss {model.use}", "terms", name)
+        arguments = self._arguments(function, model.inputs, available, "terms", name)
+        mask = self._mask(model) if model.mask else None
+        start_at = model.start_at if start_at is None else start_at
+        return Term(name, function, arguments, weight, mask, model.against, model.every, start_at, loss)
+
+    def _refuse_unknown_inputs(self, inputs: Mapping[str, str], asked: Sequence[str], who: str, *path: str) -> None:
+        for argument in inputs:
+            if argument not in asked:
+                raise self._error(f"{who} has no input {argument!r}{closest(argument, asked)}", *path, "inputs")
+
+    def _mask(self, model: TermModel) -> MaskUse:
+        assert model.mask is not None
+        if model.mask not in self.masks:
+            self.masks[model.mask] = build_mask(self.loaded, model.mask, self.data).to(self.engine.device)
+        mask = self.masks[model.mask]
+        arguments = self._arguments(mask.forward, {}, [*self.columns, "step"], "masks", model.mask)
+        use = MaskUse(model.mask, mask, arguments, model.mask_on)
+        if not set(arguments.values()) - {"step"}:
+            self._check_mask(use)
+        return use
+
+    def _check_mask(self, use: MaskUse) -> None:
+        check_weights(use({"step": 0}), self.data.size, self.loaded.place(("masks", use.name)))
+
+    def _arguments(
+        self,
+        function: Callable[..., Any],
+        inputs: Mapping[str, str],
+        available: Sequence[str],
+        *path: str,
+        first: int = 0,
+    ) -> dict[str, str]:
+        """Argument -> name, for what ``function`` asks for from its ``first`` argument on; an argument with a
+        default may be missing.
+        """
+        arguments = {}
+        for argument, parameter in list(asked_by(function).items())[first:]:
+            name = inputs.get(argument, argument)
+            optional = parameter.default is not parameter.empty and argument not in inputs
+            if optional and name not in available:
+                continue
+            self._require(name, available, *path)
+            arguments[argument] = name
+        return arguments
+
+    def _require(self, name: str, available: Iterable[str], *path: str | int) -> None:
+        if name not in available:
+            listed = ", ".join(sorted(available))
+            raise self._error(
+                f"asks for {name!r}, which nobody provides; provided: {listed} (a term's 'inputs' renames)", *path
+            )
+
+    def _check_columns(self, step: Step) -> None:
+        for name in sorted(step.wants(step.phases)):
+            for column in self.generator.provides[name]:
+                if column not in self.columns:
+                    role = " (add 'pairs.partner')" if column == "partner" else ""
+                    raise self._error(
+                        f"{name!r} is computed from {column!r}, which the batch does not have{role}", "terms"
+                    )
+
+    def _error(self, message: str, *path: str | int) -> RecipeError:
+        whole = path if path[:1] == ("masks",) else ("stages", self.name, *path)
+        return RecipeError(f"{self.loaded.place(whole)}: {message}")
+
+
+def asked_by(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of a ``forward`` or ``critic``: what it asks for."""
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }

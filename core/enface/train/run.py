@@ -1,0 +1,245 @@
+"""A run: one recipe executed, and the directory it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+import enface
+from enface.data.pack import Pack, centered
+from enface.data.pairs import Indices, Pairs
+from enface.errors import CheckpointError, RecipeError
+from enface.plugin.components import DataInfo, Targets
+from enface.recipe.load import Loaded, runs_in
+from enface.recipe.models import NOT_TRAINING, Recipe, save_recipe
+from enface.system.atomic import replacing
+from enface.train import checkpoint
+from enface.train.engine import Engine
+
+FINAL_EVENTS = ("trained", "evaluated", "reported", "interrupted")
+"""What a run logs at its end, and again when it is gone on with."""
+PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "numpy", "pluggy")
+
+
+@dataclass
+class Run:
+    """One recipe being executed; what hooks are given.
+
+    Attributes:
+        directory: ``runs/NAME/ID``.
+        step: Steps of all stages done so far.
+    """
+
+    directory: Path
+    loaded: Loaded
+    engine: Engine
+    pack: Pack
+    rows: Mapping[str, Indices]
+    step: int = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return self.loaded.recipe
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.directory / "checkpoints"
+
+    @cached_property
+    def info(self) -> DataInfo:
+        """What components may know of the data."""
+        return DataInfo(self.recipe.data.size, self.pack.classes, self._targets)
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Call an observing hook of the plugins that ``log.observers`` lets watch, on the main process only."""
+        if not self.engine.is_main:
+            return
+        manager, wanted = self.loaded.plugins, self.recipe.log.observers
+        muted = [item for name, item in manager.list_name_plugin() if wanted is not None and name not in wanted]
+        manager.subset_hook_caller(hook, muted)(run=self, **arguments)
+
+    @contextmanager
+    def early_end_told(self) -> Iterator[None]:
+        """Within, whatever ends the run too early is told to the observers, whose bars and files are open."""
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self.notify("run_ended", completed=False)
+            except Exception as other:
+                # What ended the run is what is to be told.
+                error.add_note(f"an observer failed at the end, too: {other!r}")
+            raise
+
+    def log(self, event: str, **values: Any) -> None:
+        """Append a line to ``log.jsonl``."""
+        if self.engine.is_main:
+            line = json.dumps({"event": event, "time": round(time.time(), 3), "step": self.step, **values})
+            with (self.directory / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+    def pairs(self, split: str) -> Pairs:
+        """The pairing of a split."""
+        return Pairs(self.pack.table, self.rows[split], self.recipe.pairs)
+
+    def _targets(self, count: int) -> Targets:
+        pairs = self.pairs("train")
+        people = self.pack.table["identity"].to_numpy()[pairs.sources].astype(str)
+        _, first = np.unique(people, return_index=True)
+        chosen = first[np.unique(np.linspace(0, len(first) - 1, count).round().astype(np.int64))]
+        rows = pairs.draw(pairs.sources[chosen], np.random.default_rng([self.recipe.seed, 6]))["target"]
+        pack, size = self.pack, self.recipe.data.size
+        return Targets(
+            tuple(pack.table["key"].to_numpy()[rows]),
+            centered(pack.images[rows], size),
+            None if pack.regions is None else centered(pack.regions[rows], size),
+            tuple(pack.about["region_names"]),
+        )
+
+
+def new_directory(root: Path, name: str) -> Path:
+    """Make ``root/NAME/ID``, the ID being the time."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        folder = root / name / (stamp if number == 0 else f"{stamp}-{number}")
+        try:
+            folder.mkdir(parents=True, exist_ok=False)
+        except FileExistsError:
+            continue
+        return folder
+    raise RecipeError(f"no free run directory under {root / name}")
+
+
+def latest_directory(root: Path, recipe: Recipe) -> Path:
+    """The newest run of a recipe.
+
+    Raises:
+        CheckpointError: when there is none.
+    """
+    found = runs_in(root / recipe.name)
+    if not found:
+        raise CheckpointError(f"no run of {recipe.name!r} under {root}; start one without --resume")
+    return found[-1]
+
+
+def start_directory(run: Run) -> None:
+    """Write what a run directory holds from the first moment."""
+    save_recipe(run.recipe, run.directory / "recipe.yaml")
+    lineage = json.dumps(run.loaded.lineage.dump(), indent=1, default=str)
+    (run.directory / "lineage.json").write_text(lineage, encoding="utf-8")
+    text = json.dumps(environment(run), indent=1)
+    (run.directory / "environment.json").write_text(text, encoding="utf-8")
+    for name in ("samples", "checkpoints", "evaluation"):
+        (run.directory / name).mkdir(exist_ok=True)
+
+
+def environment(run: Run) -> dict[str, Any]:
+    """Versions, device, data, git commit of the working directory, seeds."""
+    engine, device = run.engine, run.engine.device
+    return {
+        "enface": enface.__version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "precision": engine.precision,
+        "processes": engine.processes,
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "seed": run.recipe.seed,
+        "pack": {
+            **{key: run.pack.about[key] for key in ("dataset", "size", "digest", "images", "skipped")},
+            **({"address": run.pack.address} if run.pack.address is not None else {}),
+        },
+        "git": _git_commit(),
+        "command": sys.argv,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> dict[str, Any] | None:
+    def git(*words: str) -> str:
+        answer = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10)
+        return answer.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def check_same_recipe(directory: Path, recipe: Recipe) -> None:
+    """Refuse to go on with a run under a recipe that would train differently.
+
+    Raises:
+        CheckpointError: naming the keys that differ.
+    """
+    theirs = yaml.safe_load((directory / "recipe.yaml").read_text(encoding="utf-8"))
+    if Recipe.model_validate(theirs).training_digest() == recipe.training_digest():
+        return
+    ours = recipe.dump()
+    keys = [key for key in _differences(theirs, ours) if key.partition(".")[0] not in NOT_TRAINING]
+    raise CheckpointError(
+        f"{directory} was made by another recipe; different: {', '.join(keys[:10])}; "
+        "start a new run without --resume, or resume with the recipe of that run"
+    )
+
+
+def _differences(first: Any, second: Any, path: str = "") -> list[str]:
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = [*first, *(key for key in second if key not in first)]
+        return [
+            found
+            for key in keys
+            for found in _differences(first.get(key), second.get(key), f"{path}.{key}" if path else str(key))
+        ]
+    return [] if first == second else [path]
+
+
+def latest_checkpoint(directory: Path) -> Path | None:
+    """The checkpoint with the most steps, if there is one."""
+    found = checkpoint.saved_steps(directory)
+    return found[-1] if found else None
+
+
+def rewind_log(directory: Path, step: int) -> None:
+    """Drop what was logged after a step, so that a resumed run's log reads as one run's."""
+    path = directory / "log.jsonl"
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+            # What follows training is done again, even by a run that was cut off there.
+            if entry["step"] <= step and entry["event"] not in FINAL_EVENTS:
+                kept.append(line)
+        except (json.JSONDecodeError, KeyError):
+            # The line that was being written when the run was cut off.
+            continue
+    with replacing(path) as beside:
+        beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

@@ -1,0 +1,486 @@
+"""The stage loop: it trains, logs, saves and resumes exactly, and knows no kind of loss."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from enface.data.augment import Augment
+from enface.data.batches import Columns
+from enface.data.pairs import Indices, Plan
+from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
+from enface.plugin.components import Generator, Mask
+from enface.recipe.models import StageModel, StartModel
+from enface.system.signals import caught
+from enface.train import checkpoint
+from enface.train.build import StageBuilder, build_generator, output_of
+from enface.train.checkpoint import SUFFIX, Checkpoint
+from enface.train.feature_cache import Codes
+from enface.train.run import Run, latest_checkpoint, rewind_log
+from enface.train.step import Glance, Step
+from enface.train.warm_start import Filled, check_start, fill, find_start
+
+Validate = Callable[[nn.Module], dict[str, float]]
+SAMPLES = 9
+
+
+class Interrupted(Exception):
+    """The run was asked to stop by a signal; everything is saved."""
+
+    def __init__(self, number: int, run: Run) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+        self.directory = run.directory
+        self.is_main = run.engine.is_main
+
+
+@dataclass
+class _Best:
+    """The best validation value so far."""
+
+    value: float | None = None
+    step: int = 0
+
+    def improved_by(self, value: float, score: Callable[[float], float]) -> bool:
+        return self.value is None or score(value) > score(self.value)
+
+
+@dataclass
+class Trainer:
+    """Trains a run's stages in turn.
+
+    Args:
+        validate: Metric means of a network on the validation split; None when there is nothing to validate on.
+        score: Of the metric that ``log.best`` names: higher where its value is better.
+        measured: Names of the metrics that ``validate`` gives.
+    """
+
+    run: Run
+    validate: Validate | None = None
+    score: Callable[[float], float] = float
+    measured: tuple[str, ...] = ()
+    generator: Generator = field(init=False)
+    average: AveragedModel | None = field(init=False, default=None)
+    _masks: dict[str, Mask] = field(init=False, default_factory=dict)
+    _best: _Best = field(init=False, default_factory=_Best)
+    _stop: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        run = self.run
+        self.generator = build_generator(run.loaded, run.info)
+        self.generator = run.engine.place(self.generator)  # type: ignore[assignment]
+        self._pairs = run.pairs("train")
+        flip = run.recipe.augment.flip
+        self._columns = Columns(
+            run.pack,
+            self._pairs.roles,
+            run.engine.device,
+            run.info.size,
+            channels_last=run.engine.channels_last,
+            mirror=flip.mirror if flip else None,
+            sharpen=run.recipe.augment.sharpen,
+        )
+        self._batches: Columns | Codes = self._columns
+        self._augment = Augment(run.recipe.augment, run.recipe.data, self._pairs.roles)
+        self._samples = self._sample_rows()
+
+    @property
+    def network(self) -> nn.Module:
+        """The network to judge: the running average where there is one."""
+        return self.average.module if self.average is not None else self.generator
+
+    def train(self, *, resume: bool = False) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: after saving, when SIGINT or SIGTERM came.
+            NonFiniteLossError: when a term became NaN or infinite; the batch is saved.
+        """
+        saved = self._resumed() if resume else None
+        with self.run.early_end_told():
+            self.run.notify("run_started")
+            with caught(self._ask_to_stop), self.run.engine.memory_kept():
+                for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
+                    if saved is not None and _reached(saved) >= (number, stage.steps):
+                        continue
+                    self._train_stage(number, name, stage, saved)
+                    saved = None
+            self._load_final(saved)
+            self.run.engine.share_buffers(self.network)
+
+    # ------------------------------------------------------------------ a stage
+
+    def _builder(self, name: str) -> StageBuilder:
+        run = self.run
+        return StageBuilder(run.loaded, name, self.generator, run.info, self._columns.names, run.engine, self._masks)
+
+    def _build(self, name: str) -> tuple[StageBuilder, Step]:
+        """Build a stage; from here on parts are of its freezes, and batches hold what its step asks for."""
+        builder = self._builder(name)
+        step = builder.build()
+        self._batches = self._codes(name) if self.run.recipe.stages[name].cache_codes else self._columns
+        return builder, step
+
+    def _codes(self, name: str) -> Codes:
+        """What gives a stage's batches with codes in place of images."""
+        run, stage = self.run, self.run.recipe.stages[name]
+        encoder = self.generator.parts[self.generator.encoder_part]
+        codes = Codes(self._columns, encoder, self._pairs.rows, self._augment, run.engine, run.directory)
+        drawn = stage.steps * stage.batch
+        if len(codes) > drawn:
+            raise RecipeError(
+                f"{run.loaded.place(('stages', name, 'cache_codes'))}: the images have {len(codes):,} codes, in all "
+                f"the ways that 'augment' shows them, and the stage draws {drawn:,} images: nothing would be saved. "
+                "Leave it out, or augment less"
+            )
+        return codes
+
+    def check(self) -> None:
+        """Build every stage without training it, so that what does not fit is known at once.
+
+        Raises:
+            RecipeError: naming file and key.
+            CheckpointError: when a stage could not start from what it says.
+        """
+        for _ in self.built():
+            pass
+
+    def built(self) -> Iterator[tuple[str, Step]]:
+        """Each stage's name and step in turn, built and checked; the next one's freezes what that says."""
+        for name, stage in self.run.recipe.stages.items():
+            _, step = self._build(name)
+            self._check_schedules(name, step)
+            if isinstance(stage.start, StartModel):
+                self._check_start(name, stage.start)
+            yield name, step
+        self.generator.requires_grad_(True).train()
+
+    def preview(self, name: str, step: Step) -> list[Glance]:
+        """A stage's terms on the first part of its first batch; nothing is trained."""
+        stage, number = self.run.recipe.stages[name], list(self.run.recipe.stages).index(name)
+        plan = Plan(self._pairs, stage.batch, self.run.recipe.seed, number)
+        return step.preview(0, self._parts(step.columns(step.phases), plan, stage, 0)[0])
+
+    def _check_start(self, name: str, start: StartModel) -> None:
+        run = self.run
+        try:
+            check_start(start, run.recipe, build_generator(run.loaded, run.info), run.directory)
+        except CheckpointError as error:
+            raise CheckpointError(f"{run.loaded.place(('stages', name))}: {error}") from error
+
+    def _check_schedules(self, name: str, step: Step) -> None:
+        for what, schedule in step.schedules.items():
+            if schedule.metric not in self.measured or not self.run.recipe.log.validate_:
+                listed = ", ".join(self.measured) or "none; set data.split.val, log.validate and metrics"
+                where = self.run.loaded.place(("stages", name))
+                raise RecipeError(f"{where}: {what} follows metric {schedule.metric!r}; validated: {listed}")
+
+    def _train_stage(self, number: int, name: str, stage: StageModel, saved: Checkpoint | None) -> None:
+        run = self.run
+        if saved is not None:
+            saved.load("generator", self.generator)
+        goes_on = saved is not None and saved.state["stage"] == name
+        if not goes_on:
+            self._start(name, stage)
+        # What is frozen normalises by its running statistics, which may be each process's own until here.
+        run.engine.share_buffers(self.generator)
+        builder, step = self._build(name)
+        self.average = self._new_average(stage)
+        done = 0
+        if saved is not None and goes_on:
+            done = int(saved.state["stage_step"])
+            self._restore(step, saved)
+        plan = Plan(self._pairs, stage.batch, run.recipe.seed, number)
+        run.notify("stage_started", stage=name, step=done)
+        run.log("stage_started", stage=name, stage_step=done)
+        if run.step == 0:
+            self._show_samples(builder)
+        spent, unreported = 0.0, 0
+        for current in range(done, stage.steps):
+            started = time.perf_counter()
+            values = self._one_step(step, plan, stage, current)
+            spent, unreported = spent + time.perf_counter() - started, unreported + stage.batch
+            run.step += 1
+            ends = current + 1 == stage.steps
+            if _due(run.step, run.recipe.log.every) or ends:
+                self._report(name, step, current, values, unreported / spent)
+                spent, unreported = 0.0, 0
+            if _due(run.step, run.recipe.log.samples) or ends:
+                self._show_samples(builder)
+            improved = (_due(run.step, run.recipe.log.validate_) or ends) and self._validated(builder, step)
+            stopping = run.engine.any(self._stop is not None)
+            if _due(run.step, run.recipe.log.checkpoint) or ends or stopping or improved:
+                self._save(step, number, name, current + 1, ends, improved)
+            if stopping:
+                run.log("interrupted")
+                raise Interrupted(self._stop or signal.SIGTERM, run)
+
+    def begin(self, stage: StageModel) -> Filled | None:
+        """Give the generator the weights that the stage starts from; what came of it, where that is a checkpoint."""
+        if stage.start == "previous":
+            return None
+        if stage.start == "scratch":
+            fresh = build_generator(self.run.loaded, self.run.info)
+            self.generator.load_state_dict(fresh.state_dict())
+            return None
+        return fill(self.generator, stage.start, find_start(stage.start, self.run.directory))
+
+    def _start(self, name: str, stage: StageModel) -> None:
+        filled = self.begin(stage)
+        if filled is None:
+            return
+        self.run.log(
+            "weights_loaded",
+            stage=name,
+            path=str(filled.path),
+            loaded=len(filled.loaded),
+            kept=filled.kept,
+            unused=filled.unused,
+            digest=checkpoint.digest(self.generator),
+        )
+        self.run.notify(
+            "weights_loaded",
+            stage=name,
+            path=filled.path,
+            loaded=filled.loaded,
+            kept=filled.kept,
+            unused=filled.unused,
+        )
+
+    def _one_step(self, step: Step, plan: Plan, stage: StageModel, current: int) -> dict[str, Tensor]:
+        parts = self._parts(step.columns(step.active(current)), plan, stage, current)
+        try:
+            values = step(current, parts)
+        except NonFiniteLossError as error:
+            raise self._stopped_by(error, parts) from None
+        if self.average is not None:
+            self.average.update_parameters(self.generator)
+        return values
+
+    def _parts(
+        self, names: list[str], plan: Plan, stage: StageModel, current: int
+    ) -> list[Callable[[], dict[str, Tensor]]]:
+        """What makes this process's parts of a step's batch."""
+        rows = plan.rows(current)
+        moves = self._augment.draw(plan.seed, plan.stage, current, plan.batch) if self._augment else {}
+        processes, rank = self.run.engine.processes, self.run.engine.rank
+        share = stage.batch // (processes * stage.accumulate)
+
+        def part(number: int) -> Callable[[], dict[str, Tensor]]:
+            # Together the processes' parts of one number are one process's part, whose statistics BatchNorm takes.
+            first = (number * processes + rank) * share
+            here = slice(first, first + share)
+            mine = {role: chosen[here] for role, chosen in rows.items()}
+            mine_moved = {role: chosen[here] for role, chosen in moves.items()}
+            return lambda: self._batches.batch(names, mine, mine_moved)
+
+        return [part(number) for number in range(stage.accumulate)]
+
+    def _stopped_by(
+        self, error: NonFiniteLossError, parts: list[Callable[[], dict[str, Tensor]]]
+    ) -> NonFiniteLossError:
+        run = self.run
+        path = run.directory / f"bad-batch-{run.step:08d}{SUFFIX}"
+        batch = [part() for part in parts]
+        if run.engine.is_main:
+            joined = {name: torch.cat([part[name] for part in batch]) for name in batch[0]}
+            checkpoint.save(path, joined, {"step": run.step, "reason": str(error)})
+        last = latest_checkpoint(run.directory)
+        kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been saved yet"
+        run.log("non_finite", reason=str(error), batch=path.name)
+        return NonFiniteLossError(
+            f"{error} at step {run.step}; no weight was changed by it. {kept}; the batch is saved in {path}. "
+            "Lower the learning rate or the term's weight, or set 'clip'"
+        )
+
+    # ------------------------------------------------------------------ what is written
+
+    def _report(
+        self, stage: str, step: Step, current: int, values: Mapping[str, Tensor], images_per_second: float
+    ) -> None:
+        numbers = self.run.engine.average(values)
+        players = {"generator": step.generator, **step.critics}
+        numbers |= {f"lr/{name}": player.lr(current) for name, player in players.items()}
+        numbers["images_per_second"] = images_per_second
+        self.run.log("step", stage=stage, values=numbers)
+        self.run.notify("step_ended", stage=stage, step=current + 1, values=numbers)
+
+    @torch.no_grad()
+    def _show_samples(self, builder: StageBuilder) -> None:
+        if not self.run.engine.is_main:
+            return
+        images = {name: self._columns.gather(name, self._samples) for name in ("source", "target")}
+        with _judging(self.network):
+            images["output"] = output_of(self.network, images["source"])
+        shown = {name: image.float().cpu() for name, image in images.items()}
+        self.run.notify("samples_ready", step=self.run.step, images=shown)
+        builder.freeze()
+
+    def _sample_rows(self) -> dict[str, Indices]:
+        """Nine faces of nine identities of the test split, the same at every step."""
+        pairs = self.run.pairs("test")
+        rng = np.random.default_rng([self.run.recipe.seed, 2])
+        people = self.run.pack.table["identity"].to_numpy()[pairs.sources]
+        names = np.unique(people.astype(str))
+        chosen = [rng.choice(pairs.sources[people == name]) for name in names[:SAMPLES]]
+        return pairs.draw(np.array(chosen, np.int64), rng)
+
+    def _validated(self, builder: StageBuilder, step: Step) -> bool:
+        """Validate, tell the schedules that follow a metric; whether the one of ``log.best`` improved."""
+        if self.validate is None:
+            return False
+        self.run.engine.share_buffers(self.network)
+        with _judging(self.network):
+            means = self.validate(self.network)
+        builder.freeze()
+        self.run.log("validated", values=means)
+        self.run.notify("evaluated", step=self.run.step, summary=means)
+        for schedule in step.schedules.values():
+            assert schedule.metric is not None
+            schedule.observe(means[schedule.metric])
+        name = self.run.recipe.log.best
+        if name is None or name not in means or not self._best.improved_by(means[name], self.score):
+            return False
+        self._best = _Best(means[name], self.run.step)
+        return True
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def _save(self, step: Step, number: int, name: str, done: int, ends: bool, improved: bool) -> None:
+        run = self.run
+        self._refuse_spoilt()
+        if not run.engine.is_main:
+            run.engine.wait()
+            return
+        tensors = {f"generator/{key}": value for key, value in self.generator.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"ema/{key}": value for key, value in self.average.state_dict().items()}
+        optimizers = {}
+        for player in (step.generator, *step.critics.values()):
+            found, plain = checkpoint.optimizer_tensors(player.optimizer)
+            tensors |= {f"optimizer/{player.name}/{key}": value for key, value in found.items()}
+            optimizers[player.name] = {**plain, "scaler": player.scaler.state_dict()}
+            if player is not step.generator:
+                tensors |= {f"critic/{player.name}/{key}": value for key, value in player.module.state_dict().items()}
+            if player.augment is not None:
+                kept = player.augment.state_dict()
+                tensors |= {f"augment/{player.name}/{key}": value for key, value in kept.items()}
+        for term, loss in step.losses.items():
+            tensors |= {f"loss/{term}/{key}": value for key, value in loss.state_dict().items()}
+        state = {
+            "step": run.step,
+            "stage": name,
+            "stage_number": number,
+            "stage_step": done,
+            "stage_ended": ends,
+            "recipe": run.recipe.training_digest(),
+            "data": {"size": run.info.size, "classes": dict(run.info.classes)},
+            # Generators' states are derived from these at each step; see enface.train.engine.reseed.
+            "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
+            "optimizers": optimizers,
+            "schedules": {name: schedule.state() for name, schedule in step.schedules.items()},
+            "best": {"value": self._best.value, "step": self._best.step},
+        }
+        path = run.checkpoints / f"step-{run.step:08d}{SUFFIX}"
+        # The best first: a run cut off between the two goes on from before, and saves both again.
+        if improved:
+            checkpoint.save(run.checkpoints / f"best{SUFFIX}", tensors, state)
+        checkpoint.save(path, tensors, state)
+        self._prune()
+        run.log("checkpoint", path=path.name)
+        run.notify("checkpoint_saved", step=run.step, path=path)
+        run.engine.wait()
+
+    def _refuse_spoilt(self) -> None:
+        for name, value in self.generator.named_parameters():
+            if not bool(torch.isfinite(value).all()):
+                raise NonFiniteLossError(
+                    f"weights of {name} became NaN or infinite before step {self.run.step}; the last good "
+                    f"checkpoint is {latest_checkpoint(self.run.directory)}"
+                )
+
+    def _prune(self) -> None:
+        """Keep the latest few, each stage's last, and those at every multiple of ``keep_every``."""
+        found = checkpoint.saved_steps(self.run.directory)
+        log = self.run.recipe.log
+        for path in found[: -log.keep]:
+            state = checkpoint.read_state(path)
+            if not state["stage_ended"] and not _due(state["step"], log.keep_every):
+                path.unlink()
+
+    def _resumed(self) -> Checkpoint | None:
+        path = latest_checkpoint(self.run.directory)
+        if path is None:
+            if self.run.engine.is_main:
+                rewind_log(self.run.directory, -1)
+            return None
+        saved = checkpoint.load(path)
+        if saved.state["recipe"] != self.run.recipe.training_digest():
+            raise CheckpointError(f"checkpoint {path} was made by another recipe than {self.run.directory}/recipe.yaml")
+        self.run.step = int(saved.state["step"])
+        self._best = _Best(**saved.state["best"])
+        if self.run.engine.is_main:
+            rewind_log(self.run.directory, self.run.step)
+        return saved
+
+    def _restore(self, step: Step, saved: Checkpoint) -> None:
+        for player in (step.generator, *step.critics.values()):
+            if player is not step.generator:
+                saved.load(f"critic/{player.name}", player.module)
+            plain = saved.state["optimizers"][player.name]
+            checkpoint.load_optimizer(player.optimizer, saved.part(f"optimizer/{player.name}"), plain)
+            player.scaler.load_state_dict(plain["scaler"])
+            if player.augment is not None:
+                saved.load(f"augment/{player.name}", player.augment)
+        for term, loss in step.losses.items():
+            saved.load(f"loss/{term}", loss)
+        for name, schedule in step.schedules.items():
+            schedule.restore(saved.state["schedules"][name])
+        if self.average is not None:
+            saved.load("ema", self.average)
+
+    def _load_final(self, saved: Checkpoint | None) -> None:
+        """When nothing was left to train, the saved networks are the result."""
+        if saved is None:
+            return
+        saved.load("generator", self.generator)
+        last = list(self.run.recipe.stages.values())[-1]
+        self.average = self._new_average(last)
+        if self.average is not None:
+            saved.load("ema", self.average)
+
+    def _new_average(self, stage: StageModel) -> AveragedModel | None:
+        if stage.ema is None:
+            return None
+        decay = get_ema_multi_avg_fn(stage.ema)  # type: ignore[no-untyped-call]
+        average = AveragedModel(self.generator, multi_avg_fn=decay, use_buffers=True)
+        return average.requires_grad_(False)
+
+    def _ask_to_stop(self, number: int) -> None:
+        if self._stop is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._stop = number
+
+
+@contextmanager
+def _judging(network: nn.Module) -> Iterator[None]:
+    network.eval()
+    with torch.no_grad():
+        yield
+
+
+def _reached(saved: Checkpoint) -> tuple[int, int]:
+    """How far a checkpoint is: (stage's number, steps of that stage)."""
+    return int(saved.state["stage_number"]), int(saved.state["stage_step"])
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,141 @@
+"""What a stage starts from: finding the checkpoint, and filling the generator with all or part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from enface.errors import CheckpointError
+from enface.plugin.components import Generator
+from enface.plugin.schema import closest
+from enface.recipe.models import Recipe, StartModel
+from enface.train.checkpoint import Checkpoint, load, read_state, saved_steps
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What became of a generator's tensors, by name.
+
+    Attributes:
+        loaded: Filled from the checkpoint.
+        kept: Left as they were.
+        unused: In the checkpoint, but not loaded.
+    """
+
+    path: Path
+    loaded: tuple[str, ...]
+    kept: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def find_start(start: StartModel, own: Path) -> Path:
+    """The checkpoint a stage starts from.
+
+    Args:
+        own: The directory of the run the stage is of.
+
+    Raises:
+        CheckpointError: when there is none such, listing those there are.
+    """
+    if start.checkpoint is not None:
+        return Path(start.checkpoint)
+    folder = Path(start.run) if start.run is not None else own
+    states = {path: read_state(path) for path in saved_steps(folder)}
+    if not states:
+        raise CheckpointError(f"start: {folder} has no checkpoint; train that run first, or name another in start.run")
+    found = [path for path, state in states.items() if start.stage in (None, state["stage"])]
+    if start.step is not None:
+        counted = "step" if start.stage is None else "stage_step"
+        found = [path for path in found if states[path][counted] == start.step]
+    if not found:
+        listed = ", ".join(f"{state['stage']} {state['stage_step']}" for state in states.values())
+        wanted = " ".join(str(item) for item in (start.stage, start.step) if item is not None)
+        raise CheckpointError(
+            f"start: {folder} has no checkpoint of {wanted}; it has (stage, step in it): {listed}. "
+            "log.keep_every of that run keeps more"
+        )
+    return found[-1]
+
+
+def check_start(start: StartModel, recipe: Recipe, generator: Generator, own: Path) -> None:
+    """Refuse, before anything is trained, what a stage could not start from.
+
+    Args:
+        generator: A spare one, for it may be filled.
+
+    Raises:
+        CheckpointError: as :func:`find_start` and :func:`fill`; and when an earlier stage of this run will not have
+            what is asked of it.
+    """
+    if start.run is not None or start.checkpoint is not None:
+        fill(generator, start, find_start(start, own))
+        return
+    assert start.stage is not None
+    stage = recipe.stages[start.stage]
+    _wanted(generator, start)
+    if start.average and stage.ema is None:
+        raise CheckpointError(f"start.average: stage {start.stage!r} has no 'ema', so no running average")
+    if start.step is not None and start.step > stage.steps:
+        raise CheckpointError(f"start.step: stage {start.stage!r} has {stage.steps} steps, not {start.step}")
+
+
+def fill(generator: Generator, start: StartModel, path: Path) -> Filled:
+    """Fill a generator from a checkpoint as ``start`` says.
+
+    Raises:
+        CheckpointError: when a part or the running average is not there, or when tensors differ in name or shape
+            and ``partial`` is not set, naming them.
+    """
+    found = _tensors(load(path), start)
+    wanted = _wanted(generator, start)
+    fitting = {name for name, item in wanted.items() if name in found and found[name].shape == item.shape}
+    # With parts named, what the checkpoint holds of the others is no one's concern.
+    different = (set(wanted) if start.parts else set(wanted) | set(found)) - fitting
+    if different and not start.partial:
+        raise CheckpointError(
+            f"start: the generator in {path} differs from this recipe's in {len(different)} tensors: "
+            f"{', '.join(_told(name, wanted, found) for name in sorted(different)[:10])}; "
+            "name the parts to load (start.parts), or load what fits with start.partial: true"
+        )
+    if not fitting:
+        raise CheckpointError(f"start: nothing in {path} fits this recipe's generator")
+    whole = generator.state_dict()
+    generator.load_state_dict({**whole, **{name: found[name] for name in fitting}})
+    return Filled(
+        path,
+        tuple(name for name in whole if name in fitting),
+        tuple(name for name in whole if name not in fitting),
+        tuple(sorted(set(found) - fitting)),
+    )
+
+
+def _tensors(saved: Checkpoint, start: StartModel) -> dict[str, Tensor]:
+    if not start.average:
+        return saved.part("generator")
+    # An averaged model holds the network as its own 'module', beside the count of what it averaged.
+    found = saved.part("ema")
+    average = {name.removeprefix("module."): item for name, item in found.items() if name.startswith("module.")}
+    if not average:
+        raise CheckpointError(f"start.average: {saved.path} holds no running average; its stage had no 'ema'")
+    return average
+
+
+def _wanted(generator: Generator, start: StartModel) -> dict[str, Tensor]:
+    whole = generator.state_dict(keep_vars=True)
+    if not start.parts:
+        return whole
+    mine: set[int] = set()
+    for name in start.parts:
+        if name not in generator.parts:
+            raise CheckpointError(f"start.parts: the generator has no part {name!r}{closest(name, generator.parts)}")
+        part = generator.parts[name]
+        mine |= {id(item) for item in (*part.parameters(), *part.buffers())}
+    return {name: item for name, item in whole.items() if id(item) in mine}
+
+
+def _told(name: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    here, there = (str(tuple(items[name].shape)) if name in items else "missing" for items in (wanted, found))
+    return f"{name} (here {here}, there {there})"

@@ -1,0 +1,101 @@
+"""Holding plugins to what they promise."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from enface.cli.options import app, say
+from enface.errors import EnfaceError
+
+if TYPE_CHECKING:
+    from enface.plugin.catalog import Entry
+    from enface_tools.conformance import Verdict
+
+COLOURS = {"holds": typer.colors.GREEN, "broken": typer.colors.RED, "not asked": typer.colors.BRIGHT_BLACK}
+
+
+@app.command("test-plugin")
+def hold_to_contract(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="A plugin's .py file or module, or a component, as hinge or loss/l1.", show_default=False),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every installed component.")] = False,
+    kind: Annotated[str | None, typer.Option("--kind", help="Components of this kind only.")] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="KEY=VALUE", help="A parameter to build it with; repeatable."),
+    ] = None,
+    backend: Annotated[
+        str, typer.Option("--compile", metavar="BACKEND", help="What torch.compile compiles with, as inductor.")
+    ] = "aot_eager",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="With --all: a line for every rule.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Broken rules only.")] = False,
+) -> None:
+    """Hold components to what their kind promises: a verdict on each rule.
+
+    Exits with 1 when a rule is broken, and 2 when there is nothing to test.
+    """
+    if (target is None) != everything:
+        raise EnfaceError("give a plugin file, a module or a component's name, or --all")
+    from enface_tools.conformance import examine
+    from enface_tools.conformance.selection import find, given_params, require_backend, require_buildable, subject_of
+
+    require_backend(backend)
+    catalog, entries = find(target, kind)
+    params = given_params(given or [], entries)
+    brief = everything and not verbose
+    results: list[tuple[Entry, list[Verdict]]] = []
+    for entry in entries:
+        with subject_of(entry, catalog, params, backend) as subject:
+            require_buildable(subject)
+            verdicts = examine(subject)
+        results.append((entry, verdicts))
+        if not as_json:
+            _tell(entry, verdicts, brief=brief, quiet=quiet)
+    count = Counter(verdict.result for _, verdicts in results for verdict in verdicts)
+    if as_json:
+        typer.echo(json.dumps(_data(results, count), indent=1, ensure_ascii=False))
+    else:
+        say(f"{_counted(count)}; {len(results)} component{'s' if len(results) > 1 else ''}")
+    if count["broken"]:
+        raise typer.Exit(1)
+
+
+def _tell(entry: Entry, verdicts: list[Verdict], *, brief: bool, quiet: bool) -> None:
+    count = Counter(verdict.result for verdict in verdicts)
+    headline = f"{entry.kind} {entry.name}"
+    if brief and not count["broken"]:
+        if not quiet:
+            say(f"{headline}: {_counted(count)}")
+        return
+    shown = [verdict for verdict in verdicts if verdict.result == "broken" or not (quiet or brief)]
+    if shown:
+        say(f"{headline}  ({entry.origin})")
+    for verdict in shown:
+        result = typer.style(f"{verdict.result:9}", fg=COLOURS[verdict.result])
+        say(f"  {result}  {verdict.rule}{': ' + verdict.why if verdict.why else ''}")
+
+
+def _counted(count: Counter[Any]) -> str:
+    told = {"holds": "hold", "broken": "broken", "not asked": "not asked"}
+    return ", ".join(f"{count[result]} {word}" for result, word in told.items() if count[result] or result == "broken")
+
+
+def _data(results: list[tuple[Entry, list[Verdict]]], count: Counter[Any]) -> dict[str, Any]:
+    components = [
+        {
+            "kind": entry.kind,
+            "name": entry.name,
+            "origin": entry.origin,
+            "verdicts": [asdict(verdict) for verdict in verdicts],
+        }
+        for entry, verdicts in results
+    ]
+    return {"components": components, "count": dict(count)}

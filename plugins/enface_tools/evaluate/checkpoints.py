@@ -1,0 +1,116 @@
+"""A run's trained network: which checkpoint, and the network it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from enface.errors import CheckpointError
+from enface.plugin.components import DataInfo, Generator
+from enface.recipe.load import Loaded
+from enface.train.build import build_generator
+from enface.train.checkpoint import SUFFIX, Checkpoint, load, read_state, saved_steps
+from enface.train.run import Run, latest_checkpoint
+
+
+def find_checkpoints(directory: Path, which: str) -> dict[str, Path]:
+    """The checkpoints of a run, by a label each, that a word means.
+
+    Args:
+        which: ``best``, ``last``, ``all``, a number of steps, or a stage's name for the one that stage ended with.
+
+    Raises:
+        CheckpointError: when there is none, saying which there are.
+    """
+    saved = saved_steps(directory)
+    best = directory / "checkpoints" / f"best{SUFFIX}"
+    if not saved:
+        raise CheckpointError(f"{directory} has no checkpoint yet; train it, or go on with --resume")
+    if which in ("all", "last"):
+        return {path.stem: path for path in (saved if which == "all" else saved[-1:])}
+    if which == "best":
+        if not best.is_file():
+            raise CheckpointError(f"{directory} has no best checkpoint; log.best in its recipe would keep one")
+        return {best.stem: best}
+    steps = {str(int(path.stem.rpartition("-")[2])): path for path in saved}
+    ends = stage_ends(directory)
+    if which in steps:
+        return {steps[which].stem: steps[which]}
+    if which in ends:
+        return {which: ends[which]}
+    listed = f"best, last, all, steps ({', '.join(steps)})" + (f", stages ({', '.join(ends)})" if ends else "")
+    raise CheckpointError(f"{directory} has no checkpoint {which!r}; there are {listed}")
+
+
+def stage_ends(directory: Path) -> dict[str, Path]:
+    """The checkpoint each finished stage of a run ended with."""
+    found = {path: read_state(path) for path in saved_steps(directory)}
+    return {state["stage"]: path for path, state in found.items() if state.get("stage_ended")}
+
+
+def load_network(run: Run, path: Path | None = None, *, raw: bool = False) -> nn.Module:
+    """A run's network as a checkpoint holds it, the running average where there is one.
+
+    Args:
+        path: The checkpoint; the latest unless given.
+        raw: Take the plain weights even where there is a running average.
+
+    Raises:
+        CheckpointError: when there is none, or it does not fit the recipe.
+    """
+    saved = _saved(run.directory, path)
+    run.step = int(saved.state["step"])
+    return _network(run.loaded, run.info, saved, run.engine.device, raw=raw)
+
+
+def open_network(
+    loaded: Loaded, directory: Path, path: Path | None, device: torch.device, *, raw: bool = False
+) -> tuple[nn.Module, Checkpoint]:
+    """A run's network where its data is not at hand, in eval mode, and the checkpoint it was filled from.
+
+    Args:
+        path: The checkpoint; the latest unless given.
+        raw: Take the plain weights even where there is a running average.
+
+    Raises:
+        CheckpointError: when there is none, or it does not fit the recipe.
+    """
+    saved = _saved(directory, path)
+    data, size = saved.state["data"], loaded.recipe.data.size
+    if data["size"] != size:
+        raise CheckpointError(
+            f"{saved.path} was trained at {data['size']} px, {directory}/recipe.yaml is for {size} px"
+        )
+    network = _network(loaded, DataInfo(size, data["classes"]), saved, device, raw=raw)
+    return network.eval().requires_grad_(False), saved
+
+
+def averaged(path: Path) -> bool:
+    """Whether a checkpoint holds a running average. Raises as :func:`enface.train.checkpoint.load` does."""
+    read_state(path)
+    with safe_open(path, framework="pt") as file:
+        return any(name.startswith("ema/") for name in file.keys())  # noqa: SIM118
+
+
+def _saved(directory: Path, path: Path | None) -> Checkpoint:
+    path = path or latest_checkpoint(directory)
+    if path is None:
+        raise CheckpointError(f"{directory} has no checkpoint yet; train it, or go on with --resume")
+    return load(path)
+
+
+def _network(
+    loaded: Loaded, info: DataInfo, saved: Checkpoint, device: torch.device, *, raw: bool = False
+) -> nn.Module:
+    generator: Generator = build_generator(loaded, info)
+    generator.to(device)
+    if raw or not saved.part("ema"):
+        saved.load("generator", generator)
+        return generator
+    average = AveragedModel(generator, use_buffers=True)
+    saved.load("ema", average)
+    return average.module

@@ -1,0 +1,247 @@
+"""A network on people it never saw: numbers an image, pictures, and two baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torchvision.utils import save_image
+
+from enface.data.batches import Columns
+from enface.data.pack import centered
+from enface.data.pairs import Indices, Pairs
+from enface.plugin.components import Metric
+from enface.train.build import build_metrics, output_of
+from enface.train.run import Run
+from enface_tools.evaluate.caveats import cautions, metric_networks
+from enface_tools.evaluate.measure import Measure, Measured, Part, batch_for, unit
+from enface_tools.evaluate.regions import build_regions
+from enface_tools.evaluate.results import PictureWriter, write_results
+from enface_tools.evaluate.summary import Summary
+
+GRID = 12
+
+Progress = Callable[[int, int], None]
+Keep = Callable[[Mapping[str, Tensor]], None]
+
+
+@dataclass
+class Evaluator:
+    """Measures a network on one split of a run's data.
+
+    Outputs and targets are compared in [0, 1] in float32, after outputs are clipped to that range.
+
+    Args:
+        split: ``test`` or ``val``.
+
+    Attributes:
+        metrics: Those that can be had, by name.
+        unavailable: For the others, why not.
+        rows: The table's rows of source and target of each pair.
+    """
+
+    run: Run
+    split: str = "test"
+    metrics: dict[str, Metric] = field(init=False)
+    unavailable: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        run = self.run
+        built, self.unavailable = build_metrics(run.loaded, run.info)
+        self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
+        self._measure = Measure(self.metrics)
+        pairs = run.pairs(self.split)
+        sources = _spread(pairs.sources, run.recipe.evaluation.images)
+        self.rows = pairs.draw(sources, np.random.default_rng([run.recipe.seed, 3]))
+        self._columns = Columns(run.pack, pairs.roles, run.engine.device, run.info.size)
+        regions, absent = build_regions(run.loaded, run.info, self._columns.names)
+        self._regions = {name: region.to(run.engine.device) for name, region in regions.items()}
+        self.unavailable |= absent
+
+    def means(self, network: nn.Module) -> dict[str, float]:
+        """Each metric's mean over the split, or its one number."""
+        found = self.measure(lambda source: output_of(network, source), regions=False)
+        return {name: found.sets[name] if name in found.sets else found.mean(name) for name in self.metrics}
+
+    @torch.no_grad()
+    def measure(
+        self,
+        make: Callable[[Tensor], Tensor],
+        progress: Progress | None = None,
+        *,
+        regions: bool = True,
+        keep: Keep | None = None,
+    ) -> Measured:
+        """What the metrics say of the outputs that ``make`` gives for sources in [-1, 1].
+
+        Several processes measure every so manieth batch each, and all of them learn what was found.
+
+        Args:
+            regions: Measure each region of the recipe's ``evaluation.regions``, too.
+            keep: Gets every batch's images in their order, on the main process; the others need not give one.
+        """
+        engine = self.run.engine
+        batches = list(self._batches())
+        found: list[tuple[int, Part]] = []
+        done = 0
+        kept = engine.any(keep is not None)
+        for start in range(0, len(batches), engine.processes):
+            mine = start + engine.rank
+            images = None
+            if mine < len(batches):
+                part, images = self._measured(make, batches[mine], regions=regions)
+                found.append((mine, part))
+            if kept:
+                # A round at a time, so that no process holds more than that.
+                for theirs in engine.gather(images and {name: image.cpu() for name, image in images.items()}):
+                    if theirs is not None and keep is not None:
+                        keep(theirs)
+            done += sum(len(rows["source"]) for rows in batches[start : start + engine.processes])
+            if progress is not None:
+                progress(done, len(self))
+        # By number: a batch is nobody's twice.
+        parts = dict(item for theirs in engine.gather(found) for item in theirs)
+        whole = None
+        if engine.is_main:
+            identities = self.run.pack.table["identity"].to_numpy()[self.rows["source"]]
+            whole = self._measure.gather([parts[number] for number in range(len(batches))], identities)
+        shared: Measured = engine.share(whole)
+        return shared
+
+    def _measured(
+        self, make: Callable[[Tensor], Tensor], rows: Mapping[str, Indices], *, regions: bool
+    ) -> tuple[Part, dict[str, Tensor]]:
+        source, target = (self._columns.gather(name, rows) for name in ("source", "target"))
+        images = {"source": unit(source), "output": unit(make(source)), "target": unit(target)}
+        here = {name: region(self._columns, rows) for name, region in self._regions.items()} if regions else {}
+        return self._measure.batch(images["output"], images["target"], here), images
+
+    def __len__(self) -> int:
+        return len(self.rows["source"])
+
+    def baselines(self) -> dict[str, Measured]:
+        """The same numbers for copying the source, and for the mean target of the training split."""
+        mean = mean_target(self.run.pairs("train"), self.run).to(self.run.engine.device)
+        return {
+            "source": self.measure(lambda source: source),
+            "mean_target": self.measure(lambda source: mean.expand_as(source)),
+        }
+
+    def about(self) -> pd.DataFrame:
+        """What is known of each source image: key, identity, pose, light, ..., and its target's key."""
+        table = self.run.pack.table
+        about = table.iloc[self.rows["source"]].reset_index(drop=True)
+        about.insert(1, "target_key", table["key"].to_numpy()[self.rows["target"]])
+        return about
+
+    def images(self, network: nn.Module, rows: Mapping[str, Indices]) -> dict[str, Tensor]:
+        """``source``, ``output`` and ``target`` of some rows, in [0, 1] on the CPU."""
+        found = {name: self._columns.gather(name, rows) for name in ("source", "target")}
+        with torch.no_grad():
+            found["output"] = output_of(network, found["source"])
+        return {name: unit(image).cpu() for name, image in found.items()}
+
+    def _batches(self) -> Iterator[dict[str, Indices]]:
+        size = self.run.recipe.evaluation.batch or batch_for(self.run.engine.device, self.run.info.size**2)
+        for start in range(0, len(self), size):
+            yield {role: rows[start : start + size] for role, rows in self.rows.items()}
+
+
+def mean_target(pairs: Pairs, run: Run) -> Tensor:
+    """The mean of the targets drawn for all training sources: float (3, H, W) in [-1, 1]."""
+    rows = pairs.draw(pairs.sources, np.random.default_rng([run.recipe.seed, 4]))["target"]
+    targets, counts = np.unique(rows, return_counts=True)
+    size = run.info.size
+    total = np.zeros((run.pack.images.shape[1], size, size), np.float64)
+    for start in range(0, len(targets), 256):
+        chunk = slice(start, start + 256)
+        total += np.tensordot(counts[chunk].astype(np.float64), centered(run.pack.images[targets[chunk]], size), axes=1)
+    return torch.from_numpy(total / counts.sum() / 127.5 - 1).float()
+
+
+def evaluate(
+    evaluator: Evaluator,
+    network: nn.Module,
+    progress: Progress | None = None,
+    *,
+    folder: Path | None = None,
+    checkpoint: Mapping[str, Any] | None = None,
+    baselines: Mapping[str, Measured] | None = None,
+) -> dict[str, Any]:
+    """Evaluate a network and write tables, pictures and the summary.
+
+    Several processes all call this and measure a share each; the main one writes.
+
+    Args:
+        folder: Where to; the run's ``evaluation`` unless given.
+        checkpoint: Which one the network is of, for the summary: ``file`` and ``weights``.
+        baselines: What :meth:`Evaluator.baselines` gave, where it is known already.
+
+    Returns:
+        What ``summary.json`` holds; nothing on a process that is not the main one.
+    """
+    run = evaluator.run
+    network.eval()
+    folder = folder or run.directory / "evaluation"
+    shown = run.recipe.evaluation.pictures and run.engine.is_main
+    pictures = PictureWriter(folder, len(evaluator)) if shown else None
+    keep = pictures.add if pictures else None
+    measured = evaluator.measure(lambda source: output_of(network, source), progress, keep=keep)
+    baselines = evaluator.baselines() if baselines is None else baselines
+    if not run.engine.is_main:
+        return {}
+    about = evaluator.about()
+    networks = metric_networks(run.loaded)
+    recipe = run.recipe
+    numbers = Summary(
+        about,
+        measured,
+        baselines,
+        evaluator.metrics,
+        networks=networks,
+        bootstrap=recipe.evaluation.bootstrap,
+        seed=recipe.seed,
+    ).numbers()
+    summary = {
+        **{"kind": "run", "name": recipe.name, "split": evaluator.split, "step": run.step},
+        "checkpoint": dict(checkpoint) if checkpoint else None,
+        **numbers,
+        "unavailable": evaluator.unavailable,
+        "cautions": cautions(run, networks),
+    }
+    write_results(folder, about, measured, baselines, summary)
+    if pictures is not None:
+        pictures.close()
+    save_grid(evaluator, network, about, folder / "grid.png")
+    means = {name: item["mean"] for name, item in summary["metrics"].items()}
+    means |= {name: item["value"] for name, item in summary["sets"].items()}
+    # A number that there is not (no image has that region, too few images) is for the tables alone.
+    means = {name: value for name, value in means.items() if value is not None}
+    run.log("evaluated", values=means)
+    run.notify("evaluated", step=run.step, summary=means)
+    return summary
+
+
+def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, path: Path) -> None:
+    """A picture of source, output and target, one above the other: a column a person, each seen differently."""
+    chosen = []
+    for number, (_, images) in enumerate(list(about.groupby("identity"))[:GRID]):
+        # A stride coprime to most counts of poses and lights, so that neighbours do not show the same view.
+        chosen.append(int(images.index[number * 7 % len(images)]))
+    rows = {role: indices[chosen] for role, indices in evaluator.rows.items()}
+    shown = evaluator.images(network, rows)
+    tiles = torch.cat([shown[name] for name in ("source", "output", "target")])
+    save_image(tiles, path, nrow=len(chosen), padding=2)
+
+
+def _spread(sources: Indices, count: int | None) -> Indices:
+    """At most ``count`` of the sources, evenly spread over the table."""
+    if count is None or count >= len(sources):
+        return sources
+    return sources[np.linspace(0, len(sources) - 1, count).round().astype(np.int64)]

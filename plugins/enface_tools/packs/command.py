@@ -1,0 +1,86 @@
+"""Looking at data, and writing it where others find it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from enface.cli.options import Overrides, RecipePath, app, load, packed, progress_bar, say, say_skipped
+from enface.errors import EnfaceError
+from enface.system.signals import unwound
+
+if TYPE_CHECKING:
+    from enface.recipe.load import Loaded
+
+data_app = typer.Typer(no_args_is_help=True, help="Look at data; write it where others find it.")
+app.add_typer(data_app, name="data")
+
+SAID = 20
+"""Parts that are named one by one."""
+
+
+@data_app.command("preview")
+def preview(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    out: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("preview.png"),
+    people: Annotated[int, typer.Option("--people", min=1, help="Rows: one identity each.")] = 12,
+) -> None:
+    """Write a contact sheet of a recipe's data: a row an identity, with target and region map at the end."""
+    from enface_tools.packs.preview import contact_sheet
+
+    loaded = load(recipe, set_ or [])
+    contact_sheet(packed(loaded), people, out)
+    say(f"preview: {out}")
+
+
+@data_app.command("pack")
+def pack(
+    recipe: RecipePath,
+    set_: Overrides = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="ADDRESS", help="A folder, or a URL as s3://BUCKET/NAME.")
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="K/N", help="Read one part of the images into the cache, which machines share."),
+    ] = None,
+) -> None:
+    """Write a recipe's pack to a folder or a URL, from where others train with data.pack; or make a part of it."""
+    from enface_tools.packs.remote import write_pack
+
+    if (out is None) == (part is None):
+        raise EnfaceError("data pack: give --out ADDRESS, or --part K/N")
+    loaded = load(recipe, set_ or [])
+    if part is not None:
+        _pack_part(loaded, part)
+        return
+    assert out is not None
+    found, data = packed(loaded), loaded.recipe.data
+    with progress_bar("writing the pack, files") as progress:
+        about = write_pack(found, out, progress)
+    size = sum(file["bytes"] for file in about["files"].values())
+    say(f"pack: {out} ({about['images']} images of {about['size']} px, {size / 2**20:,.1f} MiB)")
+    size_said = f"size: {data.size}" + (f", load_size: {data.load_size}" if data.load_size else "")
+    say(f"to train from it: data: {{pack: {out}, use: {about['dataset']}, {size_said}, split: ...}}")
+
+
+def _pack_part(loaded: Loaded, text: str) -> None:
+    from enface_tools.packs.shards import Part, pack_part
+
+    part = Part.of(text)
+    if loaded.recipe.data.pack:
+        raise EnfaceError(
+            "data pack: --part makes a pack of a dataset, and the recipe names one that is made (data.pack)"
+        )
+    with progress_bar(f"packing part {part} of {loaded.recipe.data.use}") as progress, unwound():
+        found = pack_part(loaded.recipe, loaded.catalog, part, progress)
+    pack, missing = found.pack, found.missing
+    if pack is None:
+        more = ", ..." if len(missing) > SAID else ""
+        say(f"part {part} is packed; {len(missing)} to come: {', '.join(map(str, missing[:SAID]))}{more}")
+        return
+    say_skipped(pack)
+    say(f"pack: {pack.folder} ({len(pack.table)} images of {pack.size} px)")

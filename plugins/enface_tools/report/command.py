@@ -1,0 +1,43 @@
+"""The ``report`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from enface.cli.options import app, is_run, say
+from enface.errors import EnfaceError
+
+
+@app.command()
+def report(
+    run: Annotated[
+        Path,
+        typer.Argument(help="A run directory (runs/NAME/ID), or what evaluate --pairs wrote.", show_default=False),
+    ],
+    watched: Annotated[
+        bool, typer.Option("--watch", help="Write it anew while the run trains; Ctrl-C ends it.")
+    ] = False,
+) -> None:
+    """Write a run's report from its directory.
+
+    With --watch the page follows a run that goes on, until that has ended.
+    """
+    from enface_tools.report.run_page import write_report
+    from enface_tools.report.watch import watch
+
+    if not is_run(run) and not (run / "summary.json").is_file():
+        raise EnfaceError(f"{run} is not a run directory (it has no recipe.yaml), and holds no evaluation")
+    if not watched:
+        say(f"report: {write_report(run)}")
+        return
+    if not is_run(run):
+        raise EnfaceError(f"{run} is no run that could go on; leave out --watch")
+    try:
+        path = watch(run, written=lambda page: say(f"report: {page}; watching the run, Ctrl-C ends it"))
+    except KeyboardInterrupt:
+        say("stopped watching; the report is as the run was now")
+        raise typer.Exit(130) from None
+    say(f"the run has ended. report: {path}")

@@ -1,0 +1,92 @@
+"""Jobs on this machine, some at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from enface.data.packing import cores
+from enface_tools.sweep.jobs import Job
+from enface_tools.sweep.launcher import Launcher, Running
+from enface_tools.sweep.worker import log_of, started
+
+
+@dataclass
+class Process(Running):
+    """A job's process.
+
+    Attributes:
+        device: The CUDA device that it sees; None for what it finds by itself.
+    """
+
+    process: subprocess.Popen[bytes]
+    device: str | None
+
+    def code(self) -> int | None:
+        return self.process.poll()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def wait(self) -> None:
+        self.process.wait()
+
+
+class Local(Launcher):
+    """Starts processes here.
+
+    Args:
+        at_once: How many at a time.
+        logs: A folder for what each says.
+        devices: CUDA devices to share out, one a job, by their names in ``CUDA_VISIBLE_DEVICES``; empty for what each
+            finds by itself.
+    """
+
+    def __init__(self, at_once: int, runs: Path, logs: Path, devices: Sequence[str] = ()) -> None:
+        self._runs, self._logs, self._devices = runs, logs, list(devices)
+        self.at_once = at_once
+        self._threads = max(1, cores() // at_once) if at_once > 1 else None
+        self._running: list[Process] = []
+
+    def start(self, jobs: Sequence[Job]) -> list[Process]:
+        found = list[Process]()
+        try:
+            for job in jobs:
+                found.append(self._start(job))
+        except BaseException:
+            for item in found:
+                item.stop()
+            raise
+        return found
+
+    def _start(self, job: Job) -> Process:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._running = [item for item in self._running if item.code() is None]
+        environment = dict(os.environ)
+        if self._threads is not None:
+            environment.setdefault("OMP_NUM_THREADS", str(self._threads))
+        device = self._least_taken()
+        if device is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = device
+        log = log_of(job, self._logs)
+        made = Process(job, log, started(job, self._runs, log, environment), device)
+        self._running.append(made)
+        return made
+
+    def _least_taken(self) -> str | None:
+        taken = [item.device for item in self._running]
+        return min(self._devices, key=taken.count, default=None)
+
+
+def cuda_devices() -> list[str]:
+    """The CUDA devices to share out, where there are several: those that this process may use."""
+    import torch
+
+    count = torch.cuda.device_count()
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in allowed.split(",")][:count] if allowed else list(map(str, range(count)))
+    return names if count > 1 else []

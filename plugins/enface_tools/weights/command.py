@@ -1,0 +1,48 @@
+"""Pretrained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from enface.cli.options import app, say
+from enface.errors import EnfaceError
+
+weights_app = typer.Typer(no_args_is_help=True, help="Pretrained weights: list and fetch them.")
+app.add_typer(weights_app, name="weights")
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """List the pretrained weights that installed plugins know, and which are here."""
+    from enface.plugin import weights
+
+    for item in _known_weights().values():
+        found = weights.find(item)
+        typer.echo(f"{item.name}\t{'here: ' + str(found) if found else 'missing'}\t{item.about}")
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all unless given.", show_default=False)] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Take them from a file you have.")
+    ] = None,
+) -> None:
+    """Fetch pretrained weights into the cache, checking their digest."""
+    from enface.plugin import weights
+    from enface.plugin.schema import closest
+
+    known = _known_weights()
+    for name in names or list(known):
+        if name not in known:
+            raise EnfaceError(f"no weights are called {name!r}{closest(name, known)}")
+        say(f"{name}: {weights.fetch(known[name], from_)}")
+
+
+def _known_weights() -> dict[str, Any]:
+    from enface.plugin.manager import load_plugins
+
+    return {item.name: item for items in load_plugins().hook.weights() for item in items}
