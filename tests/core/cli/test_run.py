@@ -1,0 +1,194 @@
+"""The command line from end to end, on toys."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+TOY = str(ROOT / "tests" / "support" / "toy_faces.py")
+GAME = {
+    "batch": 4,
+    "discriminators": {"patch": {"use": "patch_gan", "width": 4, "layers": 1}},
+    "terms": {"l1": {}, "gan": {"use": "hinge", "against": "patch", "weight": 0.1}},
+}
+
+
+@pytest.fixture
+def ran(recipe, enface, tmp_path):
+    """Run a recipe; its directory and what was said."""
+
+    def call(content, *words):
+        found = enface("run", recipe(content), "--runs", tmp_path / "runs", *words)
+        assert found.code == 0, found.out + found.err
+        return max((tmp_path / "runs").glob("*/*"), key=lambda path: path.stat().st_mtime), found
+
+    return call
+
+
+def events(directory, kind):
+    lines = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == kind]
+
+
+def test_a_run_leaves_what_the_docs_say(ran, recipe):
+    directory, found = ran(
+        {"stages": {"main": {"steps": 5}, "game": {"steps": 2, "ema": 0.5, **GAME}}, "log": {"samples": 3}}
+    )
+    for name in (
+        "recipe.yaml",
+        "environment.json",
+        "log.jsonl",
+        "report/index.html",
+        "evaluation/summary.json",
+        "evaluation/images.csv",
+    ):
+        assert (directory / name).stat().st_size > 0, name
+    assert [event["stage"] for event in events(directory, "stage_started")] == ["main", "game"]
+    assert [event["step"] for event in events(directory, "step")] == [2, 4, 5, 6, 7]
+    values = events(directory, "step")[-1]["values"]
+    assert {
+        "term/l1",
+        "term/gan",
+        "term/patch.gan",
+        "weighted/gan",
+        "lr/generator",
+        "lr/patch",
+        "images_per_second",
+    } <= set(values)
+    assert {path.name[:8] for path in (directory / "samples").iterdir()} == {
+        "00000000",
+        "00000003",
+        "00000005",
+        "00000006",
+        "00000007",
+    }
+    kept = {path.name for path in (directory / "checkpoints").iterdir()}
+    assert kept == {"step-00000005.safetensors", "step-00000006.safetensors", "step-00000007.safetensors"}
+    environment = json.loads((directory / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
+    assert str(directory) in found.out
+    assert "l1: 0." in found.out
+
+
+def test_the_resolved_recipe_runs_again_to_the_same_bits(ran, recipe, enface, tmp_path):
+    directory, _ = ran({}, "--set", "stages.main.steps=2")
+    saved = yaml.safe_load((directory / "recipe.yaml").read_text())
+    assert saved["stages"]["main"]["steps"] == 2
+    assert saved["pairs"]["partner"]["adjacent"] == "pose"
+    assert enface("run", directory / "recipe.yaml", "--runs", tmp_path / "again").code == 0
+    (again,) = (tmp_path / "again" / "toy").iterdir()
+    assert events(again, "trained")[0]["digest"] == events(directory, "trained")[0]["digest"]
+
+
+def test_observers_change_nothing(ran):
+    first, _ = ran({"log": {"every": 1, "samples": 1, "checkpoint": 1, "validate": 1}})
+    digest = events(first, "trained")[0]["digest"]
+    second, _ = ran({"log": {"every": 100, "checkpoint": 0, "observers": []}, "data": {"split": {"val": 0}}})
+    assert events(second, "trained")[0]["digest"] == digest
+    assert not list((second / "samples").iterdir()), "no observer wrote them"
+    assert not (second / "tensorboard").exists()
+
+
+def test_the_best_checkpoint_is_kept(ran):
+    directory, _ = ran({"log": {"validate": 1, "best": "l1", "keep": 1}})
+    means = [(event["values"]["l1"], event["step"]) for event in events(directory, "validated")]
+    from enface.train.checkpoint import load, read_state
+
+    best = directory / "checkpoints" / "best.safetensors"
+    assert read_state(best)["step"] == min(means)[1]
+    assert load(best).state["best"]["value"] == pytest.approx(min(means)[0])
+
+
+def test_evaluating_again_gives_the_same_numbers(ran, enface):
+    directory, _ = ran({"stages": {"main": {"ema": 0.5}}})
+    path = directory / "evaluation" / "images.csv"
+    before = path.read_text()
+    path.unlink()
+    assert enface("evaluate", directory).code == 0
+    assert path.read_text() == before
+
+
+def test_check_reads_no_data(recipe, enface):
+    found = enface("check", recipe({"data": {"identities": 0}}))
+    assert found.code == 0
+    assert found.out == "main: 6 steps of 8, terms: l1\ntoy: ok\n"
+
+
+def test_a_preview(recipe, enface, tmp_path):
+    from PIL import Image
+
+    assert enface("data", "preview", recipe({}), "--out", tmp_path / "deep" / "x.png", "--people", 3).code == 0
+    assert Image.open(tmp_path / "deep" / "x.png").size == (11 * 32, 3 * 32)
+
+
+def test_the_version(enface):
+    import enface as package
+
+    assert enface("--version").out.strip() == f"enface {package.__version__}"
+
+
+@pytest.mark.parametrize("recipe_file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_recipe_in_the_repository_is_valid(enface, recipe_file):
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
+
+    if "synthetic_heads" not in Catalog(load_plugins()).names("dataset"):
+        pytest.skip("the synthetic heads are not there yet")
+    found = enface("check", recipe_file)
+    assert found.code == 0, found.err
+
+
+# ------------------------------------------------------------------ precision
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision(ran, precision):
+    directory, _ = ran(
+        {"stages": {"main": {"steps": 2}, "game": {"steps": 2, **GAME}}, "engine": {"precision": precision}}
+    )
+    (trained,) = events(directory, "trained")
+    assert trained["digest"]
+    half = events(directory, "step")[0]["values"]["term/l1"]
+    plain, _ = ran({"stages": {"main": {"steps": 2}}, "name": "plain", "engine": {"precision": "fp32"}})
+    assert half == pytest.approx(events(plain, "step")[0]["values"]["term/l1"], rel=0.05)
+
+
+COMPILED = (
+    "import sys; sys.argv = ['enface', 'run', sys.argv[1], '--runs', sys.argv[2]]; from enface.cli import main; main()"
+)
+
+
+def test_compiled_networks(recipe, tmp_path):
+    path = recipe(
+        {
+            "engine": {"compile": True, "device": "cpu"},
+            "data": {"size": 16},
+            "generator": {"use": "unet", "width": 2, "depth": 2},
+            "stages": {"main": {"steps": 2, "batch": 4}},
+            "log": {"observers": []},
+        }
+    )
+    try:
+        found = subprocess.run(
+            [sys.executable, "-c", COMPILED, str(path), str(tmp_path / "runs")],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("compiling takes more than a minute here")
+    if "InvalidCxxCompiler" in found.stderr or "No working C++ compiler" in found.stderr:
+        pytest.skip("there is no C++ compiler here")
+    assert found.returncode == 0, found.stderr[-3000:]
+    (directory,) = (tmp_path / "runs" / "toy").iterdir()
+    assert events(directory, "trained")

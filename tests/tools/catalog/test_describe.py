@@ -1,0 +1,398 @@
+"""The catalog described, and the schema of recipes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from annotated_types import Ge, Gt, Le, Lt
+from jsonschema import Draft202012Validator
+from omegaconf import OmegaConf
+
+from enface import Loss, Schedulable
+from enface.plugin.catalog import Catalog
+from enface.plugin.components import KINDS
+from enface.plugin.manager import load_plugins
+from enface.plugin.schema import params_model
+from enface.recipe.models import Recipe
+from enface_tools.catalog import PLURALS, About, described, recipe_schema
+from enface_tools.catalog import text as words
+from enface_tools.catalog.describe import CLAIMS
+from enface_tools.catalog.json_schema import DROPPED, MODELS
+from enface_tools.catalog.keys import KEYS
+
+ROOT = Path(__file__).resolve().parents[3]
+SUPPORT = ROOT / "tests" / "support"
+PLUGINS = [str(SUPPORT / "toy_faces.py"), str(SUPPORT / "cauchy.py")]
+RECIPES = [*sorted((ROOT / "recipes").rglob("*.yaml")), *sorted(SUPPORT.glob("*.yaml"))]
+
+
+@pytest.fixture(scope="module")
+def everything() -> dict[tuple[str, str], About]:
+    manager = load_plugins(PLUGINS)
+    return {(about.entry.kind, about.entry.name): about for about in described(Catalog(manager), manager)}
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return recipe_schema(Catalog(load_plugins(PLUGINS)))
+
+
+@pytest.fixture(scope="module")
+def complaints(schema: dict[str, Any]) -> Any:
+    """Where and why the schema refuses a recipe, as an editor would show it."""
+    validator = Draft202012Validator(schema)
+    elsewhere = [schema["$defs"]["interpolation"], schema["$defs"]["grouped_digits"], DROPPED]
+
+    def of(recipe: object) -> list[str]:
+        return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in deepest(recipe)]
+
+    def deepest(recipe: object) -> list[Any]:
+        found = list(validator.iter_errors(as_editors_read(recipe)))
+        while any(error.context for error in found):
+            found = [inner for error in found for inner in (error.context or [error])]
+        # That it is no interpolation either is not what is wrong with it.
+        return [error for error in found if error.schema not in elsewhere]
+
+    return of
+
+
+def as_editors_read(value: Any) -> Any:
+    """Keys are text to an editor, whatever YAML makes of them."""
+    if isinstance(value, dict):
+        return {str(key): as_editors_read(item) for key, item in value.items()}
+    return [as_editors_read(item) for item in value] if isinstance(value, list) else value
+
+
+# ---------------------------------------------------------------------- words
+
+
+class Worded(Loss):
+    """How far it is. And more
+    of it, after :class:`~enface.plugin.components.Fixed`.
+
+    A second paragraph.
+
+    Args:
+        scale: Of it.
+
+    Raises:
+        RecipeError: when it is too far,
+            or too near.
+
+    Source:
+        A book.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: Annotated[float, Gt(0)],
+        share: Annotated[float, Ge(0), Le(1)] = 0.5,
+        decay: Annotated[float, Ge(0), Lt(1)] = 0.9,
+        count: Annotated[int, Ge(1)] | None = None,
+        kind: Literal["a", "b"] = "a",
+        names: tuple[str, ...] = ("x", "090"),
+        pair: tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)]] = (1.0, 2.0),
+        layers: dict[str, Annotated[float, Ge(0)]] | None = None,
+        strength: Annotated[Schedulable, Ge(0)] = 1.0,
+        file: Path | None = None,
+        loud: bool = False,
+        some: tuple[Literal["p", "q"], ...] = (),
+    ) -> None:
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    ("name", "type_", "default"),
+    [
+        ("scale", "number > 0", "required"),
+        ("share", "number from 0 to 1", "0.5"),
+        ("decay", "number >= 0 and < 1", "0.9"),
+        ("count", "integer >= 1 or null", "null"),
+        ("kind", "one of a, b", "a"),
+        ("names", "list of text", '[x, "090"]'),
+        ("pair", "list of 2 numbers > 0", "[1.0, 2.0]"),
+        ("layers", "map of numbers >= 0 or null", "null"),
+        ("strength", "number >= 0 or schedule", "1.0"),
+        ("file", "path or null", "null"),
+        ("loud", "true or false", "false"),
+        ("some", "list of any of p, q", "[]"),
+    ],
+)
+def test_types_and_defaults_are_said_in_plain_words(name, type_, default):
+    about = described_one(Worded)
+    (found,) = [item for item in about.parameters if item.name == name]
+    assert (found.type, found.default) == (type_, default)
+
+
+def described_one(component: type) -> About:
+    from enface.plugin.catalog import Entry
+    from enface_tools.catalog import Origin
+
+    return About(Entry("loss", "worded", component, ""), Origin("", None, None, None), Catalog(load_plugins()))
+
+
+def test_a_docstring_falls_into_sentence_body_and_sections():
+    about = described_one(Worded)
+    assert about.summary == "How far it is."
+    body = words.body(about.docstring)
+    assert body.endswith("A second paragraph.")
+    assert "after ``Fixed``" in body
+    assert words.sections(about.docstring) == {
+        "Args": "scale: Of it.",
+        "Raises": "RecipeError: when it is too far,\n    or too near.",
+        "Source": "A book.",
+    }
+
+
+def test_a_default_in_words_is_what_a_recipe_may_say():
+    for item in described_one(Worded).parameters:
+        if item.default != "required":
+            told = OmegaConf.to_container(OmegaConf.create(f"scale: 1\n{item.name}: {item.default}"))
+            checked = params_model(Worded).model_validate(told)
+            assert getattr(checked, item.name) == params_model(Worded).model_fields[item.name].default
+
+
+def test_a_type_json_schema_has_no_word_for_is_anything():
+    class Odd(Loss):
+        def __init__(self, *, thing: Any = None, kind: type = int) -> None:
+            super().__init__()
+
+    assert [item.type for item in described_one(Odd).parameters] == ["anything", "anything"]
+
+
+# ---------------------------------------------------------------------- components
+
+
+def test_every_component_of_the_house_has_a_sentence_and_comes_from_its_distribution(everything):
+    import enface
+
+    for (kind, name), about in everything.items():
+        if about.origin.module.startswith("enface_file_"):
+            continue
+        assert about.summary, (kind, name)
+        assert str(about.origin) == f"enface {enface.__version__}"
+        assert Path(about.origin.file or "").is_file()
+        assert all(item.help for item in about.parameters), (kind, name)
+
+
+def test_a_file_is_its_own_origin(everything):
+    cauchy = everything["loss", "cauchy"]
+    assert str(cauchy.origin) == str(SUPPORT / "cauchy.py")
+    assert cauchy.origin.distribution is None
+    assert cauchy.summary == ""
+
+
+def test_requests_are_those_of_each_side(everything):
+    assert everything["loss", "l1"].requests == {"forward": ["output", "target"]}
+    assert everything["loss", "hinge"].requests == {
+        "forward": ["fake_logits"],
+        "critic": ["real_logits", "fake_logits"],
+    }
+    assert list(everything["loss", "r1"].requests) == ["critic"]
+    assert everything["discriminator", "conditional_patch_gan"].requests == {"forward": ["source"]}
+    assert everything["discriminator", "patch_gan"].requests == {"forward": []}
+    assert "requests" not in everything["metric", "l1"].facts
+
+
+def test_an_argument_with_a_default_is_optional():
+    class Lenient(Loss):
+        def forward(self, output, target, step=0): ...
+
+    assert described_one(Lenient).requests == {"forward": ["output", "target", "step"]}
+    assert described_one(Lenient).optional == ["step"]
+
+
+def test_claims_and_unit_are_the_classes_own(everything):
+    facts = everything["loss", "lecam"].facts
+    assert facts["claims"]["stateful"]
+    assert everything["loss", "l1"].claims["distance"]
+    assert not everything["loss", "hinge"].claims["distance"]
+    assert everything["loss", "l1"].unit == "per pixel"
+    assert set(CLAIMS) <= set(Loss.__annotations__)
+
+
+def test_what_a_network_provides_is_told_for_labelled_data(everything):
+    assert {"output", "pose_logits", "partner_identity_code"} <= set(everything["generator", "siamese"].provides)
+    assert everything["generator", "siamese"].provides["output"] == ["source"]
+    assert everything["discriminator", "patch_gan"].facts["provides"] == ["logits", "features"]
+
+
+def test_a_network_that_cannot_be_built_is_described_all_the_same(plugin):
+    body = (
+        "class Broken(Generator):\n    def __init__(self) -> None:\n        raise RuntimeError('no such luck')\n"
+        "    def forward(self, wants, source): ...\n"
+    )
+    manager = load_plugins([plugin(body, brings="Broken")])
+    (about,) = [about for about in described(Catalog(manager), manager) if about.entry.name == "broken"]
+    assert about.provides == {"output": ["source"]}
+
+
+def test_all_of_it_is_plain_data(everything):
+    for about in everything.values():
+        told = json.loads(json.dumps(about.full()))
+        assert list(told)[:6] == ["kind", "name", "summary", "origin", "docstring", "parameters"]
+        Draft202012Validator.check_schema(told["parameters"])
+
+
+def test_every_kind_has_a_plural():
+    assert list(PLURALS) == list(KINDS)
+
+
+# ---------------------------------------------------------------------- recipes
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_recipe_of_the_house_satisfies_the_schema(complaints, path):
+    assert complaints(OmegaConf.to_container(OmegaConf.load(path), resolve=False)) == []
+
+
+def test_the_schema_is_one(schema):
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    referred = {ref.rpartition("/")[2] for ref in refs(schema)}
+    assert referred <= set(schema["$defs"])
+
+
+def refs(node: Any) -> list[str]:
+    if isinstance(node, list):
+        return [ref for item in node for ref in refs(item)]
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [ref for item in node.values() for ref in refs(item)]
+    return []
+
+
+def test_nothing_is_required_but_what_tells_components_apart(schema):
+    def required(node: Any) -> list[Any]:
+        if isinstance(node, list):
+            return [found for item in node for found in required(item)]
+        if not isinstance(node, dict):
+            return []
+        own = [node["required"]] if isinstance(node.get("required"), list) else []
+        return own + [found for key, item in node.items() if key != "required" for found in required(item)]
+
+    assert {tuple(names) for names in required(schema)} == {("use",)}
+
+
+def term(**keys: object) -> dict[str, object]:
+    return {"stages": {"main": {"terms": {"x": keys}}}}
+
+
+FINE: list[dict[str, Any]] = [
+    {},
+    {"extends": "base.yaml", "plugins": ["x.py"], "seed": "${oc.env:SEED}"},
+    {"stages": {"main": False, "two": {"steps": "${stages.main.steps}"}}},
+    {"stages": {"main": {"terms": {"l1": False, "lpips": {"net": "alex"}, "con": {"weight": 2}}}}},
+    {"stages": {"main": {"terms": "${stages.other.terms}", "discriminators": {"patch_gan": {}, "p": False}}}},
+    term(use="charbonnier", eps="${eps}"),
+    term(margin=3),
+    term(use="${loss}", margin=3),
+    term(use="hinge", against="p", weight={"use": "linear", "start": 0, "end": 1, "over": 5}),
+    term(weight={"end": 1}),
+    {"stages": {"main": {"steps": "100_000", "optimizer": {"lr": 1e-3, "momentum": 0.9}}}},
+    {"stages": {"main": {"optimizer": {"use": "adam", "betas": [0.5, 0.999]}, "start": "scratch", "ema": None}}},
+    {"stages": {"main": {"start": {"run": "runs/x", "step": 3}, "discriminators": {"p": {"augment": None}}}}},
+    {"masks": {"ellipse": {"inside": {"use": "constant", "value": 3}}, "b": {"use": "ellipse"}, "c": False}},
+    {"metrics": ["l1", "psnr"]},
+    {"metrics": {"l1": {}, "l1_boundary": {"use": "l1", "mask": "b"}, "psnr": False}},
+    {"data": {"use": "multipie", "split": "first_200"}},
+    {"data": {"split": "setting_1", "size": 64}},
+    {"data": {"split": {"train": ["001-054"], "test": 0.2}}},
+    {"augment": {"crop": False, "flip": {"mirror": {"pose": "negate", "light": {1: 13}}}}},
+    {"pairs": {"target": {"where": {"pose": [0, 15]}}}},
+    {"generator": {"use": "siamese", "width": 0.25}, "log": {"validate": 0, "best": "ssim"}},
+    {"generator": "${network}"},
+    {"data": {"use": "toy_faces"}, "stages": {"main": {"terms": {"cauchy": {"scale": 0.2}}}}},
+    term(use="perceptual", layers={"relu3_3": 1}),
+]
+
+
+@pytest.mark.parametrize("recipe", FINE, ids=lambda recipe: json.dumps(recipe)[:70])
+def test_parts_of_recipes_are_let_through(complaints, recipe):
+    assert complaints(recipe) == []
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"sede": 1}, "sede"),
+    ({"seed": -1}, "minimum"),
+    ({"data": {"use": "multipie", "rot": "x"}}, "rot"),
+    ({"data": {"use": "multipi"}}, "multipi"),
+    ({"data": {"use": "multipie", "split": "frist_200"}}, "frist_200"),
+    ({"data": {"use": "paired_folders", "split": "first_200"}}, "first_200"),
+    ({"data": {"size": 4}}, "less than the minimum"),
+    ({"generator": {"use": "siamese", "depth": 3}}, "depth"),
+    ({"generator": {"use": "unet", "depth": 99}}, "greater than the maximum"),
+    ({"masks": {"ellipse": {"inisde": 3}}}, "inisde"),
+    ({"masks": {"face": {"use": "elipse"}}}, "masks.face.use: "),
+    ({"masks": {"face": {"use": "ellipse", "falloff": 2}}}, "greater than the maximum"),
+    ({"masks": {"face": {"use": "ellipse", "inside": {"use": "linear", "form": 1}}}}, "form"),
+    ({"masks": {"a b": {}}}, "does not match"),
+    ({"metrics": ["psnrr"]}, "psnrr"),
+    ({"metrics": {"l1": {"net": "vgg"}}}, "net"),
+    ({"metrics": {"lpips": {"net": "vgg16"}}}, "vgg16"),
+    (term(use="chabonnier"), "terms.x.use: "),
+    (term(use="charbonnier", epss=1), "epss"),
+    (term(use="charbonnier", eps=0), "less than or equal to the minimum"),
+    (term(use="charbonnier", eps="small"), "small"),
+    (term(use="charbonnier", margin=3), "margin"),
+    (term(wieght=1), "wieght"),
+    (term(margin="wide"), "wide"),
+    (term(use="l1", every=0), "less than the minimum"),
+    (term(use="l1", mask_on="eror"), "eror"),
+    (term(use="l1", weight={"use": "liner"}), "liner"),
+    (term(use="l1", weight={"use": "linear", "over": "long"}), "long"),
+    ({"stages": {"main": {"terms": {"l1": {"eps": 1}}}}}, "eps"),
+    ({"stages": {"main": {"terms": {"l1": True}}}}, "True is not of type 'object'"),
+    ({"stages": {"main": {"terms": {"cauchy": {"scale": 0}}}}}, "less than or equal to the minimum"),
+    ({"stages": {"main": {"step": 5}}}, "step"),
+    ({"stages": {"main": {"steps": "many"}}}, "many"),
+    ({"stages": {"main": {"optimizer": {"use": "adamm"}}}}, "optimizer.use: "),
+    ({"stages": {"main": {"optimizer": {"use": "adam", "momentum": 0.9}}}}, "momentum"),
+    ({"stages": {"main": {"optimizer": {"use": "adam", "betas": 0.9}}}}, "0.9 is not of type 'array'"),
+    ({"stages": {"main": {"start": "scrach"}}}, "scrach"),
+    ({"stages": {"main": {"start": {"runn": "x"}}}}, "runn"),
+    ({"stages": {"main": {"discriminators": {"patch_gan": {"layers": 7}}}}}, "greater than the maximum"),
+    ({"stages": {"main": {"discriminators": {"p": {"use": "patch_gan", "layer": 3}}}}}, "layer"),
+    ({"stages": {"main": {"discriminators": {"p": {"augment": {"use": "dif_augment"}}}}}}, "dif_augment"),
+    ({"stages": {"main": {"discriminators": {"p": {"augment": {"use": "diff_augment", "strength": 2}}}}}}, "maximum"),
+    ({"pairs": {"target": {"sane": ["identity"]}}}, "sane"),
+    ({"log": {"validate_": 0}}, "validate_"),
+    ({"augment": {"shift": {"by": 0}}}, "less than the minimum"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "says"), WRONG, ids=[json.dumps(recipe)[:70] for recipe, _ in WRONG])
+def test_what_a_recipe_cannot_hold_is_refused(complaints, recipe, says):
+    found = complaints(recipe)
+    assert any(says in text for text in found), found
+
+
+def test_an_unknown_key_is_placed_where_it_stands(complaints):
+    (found,) = complaints({"stages": {"main": {"terms": {"l1": {"wieght": 1}}}}})
+    assert found.startswith("stages.main.terms.l1:")
+
+
+def test_every_key_and_parameter_has_hover_help(schema):
+    own = {kind: set(KEYS.get(model, {})) for model, kind in MODELS.items()}
+    for name, model in schema["$defs"].items():
+        if name in ("terms", "discriminators", "masks", "metrics") or name.endswith(".cauchy"):
+            continue
+        # Of many components at once there is no help, and torch has none.
+        helpless = name.startswith("optimizer.") or name.endswith(".any")
+        for key, item in model.get("properties", {}).items():
+            if key != "use" and (not helpless or key in own.get(name.partition(".")[0], ())):
+                assert item.get("description"), f"{name}.{key}"
+    assert all(item["description"] for item in schema["properties"].values())
+    assert schema["$defs"]["loss.charbonnier"]["properties"]["eps"]["description"].startswith("Where the curve turns")
+    assert schema["$defs"]["loss.charbonnier"]["description"].startswith("Absolute error made smooth")
+
+
+def test_help_is_for_keys_there_are():
+    whole = Recipe.model_json_schema()
+    models = {"Recipe": whole, **whole["$defs"]}
+    for name, keys in KEYS.items():
+        assert set(keys) - {"extends"} == set(models[name]["properties"]) - {"use"}, name

@@ -1,0 +1,231 @@
+"""Evaluation: the right rows, the right numbers, and honest intervals."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+from pathlib import Path
+
+import pytest
+import torch
+
+from enface.errors import CheckpointError
+from enface_tools.evaluate.checkpoints import load_network
+from enface_tools.evaluate.evaluator import Evaluator, evaluate, mean_target
+from enface_tools.evaluate.statistics import interval
+
+
+@pytest.fixture
+def run(load, tmp_path):
+    """A run of the toy recipe that nothing has trained yet."""
+    from enface.data.pack import prepare
+    from enface.data.pairs import split_rows
+    from enface.train.engine import Engine
+    from enface.train.run import Run, start_directory
+
+    def build(content=None):
+        content = {
+            "engine": {"device": "cpu", "precision": "fp32"},
+            "data": {"split": {"train": 2, "val": 1, "test": 3}},
+            "log": {"observers": []},
+            **(content or {}),
+        }
+        loaded = load(content)
+        engine = Engine(loaded.recipe.engine)
+        pack = prepare(loaded.recipe, loaded.catalog)
+        directory = tmp_path / "run"
+        directory.mkdir(exist_ok=True)
+        made = Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
+        start_directory(made)
+        return made
+
+    return build
+
+
+class Copy(torch.nn.Module):
+    """A network whose output is its source, brightened."""
+
+    def __init__(self, more=0.0):
+        super().__init__()
+        self.more = more
+
+    def forward(self, wants, source):
+        assert wants == {"output"}
+        assert not self.training
+        return {"output": source + self.more}
+
+
+def unit(run, rows):
+    return run.pack.images[rows].astype(np.float64) / 255
+
+
+def test_numbers_are_those_computed_by_hand(run):
+    made = run()
+    evaluator = Evaluator(made)
+    frame = evaluator.measure(lambda source: source + 0.1).images
+    output = (unit(made, evaluator.rows["source"]) + 0.05).clip(0, 1)
+    wanted = np.abs(output - unit(made, evaluator.rows["target"])).mean((1, 2, 3))
+    np.testing.assert_allclose(frame["l1"], wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_every_test_image_is_judged_once_and_no_other(run):
+    made = run()
+    evaluator = Evaluator(made)
+    assert sorted(evaluator.rows["source"]) == sorted(made.rows["test"])
+    about = evaluator.about()
+    assert set(about["identity"]) == {"003", "004", "005"}
+    targets = made.pack.table.set_index("key").loc[about["target_key"]]
+    assert (targets["identity"].to_numpy() == about["identity"].to_numpy()).all()
+    assert set(targets["pose"]) == {0}
+
+
+def test_the_batch_changes_no_number(run):
+    first = Evaluator(run({"evaluation": {"batch": 64}})).measure(lambda source: source * 0.5).images
+    second = Evaluator(run({"evaluation": {"batch": 7}})).measure(lambda source: source * 0.5).images
+    np.testing.assert_allclose(first["l1"], second["l1"], rtol=1e-6)
+
+
+def test_fewer_images_are_evenly_spread(run):
+    evaluator = Evaluator(run({"evaluation": {"images": 6}}))
+    assert len(evaluator.rows["source"]) == 6
+    assert set(evaluator.about()["identity"]) == {"003", "004", "005"}
+
+
+def test_baselines_are_the_source_and_the_mean_training_target(run):
+    made = run()
+    evaluator = Evaluator(made)
+    baselines = evaluator.baselines()
+    source, target = (unit(made, evaluator.rows[name]) for name in ("source", "target"))
+    copied = np.abs(source - target).mean((1, 2, 3))
+    np.testing.assert_allclose(baselines["source"].images["l1"], copied, rtol=1e-4, atol=1e-6)
+    table = made.pack.table.iloc[made.rows["train"]]
+    frontal = table[(table["pose"] == 0) & (table["light"] == 0)].index.to_numpy()
+    # Each identity has as many sources, so each frontal view counts the same.
+    mean = unit(made, frontal).mean(0)
+    np.testing.assert_allclose((mean_target(made.pairs("train"), made).numpy() + 1) / 2, mean, atol=1e-5)
+    np.testing.assert_allclose(
+        baselines["mean_target"].images["l1"], np.abs(mean - target).mean((1, 2, 3)), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_what_is_written(run):
+    made = run({"metrics": ["l1", "psnr"]})
+    network = Copy(0.1).train()
+    summary = evaluate(Evaluator(made), network)
+    folder = made.directory / "evaluation"
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    frame = pd.read_csv(folder / "images.csv", dtype={"identity": str})
+    assert len(frame) == summary["images"] == 30
+    assert {"key", "target_key", "identity", "pose", "light", "l1", "psnr"} <= set(frame.columns)
+    item = summary["metrics"]["l1"]
+    assert item["mean"] == pytest.approx(frame["l1"].mean(), rel=1e-5)
+    assert item["low"] <= item["mean"] <= item["high"]
+    assert item["higher_is_better"] is False
+    assert summary["metrics"]["psnr"]["higher_is_better"] is True
+    assert item["card"]["implementation"]
+    assert summary["identities"] == 3
+    assert list(summary["by"]["pose"]) == ["-30", "-15", "0", "15", "30"]
+    for pose, part in summary["by"]["pose"].items():
+        here = frame[frame["pose"] == int(pose)]
+        assert part["images"] == len(here) == 6
+        assert part["metrics"]["l1"]["mean"] == pytest.approx(here["l1"].mean(), rel=1e-5)
+    assert (folder / "grid.png").stat().st_size > 0
+
+
+def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(run, plugin):
+    from pathlib import Path
+
+    body = (
+        "from enface import WeightsError\nclass Absent(Metric):\n    '''Absent.'''\n    higher_is_better = True\n"
+        "    def __init__(self):\n        raise WeightsError('fetch them with: enface weights fetch absent')\n"
+    )
+    toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
+    made = run({"plugins": [plugin(body, brings="Absent"), toy], "metrics": ["l1", "absent"]})
+    summary = evaluate(Evaluator(made), Copy())
+    assert list(summary["metrics"]) == ["l1"]
+    assert summary["unavailable"] == {"absent": "fetch them with: enface weights fetch absent"}
+
+
+# ------------------------------------------------------------------ intervals
+
+
+def test_an_interval_resamples_people_not_images():
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(20), 50)
+    person = rng.normal(0, 1, 20)
+    values = person[people] + rng.normal(0, 0.01, 1000)
+    low, high = interval(values, people, 4000, 0)
+    by_person = 2 * 1.96 * person.std() / np.sqrt(20)
+    by_image = 2 * 1.96 * values.std() / np.sqrt(1000)
+    assert high - low == pytest.approx(by_person, rel=0.1)
+    assert high - low > 5 * by_image
+
+
+def test_an_interval_covers_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    people = np.repeat(np.arange(40), 3)
+    hits = 0
+    for _ in range(300):
+        values = rng.normal(0, 1, 40)[people] + rng.normal(0, 0.5, 120)
+        low, high = interval(values, people, 400, 0)
+        hits += low <= 0 <= high
+    assert 0.89 <= hits / 300 <= 0.98
+
+
+def test_an_interval_weighs_people_by_their_images_and_is_repeatable():
+    values, people = np.array([0.0, 0.0, 0.0, 1.0]), np.array(["a", "a", "a", "b"])
+    low, high = interval(values, people, 1000, 0)
+    assert (low, high) == (0.0, 1.0)
+    assert interval(values, people, 1000, 0) == (low, high)
+    assert interval(np.ones(4), people, 100, 0) == (1.0, 1.0)
+    assert interval(np.array([2.0, 4.0]), np.array(["a", "a"]), 100, 0) == (3.0, 3.0)
+
+
+# ------------------------------------------------------------------ networks
+
+
+def test_the_average_is_what_is_judged(run):
+    from enface.train.checkpoint import digest
+    from enface.train.trainer import Trainer
+
+    made = run({"stages": {"main": {"steps": 3, "ema": 0.5, "optimizer": {"lr": 0.01}}}})
+    trainer = Trainer(made)
+    trainer.train()
+    found = load_network(made)
+    assert digest(found) == digest(trainer.network) != digest(trainer.generator)
+
+
+def test_a_run_without_a_checkpoint(run):
+    with pytest.raises(CheckpointError, match="has no checkpoint yet"):
+        load_network(run())
+
+
+def test_a_checkpoint_of_another_network(run):
+    from enface.train.trainer import Trainer
+
+    made = run({"stages": {"main": {"steps": 1}}})
+    Trainer(made).train()
+    other = run({"generator": {"width": 0.25}})
+    with pytest.raises(CheckpointError, match="does not fit this recipe's network"):
+        load_network(other)
+
+
+def test_a_metric_may_be_called_as_a_label_is(run, plugin):
+    from pathlib import Path
+
+    from enface_tools.evaluate.results import Results
+
+    body = (
+        "class Same(Metric):\n    '''Same.'''\n    higher_is_better = False\n    card = {'implementation': 'enface'}\n"
+        "    def forward(self, output, target): return (output - target).abs().flatten(1).mean(1)\n"
+    )
+    toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
+    content = {"plugins": [plugin(body, brings="Same"), toy], "metrics": {"identity": {"use": "same"}, "l1": {}}}
+    evaluate(Evaluator(made := run(content)), Copy())
+    results = Results.read(made.directory)
+    assert list(results.numbers.columns) == ["identity", "l1"]
+    np.testing.assert_allclose(results.numbers["identity"], results.numbers["l1"], rtol=1e-6)
+    assert set(results.about["identity"]) == {"003", "004", "005"}
+    assert "l1" not in results.about

@@ -1,0 +1,146 @@
+"""What each stage bought: every stage's end on the same images, and the change since the stage before it."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from enface.train.build import build_generator, output_of
+from enface.train.checkpoint import load as load_checkpoint
+from enface.train.checkpoint import read_state
+from enface.train.checkpoint import save as save_checkpoint
+from enface_tools.evaluate.checkpoints import load_network, stage_ends
+from enface_tools.evaluate.evaluator import Evaluator, evaluate
+from enface_tools.evaluate.stages import evaluate_stages, parent_stage
+from enface_tools.evaluate.statistics import interval
+
+STAGE = {"steps": 2, "batch": 4, "optimizer": {"lr": 0.01}, "terms": {"l1": {}}}
+
+
+def recipe_of(**named):
+    return {
+        "generator": {"use": "unet", "width": 4, "depth": 3},
+        "stages": {"main": False, **{name: {**STAGE, **keys} for name, keys in named.items()}},
+        "data": {"split": {"train": 2, "val": 0, "test": 4}},
+        "metrics": ["l1", "psnr"],
+        "log": {"checkpoint": 1, "keep": 1, "observers": []},
+    }
+
+
+LADDER = {"a": {}, "b": {"ema": 0.5}, "c": {"start": {"stage": "a"}}, "d": {"start": "scratch"}}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, make_trainer):
+    """A run of four stages with its stages measured, made once: the evaluator and what was found."""
+    import yaml
+
+    from enface.recipe.load import load_recipe
+
+    folder = tmp_path_factory.mktemp("ladder")
+    toy = str(Path(__file__).parents[2] / "support" / "toy.yaml")
+    content = {"extends": toy, "engine": {"device": "cpu", "precision": "fp32"}, **recipe_of(**LADDER)}
+    (folder / "ladder.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    trainer = make_trainer(load_recipe(folder / "ladder.yaml"), folder / "run")
+    trainer.train()
+    evaluator = Evaluator(trainer.run)
+    evaluate(evaluator, trainer.network)
+    calls = []
+    return evaluator, evaluate_stages(evaluator, lambda done, whole: calls.append((done, whole))), calls
+
+
+def table(evaluator, stage):
+    path = evaluator.run.directory / "evaluation" / "stages" / f"{stage}.csv"
+    return pd.read_csv(path, dtype={"identity": str})
+
+
+def test_the_stage_a_stage_starts_from(load):
+    recipe = load(
+        recipe_of(**LADDER, e={"start": {"run": "gone", "stage": "a"}}, f={"start": {"checkpoint": "x"}}, g={})
+    ).recipe
+    found = {name: parent_stage(recipe, name) for name in recipe.stages}
+    assert found == {"a": None, "b": "a", "c": "a", "d": None, "e": None, "f": None, "g": "f"}
+
+
+def test_each_stages_end_is_found(made):
+    ends = stage_ends(made[0].run.directory)
+    assert [(name, read_state(path)["step"]) for name, path in ends.items()] == [("a", 2), ("b", 4), ("c", 6), ("d", 8)]
+
+
+def test_a_run_on_its_way_has_the_ends_it_has_reached(new_trainer):
+    trainer = new_trainer(recipe_of(a={}, b={"steps": 3}))
+    trainer.train()
+    path = trainer.run.checkpoints / "step-00000005.safetensors"
+    saved = load_checkpoint(path)
+    path.unlink()
+    state = {**saved.state, "stage_ended": False, "stage_step": 2, "step": 4}
+    save_checkpoint(path.with_name("step-00000004.safetensors"), saved.tensors, state)
+    assert list(stage_ends(trainer.run.directory)) == ["a"]
+    assert list(evaluate_stages(Evaluator(trainer.run))) == ["a"]
+    assert trainer.run.step == 5, "measuring does not move the run"
+
+
+def test_every_stage_is_measured_on_the_same_images_by_the_network_it_ended_with(made):
+    evaluator, found, _ = made
+    assert list(found) == ["a", "b", "c", "d"]
+    assert [(stage["step"], stage["after"]) for stage in found.values()] == [(2, None), (4, "a"), (6, "a"), (8, None)]
+    about = evaluator.about()
+    for name, path in stage_ends(evaluator.run.directory).items():
+        frame = table(evaluator, name)
+        assert frame["key"].tolist() == about["key"].tolist()
+        network = load_network(evaluator.run, path).eval()
+        wanted = evaluator.measure(partial(output_of, network)).images
+        for metric in ("l1", "psnr"):
+            np.testing.assert_allclose(frame[metric], wanted[metric], rtol=1e-6)
+            assert found[name]["metrics"][metric]["mean"] == pytest.approx(frame[metric].mean(), rel=1e-5)
+    images = pd.read_csv(evaluator.run.directory / "evaluation" / "images.csv")
+    np.testing.assert_allclose(table(evaluator, "d")["l1"], images["l1"], rtol=1e-6)
+
+
+def test_the_running_average_is_what_a_stage_is_measured_by(made):
+    evaluator, found, _ = made
+    plain = build_generator(evaluator.run.loaded, evaluator.run.info).eval()
+    load_checkpoint(stage_ends(evaluator.run.directory)["b"]).load("generator", plain)
+    raw = evaluator.measure(partial(output_of, plain)).images["l1"].mean()
+    assert found["b"]["metrics"]["l1"]["mean"] != pytest.approx(raw, rel=1e-4)
+
+
+@pytest.mark.parametrize(("stage", "before"), [("b", "a"), ("c", "a")])
+@pytest.mark.parametrize("metric", ["l1", "psnr"])
+def test_a_change_is_of_the_same_image_and_its_interval_resamples_people(made, stage, before, metric):
+    evaluator, found, _ = made
+    after = table(evaluator, stage)
+    differences = (after[metric] - table(evaluator, before)[metric]).to_numpy()
+    change = found[stage]["metrics"][metric]["change"]
+    assert change["mean"] == pytest.approx(differences.mean(), rel=1e-4)
+    wanted = interval(differences.astype(np.float32), after["identity"].to_numpy(), 100, 0)
+    assert (change["low"], change["high"]) == pytest.approx(wanted, rel=1e-4)
+    # Whole people are drawn, so no draw's mean is beyond the extreme persons'.
+    means = pd.Series(differences).groupby(after["identity"]).mean()
+    assert means.min() - 1e-6 <= change["low"] <= change["mean"] <= change["high"] <= means.max() + 1e-6
+    item, theirs = found[stage]["metrics"][metric], found[before]["metrics"][metric]
+    unpaired = (item["high"] - item["low"]) + (theirs["high"] - theirs["low"])
+    assert change["high"] - change["low"] < unpaired
+
+
+def test_a_stage_from_elsewhere_has_no_change(made):
+    for name in ("a", "d"):
+        assert all("change" not in item for item in made[1][name]["metrics"].values())
+
+
+def test_what_is_written(made):
+    evaluator, found, calls = made
+    folder = evaluator.run.directory / "evaluation"
+    assert json.loads((folder / "stages.json").read_text()) == found
+    assert sorted(path.name for path in (folder / "stages").iterdir()) == sorted(
+        f"{name}.{kind}" for name in "abcd" for kind in ("csv", "png")
+    )
+    grids = [Image.open(folder / "stages" / f"{name}.png") for name in "abcd"]
+    assert {grid.size for grid in grids} == {(2 + 4 * 34, 2 + 3 * 34)}
+    assert grids[0].tobytes() != grids[3].tobytes(), "each shows its own network's outputs"
+    assert calls.count((40, 40)) == 4, "the progress of each stage"

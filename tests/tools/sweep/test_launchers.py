@@ -1,0 +1,367 @@
+"""Launchers: every one runs jobs, tells of those that fail, and lets the running ones save when it is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from enface.errors import EnfaceError
+from enface_tools.sweep import launcher_of
+from enface_tools.sweep.jobs import LocalModel, RayModel, SlurmModel
+from enface_tools.sweep.launcher import Stopped, run_all
+from enface_tools.sweep.local import Local
+from enface_tools.sweep.worker import Work, started
+
+SUPPORT = Path(__file__).parents[2] / "support"
+sys.path.insert(0, str(SUPPORT))
+from job_scripts import scripts  # noqa: E402
+
+SAVES = (
+    "import signal, time\ndef stop(*args):\n    print('saved', flush=True)\n    raise SystemExit(130)\n"
+    "signal.signal(signal.SIGINT, stop)\nsignal.signal(signal.SIGTERM, stop)\n"
+    "print('ready', flush=True)\ntime.sleep(60)"
+)
+
+
+@pytest.fixture
+def once():
+    """Does something as soon as something is so, beside the test; never after it."""
+    over = threading.Event()
+
+    def begin(ready, act):
+        def watch():
+            while not over.wait(0.05):
+                if ready():
+                    act()
+                    return
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    yield begin
+    over.set()
+
+
+def says(log, word):
+    return lambda: log.exists() and word in log.read_text()
+
+
+# ------------------------------------------------------------------ on this machine
+
+
+def test_one_that_fails_does_not_stop_the_others(tmp_path):
+    said = []
+    lines = ["print('fine')", "raise SystemExit('out of luck')", f"open({str(tmp_path / 'third')!r}, 'w')"]
+    local = Local(1, tmp_path / "runs", tmp_path / "logs")
+    failed = run_all(local, scripts(tmp_path, *lines), tmp_path / "runs", said.append)
+    assert [job.name for job in failed] == ["job1"]
+    assert (tmp_path / "third").exists()
+    assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
+    assert any("out of luck" in line for line in said)
+
+
+def test_some_at_a_time_share_the_devices(tmp_path):
+    # Each ends when both have begun.
+    line = (
+        f"import os, pathlib, time\nfolder = pathlib.Path({str(tmp_path)!r})\n"
+        "(folder / ('device' + os.environ['CUDA_VISIBLE_DEVICES'])).touch()\nuntil = time.monotonic() + 60\n"
+        "while len(list(folder.glob('device*'))) < 2:\n    assert time.monotonic() < until\n    time.sleep(0.05)"
+    )
+    local = Local(2, tmp_path / "runs", tmp_path / "logs", ["4", "GPU-7"])
+    assert not run_all(local, scripts(tmp_path, line, line), tmp_path / "runs", lambda line: None)
+    assert sorted(path.name for path in tmp_path.glob("device*")) == ["device4", "deviceGPU-7"]
+
+
+@pytest.mark.parametrize(
+    ("count", "allowed", "devices"),
+    [
+        (0, None, []),
+        (1, None, []),
+        (3, None, ["0", "1", "2"]),
+        (2, "4,7", ["4", "7"]),
+        (2, "GPU-1, GPU-2", ["GPU-1", "GPU-2"]),
+        (1, "4", []),
+        (2, "4,7,99", ["4", "7"]),
+    ],
+)
+def test_of_a_machine_with_several_gpus_each_has_a_run_and_others_are_left_alone(
+    tmp_path, monkeypatch, count, allowed, devices
+):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    made = launcher_of(LocalModel(use="local"), None, tmp_path, tmp_path / "logs")
+    assert (made.at_once, made._devices) == (len(devices) or 1, devices)
+    assert launcher_of(LocalModel(use="local"), 5, tmp_path, tmp_path / "logs").at_once == 5
+
+
+def test_one_that_was_run_by_hand_since_is_not_run_again(tmp_path, monkeypatch):
+    states, said = {"job0": "done", "job1": "running", "job2": "new"}, []
+    monkeypatch.setattr("enface_tools.sweep.jobs.Job.find", lambda self, runs: (states[self.name], None))
+    local = Local(3, tmp_path / "runs", tmp_path / "logs")
+    assert not run_all(local, scripts(tmp_path, *["print(1)"] * 3), tmp_path / "runs", said.append)
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["job2-0.log"]
+    assert said[:2] == ["job0 seed 0: done by now", "job1 seed 0: running by now"]
+
+
+def test_one_that_runs_is_held(tmp_path):
+    gate = tmp_path / "gate"
+    line = f"import os, time\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)"
+    (job,) = scripts(tmp_path, line)
+    (tmp_path / "logs").mkdir()
+    process = started(job, tmp_path / "runs", tmp_path / "logs" / "log")
+    assert job.find(tmp_path / "runs") == ("running", None)
+    gate.touch()
+    assert process.wait(60) == 0
+    assert job.find(tmp_path / "runs") == ("new", None)
+
+
+def test_one_that_cannot_be_started_stops_the_others(tmp_path, monkeypatch):
+    import enface_tools.sweep.local as module
+
+    log = tmp_path / "logs" / "job0-0.log"
+
+    def start_first(job, *words):
+        if job.name == "job0":
+            return started(job, *words)
+        while not says(log, "ready")():
+            time.sleep(0.05)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "started", start_first)
+    local = Local(2, tmp_path / "runs", tmp_path / "logs")
+    with pytest.raises(OSError, match="No space"):
+        run_all(local, scripts(tmp_path, SAVES, SAVES), tmp_path / "runs", lambda line: None)
+    assert local._running[0].process.wait(60) == 130
+    assert log.read_text().split() == ["ready", "saved"]
+
+
+def test_who_asks_twice_need_not_wait_for_a_launcher(tmp_path):
+    class Hangs(Local):
+        def start(self, jobs):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+            return pytest.fail("it was waited for")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(Hangs(1, tmp_path, tmp_path), scripts(tmp_path, "print(1)"), tmp_path / "runs", lambda line: None)
+
+
+def test_stopping_lets_the_running_ones_save(tmp_path, once):
+    log = tmp_path / "logs" / "job0-0.log"
+    once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    local = Local(1, tmp_path / "runs", tmp_path / "logs")
+    with pytest.raises(Stopped):
+        run_all(local, scripts(tmp_path, SAVES, "print(1)"), tmp_path / "runs", lambda line: None)
+    assert log.read_text().split() == ["ready", "saved"]
+    assert not (tmp_path / "logs" / "job1-0.log").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+# ------------------------------------------------------------------ by Slurm
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A Slurm on this machine, as far as submitit asks for one."""
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    state, programs = tmp_path / "slurm", tmp_path / "programs"
+    state.mkdir(), programs.mkdir()
+    for name in ("sbatch", "srun", "sacct", "scancel", "scontrol"):
+        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {SUPPORT / "fake_slurm.py"} {name} "$@"\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_SLURM", str(state))
+    monkeypatch.setenv("PYTHONPATH", f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}")
+    return state
+
+
+def call(tmp_path, model, *lines, at_once=None, said=None):
+    jobs = scripts(tmp_path, *lines)
+    with launcher_of(model, at_once, tmp_path / "runs", tmp_path / "logs") as made:
+        taken = made.taken(jobs)
+        todo = [job for job in jobs if job not in taken]
+        failed = run_all(made, todo, tmp_path / "runs", (said if said is not None else []).append)
+    return [job.name for job in taken], [job.name for job in failed]
+
+
+def test_slurm_runs_them_as_one_array(slurm, tmp_path):
+    said = []
+    model = SlurmModel(use="slurm", partition="long", hours=0.5, gpus=2, memory=8, parameters={"account": "faces"})
+    lines = ["print('fine')", "raise SystemExit('out of luck')"]
+    assert call(tmp_path, model, *lines, at_once=1, said=said) == ([], ["job1"])
+    assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
+    assert any("out of luck" in line for line in said)
+    script = (slurm / "script").read_text()
+    for words in ("array=0-1%1", "partition=long", "time=30", "gpus-per-node=2", "mem=8GB", "account=faces"):
+        assert f"#SBATCH --{words}\n" in script
+
+
+def test_one_whose_time_is_over_saves_and_is_queued_again(slurm, tmp_path, once):
+    log = tmp_path / "logs" / "job0-0.log"
+
+    def nearly_over():
+        os.kill(int(next(slurm.glob("*/pid")).read_text()), signal.SIGUSR2)
+
+    once(says(log, "ready"), nearly_over)
+    assert call(tmp_path, SlurmModel(use="slurm"), SAVES) == ([], [])
+    assert log.read_text().splitlines() == ["ready", "saved", "goes on"]
+
+
+def test_one_that_is_to_make_room_is_no_failure_but_queued_again(slurm, tmp_path, once):
+    # Slurm asks the training itself first, and then what started it.
+    line = SAVES.replace("130", "143").replace("'ready'", "'ready', os.getpid()")
+    log = tmp_path / "logs" / "job0-0.log"
+    once(says(log, "ready"), lambda: os.kill(int(log.read_text().split()[1]), signal.SIGTERM))
+    once(says(log, "saved"), lambda: os.kill(int(next(slurm.glob("*/pid")).read_text()), signal.SIGUSR2))
+    assert call(tmp_path, SlurmModel(use="slurm"), f"import os\n{line}") == ([], [])
+    assert log.read_text().splitlines()[1:] == ["saved", "goes on"]
+
+
+def test_a_run_that_was_asked_already_may_save_to_its_end(tmp_path, once):
+    # A run takes SIGINT after another signal as a wish to end at once.
+    line = (
+        "import signal, time\nasked = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: exit(1) if asked else asked.append(2))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: asked.append(15))\nprint('ready', flush=True)\n"
+        "while not asked:\n    time.sleep(0.05)\nprint('saving', flush=True)\ntime.sleep(0.5)\nprint('saved')"
+    )
+    (job,) = scripts(tmp_path, line)
+    work = Work(job, tmp_path / "runs", tmp_path / "log", tmp_path)
+
+    def ask_twice():
+        work._process.send_signal(signal.SIGTERM)
+        while not says(work.log, "saving")():
+            time.sleep(0.05)
+        work.save()
+
+    once(says(work.log, "ready"), ask_twice)
+    assert work() == 0
+    assert work.log.read_text().split() == ["ready", "saving", "saved"]
+
+
+def test_stopping_takes_them_back_from_slurm(slurm, tmp_path, once):
+    # Slurm tells every process of a job that it is to end, the training itself among them.
+    line = SAVES.replace("'ready'", "'ready', os.getpid()")
+    log = tmp_path / "logs" / "job0-0.log"
+
+    def cancelled():
+        return (next(slurm.glob("1*"), slurm) / "cancelled").exists()
+
+    once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGINT))
+    once(cancelled, lambda: os.kill(int(log.read_text().split()[1]), signal.SIGTERM))
+    with pytest.raises(Stopped):
+        call(tmp_path, SlurmModel(use="slurm"), f"import os\n{line}")
+    assert log.read_text().split()[-1] == "saved"
+
+
+def test_runs_left_to_slurm_are_not_submitted_twice(slurm, tmp_path):
+    model, gate = SlurmModel(use="slurm", detach=True), tmp_path / "gate"
+    waits = f"import os, time\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)\nprint('done')"
+    said = []
+    assert call(tmp_path, model, waits, said=said) == ([], [])
+    assert "is queued" in said[0]
+    assert json.loads((tmp_path / "logs" / "slurm.json").read_text()) == {"digest0": "100"}
+    assert call(tmp_path, model, waits, "print('new')") == (["job0"], [])
+    gate.touch()
+    new, until = tmp_path / "logs" / "job1-0.log", time.monotonic() + 300
+    while not says(new, "new")() or call(tmp_path, model, waits)[0]:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    assert new.read_text() == "new\n"
+    assert (tmp_path / "logs" / "job0-0.log").read_text().split("\n")[0] == "done"
+
+
+def test_submitits_own_executor_needs_no_slurm(tmp_path, monkeypatch):
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    monkeypatch.setenv("PYTHONPATH", f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}")
+    model = SlurmModel(use="slurm", cluster="local")
+    assert call(tmp_path, model, "print('fine')", "raise SystemExit(3)") == ([], ["job1"])
+    log = tmp_path / "logs" / "job0-0.log"
+    assert log.read_text() == "fine\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "there is no sbatch here"),
+        ({"cluster": "local", "parameters": {"acount": 1}}, "launcher slurm: .*slurm_acount"),
+    ],
+)
+def test_what_slurm_cannot_do_is_said(tmp_path, monkeypatch, options, message):
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(EnfaceError, match=message):
+        launcher_of(SlurmModel(use="slurm", **options), None, tmp_path, tmp_path / "logs")
+
+
+# ------------------------------------------------------------------ by Ray
+
+
+@pytest.fixture
+def ray_here(monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("PYTHONPATH", f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def test_ray_runs_them(ray_here, tmp_path):
+    said = []
+    lines = ["print('fine')", "raise SystemExit('out of luck')"]
+    assert call(tmp_path, RayModel(use="ray"), *lines, said=said) == ([], ["job1"])
+    assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
+    assert any("out of luck" in line for line in said)
+
+
+def test_stopping_lets_rays_tasks_save(ray_here, tmp_path, once):
+    log = tmp_path / "logs" / "job0-0.log"
+    once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Stopped):
+        call(tmp_path, RayModel(use="ray"), SAVES)
+    assert log.read_text().split()[:2] == ["ready", "saved"]
+
+
+def test_a_run_by_ray_is_shown_a_gpu_where_there_are_any(monkeypatch, tmp_path):
+    asked, there = [], {"CPU": 2.0, "GPU": 4.0}
+    fake = types.SimpleNamespace(
+        init=lambda **options: None,
+        shutdown=lambda: None,
+        cluster_resources=lambda: there,
+        remote=lambda **options: lambda function: asked.append(options["num_gpus"]),
+    )
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    for given in (None, 0, 0.5):
+        launcher_of(RayModel(use="ray", gpus=given), None, tmp_path, tmp_path / "logs").start([])
+    del there["GPU"]
+    launcher_of(RayModel(use="ray"), None, tmp_path, tmp_path / "logs").start([])
+    assert asked == [1, 0, 0.5, 0]
+
+
+def test_what_ray_cannot_do_is_said(ray_here, tmp_path, monkeypatch):
+    with pytest.raises(EnfaceError, match=r"launcher ray: gpus: 64 for each run, but the cluster has"):
+        launcher_of(RayModel(use="ray", gpus=64), None, tmp_path, tmp_path / "logs")
+
+    def no_cluster(**_):
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    # It would find any other on this machine.
+    monkeypatch.setattr("ray.init", no_cluster)
+    with pytest.raises(EnfaceError, match=r"launcher ray: no cluster at auto .*ray start --head"):
+        launcher_of(RayModel(use="ray", address="auto"), None, tmp_path, tmp_path / "logs")
+
+
+@pytest.mark.parametrize("name", ["ray", "slurm"])
+def test_a_missing_package_is_said_with_what_installs_it(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, {"ray": "ray", "slurm": "submitit"}[name], None)
+    model = {"ray": RayModel, "slurm": SlurmModel}[name](use=name)
+    with pytest.raises(EnfaceError, match=rf'pip install "enface\[{name}\]"'):
+        launcher_of(model, None, tmp_path, tmp_path / "logs")

@@ -1,0 +1,232 @@
+"""Sweeps: which runs they ask for, which are done, and running the others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from enface.errors import EnfaceError, RecipeError
+from enface.recipe.models import save_recipe
+from enface.system.locks import LOCK, held
+from enface_tools.sweep.jobs import RayModel, SlurmModel, launcher_named, read_sweep
+from enface_tools.sweep.launcher import Launcher
+
+BASE = {
+    "name": "base",
+    "data": {"use": "synthetic_heads", "identities": 4, "split": {"train": 2}},
+    "generator": {"use": "unet", "width": 4},
+    "stages": {"main": {"steps": 10, "terms": {"l1": {"weight": 1}}}},
+}
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
+
+    def write(**content):
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump({"recipe": "base.yaml", **content}))
+        return path
+
+    return write
+
+
+def test_every_variant_with_every_seed(sweep):
+    variants = {"control": {}, "huber": {"stages.main.terms.l1.use": "huber"}}
+    jobs, _ = read_sweep(sweep(seeds=[0, 3], variants=variants))
+    assert [(job.name, job.seed) for job in jobs] == [
+        ("base-control", 0),
+        ("base-control", 3),
+        ("base-huber", 0),
+        ("base-huber", 3),
+    ]
+    assert 'stages.main.terms.l1.use="huber"' in jobs[2].overrides
+    assert len({job.digest for job in jobs}) == 4
+
+
+def test_every_cell_of_a_grid(sweep):
+    grid = {"stages.main.steps": [5, 6], "stages.main.terms.l1.weight": [0.5, 1e-05]}
+    jobs, _ = read_sweep(sweep(name="mine", grid=grid))
+    assert [job.name for job in jobs] == [
+        "mine-steps5-weight0_5",
+        "mine-steps5-weight1e_05",
+        "mine-steps6-weight0_5",
+        "mine-steps6-weight1e_05",
+    ]
+
+
+def test_without_variants_it_is_the_recipe_with_each_seed(sweep):
+    assert [job.label for job in read_sweep(sweep(seeds=[1, 2]))[0]] == ["base seed 1", "base seed 2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"seeds": [1, 1]}, r"sweep\.yaml: seeds: .*a seed stands here twice"),
+        ({"seeds": []}, r"sweep\.yaml: seeds"),
+        ({"sedes": [1]}, "did you mean 'seeds'"),
+        ({"grid": {"seed": []}}, "seed has no value"),
+        ({"variants": {"a b": {}}}, r"sweep\.yaml: variants"),
+        ({"recipe": "gone.yaml"}, r"gone\.yaml does not exist"),
+        ({"variants": {"odd": {"stages.main.stesp": 3}}}, r"sweep\.yaml: base-odd: .*did you mean 'steps'"),
+        ({"launcher": "slrum"}, r"sweep\.yaml: launcher: .*'slrum'.*'local', 'ray', 'slurm'"),
+        ({"launcher": {"use": "slurm", "partitoin": "x"}}, "partitoin.*did you mean 'partition'"),
+        ({"launcher": {"use": "ray", "gpus": -1}}, r"launcher\.ray\.gpus: .*greater than or equal to 0"),
+        ({"launcher": {"use": "slurm", "cluster": "local", "detach": True}}, "detach: .*nobody could be asked later"),
+        ({"variants": {"a": {}, "b": {}}}, "base-a seed 0 and base-b seed 0 would train alike"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_runs(sweep, content, message):
+    with pytest.raises(RecipeError, match=message):
+        read_sweep(sweep(**content))
+
+
+@pytest.mark.parametrize(("text", "message"), [("- a", "a sweep is a map"), ("a: [", "no YAML"), ("\x00", "no YAML")])
+def test_a_file_that_is_no_sweep(tmp_path, text, message):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        read_sweep(tmp_path / "s.yaml")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_sweep(tmp_path / "none.yaml")
+
+
+# ------------------------------------------------------------------ what is there
+
+
+def made(job, runs, stamp, *, evaluated, overrides=None):
+    from enface.recipe.load import load_recipe
+
+    folder = runs / job.name / stamp
+    (folder / "evaluation").mkdir(parents=True)
+    save_recipe(load_recipe(job.recipe, overrides or job.overrides).recipe, folder / "recipe.yaml")
+    if evaluated:
+        (folder / "evaluation" / "summary.json").write_text("{}")
+    return folder
+
+
+def test_what_is_done_what_was_cut_off_and_what_is_new(sweep, tmp_path):
+    (job,), _ = read_sweep(sweep(seeds=[2]))
+    runs = tmp_path / "runs"
+    assert job.find(runs) == ("new", None)
+    made(job, runs, "1", evaluated=True, overrides=["seed=7"])
+    damaged = runs / "base" / "2"
+    damaged.mkdir()
+    (damaged / "recipe.yaml").write_text("{")
+    assert job.find(runs) == ("new", None)
+    cut = made(job, runs, "3", evaluated=False)
+    assert job.find(runs) == ("cut off", cut)
+    assert job.command(runs)[-2:] == [str(cut), "--resume"]
+    with held(cut / LOCK, ""):
+        assert job.find(runs) == ("running", cut)
+        assert job.command(runs)[-2:] == [str(cut), "--resume"]
+        # It may be measured from elsewhere while it is trained.
+        (cut / "evaluation" / "summary.json").write_text("{}")
+        assert job.find(runs) == ("running", cut)
+    (cut / "evaluation" / "summary.json").unlink()
+    assert job.find(runs) == ("cut off", cut)
+    done = made(job, runs, "4", evaluated=True)
+    made(job, runs, "5", evaluated=False)
+    assert job.find(runs) == ("done", done)
+
+
+def test_what_launches_them(sweep):
+    assert read_sweep(sweep())[1].use == "local"
+    assert read_sweep(sweep(launcher="ray"))[1] == RayModel(use="ray")
+    asked = {"use": "slurm", "gpus": 1, "hours": 0.5, "parameters": {"account": "faces"}}
+    _, model = read_sweep(sweep(launcher=asked))
+    assert (model.gpus, model.hours, model.parameters) == (1, 0.5, {"account": "faces"})
+    assert launcher_named("slurm", model) is model
+    assert launcher_named("slurm", RayModel(use="ray")) == SlurmModel(use="slurm")
+    with pytest.raises(RecipeError, match="no launcher 'rya'; did you mean 'ray'"):
+        launcher_named("rya", model)
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A sweep of two variants of the toy."""
+    sweep = {
+        "recipe": str(Path(__file__).parents[2] / "support" / "toy.yaml"),
+        "variants": {"a": {}, "b": {"stages.main.steps": 3}},
+    }
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    return path
+
+
+def test_runs_are_run_once(toy, tmp_path):
+    """For real: two variants of the toy, the second time nothing is left to do."""
+    words = [sys.executable, "-m", "enface", "sweep", toy.name]
+
+    def call(*more):
+        return subprocess.run([*words, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+
+    first = call("--jobs", "2")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "2 of 2 runs are done" in first.stdout
+    assert "enface compare runs/toy-a runs/toy-b" in first.stdout
+    second = call("--dry-run")
+    assert second.stdout.split("\n")[:2] == ["done     toy-a seed 0", "done     toy-b seed 0"]
+    (run,) = (tmp_path / "runs" / "toy-b").iterdir()
+    (run / "evaluation" / "summary.json").unlink()
+    assert "cut off  toy-b seed 0" in call("--dry-run").stdout
+    assert f"goes on with runs/toy-b/{run.name}" in call().stdout
+    assert [path.name for path in (tmp_path / "runs" / "toy-b").iterdir()] == [run.name]
+
+
+@pytest.mark.parametrize("is_begun", [True, False], ids=["it has begun", "it has a directory"])
+def test_what_another_process_trains_is_left_to_it(toy, enface, tmp_path, is_begun):
+    runs = tmp_path / "runs"
+    running, other = read_sweep(toy)[0]
+    made(other, runs, "1", evaluated=True)
+    lock = running.lock(runs) if is_begun else made(running, runs, "1", evaluated=False) / LOCK
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with held(lock, ""):
+        found = enface("sweep", toy, "--runs", runs)
+    assert found.code == 0, found.err
+    assert found.out.split("\n")[:5] == [
+        "running  toy-a seed 0",
+        "done     toy-b seed 0",
+        f"toy-a seed 0: another process is training it (if there is none any more, remove {lock})",
+        "1 of 2 runs are done",
+        f"ask again with: enface sweep {toy}",
+    ]
+
+
+def test_two_sweeps_of_one_name_are_not_at_work_at_once(toy, enface, tmp_path):
+    logs = tmp_path / "runs" / "logs" / "s"
+    logs.mkdir(parents=True)
+    with held(logs / LOCK, ""):
+        found = enface("sweep", toy, "--runs", tmp_path / "runs")
+    assert found.code == 2
+    assert "a sweep of this name is at work" in found.err
+    assert not (tmp_path / "runs" / "toy-a").exists()
+
+
+class Cluster(Launcher):
+    """Has the first job still."""
+
+    def start(self, jobs):
+        return pytest.fail("a dry run starts nothing")
+
+    def taken(self, jobs):
+        return list(jobs[:1])
+
+
+@pytest.mark.parametrize(("is_there", "state"), [(True, "queued"), (False, "new")])
+def test_a_dry_run_says_what_a_cluster_still_has(toy, enface, tmp_path, monkeypatch, is_there, state):
+    def launcher_of(*_):
+        if not is_there:
+            raise EnfaceError("launcher slurm: there is no sbatch here")
+        return Cluster()
+
+    monkeypatch.setattr("enface_tools.sweep.launcher_of", launcher_of)
+    toy.write_text(yaml.safe_dump({**yaml.safe_load(toy.read_text()), "launcher": {"use": "slurm", "detach": True}}))
+    found = enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run")
+    assert found.out.split("\n")[:2] == [f"{state:8} toy-a seed 0", "new      toy-b seed 0"]
+    told = json.loads(enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run", "--json").out)
+    assert [line["state"] for line in told] == [state, "new"]
