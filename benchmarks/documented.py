@@ -16,7 +16,7 @@ import pandas as pd
 from torch import Tensor
 
 from enface.data.pack import Pack
-from enface.data.pairs import Plan, split_rows
+from enface.data.pairs import BatchPlan, split_rows
 from enface.recipe.load import load_recipe
 from enface.train.engine import Engine
 from enface.train.run import Run
@@ -69,9 +69,9 @@ def batch_of(made: Trainer, name: str, step: Step, number: int = 0) -> dict[str,
     return made._parts(step.columns(step.phases), plan(made, name), stage, number)[0]()
 
 
-def plan(made: Trainer, name: str) -> Plan:
+def plan(made: Trainer, name: str) -> BatchPlan:
     """Which rows a stage's batches are of."""
-    return Plan(made._pairs, made.run.recipe.stages[name].batch, made.run.recipe.seed, 0)
+    return BatchPlan(made._pairs, made.run.recipe.stages[name].batch, made.run.recipe.seed, 0)
 
 
 def steps(made: Trainer, name: str) -> Iterator[None]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from documented import noise_pack, steps, trainer
-from enface.train.feature_cache import Codes
+from enface.train.feature_cache import FeatureCache
 from rows import Ratio, Row, in_turn, program
 
 STAGES = {
@@ -31,7 +31,7 @@ def stage(name: str, folder: Path, batch: int) -> Callable[[], None]:
     made = trainer(noise_pack(1440, 96), folder, settings)
     take = steps(made, "mask_l1").__next__
     take()
-    if isinstance(made._batches, Codes):
+    if isinstance(made._batches, FeatureCache):
         made._batches.batch(["encoded_source"], {"source": made._pairs.rows}, {})
     return take
 

@@ -119,7 +119,7 @@ from enface import Loss, Mask, Metric, Schedulable, Schedule, as_schedule, hooki
 def evaluated(tmp_path: Path) -> Callable[..., Path]:
     """Write what a run's evaluation leaves, by hand: ``evaluated("a/1", {"key": [...], "lpips": [...]}, seed=1)``.
 
-    Columns named in ``senses`` (name -> what its entry in the summary has) are metrics. Without a recipe's ``name``
+    Columns named in ``directions`` (name -> what its entry in the summary has) are metrics. Without a recipe's ``name``
     it is the evaluation of pairs of images.
     """
 
@@ -129,7 +129,7 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         *,
         name: str | None = "toy",
         seed: int = 0,
-        senses: Mapping[str, Mapping[str, object]] | None = None,
+        directions: Mapping[str, Mapping[str, object]] | None = None,
         stage: Mapping[str, object] | None = None,
         regions: Mapping[str, object] | None = None,
         summary: Mapping[str, object] | None = None,
@@ -151,7 +151,7 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         frame = pd.DataFrame(dict(columns))
         frame.to_csv(where / "images.csv", index=False)
         entry = {"higher_is_better": False, "ideal": None, "card": {"implementation": "toy", "version": "1"}}
-        metrics = {key: {**entry, **keys} for key, keys in (senses or {"lpips": {}}).items() if key in frame}
+        metrics = {key: {**entry, **keys} for key, keys in (directions or {"lpips": {}}).items() if key in frame}
         whole = {
             **{"format": 2, "kind": "pairs" if name is None else "run", "name": name or folder.name, "split": "test"},
             **{"step": 10, "checkpoint": None, "images": len(frame), "metrics": metrics, "sets": {}, "cautions": []},

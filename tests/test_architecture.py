@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core" / "enface"
 PLUGINS = ROOT / "plugins" / "enface_plugins"
 ROOMS = (
-    *("errors", "signals", "writing", "holding", "images", "html", "sense"),
+    *("errors", "signals", "writing", "holding", "images", "html", "direction"),
     *("bases", "components", "hookspecs", "plugins", "params", "optimizers"),
     "catalog",
     *("weight_sources", "weights", "remote_files", "recipe_text", "recipe", "loading", "describe"),

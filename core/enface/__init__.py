@@ -15,7 +15,7 @@ _HOMES = {
     "plugin.bases": "DataInfo Dataset Row Targets",
     "plugin.components": (
         "AdversarialLoss Augmentation CriticLoss Discriminator FeatureMetric Fixed GalleryMetric"
-        " Generator Loss Mask Metric Schedulable Schedule SetMetric as_schedule weighed_mean"
+        " Generator Loss Mask Metric Schedulable Schedule SetMetric as_schedule weighted_mean"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
     "plugin.hooks": "hookimpl",
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from enface.plugin.components import Schedule as Schedule
     from enface.plugin.components import SetMetric as SetMetric
     from enface.plugin.components import as_schedule as as_schedule
-    from enface.plugin.components import weighed_mean as weighed_mean
+    from enface.plugin.components import weighted_mean as weighted_mean
     from enface.plugin.hooks import hookimpl as hookimpl
     from enface.plugin.weights import HubFile as HubFile
     from enface.plugin.weights import SdistMember as SdistMember

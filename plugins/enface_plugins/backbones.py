@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from enface import RecipeError, Weights, WeightsError
+from enface_plugins.frozen import Frozen, own_network
 from enface_plugins.metrics.pretrained import ALEXNET, VGG16
-from enface_plugins.still import Still, own_network
 
 FETCHED: Mapping[str, Weights] = {"vgg16": VGG16, "alexnet": ALEXNET}
 """The backbones whose weights ``enface weights fetch`` brings."""
@@ -31,7 +31,7 @@ _OUT_OF_PLACE = {
 }
 
 
-class Backbone(Still):
+class Backbone(Frozen):
     """Features of a torchvision classifier: image (N, 3, H, W) in [-1, 1] -> a tensor for each layer named.
 
     Images are mapped to [0, 1] and normalised as torchvision's own preset for the network does (ImageNet's mean and

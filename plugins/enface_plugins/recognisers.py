@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import RecipeError, WeightsError
+from enface_plugins.frozen import Frozen, own_network
 from enface_plugins.masks.landmarks import find_face, import_dlib, model_file
-from enface_plugins.still import Still, own_network
 
 Colour = Literal["rgb", "bgr"]
 
@@ -67,7 +67,7 @@ def open_recogniser(
         raise RecipeError(f"recogniser {file}: 'size' is needed, the height and width of the images it takes")
     if range[0] >= range[1]:
         raise RecipeError(f"recogniser {file}: range: [{range[0]:g}, {range[1]:g}] must rise")
-    network = Onnx(file) if file.suffix == ".onnx" else Still(load_torchscript(file))
+    network = Onnx(file) if file.suffix == ".onnx" else Frozen(load_torchscript(file))
     return Own(network, file, size, range, colour)
 
 

@@ -10,7 +10,7 @@ from torchvision import models, transforms
 
 from enface import RecipeError, WeightsError
 from enface_plugins.backbones import Backbone, default_layers
-from enface_plugins.still import Still
+from enface_plugins.frozen import Frozen
 
 IMAGENET = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -112,7 +112,7 @@ def test_it_is_frozen_at_rest_and_leaves_the_random_numbers_alone(file):
 
 
 def test_dropout_in_something_still_stays_off():
-    still = Still(nn.Dropout(0.5))
+    still = Frozen(nn.Dropout(0.5))
     nn.Sequential(still).train()
     assert torch.equal(still(torch.ones(100)), torch.ones(100))
 

@@ -12,7 +12,7 @@ from PIL import Image
 from enface.cli.options import load
 from enface.plugin.hooks import hookimpl
 from enface_plugins.observers import sample_grids
-from enface_plugins.observers.aside import Aside
+from enface_plugins.observers.background import BackgroundWriter
 from enface_plugins.observers.tensorboard import TensorBoard
 
 IMAGES = {name: torch.linspace(-1, 1, 9 * 3 * 8 * 8).reshape(9, 3, 8, 8) for name in ("source", "output", "target")}
@@ -96,7 +96,7 @@ def test_a_grid_that_tensorboard_cannot_have_is_told_and_costs_no_other(tmp_path
 
 
 def test_of_several_errors_beside_the_training_none_is_lost():
-    aside = Aside("test")
+    aside = BackgroundWriter("test")
     for text in ("first", "second"):
         aside.call(lambda text=text: int(text))
     with pytest.raises(ValueError, match="first") as found:

@@ -29,9 +29,9 @@ class Bench:
 
     def batch(self, number: int = 0, size: int = 4) -> dict[str, torch.Tensor]:
         """Every column that the batch of a step can give."""
-        from enface.data.pairs import Plan
+        from enface.data.pairs import BatchPlan
 
-        rows = Plan(self.pairs, size, 0, 0).rows(number)
+        rows = BatchPlan(self.pairs, size, 0, 0).rows(number)
         return {name: self.columns.gather(name, rows) for name in self.columns.names}
 
     def parts(self, batch: dict[str, torch.Tensor], count: int = 1) -> list[Callable[[], dict[str, torch.Tensor]]]:
@@ -91,7 +91,7 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
     """Build one stage: ``bench({"terms": ...}, generator={"use": "unet"})``; it replaces the toy's."""
 
     def build(stage: dict[str, Any], **keys: Any) -> Bench:
-        from enface.data.batches import Columns
+        from enface.data.batches import Batches
         from enface.data.pack import prepare
         from enface.data.pairs import split_rows
         from enface.train.build import StageBuilder, build_generator
@@ -107,7 +107,7 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
         pack = prepare(loaded.recipe, loaded.catalog)
         run = Run(Path(), loaded, made, pack, split_rows(pack.table, loaded.recipe.data.split))
         pairs = run.pairs("train")
-        columns = Columns(pack, pairs.roles, made.device, run.info.size)
+        columns = Batches(pack, pairs.roles, made.device, run.info.size)
         generator = made.place(build_generator(loaded, run.info))
         builder = StageBuilder(loaded, "one", generator, run.info, columns.names, made)
         return Bench(loaded, pack, made, generator, columns, pairs, builder, builder.build())

@@ -10,20 +10,20 @@ import typer
 
 # Each module puts its commands on the app, in the order of the help.
 # isort: off
-from enface.cli import run as train
-from enface_tools.sweep import command as sweep
-from enface_tools.evaluate import command as evaluate
-from enface_tools.compare import command as compare
-from enface_tools.report import command as report
-from enface_tools.inference import command as use
-from enface_tools.conformance import command as contract
-from enface_tools.scaffold import command as new
-from enface_tools.catalog import command as catalog
-from enface_tools.packs import command as data
-from enface_tools.audit import command as audit
-from enface_tools.masks import command as masks
-from enface_tools.masks import draw_command as masks_draw
-from enface_tools.weights import command as weights
+from enface.cli import run as train  # noqa: F401
+from enface_tools.sweep import command as sweep  # noqa: F401
+from enface_tools.evaluate import command as evaluate  # noqa: F401
+from enface_tools.compare import command as compare  # noqa: F401
+from enface_tools.report import command as report  # noqa: F401
+from enface_tools.inference import command as use  # noqa: F401
+from enface_tools.conformance import command as contract  # noqa: F401
+from enface_tools.scaffold import command as new  # noqa: F401
+from enface_tools.catalog import command as catalog  # noqa: F401
+from enface_tools.packs import command as data  # noqa: F401
+from enface_tools.audit import command as audit  # noqa: F401
+from enface_tools.masks import command as masks  # noqa: F401
+from enface_tools.masks import draw_command as masks_draw  # noqa: F401
+from enface_tools.weights import command as weights  # noqa: F401
 
 # isort: on
 from enface.cli.options import app

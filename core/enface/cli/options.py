@@ -16,7 +16,7 @@ from enface.system.signals import unwound
 
 if TYPE_CHECKING:
     from enface.data.pack import Pack
-    from enface.recipe.load import Loaded
+    from enface.recipe.load import LoadedRecipe
     from enface.train.engine import Engine
     from enface.train.run import Run
 
@@ -48,7 +48,7 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
-def prepared(loaded: Loaded) -> Run:
+def prepared(loaded: LoadedRecipe) -> Run:
     """A run of a recipe whose data is packed and split; it has no directory yet."""
     from enface.data.pairs import split_rows
     from enface.train.run import Run
@@ -73,20 +73,20 @@ def require_run(directory: Path) -> None:
         raise EnfaceError(f"{directory} is not a run directory (it has no recipe.yaml)")
 
 
-def load(path: Path, overrides: list[str]) -> Loaded:
+def load(path: Path, overrides: list[str]) -> LoadedRecipe:
     """A recipe, or the recipe of a run directory, read and checked."""
     from enface.recipe.load import load_recipe
 
     return load_recipe(path / "recipe.yaml" if is_run(path) else path, overrides)
 
 
-def _engine(loaded: Loaded) -> Engine:
+def _engine(loaded: LoadedRecipe) -> Engine:
     from enface.train.engine import Engine
 
     return Engine(loaded.recipe.engine)
 
 
-def packed(loaded: Loaded, *, show: bool = True) -> Pack:
+def packed(loaded: LoadedRecipe, *, show: bool = True) -> Pack:
     """The recipe's pack, fetched or made now where there is none."""
     from enface_tools.packs.remote import pack_of
 

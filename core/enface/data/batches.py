@@ -18,10 +18,10 @@ from enface.data.pairs import Indices
 from enface.errors import DataError
 from enface.plugin.schema import closest
 
-Mirror = Literal["negate"] | Mapping[Any, Any]
+LabelFlip = Literal["negate"] | Mapping[Any, Any]
 
 
-class Columns:
+class Batches:
     """The tensors of a batch by name, gathered from a pack on a device.
 
     Names: ``source target partner`` are images, float (N, 3, H, W) in [-1, 1]; a column of the table is the
@@ -47,7 +47,7 @@ class Columns:
         size: int,
         *,
         channels_last: bool = False,
-        mirror: Mapping[str, Mirror] | None = None,
+        mirror: Mapping[str, LabelFlip] | None = None,
         sharpen: float | None = None,
     ) -> None:
         self.pack = pack
@@ -196,7 +196,7 @@ class Crops:
 
     @cached_property
     def _windows(self) -> npt.NDArray[np.uint8]:
-        # Made once: it takes as long as to copy fifteen images.
+        # DatasetRef once: it takes as long as to copy fifteen images.
         return self._views(self._pixels)
 
     def _views(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -259,7 +259,7 @@ def sharpened(images: Tensor, amount: float) -> Tensor:
     return images.lerp(gaussian_blur(images, [5, 5], [1.0, 1.0]), -amount).clamp(-1, 1)
 
 
-def _mirrored(column: str, table: Mapping[str, npt.NDArray[Any]], how: Mirror) -> npt.NDArray[Any]:
+def _mirrored(column: str, table: Mapping[str, npt.NDArray[Any]], how: LabelFlip) -> npt.NDArray[Any]:
     """A column's labels, every image mirrored."""
     where = f"augment.flip.mirror.{column}"
     if column not in table:

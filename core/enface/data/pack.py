@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
-from enface.data.packing import Made, Order, fill
+from enface.data.packing import DatasetRef, ReadSpec, fill
 from enface.errors import DataError
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import DataInfo, Dataset
@@ -78,7 +78,7 @@ class Packing:
     """
 
     dataset: Dataset
-    order: Order
+    order: ReadSpec
     on_error: str
     digest: str
     folder: Path
@@ -95,8 +95,8 @@ class Packing:
         component = catalog.get("dataset", data.use).component
         dataset = component(**arguments)
         assert isinstance(dataset, Dataset)
-        made = Made.of(component, arguments)
-        order = Order(tuple(recipe.plugins), data.use, data.params, data.packed_size, made)
+        made = DatasetRef.of(component, arguments)
+        order = ReadSpec(tuple(recipe.plugins), data.use, data.params, data.packed_size, made)
         digest = _digest(order, dataset, data.on_error)
         folder = cache_folder() / "packs" / f"{data.use}-{data.packed_size}-{digest}"
         return cls(dataset, order, data.on_error, digest, folder)
@@ -227,7 +227,7 @@ def _typed(texts: pd.Series[str], kind: str) -> npt.NDArray[Any]:
     return values == "True" if kind == "bool" else np.where(values == "", "nan", values).astype(kind)
 
 
-def _digest(order: Order, dataset: Dataset, on_error: str) -> str:
+def _digest(order: ReadSpec, dataset: Dataset, on_error: str) -> str:
     # The module, for two plugin files may each have a dataset of one name.
     parts = [
         FORMAT,

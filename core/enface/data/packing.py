@@ -33,7 +33,7 @@ AHEAD = 4
 
 
 @dataclass(frozen=True)
-class Made:
+class DatasetRef:
     """A dataset for another process: where its class is found when its plugin is loaded, and checked arguments."""
 
     module: str
@@ -41,7 +41,7 @@ class Made:
     arguments: Mapping[str, Any]
 
     @classmethod
-    def of(cls, component: type, arguments: Mapping[str, Any]) -> Made | None:
+    def of(cls, component: type, arguments: Mapping[str, Any]) -> DatasetRef | None:
         """The same of a class; None where it is not found by its name, or an argument cannot be sent."""
         made = cls(component.__module__, component.__qualname__, dict(arguments))
         if not _is_plain(made.arguments):
@@ -67,7 +67,7 @@ def _is_plain(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Order:
+class ReadSpec:
     """How a process makes the dataset for itself.
 
     Attributes:
@@ -82,7 +82,7 @@ class Order:
     use: str
     params: Mapping[str, Any]
     size: int
-    made: Made | None = None
+    made: DatasetRef | None = None
 
     def build(self) -> Dataset:
         """The dataset.
@@ -107,7 +107,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def fill(folder: Path, table: pd.DataFrame, order: Order, dataset: Dataset) -> Iterator[tuple[int, dict[int, str]]]:
+def fill(folder: Path, table: pd.DataFrame, order: ReadSpec, dataset: Dataset) -> Iterator[tuple[int, dict[int, str]]]:
     """Read every image of a table into ``images.npy``, and its regions into ``regions.npy``, which are there.
 
     Memory does not grow with the table: only :data:`AHEAD` chunks for each process are handed out at a time.
@@ -124,7 +124,7 @@ def fill(folder: Path, table: pd.DataFrame, order: Order, dataset: Dataset) -> I
     chunks = [(start, min(start + CHUNK, len(table))) for start in range(0, len(table), CHUNK)]
     workers = min(cores(), len(chunks))
     if workers == 1:
-        job = Job(folder, dataset, order.size)
+        job = PackReader(folder, dataset, order.size)
         for start, stop in chunks:
             yield stop - start, job(start, _records(table, start, stop))
         return
@@ -155,7 +155,7 @@ def _records(table: pd.DataFrame, start: int, stop: int) -> list[dict[str, Any]]
     return [{str(name): value for name, value in row.items()} for row in table.iloc[start:stop].to_dict("records")]
 
 
-class Job:
+class PackReader:
     """Reads images of a dataset into a pack's files."""
 
     def __init__(self, folder: Path, dataset: Dataset, size: int) -> None:
@@ -181,10 +181,10 @@ class Job:
         return failed
 
 
-_job: Job | None = None
+_job: PackReader | None = None
 
 
-def _start(folder: Path, order: Order) -> None:
+def _start(folder: Path, order: ReadSpec) -> None:
     global _job
     # Ctrl-C reaches every process of the terminal; the parent alone says what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -193,7 +193,7 @@ def _start(folder: Path, order: Order) -> None:
     dataset = order.build()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    _job = Job(folder, dataset, order.size)
+    _job = PackReader(folder, dataset, order.size)
 
 
 def _work(first: int, rows: list[dict[str, Any]]) -> dict[int, str]:

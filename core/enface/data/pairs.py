@@ -229,7 +229,7 @@ def _conditions(where: Mapping[str, object]) -> str:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """Which pairs make the batch of a step: each source is seen once an epoch, in an order drawn for it.
 
     Attributes:

@@ -21,7 +21,7 @@ from enface.plugin.bases import DataInfo as DataInfo
 from enface.plugin.bases import Dataset as Dataset
 from enface.plugin.bases import Row as Row
 from enface.plugin.bases import Targets as Targets
-from enface.plugin.direction import Sense
+from enface.plugin.direction import Direction
 
 
 class Schedule(Component, ABC):
@@ -88,7 +88,7 @@ class Loss(nn.Module, Component):
         per_image: Each image's numbers depend on that image alone, so that a batch's mean is the mean of its halves'.
         deterministic: The same inputs give the same numbers.
         stateful: Its buffers change while it is used, and so belong into a checkpoint.
-        uncompilable: Why ``torch.compile`` cannot take it; empty when it can.
+        uncompilable_reason: Why ``torch.compile`` cannot take it; empty when it can.
     """
 
     unit: ClassVar[Unit] = ""
@@ -97,7 +97,7 @@ class Loss(nn.Module, Component):
     per_image: ClassVar[bool] = True
     deterministic: ClassVar[bool] = True
     stateful: ClassVar[bool] = False
-    uncompilable: ClassVar[str] = ""
+    uncompilable_reason: ClassVar[str] = ""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -157,11 +157,11 @@ class Generator(nn.Module, Component):
         encoder_part: The part that turns an image into its code, one tensor (N, ...), where that is all that is done
             with the image: ``forward`` then takes the code as ``encoded_COLUMN`` in the column's place, and a stage
             that freezes the part may say ``cache_codes: true``. Empty where there is no such part.
-        uncompilable: Why ``torch.compile`` cannot take it; empty when it can.
+        uncompilable_reason: Why ``torch.compile`` cannot take it; empty when it can.
     """
 
     encoder_part: ClassVar[str] = ""
-    uncompilable: ClassVar[str] = ""
+    uncompilable_reason: ClassVar[str] = ""
 
     provides: Mapping[str, tuple[str, ...]] = MappingProxyType({"output": ("source",)})
 
@@ -184,13 +184,13 @@ class Discriminator(nn.Module, Component):
 
     Attributes:
         provides: The names in what ``forward`` returns.
-        once_differentiable: Why no gradient penalty can be taken of it; empty when one can.
-        uncompilable: Why ``torch.compile`` cannot take it; empty when it can.
+        once_differentiable_reason: Why no gradient penalty can be taken of it; empty when one can.
+        uncompilable_reason: Why ``torch.compile`` cannot take it; empty when it can.
     """
 
     provides: tuple[str, ...] = ("logits", "features")
-    once_differentiable: ClassVar[str] = ""
-    uncompilable: ClassVar[str] = ""
+    once_differentiable_reason: ClassVar[str] = ""
+    uncompilable_reason: ClassVar[str] = ""
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -206,28 +206,28 @@ class Metric(nn.Module, Component):
         higher_is_better: Whether a better output has a higher number.
         ideal: The number of a perfect output, where one may be too high as well as too low; else None.
         bounds: The lowest and the highest number there can be, where there are such.
-        usual: Whether it is measured where none is asked for by name.
+        default: Whether it is measured where none is asked for by name.
     """
 
     higher_is_better: ClassVar[bool]
     ideal: ClassVar[float | None] = None
     bounds: ClassVar[tuple[float, float] | None] = None
-    usual: ClassVar[bool] = False
+    default: ClassVar[bool] = False
 
     @property
-    def sense(self) -> Sense:
+    def direction(self) -> Direction:
         """Which of its values are better."""
-        return Sense(self.higher_is_better, self.ideal)
+        return Direction(self.higher_is_better, self.ideal)
 
     def score(self, value: float) -> float:
         """A number that is higher where ``value``, one of this metric's, is better."""
-        return self.sense.score(value)
+        return self.direction.score(value)
 
     def map(self, output: Tensor, target: Tensor) -> Tensor:
         """The metric at each pixel, (N, C, H, W), where it is a mean of such; a recipe's ``mask`` needs it."""
         raise NotImplementedError(f"{type(self).__name__}.map")
 
-    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    def regional(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         """The metric over parts of each image: the mean of its map, weighed. A metric may know better.
 
         Args:
@@ -236,12 +236,12 @@ class Metric(nn.Module, Component):
         Returns:
             (N, R); NaN for an image whose weights are 0 everywhere in that part.
         """
-        return weighed_mean(self.map(output, target), weights)
+        return weighted_mean(self.map(output, target), weights)
 
     @property
-    def regional(self) -> bool:
-        """Whether it can measure a part of an image (:meth:`within`)."""
-        return type(self).map is not Metric.map or type(self).within is not Metric.within
+    def has_regional(self) -> bool:
+        """Whether it can measure a part of an image (:meth:`regional`)."""
+        return type(self).map is not Metric.map or type(self).regional is not Metric.regional
 
     @property
     def card(self) -> dict[str, str]:
@@ -252,7 +252,7 @@ class Metric(nn.Module, Component):
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
 
-def weighed_mean(values: Tensor, weights: Tensor) -> Tensor:
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     """The mean of a map over each image, weighed.
 
     Args:
@@ -282,10 +282,10 @@ class SetMetric(FeatureMetric):
     """One number for all outputs together, against all targets.
 
     Attributes:
-        least: How many images there must be.
+        min_images: How many images there must be.
     """
 
-    least: ClassVar[int] = 2
+    min_images: ClassVar[int] = 2
 
     def distance(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]) -> float:
         """The number, of features (N, D) and (M, D)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Sense:
+class Direction:
     """Which values of a metric are better: higher ones, lower ones, or those nearer to an ideal one."""
 
     higher: bool

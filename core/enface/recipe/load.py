@@ -25,7 +25,7 @@ KeyPath = tuple[str | int, ...]
 
 
 @dataclass
-class Loaded:
+class LoadedRecipe:
     """A checked recipe with the catalog it was checked against.
 
     Attributes:
@@ -41,7 +41,7 @@ class Loaded:
     lineage: Lineage
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Loaded:
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """Read a recipe and its parents, apply ``overrides`` (``a.b=value``), and check all of it.
 
     Raises:
@@ -74,7 +74,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Loaded:
     checker.recipe(recipe, [name for name, _ in manager.list_name_plugin()])
     if checker.problems:
         raise text.error(checker.problems)
-    return Loaded(recipe, catalog, manager, text.place, lineage_of(text, merged))
+    return LoadedRecipe(recipe, catalog, manager, text.place, lineage_of(text, merged))
 
 
 def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, text: Text) -> None:

@@ -141,7 +141,7 @@ class ShiftModel(DrawModel):
 
 
 class FlipModel(DrawModel):
-    """Mirror left and right with ``chance``.
+    """LabelFlip left and right with ``chance``.
 
     ``mirror`` says what that does to labels: ``negate`` the number, or a map from value to value. A dataset may
     know it; where it does not, it must be given (``{}`` when no label knows left from right).

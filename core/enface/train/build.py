@@ -27,7 +27,7 @@ from enface.plugin.components import (
     Schedule,
 )
 from enface.plugin.schema import ScheduleSpec, closest
-from enface.recipe.load import Loaded
+from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import DiscriminatorModel, OptimizerModel, StageModel, TermModel
 from enface.recipe.optimizers import fast, optimizers
 from enface.train.engine import Engine, reseed
@@ -37,7 +37,7 @@ from enface.train.step import Step
 from enface.train.terms import MaskUse, Term
 
 
-def build_generator(loaded: Loaded, data: DataInfo) -> Generator:
+def build_generator(loaded: LoadedRecipe, data: DataInfo) -> Generator:
     """The recipe's generator, initialised from the recipe's seed."""
     recipe = loaded.recipe
     reseed(recipe.seed, 0)
@@ -55,7 +55,7 @@ def output_of(network: nn.Module, source: Tensor) -> Tensor:
     return output
 
 
-def build_mask(loaded: Loaded, name: str, data: DataInfo) -> Mask:
+def build_mask(loaded: LoadedRecipe, name: str, data: DataInfo) -> Mask:
     """The mask the recipe defines under a name. Raises an error naming file and key when it cannot be made."""
     spec = loaded.recipe.masks[name]
     try:
@@ -81,13 +81,15 @@ def check_weights(weights: Tensor, size: int, where: str) -> None:
         raise RecipeError(f"{where}: gives weights that are negative or not finite")
 
 
-def still_weights(loaded: Loaded, name: str, mask: Mask, data: DataInfo) -> Tensor:
+def static_weights(loaded: LoadedRecipe, name: str, mask: Mask, data: DataInfo) -> Tensor:
     """What a mask that depends on the step alone gives at its start, (1, 1, H, W).
 
     Raises:
         RecipeError: when it asks for columns of a batch, or its weights cannot weigh the images.
     """
-    asked = [item for item, parameter in asked_by(mask.forward).items() if parameter.default is parameter.empty]
+    asked = [
+        item for item, parameter in requested_arguments(mask.forward).items() if parameter.default is parameter.empty
+    ]
     if set(asked) - {"step"}:
         raise RecipeError(
             f"{loaded.place(('masks', name))}: differs from image to image (it asks for {', '.join(asked)}); "
@@ -123,10 +125,10 @@ class MaskedMetric(Metric):
         return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        return self._metric.within(output, target, self.weights)[:, 0]
+        return self._metric.regional(output, target, self.weights)[:, 0]
 
 
-def build_metrics(loaded: Loaded, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:
+def build_metrics(loaded: LoadedRecipe, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:
     """The metrics that can be had, and for the others why not.
 
     Raises:
@@ -143,12 +145,12 @@ def build_metrics(loaded: Loaded, data: DataInfo) -> tuple[dict[str, Metric], di
         except RecipeError as error:
             raise RecipeError(f"{loaded.place(('metrics', name))}: {error}") from error
         if spec.mask is not None:
-            if not metric.regional:
+            if not metric.has_regional:
                 place = loaded.place(("metrics", name, "mask"))
                 raise RecipeError(
                     f"{place}: metric {spec.use} cannot measure a part of an image, so no mask can weigh it"
                 )
-            weights = still_weights(loaded, spec.mask, build_mask(loaded, spec.mask, data), data)
+            weights = static_weights(loaded, spec.mask, build_mask(loaded, spec.mask, data), data)
             if not bool(weights.any()):
                 place = loaded.place(("masks", spec.mask))
                 raise RecipeError(f"{place}: is 0 everywhere at its start, so metric {name} would measure nothing")
@@ -166,7 +168,7 @@ class StageBuilder:
         masks: Those built already, by name; terms and stages share a mask, for one may take seconds to make.
     """
 
-    loaded: Loaded
+    loaded: LoadedRecipe
     name: str
     generator: Generator
     data: DataInfo
@@ -262,7 +264,11 @@ class StageBuilder:
             raise self._error(str(error), "discriminators", name) from error
         assert isinstance(module, Discriminator)
         self._refuse_unknown_inputs(
-            model.inputs, list(asked_by(module.forward))[1:], f"discriminator {model.use}", "discriminators", name
+            model.inputs,
+            list(requested_arguments(module.forward))[1:],
+            f"discriminator {model.use}",
+            "discriminators",
+            name,
         )
         columns = self._arguments(module.forward, model.inputs, self.columns, "discriminators", name, first=1)
         return Player(
@@ -394,7 +400,7 @@ class StageBuilder:
             available += [f"{side}_{item}" for side in ("real", "fake") for item in (*judge.provides, "image")]
             available.append("judge")
         sides = [loss.critic, loss.forward] if isinstance(loss, AdversarialLoss) else [function]
-        asked = [argument for side in sides for argument in asked_by(side)]
+        asked = [argument for side in sides for argument in requested_arguments(side)]
         self._refuse_unknown_inputs(model.inputs, asked, f"loss {model.use}", "terms", name)
         arguments = self._arguments(function, model.inputs, available, "terms", name)
         mask = self._mask(model) if model.mask else None
@@ -432,7 +438,7 @@ class StageBuilder:
         default may be missing.
         """
         arguments = {}
-        for argument, parameter in list(asked_by(function).items())[first:]:
+        for argument, parameter in list(requested_arguments(function).items())[first:]:
             name = inputs.get(argument, argument)
             optional = parameter.default is not parameter.empty and argument not in inputs
             if optional and name not in available:
@@ -462,7 +468,7 @@ class StageBuilder:
         return RecipeError(f"{self.loaded.place(whole)}: {message}")
 
 
-def asked_by(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def requested_arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The arguments of a ``forward`` or ``critic``: what it asks for."""
     return {
         name: parameter

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from enface.data.augment import Augment, Moves
-from enface.data.batches import Columns, sent
+from enface.data.batches import Batches, sent
 from enface.data.pairs import Indices
 from enface.errors import DataError
 from enface.train.engine import Engine
@@ -24,8 +24,8 @@ ENCODED = "encoded_"
 BLOCK = 16
 
 
-class Codes:
-    """A batch's columns as :class:`Columns` gives them, and ``encoded_ROLE``: the code of that role's image.
+class FeatureCache:
+    """A batch's columns as :class:`Batches` gives them, and ``encoded_ROLE``: the code of that role's image.
 
     A code is computed when it is first asked for, along with those of its neighbours in the split. All are in a file
     without a name, as large as the codes of all images in all their views, of which only what is filled takes room;
@@ -40,7 +40,7 @@ class Codes:
     """
 
     def __init__(
-        self, columns: Columns, encoder: nn.Module, rows: Indices, augment: Augment, engine: Engine, folder: Path
+        self, columns: Batches, encoder: nn.Module, rows: Indices, augment: Augment, engine: Engine, folder: Path
     ) -> None:
         self._columns, self._encoder, self._engine, self._folder = columns, encoder, engine, folder
         self._rows = np.unique(rows)
@@ -53,7 +53,7 @@ class Codes:
         return self._filled.size
 
     def batch(self, names: Sequence[str], rows: Mapping[str, Indices], moves: Mapping[str, Moves]) -> dict[str, Tensor]:
-        """What :meth:`Columns.batch` gives, and the codes that are named.
+        """What :meth:`Batches.batch` gives, and the codes that are named.
 
         Raises:
             DataError: when there is no room on disk.

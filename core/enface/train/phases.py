@@ -87,7 +87,7 @@ class Phase:
         return {name for term in self.terms for name in term.asks}
 
 
-class Finite:
+class FiniteCheck:
     """Which of some scalars are finite, on its way from the device without the host waiting for it.
 
     Args:

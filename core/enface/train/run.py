@@ -26,7 +26,7 @@ from enface.data.pack import Pack, centered
 from enface.data.pairs import Indices, Pairs
 from enface.errors import CheckpointError, RecipeError
 from enface.plugin.components import DataInfo, Targets
-from enface.recipe.load import Loaded, runs_in
+from enface.recipe.load import LoadedRecipe, runs_in
 from enface.recipe.models import NOT_TRAINING, Recipe, save_recipe
 from enface.system.atomic import replacing
 from enface.train import checkpoint
@@ -47,7 +47,7 @@ class Run:
     """
 
     directory: Path
-    loaded: Loaded
+    loaded: LoadedRecipe
     engine: Engine
     pack: Pack
     rows: Mapping[str, Indices]

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from enface.errors import NonFiniteLossError, RecipeError
 from enface.plugin.components import Loss, Schedule
 from enface.train.engine import Engine, reseed
-from enface.train.phases import Finite, Phase, Player
+from enface.train.phases import FiniteCheck, Phase, Player
 from enface.train.terms import Named, Term, averaged
 
 
 @dataclass(frozen=True)
-class Glance:
+class TermPreview:
     """A term as it is on one batch.
 
     Attributes:
@@ -124,7 +124,7 @@ class Step:
             self._learn(phase, step, views, len(parts), values)
         return values
 
-    def preview(self, step: int, part: Callable[[], dict[str, Tensor]]) -> list[Glance]:
+    def preview(self, step: int, part: Callable[[], dict[str, Tensor]]) -> list[TermPreview]:
         """Every term on one batch, also those that do not count yet; nobody learns, and no statistic changes.
 
         Args:
@@ -147,7 +147,7 @@ class Step:
             scene = self._scene(step, self.wants(self.phases), 0, part)
             return [glance for phase in self.phases for glance in self._glances(phase, step, scene)]
 
-    def _glances(self, phase: Phase, step: int, scene: Named) -> Iterator[Glance]:
+    def _glances(self, phase: Phase, step: int, scene: Named) -> Iterator[TermPreview]:
         is_critic = phase.player is not self.generator
         self._let_learn(phase.player)
         judged = self._judged(phase, _detached(scene) if is_critic else scene)
@@ -156,11 +156,11 @@ class Step:
         values = {name: averaged(found) for name, found in maps.items()}
         counting = {term.name: values[term.name] for term in phase.at(step).terms}
         if counting:
-            self._refuse_non_finite(phase, [Finite(counting)])
+            self._refuse_non_finite(phase, [FiniteCheck(counting)])
         for term in phase.terms:
             value = values[term.name]
             gradient = None if is_critic else self._gradient(value, scene.get("output"))
-            yield Glance(phase, term, float(value.detach()), tuple(maps[term.name][0].shape), gradient)
+            yield TermPreview(phase, term, float(value.detach()), tuple(maps[term.name][0].shape), gradient)
 
     def _gradient(self, value: Tensor, output: Tensor | None) -> float | None:
         if output is None or not (output.requires_grad and value.requires_grad):
@@ -187,7 +187,7 @@ class Step:
         seen = []
         for scene in scenes:
             found = self._values(phase, scene)
-            seen.append(Finite(found))
+            seen.append(FiniteCheck(found))
             objective = torch.zeros((), device=self.engine.device)
             for term in phase.terms:
                 weighted = term.weight_at(step) * found[term.name]
@@ -255,7 +255,7 @@ class Step:
         sign = torch.stack([scale.detach().float().sign().mean() for scale in scales]).mean()
         critic.augment.observe(self.engine.average({"sign": sign})["sign"])
 
-    def _refuse_non_finite(self, phase: Phase, seen: Sequence[Finite]) -> None:
+    def _refuse_non_finite(self, phase: Phase, seen: Sequence[FiniteCheck]) -> None:
         # What lets a run stop before its weights are spoilt; of several processes all hear of it, once a phase.
         bad = sorted({name for finite in seen for name in finite.bad()})
         if self.engine.any(bool(bad)):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from enface.data.augment import Augment
-from enface.data.batches import Columns
-from enface.data.pairs import Indices, Plan
+from enface.data.batches import Batches
+from enface.data.pairs import BatchPlan, Indices
 from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
 from enface.plugin.components import Generator, Mask
 from enface.recipe.models import StageModel, StartModel
@@ -23,10 +23,10 @@ from enface.system.signals import caught
 from enface.train import checkpoint
 from enface.train.build import StageBuilder, build_generator, output_of
 from enface.train.checkpoint import SUFFIX, Checkpoint
-from enface.train.feature_cache import Codes
+from enface.train.feature_cache import FeatureCache
 from enface.train.run import Run, latest_checkpoint, rewind_log
-from enface.train.step import Glance, Step
-from enface.train.warm_start import Filled, check_start, fill, find_start
+from enface.train.step import Step, TermPreview
+from enface.train.warm_start import LoadedWeights, check_start, fill, find_start
 
 Validate = Callable[[nn.Module], dict[str, float]]
 SAMPLES = 9
@@ -79,7 +79,7 @@ class Trainer:
         self.generator = run.engine.place(self.generator)  # type: ignore[assignment]
         self._pairs = run.pairs("train")
         flip = run.recipe.augment.flip
-        self._columns = Columns(
+        self._columns = Batches(
             run.pack,
             self._pairs.roles,
             run.engine.device,
@@ -88,7 +88,7 @@ class Trainer:
             mirror=flip.mirror if flip else None,
             sharpen=run.recipe.augment.sharpen,
         )
-        self._batches: Columns | Codes = self._columns
+        self._batches: Batches | FeatureCache = self._columns
         self._augment = Augment(run.recipe.augment, run.recipe.data, self._pairs.roles)
         self._samples = self._sample_rows()
 
@@ -129,11 +129,11 @@ class Trainer:
         self._batches = self._codes(name) if self.run.recipe.stages[name].cache_codes else self._columns
         return builder, step
 
-    def _codes(self, name: str) -> Codes:
+    def _codes(self, name: str) -> FeatureCache:
         """What gives a stage's batches with codes in place of images."""
         run, stage = self.run, self.run.recipe.stages[name]
         encoder = self.generator.parts[self.generator.encoder_part]
-        codes = Codes(self._columns, encoder, self._pairs.rows, self._augment, run.engine, run.directory)
+        codes = FeatureCache(self._columns, encoder, self._pairs.rows, self._augment, run.engine, run.directory)
         drawn = stage.steps * stage.batch
         if len(codes) > drawn:
             raise RecipeError(
@@ -163,10 +163,10 @@ class Trainer:
             yield name, step
         self.generator.requires_grad_(True).train()
 
-    def preview(self, name: str, step: Step) -> list[Glance]:
+    def preview(self, name: str, step: Step) -> list[TermPreview]:
         """A stage's terms on the first part of its first batch; nothing is trained."""
         stage, number = self.run.recipe.stages[name], list(self.run.recipe.stages).index(name)
-        plan = Plan(self._pairs, stage.batch, self.run.recipe.seed, number)
+        plan = BatchPlan(self._pairs, stage.batch, self.run.recipe.seed, number)
         return step.preview(0, self._parts(step.columns(step.phases), plan, stage, 0)[0])
 
     def _check_start(self, name: str, start: StartModel) -> None:
@@ -198,7 +198,7 @@ class Trainer:
         if saved is not None and goes_on:
             done = int(saved.state["stage_step"])
             self._restore(step, saved)
-        plan = Plan(self._pairs, stage.batch, run.recipe.seed, number)
+        plan = BatchPlan(self._pairs, stage.batch, run.recipe.seed, number)
         run.notify("stage_started", stage=name, step=done)
         run.log("stage_started", stage=name, stage_step=done)
         if run.step == 0:
@@ -223,7 +223,7 @@ class Trainer:
                 run.log("interrupted")
                 raise Interrupted(self._stop or signal.SIGTERM, run)
 
-    def begin(self, stage: StageModel) -> Filled | None:
+    def begin(self, stage: StageModel) -> LoadedWeights | None:
         """Give the generator the weights that the stage starts from; what came of it, where that is a checkpoint."""
         if stage.start == "previous":
             return None
@@ -255,7 +255,7 @@ class Trainer:
             unused=filled.unused,
         )
 
-    def _one_step(self, step: Step, plan: Plan, stage: StageModel, current: int) -> dict[str, Tensor]:
+    def _one_step(self, step: Step, plan: BatchPlan, stage: StageModel, current: int) -> dict[str, Tensor]:
         parts = self._parts(step.columns(step.active(current)), plan, stage, current)
         try:
             values = step(current, parts)
@@ -266,7 +266,7 @@ class Trainer:
         return values
 
     def _parts(
-        self, names: list[str], plan: Plan, stage: StageModel, current: int
+        self, names: list[str], plan: BatchPlan, stage: StageModel, current: int
     ) -> list[Callable[[], dict[str, Tensor]]]:
         """What makes this process's parts of a step's batch."""
         rows = plan.rows(current)

@@ -16,11 +16,11 @@ from enface.train.checkpoint import Checkpoint, load, read_state, saved_steps
 
 
 @dataclass(frozen=True)
-class Filled:
+class LoadedWeights:
     """What became of a generator's tensors, by name.
 
     Attributes:
-        loaded: Filled from the checkpoint.
+        loaded: LoadedWeights from the checkpoint.
         kept: Left as they were.
         unused: In the checkpoint, but not loaded.
     """
@@ -82,7 +82,7 @@ def check_start(start: StartModel, recipe: Recipe, generator: Generator, own: Pa
         raise CheckpointError(f"start.step: stage {start.stage!r} has {stage.steps} steps, not {start.step}")
 
 
-def fill(generator: Generator, start: StartModel, path: Path) -> Filled:
+def fill(generator: Generator, start: StartModel, path: Path) -> LoadedWeights:
     """Fill a generator from a checkpoint as ``start`` says.
 
     Raises:
@@ -104,7 +104,7 @@ def fill(generator: Generator, start: StartModel, path: Path) -> Filled:
         raise CheckpointError(f"start: nothing in {path} fits this recipe's generator")
     whole = generator.state_dict()
     generator.load_state_dict({**whole, **{name: found[name] for name in fitting}})
-    return Filled(
+    return LoadedWeights(
         path,
         tuple(name for name in whole if name in fitting),
         tuple(name for name in whole if name not in fitting),

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from enface import DataInfo, Generator, RecipeError
 from enface_plugins.generators.blocks import nearest_sizes
-from enface_plugins.generators.recomputing import Stages
+from enface_plugins.generators.gradient_checkpointing import Stages
 
 Counts = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from enface import DataInfo, Generator, RecipeError
 from enface_plugins.generators.blocks import initialize, nearest_sizes
 from enface_plugins.generators.elu import ELU
-from enface_plugins.generators.recomputing import Stages
+from enface_plugins.generators.gradient_checkpointing import Stages
 
 HEADS = ("pose", "light")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from enface import DataInfo, Generator, RecipeError
 from enface_plugins.generators.blocks import initialize, nearest_sizes
-from enface_plugins.generators.recomputing import Stages
+from enface_plugins.generators.gradient_checkpointing import Stages
 
 Norm = Literal["batch", "instance"]
 

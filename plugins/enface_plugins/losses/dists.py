@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from enface import Loss, Weights, WeightsError
 from enface_plugins.backbones import fill
+from enface_plugins.frozen import Frozen
 from enface_plugins.metrics.pretrained import VGG16
-from enface_plugins.still import Still
 
 PACKAGE = "DISTS_pytorch"
 # Of the image itself and of the last ReLU in each of VGG-16's blocks.
@@ -62,7 +62,7 @@ class DISTS(Loss):
         with torch.device("meta"):
             network = _trunk()
         tensors = {name.removeprefix("features."): item for name, item in VGG16.load().items()}
-        self.trunk = Still(fill(network, tensors, f"weights {VGG16.name!r}"))
+        self.trunk = Frozen(fill(network, tensors, f"weights {VGG16.name!r}"))
         total = learnt["alpha"].sum() + learnt["beta"].sum()
         numbers = {
             "texture": learnt["alpha"].flatten() / total,

@@ -29,7 +29,7 @@ class GradientPenalty(CriticLoss):
     unit = "per image"
     non_negative = True
     deterministic = False
-    uncompilable = "it differentiates the critic twice, which torch.compile does not support"
+    uncompilable_reason = "it differentiates the critic twice, which torch.compile does not support"
 
     def __init__(self, *, center: Annotated[float, Ge(0)] = 1.0) -> None:
         super().__init__()

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
+from enface_plugins.frozen import Frozen, own_network
 from enface_plugins.recognisers import load_torchscript, resizing
-from enface_plugins.still import Still, own_network
 
 
 class Identity(Loss):
@@ -63,7 +63,7 @@ class Identity(Loss):
         if self.low >= self.high:
             raise RecipeError(f"identity: range: [{self.low:g}, {self.high:g}] must rise")
         self.colour = colour
-        self.still = Still(load_torchscript(file))
+        self.still = Frozen(load_torchscript(file))
         # Not persistent: it follows from the recipe.
         self.register_buffer("resize", resizing(data.size, size), persistent=False)
         _check(self.still, file, size)
@@ -95,7 +95,7 @@ class Identity(Loss):
         return functional.normalize(self.still(shown.flip(1) if self.colour == "bgr" else shown), dim=1, eps=1e-6)
 
 
-def _check(recogniser: Still, file: Path, size: int) -> None:
+def _check(recogniser: Frozen, file: Path, size: int) -> None:
     """Refuse what cannot measure. Raises RecipeError naming the file."""
     draw = torch.Generator().manual_seed(0)
     images = (torch.rand(3, 3, size, size, generator=draw) * 2 - 1).requires_grad_()

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
+from enface_plugins.frozen import Frozen
 from enface_plugins.metrics.lpips import SMALLEST
 from enface_plugins.metrics.pretrained import TRUNK_OF, Trunk, lpips_network
-from enface_plugins.still import Still
 
 
 class LPIPS(Loss):
@@ -45,7 +45,7 @@ class LPIPS(Loss):
                 f"lpips with net: {net} needs images of at least {SMALLEST[net]} px; these have {data.size}"
             )
         self.spatial = spatial
-        self.still = Still(lpips_network(net))
+        self.still = Frozen(lpips_network(net))
 
     @classmethod
     def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:

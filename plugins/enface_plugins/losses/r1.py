@@ -21,7 +21,7 @@ class R1(CriticLoss):
 
     unit = "per image"
     non_negative = True
-    uncompilable = "it differentiates the critic twice, which torch.compile does not support"
+    uncompilable_reason = "it differentiates the critic twice, which torch.compile does not support"
 
     def critic(self, real_image: Tensor, judge: Judge) -> Tensor:
         return squared_norm(slopes(judge, real_image)) / 2

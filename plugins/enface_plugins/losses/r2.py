@@ -19,7 +19,7 @@ class R2(CriticLoss):
 
     unit = "per image"
     non_negative = True
-    uncompilable = "it differentiates the critic twice, which torch.compile does not support"
+    uncompilable_reason = "it differentiates the critic twice, which torch.compile does not support"
 
     def critic(self, fake_image: Tensor, judge: Judge) -> Tensor:
         return squared_norm(slopes(judge, fake_image)) / 2

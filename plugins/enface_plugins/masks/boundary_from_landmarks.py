@@ -15,8 +15,8 @@ from torch import Tensor
 
 from enface import DataError, DataInfo, Mask, RecipeError, Schedulable, as_schedule, list_images, read_image
 from enface_plugins.masks.boundary import near_line, require_marks, soften, spread
+from enface_plugins.masks.inside_outside import weigh
 from enface_plugins.masks.landmarks import CHIN, JAW, Points, find_landmarks
-from enface_plugins.masks.weighing import weigh
 
 _log = logging.getLogger("enface")
 _ARC = np.linspace(0, np.pi, 25)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from enface import DataInfo, Mask, RecipeError, Schedulable, as_schedule, list_images
 from enface_plugins.masks.boundary import band, require_marks, soften, spread
-from enface_plugins.masks.weighing import weigh
+from enface_plugins.masks.inside_outside import weigh
 
 Flags = npt.NDArray[np.bool_]
 

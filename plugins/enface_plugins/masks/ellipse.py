@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from enface import DataInfo, Mask, Schedulable, as_schedule
-from enface_plugins.masks.weighing import weigh
+from enface_plugins.masks.inside_outside import weigh
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from enface import DataInfo, Mask, RecipeError, Schedulable, as_schedule
-from enface_plugins.masks.weighing import weigh
+from enface_plugins.masks.inside_outside import weigh
 
 
 class Points(Mask):

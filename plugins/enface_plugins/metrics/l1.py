@@ -18,7 +18,7 @@ class L1(Metric):
     """
 
     higher_is_better: ClassVar[bool] = False
-    usual: ClassVar[bool] = True
+    default: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property

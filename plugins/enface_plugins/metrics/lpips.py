@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from enface import DataInfo, EnfaceError, Metric, weighed_mean
+from enface import DataInfo, EnfaceError, Metric, weighted_mean
 from enface_plugins.metrics.pretrained import TRUNK_OF, Trunk, lpips_network
 
 # What is left of smaller images after the trunk's pooling is less than a pixel.
@@ -37,7 +37,7 @@ class LPIPS(Metric):
     """
 
     higher_is_better: ClassVar[bool] = False
-    usual: ClassVar[bool] = True
+    default: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def __init__(self, *, data: DataInfo, net: Literal["alex", "vgg"] = "alex") -> None:
@@ -69,8 +69,8 @@ class LPIPS(Metric):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return torch.stack([layer.mean((1, 2, 3)) for layer in self._maps(output, target)]).sum(0)
 
-    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-        return torch.stack([weighed_mean(layer, weights) for layer in self._maps(output, target)]).sum(0)
+    def regional(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        return torch.stack([weighted_mean(layer, weights) for layer in self._maps(output, target)]).sum(0)
 
     def _maps(self, output: Tensor, target: Tensor) -> list[Tensor]:
         """The distances at each layer's places: (N, 1, h, w) of each."""

@@ -39,7 +39,7 @@ class MsSsim(Metric):
     """
 
     higher_is_better: ClassVar[bool] = True
-    usual: ClassVar[bool] = True
+    default: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __init__(self, *, data: DataInfo, scales: Annotated[int, Ge(1), Le(5)] | None = None) -> None:

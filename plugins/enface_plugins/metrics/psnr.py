@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from enface import Metric, weighed_mean
+from enface import Metric, weighted_mean
 from enface_plugins.metrics.cards import PIXELS
 
 SMALLEST_MSE = 1e-10
@@ -24,7 +24,7 @@ class PSNR(Metric):
     """
 
     higher_is_better: ClassVar[bool] = True
-    usual: ClassVar[bool] = True
+    default: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
     @property
@@ -34,8 +34,8 @@ class PSNR(Metric):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return _decibels((output - target).square().flatten(1).mean(1))
 
-    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-        return _decibels(weighed_mean((output - target).square(), weights))
+    def regional(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        return _decibels(weighted_mean((output - target).square(), weights))
 
 
 def _decibels(mse: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Sharpness(Metric):
     """
 
     higher_is_better: ClassVar[bool] = True
-    usual: ClassVar[bool] = True
+    default: ClassVar[bool] = True
     ideal: ClassVar[float | None] = 1.0
     bounds: ClassVar[tuple[float, float] | None] = (0.0, math.inf)
 
@@ -42,7 +42,7 @@ class Sharpness(Metric):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return _ratio(*(_energy(image, torch.ones_like(image[:1, :1])) for image in (output, target)))[:, 0]
 
-    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    def regional(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         # 0 / 0 where there is no weight, which is the NaN that is due.
         share = weights / weights.amax((-2, -1), keepdim=True)
         return _ratio(_energy(output, share), _energy(target, share))

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from enface import DataInfo, EnfaceError, Metric, weighed_mean
+from enface import DataInfo, EnfaceError, Metric, weighted_mean
 from enface_plugins.metrics.windows import SIGMA, WINDOW, planes, similarity
 
 MARGIN = WINDOW // 2
@@ -29,7 +29,7 @@ class SSIM(Metric):
     """
 
     higher_is_better: ClassVar[bool] = True
-    usual: ClassVar[bool] = True
+    default: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def __init__(self, *, data: DataInfo) -> None:
@@ -58,6 +58,6 @@ class SSIM(Metric):
         found, _ = similarity(planes(output), planes(target))
         return found[0].unflatten(0, output.shape[:2])
 
-    def within(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    def regional(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
         inside = slice(MARGIN, -MARGIN)
-        return weighed_mean(self.map(output, target), weights[..., inside, inside])
+        return weighted_mean(self.map(output, target), weights[..., inside, inside])

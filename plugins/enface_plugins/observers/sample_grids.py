@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enface import hookimpl
-from enface_plugins.observers.aside import Aside
+from enface_plugins.observers.background import BackgroundWriter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ class SampleGrids:
     """
 
     def __init__(self) -> None:
-        self._aside = Aside("sample-grids")
+        self._aside = BackgroundWriter("sample-grids")
 
     @hookimpl
     def samples_ready(self, run: Any, step: int, images: Mapping[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enface import hookimpl
-from enface_plugins.observers.aside import Aside
+from enface_plugins.observers.background import BackgroundWriter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ class TensorBoard:
 
     def __init__(self) -> None:
         self._writer: Any = None
-        self._aside = Aside("tensorboard")
+        self._aside = BackgroundWriter("tensorboard")
 
     @hookimpl
     def run_started(self, run: Any) -> None:

@@ -13,7 +13,7 @@ import typer
 from enface.cli.options import Overrides, RecipePath, app, load, packed, progress_bar, say
 
 if TYPE_CHECKING:
-    from enface.recipe.load import Loaded
+    from enface.recipe.load import LoadedRecipe
     from enface_tools.audit import Audit, Subject
 
 FILE_WIDTH = 200
@@ -67,7 +67,7 @@ def audit_command(
         raise typer.Exit(1)
 
 
-def _subject(loaded: Loaded, recipe: Path, overrides: list[str]) -> Subject:
+def _subject(loaded: LoadedRecipe, recipe: Path, overrides: list[str]) -> Subject:
     """The pairs of a recipe. Where it stops at an unreadable image, that and all others of them are left out."""
     from enface.data.pairs import split_rows
     from enface.errors import DataError

@@ -43,7 +43,7 @@ class SetValues:
     @property
     def difference(self) -> float:
         """Group minus control, of values or of distances to the ideal."""
-        ideal = self.quantity.sense.ideal
+        ideal = self.quantity.direction.ideal
         return self.group - self.control if ideal is None else abs(self.group - ideal) - abs(self.control - ideal)
 
     @property

@@ -122,8 +122,8 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _better(quantity: Quantity) -> str:
-    ideal = quantity.sense.ideal
-    return f"nearer {ideal:g}" if ideal is not None else "higher" if quantity.sense.higher else "lower"
+    ideal = quantity.direction.ideal
+    return f"nearer {ideal:g}" if ideal is not None else "higher" if quantity.direction.higher else "lower"
 
 
 def p_text(p: float) -> str:

@@ -153,7 +153,7 @@ def _result(outcome: Outcome, *, effects: bool = True) -> dict[str, Any]:
     return {
         **{"images": outcome.images, "missing": outcome.missing, "identities": outcome.identities},
         **{"control_mean": outcome.control, "group_mean": outcome.group},
-        "compared": "value" if outcome.quantity.sense.ideal is None else "distance",
+        "compared": "value" if outcome.quantity.direction.ideal is None else "distance",
         **{"difference": asdict(outcome.difference), "gain": asdict(outcome.gain)},
         "by_seed": {str(seed): value for seed, value in outcome.by_seed.items()},
         **{"p": outcome.p, "p_adjusted": outcome.p_adjusted},

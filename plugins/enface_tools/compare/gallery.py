@@ -97,7 +97,7 @@ def _metric(groups: Sequence[str], group: int, table: pd.DataFrame, test: str, p
     beside = {groups[0]: f"{test}.control", groups[group]: f"{test}.group"}
     return {
         "name": test if pairs == 1 else f"{test}, {groups[group]}",
-        # A gain is positive where the group is better, whatever the metric's sense.
+        # A gain is positive where the group is better, whatever the metric's direction.
         **{"higher": True, "ideal": None, "arrow": "gain", "words": "positive where the group is better"},
         "values": _numbers(table[f"{test}.gain"]),
         "others": {name: _numbers(table[column]) for name, column in beside.items() if column in table},

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from enface.errors import EnfaceError
-from enface.plugin.direction import Sense
+from enface.plugin.direction import Direction
 from enface_tools.compare.gallery import compared_gallery
 from enface_tools.report.files import Beside, Found, mapping, writable
 from enface_tools.report.numbers import NONE, decimals, get, number, shown, signed
@@ -34,7 +34,7 @@ class Difference:
     """
 
     name: str
-    sense: Sense
+    direction: Direction
     images: str
     identities: str
     control: str
@@ -95,17 +95,17 @@ def mapping_list(owner: Any, key: str) -> list[Mapping[str, Any]]:
 
 def _contents(found: Found, beside: Beside, comparison: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     groups = mapping_list(comparison, "groups")
-    senses = {str(name): _sense(item) for name, item in mapping(comparison, "tests").items()}
+    directions = {str(name): _direction(item) for name, item in mapping(comparison, "tests").items()}
     pairs = [pair for pair in mapping_list(comparison, "comparisons") if _group_of(pair, groups) is not None]
     sheets = [_sheet(found, beside, group, place) for place, group in enumerate(groups)]
     names = [str(group.get("name")) for group in groups]
     tables = [(place, found.table(f"images-{place}.csv")) for place in (_group_of(pair, groups) for pair in pairs)]
-    shown_images = compared_gallery(names, [(place or 0, table) for place, table in tables], list(senses), sheets)
+    shown_images = compared_gallery(names, [(place or 0, table) for place, table in tables], list(directions), sheets)
     contents = {
         "title": f"{' and '.join(names[1:]) or names[0]} against {names[0]}",
         "control": names[0],
-        "groups": [_group(group, list(senses), found) for group in groups],
-        "pairs": [_pair(pair, names[_group_of(pair, groups) or 0], senses) for pair in pairs],
+        "groups": [_group(group, list(directions), found) for group in groups],
+        "pairs": [_pair(pair, names[_group_of(pair, groups) or 0], directions) for pair in pairs],
         "cautions": _sentences(comparison.get("cautions"))
         + [
             f"{names[place]}: {text}"
@@ -114,7 +114,7 @@ def _contents(found: Found, beside: Beside, comparison: Mapping[str, Any]) -> tu
         ],
         "confidence": f"{number(comparison.get('confidence')):.0%}".replace("nan%", "The"),
         "resamples": count(comparison.get("resamples")),
-        "sets": {str(name): _sense(item) for name, item in mapping(comparison, "sets").items()},
+        "sets": {str(name): _direction(item) for name, item in mapping(comparison, "sets").items()},
         "gallery": shown_images,
         "pictures": [name for name, one in zip(names, sheets, strict=True) if one is not None],
         "cards": {str(name): mapping(item, "card") for name, item in _cards(comparison)},
@@ -132,7 +132,7 @@ def _contents(found: Found, beside: Beside, comparison: Mapping[str, Any]) -> tu
     return contents, {"gallery": shown_images}
 
 
-def _pair(pair: Mapping[str, Any], name: str, senses: Mapping[str, Sense]) -> dict[str, Any]:
+def _pair(pair: Mapping[str, Any], name: str, directions: Mapping[str, Direction]) -> dict[str, Any]:
     images, seeds = mapping(pair, "images"), mapping(pair, "seeds")
     return {
         "name": name,
@@ -140,7 +140,7 @@ def _pair(pair: Mapping[str, Any], name: str, senses: Mapping[str, Sense]) -> di
             (SIGNS.get(str(item.get("outcome")), "none"), str(item.get("text")))
             for item in mapping_list(pair, "verdicts")
         ],
-        "differences": _differences(mapping(pair, "results"), senses),
+        "differences": _differences(mapping(pair, "results"), directions),
         "images": {key: count(images.get(key)) for key in ("common", "control_only", "group_only")},
         "identities": count(pair.get("identities")),
         "seeds": {str(key): _listed(value) for key, value in seeds.items() if value},
@@ -148,17 +148,17 @@ def _pair(pair: Mapping[str, Any], name: str, senses: Mapping[str, Sense]) -> di
             (str(key), [_number(get(item, part)) for part in ("control", "group", "difference")])
             for key, item in mapping(pair, "sets").items()
         ],
-        "by": _by(pair, senses),
+        "by": _by(pair, directions),
         "left_out": [(str(item.get("test")), str(item.get("reason"))) for item in mapping_list(pair, "left_out")],
         "cautions": _sentences(pair.get("cautions")),
     }
 
 
-def _differences(results: Mapping[str, Any], senses: Mapping[str, Sense]) -> list[Difference]:
-    return [_difference(str(name), item, senses.get(str(name), Sense(True))) for name, item in results.items()]
+def _differences(results: Mapping[str, Any], directions: Mapping[str, Direction]) -> list[Difference]:
+    return [_difference(str(name), item, directions.get(str(name), Direction(True))) for name, item in results.items()]
 
 
-def _difference(name: str, item: Any, sense: Sense, scale: float = math.nan) -> Difference:
+def _difference(name: str, item: Any, direction: Direction, scale: float = math.nan) -> Difference:
     """A test's result; ``scale`` is the reach of its axis, its own unless given."""
     control, group = number(get(item, "control_mean")), number(get(item, "group_mean"))
     mean, low, high = (number(mapping(item, "difference").get(key)) for key in ("mean", "low", "high"))
@@ -169,7 +169,7 @@ def _difference(name: str, item: Any, sense: Sense, scale: float = math.nan) -> 
     by_seed = mapping(item, "by_seed")
     return Difference(
         name=name,
-        sense=sense,
+        direction=direction,
         images=count(get(item, "images")),
         identities=count(get(item, "identities")),
         control=shown(control, places),
@@ -196,7 +196,7 @@ def _strip(gains: Mapping[str, float], scale: float) -> dict[str, float]:
 
 
 def _by(
-    pair: Mapping[str, Any], senses: Mapping[str, Sense]
+    pair: Mapping[str, Any], directions: Mapping[str, Direction]
 ) -> dict[str, list[tuple[str, list[tuple[str, Difference]]]]]:
     """For each column a list of (test, lines of (value, difference)); the lines of a test share one axis."""
     columns: dict[str, dict[str, list[tuple[str, Any]]]] = {}
@@ -206,15 +206,15 @@ def _by(
             about = {"images": item.get("images"), "identities": item.get("identities"), **result}
             tests.setdefault(str(name), []).append((str(item.get("value")), about))
     return {
-        column: [(name, _lines(name, lines, senses.get(name, Sense(True)))) for name, lines in tests.items()]
+        column: [(name, _lines(name, lines, directions.get(name, Direction(True)))) for name, lines in tests.items()]
         for column, tests in columns.items()
     }
 
 
-def _lines(name: str, lines: Sequence[tuple[str, Any]], sense: Sense) -> list[tuple[str, Difference]]:
+def _lines(name: str, lines: Sequence[tuple[str, Any]], direction: Direction) -> list[tuple[str, Difference]]:
     ends = [abs(number(mapping(item, "gain").get(key))) for _, item in lines for key in ("low", "mean", "high")]
     reach = max((end for end in ends if math.isfinite(end)), default=math.nan)
-    return [(value, _difference(name, item, sense, reach)) for value, item in lines]
+    return [(value, _difference(name, item, direction, reach)) for value, item in lines]
 
 
 def _group(group: Mapping[str, Any], tests: Sequence[str], found: Found) -> Group:
@@ -262,9 +262,9 @@ def _group_of(pair: Mapping[str, Any], groups: Sequence[Any]) -> int | None:
     return place if isinstance(place, int) and 0 < place < len(groups) else None
 
 
-def _sense(item: Any) -> Sense:
+def _direction(item: Any) -> Direction:
     ideal = number(get(item, "ideal"))
-    return Sense(get(item, "higher_is_better") is not False, None if math.isnan(ideal) else ideal)
+    return Direction(get(item, "higher_is_better") is not False, None if math.isnan(ideal) else ideal)
 
 
 def _cards(comparison: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from enface.errors import DataError
-from enface.plugin.direction import Sense
+from enface.plugin.direction import Direction
 from enface.plugin.schema import closest
 from enface_tools.compare.changes import with_defaults
 from enface_tools.compare.groups import Group, Member
@@ -28,22 +28,22 @@ class Quantity:
     name: str
     metric: str
     region: str
-    sense: Sense
+    direction: Direction
     card: Mapping[str, str]
 
     @property
     def sign(self) -> int:
         """1 where a higher number is better, else -1; distances to an ideal, which are compared, are better low."""
-        return 1 if self.sense.higher and self.sense.ideal is None else -1
+        return 1 if self.direction.higher and self.direction.ideal is None else -1
 
     def about(self) -> dict[str, Any]:
         """As ``comparison.json`` has it."""
         return {
             "metric": self.metric,
             "region": self.region or None,
-            "higher_is_better": self.sense.higher,
-            "ideal": self.sense.ideal,
-            "sense": self.sense.words,
+            "higher_is_better": self.direction.higher,
+            "ideal": self.direction.ideal,
+            "direction": self.direction.words,
             "card": dict(self.card),
         }
 
@@ -186,9 +186,9 @@ def _shown(value: Any) -> str:
 def _quantity(name: str, kind: str, member: Member) -> Quantity:
     entry = _entries(member, kind)[name]
     ideal = entry.get("ideal")
-    sense = Sense(bool(entry.get("higher_is_better")), None if ideal is None else float(ideal))
+    direction = Direction(bool(entry.get("higher_is_better")), None if ideal is None else float(ideal))
     card = entry.get("card")
-    return Quantity(name, name, "", sense, card if isinstance(card, dict) else {})
+    return Quantity(name, name, "", direction, card if isinstance(card, dict) else {})
 
 
 def _on_regions(quantities: Iterable[Quantity], members: Sequence[Member]) -> list[Quantity]:
@@ -199,7 +199,7 @@ def _on_regions(quantities: Iterable[Quantity], members: Sequence[Member]) -> li
         everywhere = all(column in member.results.numbers.columns for member in members)
         if at and everywhere and metric in by_name:
             whole = by_name[metric]
-            found.append(Quantity(column, metric, region, whole.sense, whole.card))
+            found.append(Quantity(column, metric, region, whole.direction, whole.card))
     return found
 
 

@@ -37,8 +37,8 @@ def averaged(members: Sequence[Member], quantities: Sequence[Quantity]) -> pd.Da
     frames = [_finite(member, quantities) for member in members]
     for frame in frames:
         for quantity in quantities:
-            if quantity.sense.ideal is not None:
-                frame[quantity.name] = (frame[quantity.name] - quantity.sense.ideal).abs()
+            if quantity.direction.ideal is not None:
+                frame[quantity.name] = (frame[quantity.name] - quantity.direction.ideal).abs()
     return mean_over(frames, IMAGE)
 
 

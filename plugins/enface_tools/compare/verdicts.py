@@ -17,7 +17,7 @@ MOST_PLACES = 8
 def sentence(outcome: Outcome) -> str:
     """The verdict on one quantity, as ``better on lpips by 0.021 [0.017, 0.025]``."""
     name, verdict, gain = outcome.quantity.name, outcome.verdict, outcome.gain
-    ideal = outcome.quantity.sense.ideal
+    ideal = outcome.quantity.direction.ideal
     if verdict == "none":
         return f"no number to compare on {name}"
     if verdict == "unclear":

@@ -134,7 +134,7 @@ def _reached(value: Any) -> Iterator[Tensor]:
 @rule("differentiable twice")
 def _twice(subject: Subject) -> None:
     """It can learn from its gradient into the image, as a gradient penalty has it do, or its class says why not."""
-    reason = getattr(subject.entry.component, "once_differentiable", "")
+    reason = getattr(subject.entry.component, "once_differentiable_reason", "")
     if reason:
         raise NotAsked(f"no gradient penalty can be used with it: {reason}")
     critic: Discriminator = subject.build()

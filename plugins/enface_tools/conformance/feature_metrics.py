@@ -35,9 +35,9 @@ def _set_metric(subject: Subject) -> tuple[SetMetric, int]:
     made = any_metric(subject)
     if not isinstance(made, SetMetric):
         raise NotAsked("it does not compare sets")
-    if made.least > MOST:
-        raise NotAsked(f"it needs {made.least} images; {MOST} at most are made to try it")
-    return made, max(2 * BATCH, made.least)
+    if made.min_images > MOST:
+        raise NotAsked(f"it needs {made.min_images} images; {MOST} at most are made to try it")
+    return made, max(2 * BATCH, made.min_images)
 
 
 def _gallery_metric(subject: Subject) -> GalleryMetric:
@@ -114,7 +114,7 @@ def _distorted_sets(subject: Subject) -> None:
         raise BrokenRule(f"it gives {found}, outside {low:g} to {high:g}")
     scores = [metric.score(number) for number in found]
     if not scores[0] > scores[1] > scores[2]:
-        raise BrokenRule(f"it says that {metric.sense.words}, and with growing distortion gives {found}")
+        raise BrokenRule(f"it says that {metric.direction.words}, and with growing distortion gives {found}")
 
 
 def _distorted(metric: FeatureMetric, strength: int, count: int) -> Features:

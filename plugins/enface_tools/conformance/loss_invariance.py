@@ -97,8 +97,8 @@ def _half(subject: Subject) -> None:
 def _compiles(subject: Subject) -> None:
     """Compiled, it gives the same numbers and gradients, or it says why it cannot be compiled."""
     loss = claimed(subject)
-    if loss.uncompilable:
-        raise NotAsked(f"uncompilable: {loss.uncompilable}")
+    if loss.uncompilable_reason:
+        raise NotAsked(f"uncompilable_reason: {loss.uncompilable_reason}")
     for (side, wanted, gradients), eager in zip(learnt(subject), new_sides(subject), strict=True):
         inputs, told = eager.inputs(), f"{side.name} compiled by {subject.backend}"
         torch._dynamo.reset()
@@ -107,7 +107,7 @@ def _compiles(subject: Subject) -> None:
         except Exception as error:
             reason = (str(error).strip().splitlines() or [""])[0]
             raise BrokenRule(
-                f"{told} raises {type(error).__name__}: {reason}; mend it, or say why in 'uncompilable'"
+                f"{told} raises {type(error).__name__}: {reason}; mend it, or say why in 'uncompilable_reason'"
             ) from error
         finally:
             torch._dynamo.reset()

@@ -20,7 +20,7 @@ QUARTER = SIZE // 4
 
 def _regional(subject: Subject) -> Metric:
     metric = image_metric(subject)
-    if not metric.regional:
+    if not metric.has_regional:
         raise NotAsked("it cannot measure a part of an image (it has no map)")
     return metric
 
@@ -28,7 +28,7 @@ def _regional(subject: Subject) -> Metric:
 def _within(metric: Metric, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """The metric in one part, asked for twice at once."""
     with torch.no_grad():
-        found = metric.within(output, target, weights.expand(-1, 2, -1, -1))
+        found = metric.regional(output, target, weights.expand(-1, 2, -1, -1))
     if found.shape != (BATCH, 2):
         raise BrokenRule(f"within gives {tuple(found.shape)} for {BATCH} images and 2 parts; ({BATCH}, 2)")
     agree(found[:, 1].nan_to_num(), found[:, 0].nan_to_num(), "the same part asked for twice gets two numbers", CLOSE)
@@ -92,7 +92,7 @@ def _weights_kept(subject: Subject) -> None:
     """The weights of a part are the same after it was measured."""
     weights = {"weights": _left(BATCH) * 2}
     with torch.no_grad():
-        _regional(subject).within(distorted(STRENGTHS[1]), a_target(), weights["weights"])
+        _regional(subject).regional(distorted(STRENGTHS[1]), a_target(), weights["weights"])
     refuse_changed({"weights": _left(BATCH) * 2}, weights)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from enface.errors import EnfaceError, WeightsError
-from enface.train.build import asked_by
+from enface.train.build import requested_arguments
 from enface.train.checkpoint import load, save
 from enface.train.terms import as_float
 from enface_tools.conformance.comparing import agree, refuse_changed, taught
@@ -62,7 +62,7 @@ def column(name: str, size: int = SIZE) -> Tensor:
 
 def required(function: Callable[..., Any]) -> list[str]:
     """The arguments that a ``forward`` cannot do without."""
-    return [name for name, item in asked_by(function).items() if item.default is item.empty]
+    return [name for name, item in requested_arguments(function).items() if item.default is item.empty]
 
 
 def fits(subject: Subject, size: int) -> nn.Module | None:
@@ -165,7 +165,7 @@ def _half_precision(trial: Trial, subject: Subject) -> None:
 
 def _compiled(trial: Trial, subject: Subject) -> None:
     """Compiled by torch.compile it gives the same numbers and gradients, or its class says why it cannot be."""
-    reason = getattr(subject.entry.component, "uncompilable", "")
+    reason = getattr(subject.entry.component, "uncompilable_reason", "")
     if reason:
         raise NotAsked(f"it cannot be compiled: {reason}")
     wanted = _pass(trial, trial.make())

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from enface.plugin.components import Component
-from enface.recipe.load import Loaded
+from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import Spec
 from enface.train.run import Run
 
 NAMED = 5
 
 
-def metric_networks(loaded: Loaded) -> dict[str, tuple[str, ...]]:
+def metric_networks(loaded: LoadedRecipe) -> dict[str, tuple[str, ...]]:
     """For each metric of a recipe, the pretrained networks it looks through."""
     return {name: _networks(loaded, "metric", spec) for name, spec in loaded.recipe.metrics.items()}
 
@@ -28,7 +28,7 @@ def cautions(run: Run, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
     return [*_teachers(run.loaded, networks), *_known_people(run)]
 
 
-def _teachers(loaded: Loaded, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _teachers(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
     trained: dict[str, str] = {}
     for stage_name, stage in loaded.recipe.stages.items():
         for kind, specs in (("loss", stage.terms), ("discriminator", stage.discriminators)):
@@ -52,7 +52,7 @@ def _known_people(run: Run) -> list[str]:
     return [f"{len(both)} of the people tested on were trained on, too ({named}): the numbers are not of strangers."]
 
 
-def _networks(loaded: Loaded, kind: str, spec: Spec) -> tuple[str, ...]:
+def _networks(loaded: LoadedRecipe, kind: str, spec: Spec) -> tuple[str, ...]:
     component = loaded.catalog.get(kind, spec.use).component
     assert issubclass(component, Component)
     return component.networks(spec.params)

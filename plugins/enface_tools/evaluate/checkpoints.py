@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from enface.errors import CheckpointError
 from enface.plugin.components import DataInfo, Generator
-from enface.recipe.load import Loaded
+from enface.recipe.load import LoadedRecipe
 from enface.train.build import build_generator
 from enface.train.checkpoint import SUFFIX, Checkpoint, load, read_state, saved_steps
 from enface.train.run import Run, latest_checkpoint
@@ -68,7 +68,7 @@ def load_network(run: Run, path: Path | None = None, *, raw: bool = False) -> nn
 
 
 def open_network(
-    loaded: Loaded, directory: Path, path: Path | None, device: torch.device, *, raw: bool = False
+    loaded: LoadedRecipe, directory: Path, path: Path | None, device: torch.device, *, raw: bool = False
 ) -> tuple[nn.Module, Checkpoint]:
     """A run's network where its data is not at hand, in eval mode, and the checkpoint it was filled from.
 
@@ -104,7 +104,7 @@ def _saved(directory: Path, path: Path | None) -> Checkpoint:
 
 
 def _network(
-    loaded: Loaded, info: DataInfo, saved: Checkpoint, device: torch.device, *, raw: bool = False
+    loaded: LoadedRecipe, info: DataInfo, saved: Checkpoint, device: torch.device, *, raw: bool = False
 ) -> nn.Module:
     generator: Generator = build_generator(loaded, info)
     generator.to(device)

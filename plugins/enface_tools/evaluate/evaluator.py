@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.utils import save_image
 
-from enface.data.batches import Columns
+from enface.data.batches import Batches
 from enface.data.pack import centered
 from enface.data.pairs import Indices, Pairs
 from enface.plugin.components import Metric
@@ -59,7 +59,7 @@ class Evaluator:
         pairs = run.pairs(self.split)
         sources = _spread(pairs.sources, run.recipe.evaluation.images)
         self.rows = pairs.draw(sources, np.random.default_rng([run.recipe.seed, 3]))
-        self._columns = Columns(run.pack, pairs.roles, run.engine.device, run.info.size)
+        self._columns = Batches(run.pack, pairs.roles, run.engine.device, run.info.size)
         regions, absent = build_regions(run.loaded, run.info, self._columns.names)
         self._regions = {name: region.to(run.engine.device) for name, region in regions.items()}
         self.unavailable |= absent

@@ -87,7 +87,7 @@ class Measure:
                 part.targets[name] = _plain(metric.features(target)) if seen is None else seen[name]
                 continue
             part.numbers[name] = _plain(metric(output, target))
-            if regions and metric.regional:
+            if regions and metric.has_regional:
                 part.numbers |= _by_region(metric, name, output, target, regions)
         return part
 
@@ -109,7 +109,7 @@ class Measure:
                 _joined([getattr(part, side)[name] for part in found]) for side in ("outputs", "targets")
             )
             if isinstance(metric, SetMetric):
-                enough = len(outputs) >= metric.least
+                enough = len(outputs) >= metric.min_images
                 sets[name] = float(metric.distance(outputs, targets)) if enough else float("nan")
             elif isinstance(metric, GalleryMetric):
                 people = np.arange(len(outputs)) if identities is None else identities.astype(str)
@@ -127,7 +127,7 @@ def _by_region(
     weights = torch.cat([item.to(output).expand(len(output), -1, -1, -1) for item in regions.values()], dim=1)
     # What a metric gives where there is nothing to measure is not for it to decide.
     there = (weights > 0).flatten(2).any(2)
-    found = torch.where(there, metric.within(output, target, weights), torch.nan)
+    found = torch.where(there, metric.regional(output, target, weights), torch.nan)
     return {f"{name}{AT}{region}": _plain(values) for region, values in zip(regions, found.T, strict=True)}
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from enface.data.batches import Columns
+from enface.data.batches import Batches
 from enface.data.pairs import Indices
 from enface.errors import EnfaceError, RecipeError, WeightsError
 from enface.plugin.components import DataInfo, Mask
 from enface.plugin.schema import closest
-from enface.recipe.load import Loaded
-from enface.train.build import asked_by, check_weights
+from enface.recipe.load import LoadedRecipe
+from enface.train.build import check_weights, requested_arguments
 
 
 class Region:
@@ -25,7 +25,7 @@ class Region:
 
     def __init__(self, mask: Mask, where: str, names: Sequence[str]) -> None:
         self._mask, self._where = mask, where
-        asked = asked_by(mask.forward)
+        asked = requested_arguments(mask.forward)
         known = {*names, "step"}
         missing = [
             name for name, parameter in asked.items() if parameter.default is parameter.empty and name not in known
@@ -39,7 +39,7 @@ class Region:
         self._mask.to(device)
         return self
 
-    def __call__(self, columns: Columns, rows: Mapping[str, Indices]) -> Tensor:
+    def __call__(self, columns: Batches, rows: Mapping[str, Indices]) -> Tensor:
         """Its weights on some rows, (N or 1, 1, H, W) >= 0.
 
         Raises:
@@ -51,7 +51,9 @@ class Region:
         return weights
 
 
-def build_regions(loaded: Loaded, data: DataInfo, names: Sequence[str]) -> tuple[dict[str, Region], dict[str, str]]:
+def build_regions(
+    loaded: LoadedRecipe, data: DataInfo, names: Sequence[str]
+) -> tuple[dict[str, Region], dict[str, str]]:
     """The regions that can be had, and for the others, as ``region NAME``, why not.
 
     Args:

@@ -28,7 +28,7 @@ class Summary:
         about: A row an image: ``identity`` and whatever else is known of it.
         measured: What was found of the outputs.
         baselines: What was found of other outputs for the same images, by name.
-        metrics: The metrics, for their sense and card.
+        metrics: The metrics, for their direction and card.
         networks: The pretrained networks that each metric looks through.
         bootstrap: Resamples for the intervals.
     """

@@ -11,7 +11,7 @@ from enface.cli.options import Overrides, RecipePath, app, load, prepared, say
 from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
-    from enface.recipe.load import Loaded
+    from enface.recipe.load import LoadedRecipe
     from enface.train.run import Run
 
 FACES = 20
@@ -47,7 +47,7 @@ def build(
     say(f"in a recipe: {{use: points, file: {out}, inside: {weights.max():g}, outside: {weights.min():g}}}")
 
 
-def _require_mask(loaded: Loaded, name: str) -> None:
+def _require_mask(loaded: LoadedRecipe, name: str) -> None:
     known = loaded.recipe.masks
     if name not in known:
         listed = f"defined: {', '.join(known)}" if known else "it defines none"
@@ -56,9 +56,9 @@ def _require_mask(loaded: Loaded, name: str) -> None:
 
 def _weights(run: Run, name: str) -> Any:
     """The mask at step 0, float32 (H, W)."""
-    from enface.train.build import build_mask, still_weights
+    from enface.train.build import build_mask, static_weights
 
-    weights = still_weights(run.loaded, name, build_mask(run.loaded, name, run.info), run.info)
+    weights = static_weights(run.loaded, name, build_mask(run.loaded, name, run.info), run.info)
     if float(weights.min()) == float(weights.max()):
         where = run.loaded.place(("masks", name))
         raise EnfaceError(f"{where}: weighs every pixel {float(weights.min()):g} at step 0, so it would mark nothing")

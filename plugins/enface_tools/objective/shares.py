@@ -16,10 +16,10 @@ from torch import Tensor
 from enface.plugin.components import Unit
 from enface.recipe.models import StageModel, StartModel
 from enface.train.phases import Phase
-from enface.train.step import Glance, Step
+from enface.train.step import Step, TermPreview
 from enface.train.terms import Term
 from enface.train.trainer import Trainer
-from enface.train.warm_start import Filled
+from enface.train.warm_start import LoadedWeights
 
 INITIAL = "initial weights"
 
@@ -134,7 +134,7 @@ class _Weights:
         return {name: item.clone() for name, item in self._trainer.generator.state_dict().items()}
 
 
-def _told(filled: Filled | None) -> str:
+def _told(filled: LoadedWeights | None) -> str:
     if filled is None:
         return INITIAL
     tensors = len(filled.loaded) + len(filled.kept)
@@ -145,7 +145,7 @@ def _images(trainer: Trainer, stage: StageModel) -> int:
     return stage.batch // (stage.accumulate * trainer.run.engine.processes)
 
 
-def _shares(stage: StageModel, step: Step, glances: Sequence[Glance], size: int) -> tuple[Share, ...]:
+def _shares(stage: StageModel, step: Step, glances: Sequence[TermPreview], size: int) -> tuple[Share, ...]:
     """The generator's terms first, then each critic's."""
     players = [step.generator, *step.critics.values()]
     found: list[Share] = []
@@ -155,7 +155,7 @@ def _shares(stage: StageModel, step: Step, glances: Sequence[Glance], size: int)
     return tuple(found)
 
 
-def _share(stage: StageModel, glance: Glance, size: int) -> Share:
+def _share(stage: StageModel, glance: TermPreview, size: int) -> Share:
     phase, term = glance.phase, glance.term
     assert term.loss is not None
     weight, begins = term.weight(0), _begins(phase, term, stage.steps)

@@ -12,7 +12,7 @@ from enface.errors import EnfaceError
 from enface.system.signals import unwound
 
 if TYPE_CHECKING:
-    from enface.recipe.load import Loaded
+    from enface.recipe.load import LoadedRecipe
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at data; write it where others find it.")
 app.add_typer(data_app, name="data")
@@ -67,7 +67,7 @@ def pack(
     say(f"to train from it: data: {{pack: {out}, use: {about['dataset']}, {size_said}, split: ...}}")
 
 
-def _pack_part(loaded: Loaded, text: str) -> None:
+def _pack_part(loaded: LoadedRecipe, text: str) -> None:
     from enface_tools.packs.shards import Part, pack_part
 
     part = Part.of(text)

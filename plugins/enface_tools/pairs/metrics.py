@@ -82,7 +82,7 @@ def choose(catalog: Catalog, names: Sequence[str] | None, overrides: Sequence[st
 
 def usual(catalog: Catalog) -> list[str]:
     """The metrics that are measured when none is asked for."""
-    return [name for name in catalog.names("metric") if _class(catalog, name).usual]
+    return [name for name in catalog.names("metric") if _class(catalog, name).default]
 
 
 def build(catalog: Catalog, chosen: Mapping[str, Choice], size: tuple[int, int]) -> Built:

@@ -13,7 +13,7 @@ from enface.errors import EnfaceError, RecipeError, WeightsError
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import DataInfo, Mask
 from enface.recipe.files import Text, apply_overrides
-from enface.train.build import asked_by
+from enface.train.build import requested_arguments
 from enface_tools.pairs.metrics import checked
 
 SETS = "regions."
@@ -40,7 +40,7 @@ class TargetRegions:
         for name, mask in self._masks.items():
             given = {"target": 2 * target - 1, "step": 0}
             weights: Tensor = mask.to(target.device)(
-                **{key: given[key] for key in asked_by(mask.forward) if key in given}
+                **{key: given[key] for key in requested_arguments(mask.forward) if key in given}
             )
             if weights.dim() != 4 or weights.shape[1] != 1 or weights.shape[-2:] != target.shape[-2:]:
                 raise EnfaceError(
@@ -82,7 +82,7 @@ def _mask(catalog: Catalog, name: str, params: dict[str, Any], size: int, text: 
     except EnfaceError as error:
         raise type(error)(f"regions.{name}: {error}") from error
     assert isinstance(mask, Mask)
-    needed = {key for key, item in asked_by(mask.forward).items() if item.default is item.empty}
+    needed = {key for key, item in requested_arguments(mask.forward).items() if item.default is item.empty}
     if needed - {"target", "step"}:
         raise RecipeError(
             f"regions.{name}: mask {use} asks for {', '.join(sorted(needed))}; folders give no more than a target"

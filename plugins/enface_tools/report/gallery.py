@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from enface.plugin.direction import Sense
+from enface.plugin.direction import Direction
 from enface_tools.evaluate.result_columns import column_of
 from enface_tools.report.files import rounded
 from enface_tools.report.numbers import labelled
@@ -23,7 +23,7 @@ AT = "@"
 def gallery(
     images: pd.DataFrame,
     baselines: Mapping[str, pd.DataFrame],
-    senses: Mapping[str, Sense],
+    directions: Mapping[str, Direction],
     sheet: Sheet | None,
 ) -> dict[str, Any] | None:
     """What the gallery shows; None when there are no images.
@@ -31,13 +31,13 @@ def gallery(
     Args:
         images: ``images.csv``.
         baselines: The same rows for copying the source, and for the mean target; one of another length is left out.
-        senses: Metric -> which of its values are better; a column ``METRIC@REGION`` has its metric's.
+        directions: Metric -> which of its values are better; a column ``METRIC@REGION`` has its metric's.
     """
     if images.empty or "key" not in images:
         return None
     columns = [str(name) for name in images.columns]
-    measured = {name: column_of(images, name) for name in senses if column_of(images, name)}
-    measured |= {name: name for name in columns if AT in name and name.partition(AT)[0] in senses}
+    measured = {name: column_of(images, name) for name in directions if column_of(images, name)}
+    measured |= {name: name for name in columns if AT in name and name.partition(AT)[0] in directions}
     labels = [name for name in columns if name not in measured.values() and name not in NO_LABELS]
     beside = {name: table for name, table in baselines.items() if len(table) == len(images)}
     tiles = (
@@ -52,7 +52,7 @@ def gallery(
         "labels": labelled_columns(images, labels),
         "metrics": [
             {
-                **sensed(name, senses[name.partition(AT)[0]]),
+                **with_direction(name, directions[name.partition(AT)[0]]),
                 "values": _numbers(images[column]),
                 "others": {
                     labelled(other): _numbers(table[column])
@@ -75,9 +75,15 @@ def pairs(tiles: list[dict[str, Any]]) -> list[tuple[int, int]]:
     return list(itertools.pairwise(shown))
 
 
-def sensed(name: str, sense: Sense) -> dict[str, Any]:
+def with_direction(name: str, direction: Direction) -> dict[str, Any]:
     """A metric's name and which of its values are better, as the page's scripts read it."""
-    return {"name": name, "higher": sense.higher, "ideal": sense.ideal, "arrow": sense.arrow, "words": sense.words}
+    return {
+        "name": name,
+        "higher": direction.higher,
+        "ideal": direction.ideal,
+        "arrow": direction.arrow,
+        "words": direction.words,
+    }
 
 
 def labelled_columns(images: pd.DataFrame, names: Iterable[str]) -> list[dict[str, Any]]:

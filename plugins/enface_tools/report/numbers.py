@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from enface.plugin.direction import Sense as Sense
+from enface.plugin.direction import Direction as Direction
 from enface_tools.report.files import mapping
 
 NONE = "\N{EN DASH}"
@@ -50,7 +50,7 @@ class KeyNumber:
     """
 
     name: str
-    sense: Sense
+    direction: Direction
     mean: str
     low: str
     high: str
@@ -140,18 +140,18 @@ def _joined(names: list[str]) -> str:
 
 
 def _key_number(name: str, item: Any) -> KeyNumber:
-    sense = sense_of(item)
+    direction = direction_of(item)
     mean, low, high = (number(get(item, key)) for key in ("mean", "low", "high"))
     others = {str(key): number(value) for key, value in mapping(item, "baselines").items()}
     places = decimals([mean, low, high, *others.values()])
     gains = mapping(item, "gains")
     baselines = [
-        _against(key, value, gains.get(key), (mean, low, high), sense, places) for key, value in others.items()
+        _against(key, value, gains.get(key), (mean, low, high), direction, places) for key, value in others.items()
     ]
-    best = _best(others, sense)
+    best = _best(others, direction)
     return KeyNumber(
         name=name,
-        sense=sense,
+        direction=direction,
         mean=shown(mean, places),
         low=shown(low, places),
         high=shown(high, places),
@@ -162,7 +162,9 @@ def _key_number(name: str, item: Any) -> KeyNumber:
     )
 
 
-def _against(name: str, value: float, gain: Any, own: tuple[float, float, float], sense: Sense, places: int) -> Against:
+def _against(
+    name: str, value: float, gain: Any, own: tuple[float, float, float], direction: Direction, places: int
+) -> Against:
     """With the paired differences' interval, or in an old evaluation without it the interval of the output's mean."""
     mean, low, high = own
     by, least, most = (number(get(gain, key)) for key in ("mean", "low", "high"))
@@ -177,7 +179,7 @@ def _against(name: str, value: float, gain: Any, own: tuple[float, float, float]
         difference=signed(by, places),
         low="" if math.isnan(least) else signed(least, places),
         high="" if math.isnan(most) else signed(most, places),
-        outcome=outcome(low, high, value, sense),
+        outcome=outcome(low, high, value, direction),
     )
 
 
@@ -199,10 +201,10 @@ def _strip(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(6 + 88 * (value - least) / span, 2) for name, value in known.items()}
 
 
-def sense_of(item: Any) -> Sense:
+def direction_of(item: Any) -> Direction:
     """Which values of a metric are better, of what a summary says of it."""
     ideal = number(get(item, "ideal"))
-    return Sense(get(item, "higher_is_better") is not False, None if math.isnan(ideal) else ideal)
+    return Direction(get(item, "higher_is_better") is not False, None if math.isnan(ideal) else ideal)
 
 
 def get(item: Any, key: str) -> Any:
@@ -210,20 +212,20 @@ def get(item: Any, key: str) -> Any:
     return item.get(key) if isinstance(item, Mapping) else None
 
 
-def _best(baselines: Mapping[str, float], sense: Sense) -> str:
+def _best(baselines: Mapping[str, float], direction: Direction) -> str:
     known = {name: value for name, value in baselines.items() if not math.isnan(value)}
-    return max(known, key=lambda name: sense.score(known[name])) if known else ""
+    return max(known, key=lambda name: direction.score(known[name])) if known else ""
 
 
-def outcome(low: float, high: float, against: float, sense: Sense) -> str:
+def outcome(low: float, high: float, against: float, direction: Direction) -> str:
     """Whether all of an interval is better than a number (``good``), worse (``bad``), or neither (``even``)."""
     if any(map(math.isnan, (low, high, against))):
         return "none"
     if low <= against <= high:
         return "even"
     # On both sides of the ideal lie values as good as the other's: all of the interval must be better, or worse.
-    scores, bar = [sense.score(low), sense.score(high)], sense.score(against)
-    best = 0.0 if sense.ideal is not None and low <= sense.ideal <= high else max(scores)
+    scores, bar = [direction.score(low), direction.score(high)], direction.score(against)
+    best = 0.0 if direction.ideal is not None and low <= direction.ideal <= high else max(scores)
     if min(scores) > bar:
         return "good"
     return "bad" if best < bar else "even"

@@ -65,12 +65,12 @@ def _contents(found: Found, beside: Beside, run: Path) -> tuple[dict[str, Any], 
     summary = found.mapping(f"{folder}summary.json")
     log = report_curves.read_log(found.events())
     numbers = report_numbers.key_numbers(summary)
-    senses = {item.name: item.sense for item in numbers}
+    directions = {item.name: item.direction for item in numbers}
     baselines = report_numbers.baseline_names(summary)
     images = found.table(f"{folder}images.csv")
     labels = report_tables.label_tables(summary)
     sheet = report_pictures.sheet(found, beside, folder)
-    shown = gallery(images, {name: found.table(f"{folder}{name}.csv") for name in BASELINES}, senses, sheet)
+    shown = gallery(images, {name: found.table(f"{folder}{name}.csv") for name in BASELINES}, directions, sheet)
     training = report_curves.training_plots(log)
     by_label = _label_plots(labels)
     samples = report_pictures.sample_grids(found, beside)
@@ -96,9 +96,9 @@ def _contents(found: Found, beside: Beside, run: Path) -> tuple[dict[str, Any], 
         "by_plots": {(plot.x, plot.title): plot.id for plot in by_label},
         "heat": report_tables.heat_maps(summary),
         "recognition": report_tables.recognition(summary),
-        "spread": report_tables.spread(images, senses),
-        "ladder": _ladder(found, beside, folder, senses),
-        "checkpoints": report_stages.checkpoint_table(found.mapping(f"{folder}checkpoints.json"), list(senses)),
+        "spread": report_tables.spread(images, directions),
+        "ladder": _ladder(found, beside, folder, directions),
+        "checkpoints": report_stages.checkpoint_table(found.mapping(f"{folder}checkpoints.json"), list(directions)),
         "cards": {str(name): mapping(item, "card") for name, item in _metrics(summary)},
         "stages": log.stages,
         "last_step": log.last_step,
@@ -160,12 +160,12 @@ def _label_plots(labels: Mapping[str, Sequence[report_tables.Table]]) -> list[re
     ]
 
 
-def _ladder(found: Found, beside: Beside, folder: str, senses: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _ladder(found: Found, beside: Beside, folder: str, directions: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What every stage bought, when a run had several and they were measured."""
     pictures = found.directory / folder / "stages"
     lines = []
     for number, (name, step, after, cells) in enumerate(
-        report_stages.stage_table(found.mapping(f"{folder}stages.json"), senses)
+        report_stages.stage_table(found.mapping(f"{folder}stages.json"), directions)
     ):
         alt = f"Sources, outputs and targets of test faces after stage {name}."
         picture = beside.picture(found, pictures / f"{name}.png", f"stages/{number}", alt)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from enface.plugin.direction import Sense
+from enface.plugin.direction import Direction
 from enface_tools.report.files import mapping
 from enface_tools.report.numbers import decimals, get, number, outcome, shown, signed
 from enface_tools.report.tables import count, interval_text
@@ -24,7 +24,9 @@ class StageCell:
     outcome: str
 
 
-def stage_table(stages: Mapping[str, Any], metrics: Mapping[str, Sense]) -> list[tuple[str, str, str, list[StageCell]]]:
+def stage_table(
+    stages: Mapping[str, Any], metrics: Mapping[str, Direction]
+) -> list[tuple[str, str, str, list[StageCell]]]:
     """What every stage ended with: (stage, step, the stage it started from, a cell a metric).
 
     Args:
@@ -41,8 +43,8 @@ def stage_table(stages: Mapping[str, Any], metrics: Mapping[str, Sense]) -> list
             count(item.get("step")),
             str(item.get("after") or ""),
             [
-                _stage_cell(mapping(mapping(item, "metrics"), name), sense, places[name])
-                for name, sense in metrics.items()
+                _stage_cell(mapping(mapping(item, "metrics"), name), direction, places[name])
+                for name, direction in metrics.items()
             ],
         )
         for stage, item in stages.items()
@@ -50,13 +52,13 @@ def stage_table(stages: Mapping[str, Any], metrics: Mapping[str, Sense]) -> list
     ]
 
 
-def _stage_cell(item: Mapping[str, Any], sense: Sense, places: int) -> StageCell:
+def _stage_cell(item: Mapping[str, Any], direction: Direction, places: int) -> StageCell:
     change = mapping(item, "change")
     mean, low, high = (number(change.get(key)) for key in ("mean", "low", "high"))
     if math.isnan(mean):
         return StageCell(shown(number(item.get("mean")), places), "", "", "", "none")
-    before = 0.0 if sense.ideal is None else number(item.get("mean")) - mean
-    found = outcome(before + low, before + high, before, sense)
+    before = 0.0 if direction.ideal is None else number(item.get("mean")) - mean
+    found = outcome(before + low, before + high, before, direction)
     texts = [shown(value, places) for value in (number(item.get("mean")), mean, low, high)]
     return StageCell(texts[0], signed(mean, places), texts[2], texts[3], found)
 

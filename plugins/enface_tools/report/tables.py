@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from enface.plugin.direction import Sense
+from enface.plugin.direction import Direction
 from enface_tools.evaluate.result_columns import column_of
 from enface_tools.report.files import mapping
-from enface_tools.report.numbers import baseline_names, decimals, get, number, sense_of, shown
+from enface_tools.report.numbers import baseline_names, decimals, direction_of, get, number, shown
 
 POSE = "pose"
 
@@ -42,7 +42,7 @@ class Table:
     """
 
     metric: str
-    sense: Sense
+    direction: Direction
     lines: list[Line]
     curves: dict[str, dict[str, list[float]]]
 
@@ -60,7 +60,7 @@ class HeatMap:
     """One metric by two labels."""
 
     metric: str
-    sense: Sense
+    direction: Direction
     rows: list[tuple[str, list[Cell]]]
 
 
@@ -69,7 +69,7 @@ class SetNumber:
     """A number of the whole set, beside the baselines'."""
 
     name: str
-    sense: Sense
+    direction: Direction
     value: str
     others: list[str]
 
@@ -102,11 +102,11 @@ def _tables(summary: Mapping[str, Any], groups: Any) -> list[Table]:
     for name, item in names.items():
         here = [(str(value), group) for value, group in ordered if name in mapping(group, "metrics")]
         if here:
-            found.append(_table(name, sense_of(item), here, others))
+            found.append(_table(name, direction_of(item), here, others))
     return found
 
 
-def _table(name: str, sense: Sense, groups: Sequence[tuple[str, Any]], others: Sequence[str]) -> Table:
+def _table(name: str, direction: Direction, groups: Sequence[tuple[str, Any]], others: Sequence[str]) -> Table:
     read = []
     for value, group in groups:
         item = mapping(mapping(group, "metrics"), name)
@@ -120,11 +120,13 @@ def _table(name: str, sense: Sense, groups: Sequence[tuple[str, Any]], others: S
             shown(mean, places),
             interval_text(item, places),
             [shown(one, places) for one in beside],
-            _beats(mean, beside, sense),
+            _beats(mean, beside, direction),
         )
         for value, group, item, mean, beside in read
     ]
-    return Table(name, sense, lines, _curves([(value, [mean, *beside]) for value, _, _, mean, beside in read], others))
+    return Table(
+        name, direction, lines, _curves([(value, [mean, *beside]) for value, _, _, mean, beside in read], others)
+    )
 
 
 def interval_text(item: Mapping[str, Any], places: int) -> str:
@@ -149,24 +151,24 @@ def heat_maps(summary: Mapping[str, Any]) -> dict[str, tuple[list[str], list[Hea
     for pair, item in mapping(summary, "by_two").items():
         rows, columns = _texts(get(item, "rows")), _texts(get(item, "columns"))
         maps = [
-            HeatMap(str(name), sense, _heated(rows, columns, table, sense))
+            HeatMap(str(name), direction, _heated(rows, columns, table, direction))
             for name, table in mapping(item, "metrics").items()
-            for sense in [sense_of(mapping(summary, "metrics").get(name))]
+            for direction in [direction_of(mapping(summary, "metrics").get(name))]
         ]
         if rows and columns and maps:
             found[str(pair)] = (columns, maps)
     return found
 
 
-def _heated(rows: list[str], columns: list[str], table: Any, sense: Sense) -> list[tuple[str, list[Cell]]]:
+def _heated(rows: list[str], columns: list[str], table: Any, direction: Direction) -> list[tuple[str, list[Cell]]]:
     numbers = [[_at(table, row, column) for column in range(len(columns))] for row in range(len(rows))]
     known = [value for line in numbers for value in line if math.isfinite(value)]
     places = decimals(known)
-    scores = [sense.score(value) for value in known]
+    scores = [direction.score(value) for value in known]
     least, span = min(scores, default=0.0), (max(scores, default=0.0) - min(scores, default=0.0)) or 1.0
 
     def cell(value: float) -> Cell:
-        heat = round((sense.score(value) - least) / span, 3) if math.isfinite(value) else None
+        heat = round((direction.score(value) - least) / span, 3) if math.isfinite(value) else None
         return Cell(shown(value, places), heat)
 
     lines = [(name, [cell(value) for value in line]) for name, line in zip(rows, numbers, strict=True)]
@@ -190,7 +192,7 @@ def set_numbers(summary: Mapping[str, Any], baselines: Sequence[str]) -> list[Se
     for name, item in mapping(summary, "sets").items():
         values = [number(get(item, "value")), *(number(mapping(item, "baselines").get(other)) for other in baselines)]
         value, *others = (shown(one, decimals(values)) for one in values)
-        found.append(SetNumber(str(name), sense_of(item), value, others))
+        found.append(SetNumber(str(name), direction_of(item), value, others))
     return found
 
 
@@ -200,7 +202,7 @@ def count(value: Any) -> str:
     return f"{int(found):,}" if math.isfinite(found) else "\N{EN DASH}"
 
 
-def spread(images: pd.DataFrame, metrics: Mapping[str, Sense]) -> list[dict[str, str]]:
+def spread(images: pd.DataFrame, metrics: Mapping[str, Direction]) -> list[dict[str, str]]:
     """How a metric spreads over the images: quantiles from worse to better, and the worst image.
 
     Args:
@@ -208,36 +210,38 @@ def spread(images: pd.DataFrame, metrics: Mapping[str, Sense]) -> list[dict[str,
         metrics: Name -> which values are better.
     """
     found = []
-    for name, sense in metrics.items():
+    for name, direction in metrics.items():
         column = column_of(images, name)
         if not column or "key" not in images:
             continue
         values = pd.to_numeric(images[column], errors="coerce").dropna()
         if values.empty:
             continue
-        worst = int(values.map(sense.score).argmin())
+        worst = int(values.map(direction.score).argmin())
         place = int(values.index[worst])
-        numbers = [float(values.iloc[worst]), *_quantiles(values, sense)]
+        numbers = [float(values.iloc[worst]), *_quantiles(values, direction)]
         texts = [shown(value, decimals(numbers)) for value in numbers]
         keys = dict(zip(("worst", "bad", "median", "good"), texts, strict=True))
         found.append({"name": name, "key": str(images["key"].iloc[place]), "place": str(place), **keys})
     return found
 
 
-def _quantiles(values: pd.Series[float], sense: Sense) -> list[float]:
+def _quantiles(values: pd.Series[float], direction: Direction) -> list[float]:
     """The values that 5, 50 and 95 % of all are worse than."""
     shares = [0.05, 0.5, 0.95]
-    if sense.ideal is None:
-        found: list[float] = values.quantile(shares if sense.higher else shares[::-1]).tolist()
+    if direction.ideal is None:
+        found: list[float] = values.quantile(shares if direction.higher else shares[::-1]).tolist()
         return found
     # Values on both sides of the ideal can be equally good, so these are values that occur, not means of two.
-    ordered = values.iloc[values.map(sense.score).argsort(kind="stable")]
+    ordered = values.iloc[values.map(direction.score).argsort(kind="stable")]
     return [float(ordered.iloc[round(share * (len(ordered) - 1))]) for share in shares]
 
 
-def _beats(mean: float, others: list[float], sense: Sense) -> bool:
+def _beats(mean: float, others: list[float], direction: Direction) -> bool:
     known = [value for value in others if not math.isnan(value)]
-    return bool(known) and not math.isnan(mean) and all(sense.score(mean) > sense.score(value) for value in known)
+    return (
+        bool(known) and not math.isnan(mean) and all(direction.score(mean) > direction.score(value) for value in known)
+    )
 
 
 def _order(value: str) -> tuple[float, str]:

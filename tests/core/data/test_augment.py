@@ -13,9 +13,9 @@ import torch
 from torchvision.transforms import functional as vision
 
 from enface.data.augment import Augment, Moves
-from enface.data.batches import Columns, Crops, gathered, sharpened
+from enface.data.batches import Batches, Crops, gathered, sharpened
 from enface.data.pack import Pack, centered, prepare
-from enface.data.pairs import ROLES, Plan
+from enface.data.pairs import ROLES, BatchPlan
 from enface.errors import DataError
 from enface.recipe.models import AugmentModel, DataModel, FlipModel
 from enface.train.checkpoint import digest
@@ -213,7 +213,7 @@ def test_no_image_at_all_is_shown_too(pixels):
 def test_every_value_a_pixel_can_have_becomes_the_same_number(load):
     images = np.arange(256, dtype=np.uint8).repeat(48).reshape(1, 3, 64, 64)
     pack = replace(prepare(load().recipe, load().catalog), images=images)
-    found = Columns(pack, ROLES, torch.device("cpu"), 64).gather("source", {"source": np.zeros(1, np.int64)})
+    found = Batches(pack, ROLES, torch.device("cpu"), 64).gather("source", {"source": np.zeros(1, np.int64)})
     assert torch.equal(found, torch.from_numpy(images).float() / 127.5 - 1)
 
 
@@ -243,7 +243,7 @@ def unmoved(count, flipped):
 
 
 def test_without_moves_the_middle_is_given(pack):
-    columns = Columns(pack, ROLES, CPU, 32)
+    columns = Batches(pack, ROLES, CPU, 32)
     rows = dict.fromkeys(ROLES, np.array([3, 17]))
     wanted = torch.from_numpy(np.array(pack.images[[3, 17], :, 4:36, 4:36])).float() / 127.5 - 1
     assert torch.equal(columns.gather("source", rows), wanted)
@@ -254,7 +254,7 @@ def test_without_moves_the_middle_is_given(pack):
 
 
 def test_each_role_is_looked_at_by_its_own_moves(pack):
-    columns = Columns(pack, ROLES, CPU, 32)
+    columns = Batches(pack, ROLES, CPU, 32)
     rows = dict.fromkeys(ROLES, np.arange(8))
     moves = augment(load_size=41, **EVERYTHING).draw(0, 0, 0, 8)
     for role in ROLES:
@@ -268,8 +268,8 @@ def test_each_role_is_looked_at_by_its_own_moves(pack):
 @pytest.mark.parametrize("move", [None, {"source": unmoved(3, [True, False, True])}])
 def test_the_memory_format_is_kept(pack, move):
     rows = dict.fromkeys(ROLES, np.arange(3))
-    last = Columns(pack, ROLES, CPU, 32, channels_last=True).gather("source", rows, move)
-    first = Columns(pack, ROLES, CPU, 32).gather("source", rows, move)
+    last = Batches(pack, ROLES, CPU, 32, channels_last=True).gather("source", rows, move)
+    first = Batches(pack, ROLES, CPU, 32).gather("source", rows, move)
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert first.is_contiguous()
     assert torch.equal(last, first)
@@ -286,7 +286,7 @@ def test_a_pack_lies_as_channels_last_wants_it(pack, move):
 
 
 def test_labels_are_those_of_the_mirrored_image(pack):
-    columns = Columns(pack, ROLES, CPU, 32, mirror={"pose": "negate", "light": {0: 1, 1: 0}})
+    columns = Batches(pack, ROLES, CPU, 32, mirror={"pose": "negate", "light": {0: 1, 1: 0}})
     source = rows_where(pack, pose=[-30, -30, 15, 0], light=[0, 0, 1, 1])
     rows, moves = dict.fromkeys(ROLES, source), {"source": unmoved(4, [True, False, True, True])}
     assert columns.gather("pose", rows, moves).tolist() == [30, -30, -15, 0]
@@ -298,7 +298,7 @@ def test_labels_are_those_of_the_mirrored_image(pack):
 
 
 def test_poses_are_compared_as_they_are_seen(pack):
-    columns = Columns(pack, ROLES, CPU, 32, mirror={"pose": "negate"})
+    columns = Batches(pack, ROLES, CPU, 32, mirror={"pose": "negate"})
     source, partner = rows_where(pack, pose=[15, 15, 15, 15]), rows_where(pack, pose=[-15, 15, 15, -15])
     rows = {"source": source, "target": source, "partner": partner}
     moves = {"source": unmoved(4, [True, True, True, False]), "partner": unmoved(4, [False, False, True, False])}
@@ -308,7 +308,7 @@ def test_poses_are_compared_as_they_are_seen(pack):
 
 
 def test_a_column_of_text_is_mirrored_by_a_map(pack):
-    columns = Columns(pack, ROLES, CPU, 32, mirror={"identity": {"000": "002", "002": "000"}})
+    columns = Batches(pack, ROLES, CPU, 32, mirror={"identity": {"000": "002", "002": "000"}})
     rows = dict.fromkeys(ROLES, rows_where(pack, identity=["000", "002", "001"]))
     moves = {"source": unmoved(3, [True, True, True])}
     assert columns.gather("identity_class", rows, moves).tolist() == [2, 0, 1]
@@ -324,7 +324,7 @@ def test_a_resolved_recipe_says_the_same_of_mirrors(pack, kind, keys):
     table = pack.table.assign(light=pack.table["light"].astype(kind))
     lights = Pack(pack.folder, pack.images, pack.regions, table, pack.about)
     rows = dict.fromkeys(ROLES, rows_where(pack, light=[0, 1]))
-    columns = Columns(lights, ROLES, CPU, 32, mirror=flip.mirror)
+    columns = Batches(lights, ROLES, CPU, 32, mirror=flip.mirror)
     assert columns.gather("light", rows, {"source": unmoved(2, [True, True])}).tolist() == [1, 0]
 
 
@@ -339,7 +339,7 @@ def test_a_resolved_recipe_says_the_same_of_mirrors(pack, kind, keys):
 )
 def test_mirrors_that_the_data_does_not_have(pack, mirror, says):
     with pytest.raises(DataError, match=says):
-        Columns(pack, ROLES, CPU, 32, mirror=mirror)
+        Batches(pack, ROLES, CPU, 32, mirror=mirror)
 
 
 # ------------------------------------------------------------------ runs
@@ -373,7 +373,7 @@ def test_a_run_with_moves_goes_on_to_the_same_bits(new_trainer):
 def test_accumulation_and_processes_cut_one_stream_of_moved_images(new_trainer):
     made = new_trainer({**RECIPE, "stages": {"main": {"batch": 8, "accumulate": 2}}})
     stage = made.run.recipe.stages["main"]
-    plan = Plan(made._pairs, 8, 0, 0)
+    plan = BatchPlan(made._pairs, 8, 0, 0)
     moves = made._augment.draw(0, 0, 3, 8)
     names = ("source", "target", "partner", "pose_class", "same_pose", "partner_regions")
     whole = {name: made._columns.gather(name, plan.rows(3), moves) for name in names}
@@ -427,7 +427,7 @@ def test_evaluation_and_samples_see_the_middle(new_trainer):
 @pytest.mark.parametrize("changes", [{}, {"shift": {"by": 2}}, EVERYTHING])
 def test_all_roles_in_one_go_are_each_role_by_itself(new_trainer, changes):
     made = new_trainer({"augment": {**changes, "sharpen": 0.5}, "data": {"load_size": 40}})
-    columns, rows = made._columns, Plan(made._pairs, 6, 0, 0).rows(1)
+    columns, rows = made._columns, BatchPlan(made._pairs, 6, 0, 0).rows(1)
     moves = made._augment.draw(0, 0, 1, 6) if made._augment else {}
     names = ["target", "source", "pose", "partner"]
     apart = columns.batch(names, rows, moves)
@@ -444,7 +444,7 @@ def test_only_targets_and_only_in_training_are_sharpened(new_trainer):
     from enface_tools.evaluate.evaluator import Evaluator
 
     made = new_trainer({"augment": {"sharpen": 0.5}, "stages": {"main": {"batch": 4}}})
-    plan = Plan(made._pairs, 4, 0, 0)
+    plan = BatchPlan(made._pairs, 4, 0, 0)
     rows = plan.rows(0)
     plain = {role: made._columns.gather(role, rows) for role in made._columns.roles}
     (part,) = made._parts(["source", "target"], plan, made.run.recipe.stages["main"], 0)

@@ -86,6 +86,6 @@ def test_a_dataset_that_cannot_be_sent_is_built_by_name(packed, parallel):
 
 
 def test_what_can_be_sent():
-    assert filling.Made.of(int, {"a": {"b": (1, Path("x"))}}).component() is int
-    assert filling.Made.of(type("Local", (), {}), {}) is None
-    assert filling.Made.of(int, {"a": [lambda: 0]}) is None
+    assert filling.DatasetRef.of(int, {"a": {"b": (1, Path("x"))}}).component() is int
+    assert filling.DatasetRef.of(type("Local", (), {}), {}) is None
+    assert filling.DatasetRef.of(int, {"a": [lambda: 0]}) is None

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from enface.data.batches import Columns
+from enface.data.batches import Batches
 from enface.data.pack import prepare
-from enface.data.pairs import Pairs, Plan, split_rows
+from enface.data.pairs import BatchPlan, Pairs, split_rows
 from enface.errors import DataError
 from enface.recipe.models import PairsModel, SplitModel
 
@@ -283,7 +283,7 @@ def test_someone_without_a_frontal_view_is_named(table):
 
 def test_each_source_comes_once_an_epoch_in_another_order(pairs):
     count = len(pairs.sources)
-    plan = Plan(pairs, count // 8, 3, 0)
+    plan = BatchPlan(pairs, count // 8, 3, 0)
     assert count % 8 == 0
     epochs = [np.concatenate([plan.rows(8 * epoch + step)["source"] for step in range(8)]) for epoch in (0, 1)]
     for epoch in epochs:
@@ -293,7 +293,7 @@ def test_each_source_comes_once_an_epoch_in_another_order(pairs):
 
 def test_epochs_join_without_a_gap_where_batches_do_not_fit(pairs):
     count = len(pairs.sources)
-    plan = Plan(pairs, 50, 3, 0)
+    plan = BatchPlan(pairs, 50, 3, 0)
     stream = np.concatenate([plan.rows(step)["source"] for step in range(3 * count // 50)])
     assert count % 50
     assert sorted(stream[:count]) == sorted(pairs.sources)
@@ -302,7 +302,7 @@ def test_epochs_join_without_a_gap_where_batches_do_not_fit(pairs):
 
 def test_a_batch_may_be_larger_than_the_data(pairs):
     count = len(pairs.sources)
-    rows = Plan(pairs, 2 * count + 5, 3, 0).rows(0)
+    rows = BatchPlan(pairs, 2 * count + 5, 3, 0).rows(0)
     assert len(rows["source"]) == 2 * count + 5
     assert sorted(rows["source"][:count]) == sorted(pairs.sources)
 
@@ -312,16 +312,16 @@ def same(first, second):
 
 
 def test_a_batch_is_a_function_of_seed_stage_and_step_alone(pairs):
-    plan = Plan(pairs, 32, 3, 0)
+    plan = BatchPlan(pairs, 32, 3, 0)
     wanted = plan.rows(5)
     for step in (40, 0, 17):
         plan.rows(step)
     np.random.seed(9)
     assert same(plan.rows(5), wanted)
-    assert same(Plan(pairs, 32, 3, 0).rows(5), wanted)
+    assert same(BatchPlan(pairs, 32, 3, 0).rows(5), wanted)
     assert not same(plan.rows(6), wanted)
-    assert not same(Plan(pairs, 32, 4, 0).rows(5), wanted)
-    assert not same(Plan(pairs, 32, 3, 1).rows(5), wanted)
+    assert not same(BatchPlan(pairs, 32, 4, 0).rows(5), wanted)
+    assert not same(BatchPlan(pairs, 32, 3, 1).rows(5), wanted)
 
 
 # ------------------------------------------------------------------ columns
@@ -331,7 +331,7 @@ def test_a_batch_is_a_function_of_seed_stage_and_step_alone(pairs):
 def toy(load):
     loaded = load()
     pack = prepare(loaded.recipe, loaded.catalog)
-    return pack, Columns(pack, ("source", "target", "partner"), torch.device("cpu"), 32)
+    return pack, Batches(pack, ("source", "target", "partner"), torch.device("cpu"), 32)
 
 
 def test_columns_are_what_they_say(toy):
@@ -381,5 +381,5 @@ def test_every_name_can_be_gathered(toy):
 
 def test_without_a_partner_there_are_no_columns_of_one(toy):
     pack, _ = toy
-    names = Columns(pack, ("source", "target"), torch.device("cpu"), 32).names
+    names = Batches(pack, ("source", "target"), torch.device("cpu"), 32).names
     assert not [name for name in names if "partner" in name or name.startswith("same_")]

@@ -14,7 +14,7 @@ from enface.errors import DataError, RecipeError
 from enface.recipe.load import load_recipe
 from enface.recipe.models import AugmentModel, DataModel
 from enface.train.checkpoint import digest
-from enface.train.feature_cache import BLOCK, Codes
+from enface.train.feature_cache import BLOCK, FeatureCache
 
 FROZEN = {"steps": 40, "batch": 8, "freeze": ["encoder", "heads"], "cache_codes": True, "terms": {"l1": {}}}
 CONTRAST = {
@@ -55,7 +55,7 @@ def moved(new_trainer):
 
 def test_a_kept_code_is_what_the_encoder_gives(moved):
     codes, encoder = moved._batches, moved.generator.encoder
-    assert isinstance(codes, Codes)
+    assert isinstance(codes, FeatureCache)
     rows = {role: np.random.default_rng(0).choice(moved._pairs.rows, 16) for role in ROLES}
     for step in (0, 1, 0):
         moves = moved._augment.draw(0, 0, step, 16)
@@ -75,7 +75,7 @@ def test_a_code_does_not_depend_on_what_was_asked_before(moved):
     rows, moves = moved._pairs.rows[:BLOCK], moved._augment.draw(0, 0, 0, BLOCK)
     first = moved._batches.batch(["encoded_source"], {"source": rows}, moves)["encoded_source"]
     moved._build("main")
-    assert isinstance(moved._batches, Codes)
+    assert isinstance(moved._batches, FeatureCache)
     one = {"source": Moves(*(getattr(moves["source"], name)[3:4] for name in ("top", "left", "flipped")))}
     alone = moved._batches.batch(["encoded_source"], {"source": rows[3:4]}, one)["encoded_source"]
     assert torch.equal(alone[0], first[3])

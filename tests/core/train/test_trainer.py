@@ -234,10 +234,10 @@ def test_check_builds_every_stage_and_changes_nothing(trainer):
 
 def test_accumulation_and_processes_cut_one_stream(trainer):
     made = trainer({"stages": {"main": {"batch": 8, "accumulate": 4}}})
-    from enface.data.pairs import Plan
+    from enface.data.pairs import BatchPlan
 
     stage = made.run.recipe.stages["main"]
-    plan = Plan(made._pairs, 8, 0, 0)
+    plan = BatchPlan(made._pairs, 8, 0, 0)
     whole = made._columns.gather("source", plan.rows(3))
 
     class Spy:

@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from enface import DataInfo
 from enface_plugins.generators import Nafnet, Resnet, Siamese, Unet
-from enface_plugins.generators.recomputing import Stages, recomputed
+from enface_plugins.generators.gradient_checkpointing import Stages, recomputed
 
 OUTPUT = frozenset({"output"})
 DATA = DataInfo(size=32, classes={"pose": 3})

@@ -54,7 +54,7 @@ def test_over_a_part_only_its_own_colours_count():
     left = torch.zeros(1, 1, SIZE, SIZE)
     left[..., : SIZE // 4] = 1
     metric = ColorShift()
-    assert metric.within(output, grey, left).item() < 0.01
-    assert metric.within(output, grey, left.flip(-1)).item() == pytest.approx(
+    assert metric.regional(output, grey, left).item() < 0.01
+    assert metric.regional(output, grey, left.flip(-1)).item() == pytest.approx(
         metric(flat(0.9, 0.9, 0.9), grey).item(), rel=1e-3
     )

@@ -40,13 +40,13 @@ def runs(evaluated, tmp_path, monkeypatch):
     """``runs/a`` and ``runs/b``, two seeds each, in the current folder."""
     monkeypatch.chdir(tmp_path)
     for seed in (0, 1):
-        evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed, senses=SENSES, summary={"sets": SETS})
+        evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed, directions=SENSES, summary={"sets": SETS})
         evaluated(
             f"runs/b/{seed}",
             faces(0.1, seed + 5),
             name="b",
             seed=seed,
-            senses=SENSES,
+            directions=SENSES,
             stage={"terms": {"l1": {"weight": 2}}},
             summary={"sets": SETS, "cautions": ["lpips looks through alexnet."]},
         )
@@ -80,7 +80,7 @@ def test_in_the_terminal(enface, runs):
 def test_many_metrics_by_a_column_are_several_tables(enface, evaluated, tmp_path):
     names = [f"metric_{number}" for number in range(11)]
     columns = faces(**{name: faces(0, place)["lpips"] for place, name in enumerate(names)})
-    runs = [evaluated(name, columns, name=name, senses={name: {} for name in names}) for name in "ab"]
+    runs = [evaluated(name, columns, name=name, directions={name: {} for name in names}) for name in "ab"]
     outcome = enface("compare", *runs, "--by", "pose", "--out", tmp_path / "out")
     heads = [line.split()[2:] for line in outcome.out.splitlines() if line.startswith("pose")]
     assert len(heads) > 1
@@ -99,7 +99,7 @@ def test_the_files_hold_what_a_page_needs(enface, runs):
     assert list(found["tests"]) == ["lpips", "ssim", "sharpness", "lpips@eyes"]
     assert found["tests"]["lpips@eyes"] == {
         **{"metric": "lpips", "region": "eyes", "higher_is_better": False, "ideal": None},
-        **{"sense": "lower is better", "card": {"implementation": "toy", "version": "1"}},
+        **{"direction": "lower is better", "card": {"implementation": "toy", "version": "1"}},
     }
     control, group = found["groups"]
     assert (control["name"], control["seeds"], control["changes"]) == ("a", [0, 1], [])
@@ -138,7 +138,7 @@ def test_the_files_hold_what_a_page_needs(enface, runs):
 
 def test_each_image_and_its_place_in_the_pictures(enface, runs, evaluated):
     shuffled = pd.DataFrame(faces(0.1, 3)).iloc[::-1].iloc[10:]
-    other = evaluated("runs/c/0", shuffled, name="c", seed=0, senses=SENSES)
+    other = evaluated("runs/c/0", shuffled, name="c", seed=0, directions=SENSES)
     outcome = enface("compare", "runs/a/0", other, "--out", "out")
     assert outcome.code == 0, outcome.err
     images = pd.read_csv("out/images-1.csv").set_index("key")
@@ -160,7 +160,7 @@ def test_as_json(enface, runs):
 
 
 def test_the_same_comparison_twice_is_the_same_and_leaves_nothing_old(enface, runs, evaluated):
-    third = evaluated("runs/c/0", faces(0.2, 9), name="c", senses=SENSES)
+    third = evaluated("runs/c/0", faces(0.2, 9), name="c", directions=SENSES)
     assert enface("compare", *runs, third, "--by", "pose", "--out", "out").code == 0
     assert {path.name for path in Path("out").glob("*.csv")} == {"table.csv", "by.csv", "images-1.csv", "images-2.csv"}
     assert "2 groups are compared with a" in read("out")["cautions"][0]
@@ -193,8 +193,8 @@ def test_hostile_names_stay_text(enface, runs, evaluated):
     keys = [*HOSTILE, *faces()["key"][len(HOSTILE) :]]
     people = [HOSTILE[number // EACH % len(HOSTILE)] for number in range(PEOPLE * EACH)]
     columns = {**faces(0.1, 2), "key": keys, "identity": people, "pose": np.resize(HOSTILE, PEOPLE * EACH)}
-    first = evaluated("x/[b]\x1b[31m", columns, name=None, senses=SENSES)
-    second = evaluated("y/<b>", {**columns, **{"lpips": faces()["lpips"]}}, name=None, senses=SENSES)
+    first = evaluated("x/[b]\x1b[31m", columns, name=None, directions=SENSES)
+    second = evaluated("y/<b>", {**columns, **{"lpips": faces()["lpips"]}}, name=None, directions=SENSES)
     outcome = enface("compare", first, second, "--by", "pose", "--out", "out")
     assert outcome.code == 0, outcome.err
     assert "\x1b" not in outcome.out

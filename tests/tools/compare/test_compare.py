@@ -32,9 +32,9 @@ def faces(people=8, each=4, **columns):
 def pair(evaluated):
     """Two runs of unlike recipes with these columns, compared."""
 
-    def make(control, group, *, senses=None, by=(), regions=False, only=None, **shapes):
-        first = evaluated("a/1", faces(**shapes, **control), name="a", senses=senses)
-        second = evaluated("b/1", faces(**shapes, **group), name="b", senses=senses)
+    def make(control, group, *, directions=None, by=(), regions=False, only=None, **shapes):
+        first = evaluated("a/1", faces(**shapes, **control), name="a", directions=directions)
+        second = evaluated("b/1", faces(**shapes, **group), name="b", directions=directions)
         (found,) = compare([first, second], by=by, regions=regions, only=only).against
         return found
 
@@ -69,7 +69,7 @@ def test_numbers_are_scipys_and_statsmodels(pair):
     names = ("lpips", "ssim", "psnr")
     control = {name: base + rng.normal(0, 0.02, 80) for name in names}
     group = {name: base - 0.01 + rng.normal(0, 0.02, 80) for name in names}
-    found = pair(control, group, senses={"lpips": {}, "ssim": HIGHER, "psnr": HIGHER}, people=20)
+    found = pair(control, group, directions={"lpips": {}, "ssim": HIGHER, "psnr": HIGHER}, people=20)
     people = np.array(faces(people=20)["identity"])
     p = []
     for outcome in found.outcomes:
@@ -87,7 +87,7 @@ def test_numbers_are_scipys_and_statsmodels(pair):
 def test_senses_turn_the_verdict_not_the_difference(pair):
     rng = np.random.default_rng(1)
     more = {name: 0.5 + rng.uniform(0.01, 0.02, 32) for name in ("lpips", "ssim")}
-    found = pair({"lpips": np.full(32, 0.5), "ssim": np.full(32, 0.5)}, more, senses={"lpips": {}, "ssim": HIGHER})
+    found = pair({"lpips": np.full(32, 0.5), "ssim": np.full(32, 0.5)}, more, directions={"lpips": {}, "ssim": HIGHER})
     lpips, ssim = found.outcomes
     assert (lpips.verdict, ssim.verdict) == ("worse", "better")
     assert lpips.difference.mean > 0 > lpips.gain.mean
@@ -101,7 +101,7 @@ def test_distances_to_an_ideal_are_compared(pair):
     noise = rng.uniform(0, 0.01, 32)
     # From 0.5 too high to 0.3 too low: a large fall of the value, a gain of 0.2.
     found = pair(
-        {"sharpness": 1.5 + noise}, {"sharpness": 0.7 + 2 * noise}, senses={"sharpness": {"ideal": 1.0, **HIGHER}}
+        {"sharpness": 1.5 + noise}, {"sharpness": 0.7 + 2 * noise}, directions={"sharpness": {"ideal": 1.0, **HIGHER}}
     )
     outcome = only(found)
     assert (outcome.control, outcome.group) == pytest.approx((1.5 + noise.mean(), 0.7 + 2 * noise.mean()))
@@ -115,7 +115,9 @@ def test_distances_to_an_ideal_are_compared(pair):
 def test_the_ideal_is_passed_image_by_image_not_by_the_mean(pair):
     # Its mean is the ideal, its images are not.
     spread = np.tile([0.5, 1.5], 16)
-    outcome = only(pair({"sharpness": np.full(32, 1.1)}, {"sharpness": spread}, senses={"sharpness": {"ideal": 1.0}}))
+    outcome = only(
+        pair({"sharpness": np.full(32, 1.1)}, {"sharpness": spread}, directions={"sharpness": {"ideal": 1.0}})
+    )
     assert outcome.difference.mean == pytest.approx(0.5 - 0.1)
     assert outcome.verdict == "worse"
 
@@ -143,7 +145,7 @@ def test_differences_that_are_not_there_are_seldom_called_clear(pair):
     names = [f"m{number}" for number in range(60)]
     noise = rng.normal(0, 0.02, (15, 60)).repeat(10, axis=0) + rng.normal(0, 0.005, (150, 60))
     control, group = ({name: values[:, place] for place, name in enumerate(names)} for values in (0 * noise, noise))
-    found = pair(control, group, senses={name: {} for name in names}, people=15, each=10)
+    found = pair(control, group, directions={name: {} for name in names}, people=15, each=10)
     alone = [replace(outcome, p_adjusted=outcome.p).verdict for outcome in found.outcomes]
     assert len(alone) - alone.count("unclear") <= 7
     by_image = intervals(noise, np.arange(150), 1000, 0)
@@ -158,10 +160,10 @@ def test_many_metrics_ask_for_more_evidence(pair, wanted, tests, verdict):
     # Seven of eight people lose, and the one that gains gains least: p = 0.016.
     of_people = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, -0.01]).repeat(4)
     control, group = {"lpips": np.full(32, 0.5)}, {"lpips": 0.5 + of_people}
-    senses = {"lpips": {}, **{f"m{number}": {} for number in range(6)}}
-    for name in list(senses)[1:]:
+    directions = {"lpips": {}, **{f"m{number}": {} for number in range(6)}}
+    for name in list(directions)[1:]:
         control[name], group[name] = rng.normal(size=(2, 32))
-    first = pair(control, group, senses=senses, only=wanted).outcomes[0]
+    first = pair(control, group, directions=directions, only=wanted).outcomes[0]
     assert first.p == pytest.approx(2 * 2 / 2**8)
     assert first.p_adjusted == pytest.approx(tests * first.p)
     assert first.difference.one_sided
@@ -183,7 +185,7 @@ def test_six_people_are_too_few_for_several_metrics_and_that_is_said(pair):
     rng = np.random.default_rng(4)
     group = {name: 0.4 + rng.uniform(0, 0.01, 24) for name in ("lpips", "dists")}
     control = {name: np.full(24, 0.5) for name in group}
-    found = pair(control, group, senses={"lpips": {}, "dists": {}}, people=6)
+    found = pair(control, group, directions={"lpips": {}, "dists": {}}, people=6)
     assert [one.verdict for one in found.outcomes] == ["unclear", "unclear"]
     assert [text for text in found.cautions if "times 2 tests" in text and "--metrics" in text]
     assert not [text for text in found.cautions if "at least 6" in text]
@@ -194,7 +196,7 @@ def test_a_mean_and_ranks_that_disagree_are_not_clear(pair):
     of_people = np.array([-0.01] * 40 + [0.3] * 9)
     noise = np.random.default_rng(0).uniform(0, 0.001, 49)
     found = pair(
-        {"ssim": np.full(49, 0.5)}, {"ssim": 0.5 + of_people + noise}, senses={"ssim": HIGHER}, people=49, each=1
+        {"ssim": np.full(49, 0.5)}, {"ssim": 0.5 + of_people + noise}, directions={"ssim": HIGHER}, people=49, each=1
     )
     outcome = only(found)
     assert outcome.difference.low > 0
@@ -227,11 +229,11 @@ def test_the_same_images_twice_differ_in_nothing(pair):
     ],
 )
 def test_verdicts_in_words(ends, text):
-    from enface.plugin.direction import Sense
+    from enface.plugin.direction import Direction
     from enface_tools.compare.outcomes import Outcome
     from enface_tools.compare.quantities import Quantity
 
-    quantity = Quantity("lpips", "lpips", "", Sense(False), {})
+    quantity = Quantity("lpips", "lpips", "", Direction(False), {})
     change = Change(*ends)
     outcome = Outcome(quantity, 9, 0, 9, 1.0, 1.0, change, {}, 0.01, 0.01, -math.copysign(0.9, ends[0]), -1.0)
     assert sentence(outcome) == text
@@ -289,7 +291,7 @@ def test_what_is_not_finite_is_missing_on_both_sides(pair):
     control, group = np.full(32, 30.0), np.full(32, 31.0)
     control[0], group[1], group[2] = np.inf, np.nan, np.inf
     control[2] = np.inf
-    found = pair({"psnr": control}, {"psnr": group}, senses={"psnr": HIGHER})
+    found = pair({"psnr": control}, {"psnr": group}, directions={"psnr": HIGHER})
     outcome = only(found)
     assert (outcome.images, outcome.missing) == (29, 3)
     assert (outcome.control, outcome.group, outcome.difference.mean) == (30, 31, 1)

@@ -282,7 +282,7 @@ def card(**entries):
 
 
 def test_unlike_cards_are_refused_naming_the_entry(seeds):
-    a, b = seeds("a", [0], senses=card(weights="abc")), seeds("b", [0], senses=card(weights="def"))
+    a, b = seeds("a", [0], directions=card(weights="abc")), seeds("b", [0], directions=card(weights="def"))
     with pytest.raises(
         DataError, match=r"metric lpips: card entry 'weights' is 'abc' in .*/a/.* and 'def' in .*/b/.*--skip-unlike"
     ):
@@ -292,20 +292,20 @@ def test_unlike_cards_are_refused_naming_the_entry(seeds):
 
 
 def test_an_entry_that_one_card_lacks_is_unlike(seeds):
-    a, b = seeds("a", [0], senses=card()), seeds("b", [0], senses=card(resized="bicubic"))
+    a, b = seeds("a", [0], directions=card()), seeds("b", [0], directions=card(resized="bicubic"))
     with pytest.raises(DataError, match=r"card entry 'resized' is absent in .* and 'bicubic' in"):
         compare([a, b])
 
 
 def test_unlike_cards_inside_a_group_are_refused_too(seeds):
-    a, b = seeds("a", [0], senses=card(version="1")), seeds("b", [0], senses=card(version="1"))
-    seeds("a", [1], senses=card(version="2"))
+    a, b = seeds("a", [0], directions=card(version="1")), seeds("b", [0], directions=card(version="1"))
+    seeds("a", [1], directions=card(version="2"))
     with pytest.raises(DataError, match=r"card entry 'version' is '1' in .* and '2' in"):
         compare([a, b])
 
 
 def test_unlike_senses_are_refused(seeds):
-    a, b = seeds("a", [0], senses={"lpips": {"ideal": 1.0}}), seeds("b", [0])
+    a, b = seeds("a", [0], directions={"lpips": {"ideal": 1.0}}), seeds("b", [0])
     with pytest.raises(DataError, match=r"metric lpips: ideal is 1\.0 in .* and absent in"):
         compare([a, b])
 
@@ -313,7 +313,7 @@ def test_unlike_senses_are_refused(seeds):
 def test_the_others_are_compared_when_unlike_ones_are_skipped(evaluated):
     columns = {**faces(), "ssim": np.zeros(16)}
     runs = [
-        evaluated(f"{name}/1", columns, name=name, senses={**card(weights=name), "ssim": {}}) for name in ("a", "b")
+        evaluated(f"{name}/1", columns, name=name, directions={**card(weights=name), "ssim": {}}) for name in ("a", "b")
     ]
     (one,) = compare(runs, skip_unlike=True).against
     assert [item.name for item in one.shared.quantities] == ["ssim"]
@@ -339,7 +339,7 @@ def test_a_region_that_is_another_is_refused(evaluated):
 
 def test_a_metric_of_one_side_is_left_out_and_told_of(evaluated):
     columns = {**faces(), "ssim": np.zeros(16)}
-    first = evaluated("a/1", columns, name="a", senses={"lpips": {}, "ssim": {}})
+    first = evaluated("a/1", columns, name="a", directions={"lpips": {}, "ssim": {}})
     second = evaluated("b/1", faces(), name="b")
     (one,) = compare([first, second]).against
     assert one.shared.left_out == [("ssim", f"ssim was not measured in {second}")]

@@ -45,7 +45,7 @@ class Bytes(Brightness):
         return super().forward((image + 1) * 127.5)
 
 
-class Still(Brightness):
+class Frozen(Brightness):
     def forward(self, image):
         return image.clone()
 
@@ -109,7 +109,7 @@ def test_a_sound_augmentation_breaks_no_rule(verdicts, augmentation):
         (Cropped, "shape", "(4, 3, 31, 31)"),
         (Double, "shape", "torch.float64"),
         (Bytes, "range", "not 0 to 255"),
-        (Still, "changes images", "what they were"),
+        (Frozen, "changes images", "what they were"),
         (Fixed, "changes images", "other draws"),
         (Unseeded, "same draws, same images", "the same seed"),
         (Cut, "gradient", "no gradient"),

@@ -39,7 +39,7 @@ class Conditional(Small):
         return {**found, "logits": (found["logits"], found["logits"] / 2), "pose_logits": pose}
 
 
-class Frozen(Small):
+class NothingToLearn(Small):
     """With a part that does not learn."""
 
     def __init__(self):
@@ -98,7 +98,7 @@ class Unused(Small):
         self.spare = nn.Linear(2, 2)
 
 
-class Still(Small):
+class Frozen(Small):
     def __init__(self):
         super().__init__()
         self.requires_grad_(False)
@@ -217,8 +217,8 @@ class Once(Small):
 class Excused(Once):
     """Says so."""
 
-    once_differentiable = "its gradient is written by hand"
-    uncompilable = "its gradient is written by hand"
+    once_differentiable_reason = "its gradient is written by hand"
+    uncompilable_reason = "its gradient is written by hand"
 
 
 class Detached(Small):
@@ -237,7 +237,7 @@ class Uncompilable(Small):
 
 
 class Uncompiled(Uncompilable):
-    uncompilable = "it is not meant to be"
+    uncompilable_reason = "it is not meant to be"
 
 
 class OneSize(Small):
@@ -280,11 +280,11 @@ def test_a_sound_discriminator_breaks_no_rule(verdicts, critic):
         (OnlyTheFirst, "teaches the generator", "no gradient into the image"),
         (Steep, "teaches the generator", "not finite"),
         (Unused, "learns", "spare.weight"),
-        (Still, "learns", "no weight that learns"),
+        (NothingToLearn, "learns", "no weight that learns"),
         (Leaking, "gradient only into the critic", "none of its weights"),
         (Thawing, "gradient only into the critic", "built with as frozen"),
         (NeverFrozen, "gradient only into the critic", "in the generator's phase"),
-        (Once, "differentiable twice", "once_differentiable"),
+        (Once, "differentiable twice", "once_differentiable_reason"),
         (Detached, "differentiable twice", "none of its weights"),
         (OneSize, "sizes", "raises RuntimeError"),
         (Curt, "sizes", "does not name that size"),

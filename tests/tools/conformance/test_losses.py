@@ -230,7 +230,7 @@ class NothingKept(Loss):
 
 
 class LeaksIntoImages(CriticLoss):
-    uncompilable = "it differentiates twice"
+    uncompilable_reason = "it differentiates twice"
 
     def critic(self, fake_image, judge):
         return judge(fake_image)["logits"].square()
@@ -302,7 +302,7 @@ def test_every_rule_has_a_loss_that_breaks_it():
 class Claimless(Loss):
     per_image = False
     deterministic = False
-    uncompilable = "it calls a program"
+    uncompilable_reason = "it calls a program"
 
     def forward(self, output):
         return output * torch.rand(len(output), 1, 1, 1)
@@ -311,7 +311,7 @@ class Claimless(Loss):
 def test_what_a_loss_does_not_claim_is_not_asked_and_the_reason_is_told(verdicts):
     found = verdicts(Claimless, LOSS_RULES)
     unasked = {name: verdict.why for name, verdict in found.items() if verdict.result == "not asked"}
-    assert unasked["torch.compile"] == "uncompilable: it calls a program"
+    assert unasked["torch.compile"] == "uncompilable_reason: it calls a program"
     assert "per_image = False" in unasked["half batches"]
     assert "deterministic = False" in unasked["deterministic"]
     assert "unit" in unasked

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from enface import Metric, weighed_mean
+from enface import Metric, weighted_mean
 from enface_tools.conformance.metric_regions import PART_RULES
 
 CARD = {"implementation": "enface", "data_range": "1", "crop": "none"}
@@ -30,11 +30,11 @@ class Decibels(Metric):
     higher_is_better = True
     card: ClassVar[dict[str, str]] = CARD
 
-    def within(self, output, target, weights):
-        return -10 * weighed_mean((output - target).square(), weights).clamp(min=1e-10).log10()
+    def regional(self, output, target, weights):
+        return -10 * weighted_mean((output - target).square(), weights).clamp(min=1e-10).log10()
 
     def forward(self, output, target):
-        return self.within(output, target, torch.ones_like(output[:1, :1]))[:, 0]
+        return self.regional(output, target, torch.ones_like(output[:1, :1]))[:, 0]
 
 
 class Whole(Absolute):
@@ -47,64 +47,64 @@ class Whole(Absolute):
 
 
 class Summed(Absolute):
-    def within(self, output, target, weights):
+    def regional(self, output, target, weights):
         return (self.map(output, target).mean(1, keepdim=True) * weights).flatten(2).sum(2)
 
 
 class Heavy(Absolute):
-    def within(self, output, target, weights):
-        return super().within(output, target, weights) * weights.amax()
+    def regional(self, output, target, weights):
+        return super().regional(output, target, weights) * weights.amax()
 
 
 class Squared(Absolute):
-    def within(self, output, target, weights):
-        return super().within(output, target, weights).square()
+    def regional(self, output, target, weights):
+        return super().regional(output, target, weights).square()
 
 
 class Deaf(Absolute):
     """The part does not matter to it."""
 
-    def within(self, output, target, weights):
+    def regional(self, output, target, weights):
         return self(output, target)[:, None] + 0 * weights.flatten(2).sum(2)
 
 
 class Mirrored(Absolute):
-    def within(self, output, target, weights):
-        return super().within(output, target, weights.flip(-1))
+    def regional(self, output, target, weights):
+        return super().regional(output, target, weights.flip(-1))
 
 
 class Zero(Absolute):
     """An image without a part gets 0."""
 
-    def within(self, output, target, weights):
-        return super().within(output, target, weights).nan_to_num(0)
+    def regional(self, output, target, weights):
+        return super().regional(output, target, weights).nan_to_num(0)
 
 
 class FirstPart(Absolute):
     """Everybody gets the first image's part."""
 
-    def within(self, output, target, weights):
-        found = super().within(output, target, weights[:1])
+    def regional(self, output, target, weights):
+        found = super().regional(output, target, weights[:1])
         return torch.where(weights.flatten(2).any(2), found, torch.nan)
 
 
 class OneNumber(Absolute):
-    def within(self, output, target, weights):
-        return super().within(output, target, weights).mean()
+    def regional(self, output, target, weights):
+        return super().regional(output, target, weights).mean()
 
 
 class Counting(Absolute):
     """What it says of a part depends on its place among the others."""
 
-    def within(self, output, target, weights):
-        found = super().within(output, target, weights)
+    def regional(self, output, target, weights):
+        found = super().regional(output, target, weights)
         return found * torch.arange(1, weights.shape[1] + 1)
 
 
 class Normalising(Absolute):
-    def within(self, output, target, weights):
+    def regional(self, output, target, weights):
         weights /= weights.sum((-2, -1), keepdim=True)
-        return super().within(output, target, weights)
+        return super().regional(output, target, weights)
 
 
 @pytest.mark.parametrize("metric", [Absolute, Decibels])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -135,7 +134,6 @@ def test_what_is_written(run):
 
 
 def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(run, plugin):
-    from pathlib import Path
 
     body = (
         "from enface import WeightsError\nclass Absent(Metric):\n    '''Absent.'''\n    higher_is_better = True\n"
@@ -213,7 +211,6 @@ def test_a_checkpoint_of_another_network(run):
 
 
 def test_a_metric_may_be_called_as_a_label_is(run, plugin):
-    from pathlib import Path
 
     from enface_tools.evaluate.results import Results
 

@@ -33,7 +33,7 @@ class Whole(Metric):
 
 class Middle(SetMetric):
     higher_is_better = False
-    least = 3
+    min_images = 3
 
     def features(self, image):
         return image.flatten(1).mean(1, keepdim=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from enface.errors import RecipeError
@@ -51,7 +51,6 @@ def test_the_evaluation_writes_them(run):
 
 
 def test_a_region_whose_needs_are_not_installed_is_unavailable(run, plugin):
-    from pathlib import Path
 
     body = (
         "from enface import WeightsError\nclass Far(Mask):\n    '''Far.'''\n    def __init__(self):\n"
@@ -78,7 +77,6 @@ def test_a_region_that_is_wrong_is_named(run, regions, message):
 
 
 def test_a_mask_that_asks_for_what_there_is_not(run, plugin):
-    from pathlib import Path
 
     body = "class Odd(Mask):\n    '''Odd.'''\n    def forward(self, glasses): return glasses\n"
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")

@@ -17,7 +17,7 @@ from enface.errors import EnfaceError
 from enface_tools.report.curves import POINTS, TERMS, read_log, training_plots
 from enface_tools.report.files import embedded, rounded
 from enface_tools.report.gallery import gallery
-from enface_tools.report.numbers import MINUS, NONE, Sense, decimals, key_numbers, shown
+from enface_tools.report.numbers import MINUS, NONE, Direction, decimals, key_numbers, shown
 from enface_tools.report.pictures import GRIDS
 from enface_tools.report.run_page import write_report
 from enface_tools.report.stages import stage_table
@@ -408,7 +408,7 @@ def test_a_metric_may_be_called_as_a_label_is(tmp_path, run, evaluations):
 
 def test_a_baseline_of_other_images_is_left_out():
     images = pd.DataFrame({"key": ["a", "b"], "ssim": [0.1, 0.2]})
-    found = gallery(images, {"source": images[:1], "mean_target": images}, {"ssim": Sense(True)}, None)
+    found = gallery(images, {"source": images[:1], "mean_target": images}, {"ssim": Direction(True)}, None)
     assert found["metrics"][0]["others"] == {"mean target": [0.1, 0.2]}
 
 
@@ -552,11 +552,11 @@ def test_damaged_stages_leave_the_page_whole(run, content):
 def test_a_change_is_good_or_bad_by_the_metrics_direction():
     stages = stages_measured()
     for higher in (True, False):
-        cells = stage_table(stages, dict.fromkeys(("ssim", "lpips"), Sense(higher)))[1][3]
+        cells = stage_table(stages, dict.fromkeys(("ssim", "lpips"), Direction(higher)))[1][3]
         assert [cell.outcome for cell in cells] == (["good", "good"] if higher else ["bad", "bad"])
-    (cell,) = stage_table(stages, {"ssim": Sense(True)})[0][3]
+    (cell,) = stage_table(stages, {"ssim": Direction(True)})[0][3]
     assert (cell.mean, cell.change, cell.outcome) == ("0.8000", "", "none")
-    (cell,) = stage_table(stages, {"gone": Sense(True)})[0][3]
+    (cell,) = stage_table(stages, {"gone": Direction(True)})[0][3]
     assert cell.mean == NONE
 
 
@@ -607,15 +607,15 @@ def test_outcome_is_against_both_baselines(low, high, higher, outcome, evaluatio
 def test_an_ideal_can_be_missed_on_both_sides(low, high, outcome, rival, evaluations):
     item = evaluations.metric((low + high) / 2, low, high, 0.5, 1.3) | {"ideal": 1.0}
     found = key_numbers({"metrics": {"sharpness": item}})[0]
-    assert (found.outcome, found.rival.name, found.sense.arrow) == (outcome, rival, "→1")
-    assert found.sense.words == "nearer to 1 is better"
+    assert (found.outcome, found.rival.name, found.direction.arrow) == (outcome, rival, "→1")
+    assert found.direction.words == "nearer to 1 is better"
 
 
 def test_a_stage_that_overshoots_the_ideal_is_worse():
     def cell(mean: float, change: float) -> str:
         told = {"mean": change, "low": change - 0.01, "high": change + 0.01}
         stages = {"main": {"step": 1, "after": "first", "metrics": {"sharpness": {"mean": mean, "change": told}}}}
-        return stage_table(stages, {"sharpness": Sense(True, 1.0)})[0][3][0].outcome
+        return stage_table(stages, {"sharpness": Direction(True, 1.0)})[0][3][0].outcome
 
     assert cell(0.9, 0.3) == "good"
     assert cell(1.5, 0.4) == "bad"
@@ -623,7 +623,7 @@ def test_a_stage_that_overshoots_the_ideal_is_worse():
 
 def test_the_worst_image_is_the_farthest_from_the_ideal():
     images = pd.DataFrame({"key": ["a", "b", "c"], "sharpness": [0.9, 1.7, 0.5]})
-    (found,) = spread(images, {"sharpness": Sense(True, 1.0)})
+    (found,) = spread(images, {"sharpness": Direction(True, 1.0)})
     assert (found["key"], found["worst"], found["median"], found["good"]) == ("b", "1.700", "0.500", "0.900")
 
 

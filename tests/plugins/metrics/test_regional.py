@@ -29,7 +29,7 @@ MAKERS = [
 
 def within(metric, output, target, weights):
     """The numbers in one part."""
-    return metric.within(output, target, weights)[:, 0]
+    return metric.regional(output, target, weights)[:, 0]
 
 
 def half(value: float = 1.0) -> torch.Tensor:
@@ -50,7 +50,7 @@ def pair():
 @pytest.mark.parametrize("make", MAKERS)
 def test_the_whole_image_is_a_part_of_itself(make, pair):
     metric = make()
-    assert metric.regional
+    assert metric.has_regional
     for weights in (torch.ones(1, 1, SIZE, SIZE), torch.full((2, 1, SIZE, SIZE), 3.0)):
         torch.testing.assert_close(within(metric, *pair, weights), metric(*pair), atol=2e-4, rtol=2e-4)
 
@@ -95,7 +95,7 @@ def test_sharpness_is_that_of_the_part_cut_out(pair):
 
 
 def test_ms_ssim_sees_too_far_for_a_part():
-    assert not MsSsim(data=DATA).regional
+    assert not MsSsim(data=DATA).has_regional
 
 
 @needs_trunks

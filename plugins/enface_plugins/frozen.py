@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 
-class Still(nn.Module):
+class Frozen(nn.Module):
     """A network that measures: its weights take no gradient, and ``train()`` around it does not reach it."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -17,7 +17,7 @@ class Still(nn.Module):
             parameter.requires_grad_(False)
         self.training = False
 
-    def train(self, mode: bool = True) -> Still:
+    def train(self, mode: bool = True) -> Frozen:
         return self
 
     def forward(self, image: Tensor) -> Tensor:

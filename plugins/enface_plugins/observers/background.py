@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 
-class Aside:
+class BackgroundWriter:
     """Calls functions one after the other in a thread beside the training.
 
     Args:
