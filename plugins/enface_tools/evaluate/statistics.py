@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+Outcome = Literal["better", "unclear", "worse", "none"]
+"""Result of a comparison; ``none`` if a number is missing."""
 CONFIDENCE = 0.95
 # How many random numbers are held at once: 160 MB of them.
 HELD = 20_000_000
