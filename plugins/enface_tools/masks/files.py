@@ -1,4 +1,4 @@
-"""Masks as files: an array that the ``points`` mask reads, and beside it a picture to judge it by."""
+"""Mask files: an array that the ``points`` mask reads, and a picture of it for inspection."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from PIL import Image
 
 from enface.errors import EnfaceError
 
-PICTURE = 480
+# Side of the picture in pixels, at least.
+PICTURE_SIZE = 480
 TINT = np.array([255, 40, 40], np.float32)
-STRENGTH = 0.6
+TINT_OPACITY = 0.6
 
 
 def save_mask(weights: npt.NDArray[np.float32], backdrop: npt.NDArray[np.uint8], path: Path) -> Path:
-    """Write a mask, and beside it a picture of the backdrop with the marked pixels tinted red.
+    """Write a mask and a picture of the backdrop with the marked pixels tinted red.
 
-    The file is int8 where all weights are whole numbers up to 127, else float32. The picture has the same name
-    with ``.png``; each pixel of the mask is a square there, and the tint is the stronger the further the weight
-    lies above the lowest one.
+    The mask is stored as int8 if all weights are whole numbers up to 127, else as float32. The picture has the same
+    name with ``.png``; each mask pixel is a square in it, and the tint grows with the weight above the lowest one.
 
     Args:
         weights: float32 (H, W), >= 0.
-        backdrop: uint8 (H, W, 3), as the mean of some faces.
-        path: The file to write; its name ends in ``.npy``.
+        backdrop: uint8 (H, W, 3), for instance a mean face.
+        path: The ``.npy`` file to write.
 
     Returns:
         The picture's path.
 
     Raises:
-        EnfaceError: when the name does not end in ``.npy``, or a file cannot be written, naming it.
+        EnfaceError: if the name does not end in ``.npy``, or a file cannot be written, naming it.
     """
     assert weights.ndim == 2
     assert backdrop.shape == (*weights.shape, 3)
@@ -47,16 +47,16 @@ def save_mask(weights: npt.NDArray[np.float32], backdrop: npt.NDArray[np.uint8],
 
 
 def mean_image(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The mean of some images (N, 3, H, W), as a picture (H, W, 3) to see a mask on."""
+    """Mean of images (N, 3, H, W), as a backdrop (H, W, 3)."""
     return np.ascontiguousarray(images.mean(axis=0).round().astype(np.uint8).transpose(1, 2, 0))
 
 
 def check_mask_path(path: Path) -> None:
-    """Raises EnfaceError when no mask can be written there: the name does not end in ``.npy``, or is a folder's."""
+    """Raise EnfaceError if ``path`` is a folder or does not end in ``.npy``."""
     if path.suffix != ".npy":
-        raise EnfaceError(f"mask file {path}: the name of a mask file must end in .npy")
+        raise EnfaceError(f"mask file {path}: its name must end in .npy")
     if path.is_dir():
-        raise EnfaceError(f"mask file {path}: is a folder")
+        raise EnfaceError(f"mask file {path} is a folder; name a file")
 
 
 def _smallest(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.int8] | npt.NDArray[np.float32]:
@@ -66,8 +66,8 @@ def _smallest(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.int8] | npt.ND
 
 def _overlay(weights: npt.NDArray[np.float32], backdrop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     span = float(weights.max() - weights.min())
-    share = STRENGTH * (weights - weights.min())[..., None] / (span or 1.0)
-    mixed = (backdrop * (1 - share) + TINT * share).round().astype(np.uint8)
-    times = max(1, round(PICTURE / max(weights.shape)))
-    picture: npt.NDArray[np.uint8] = mixed.repeat(times, axis=0).repeat(times, axis=1)
+    opacity = TINT_OPACITY * (weights - weights.min())[..., None] / (span or 1.0)
+    blended = (backdrop * (1 - opacity) + TINT * opacity).round().astype(np.uint8)
+    scale = max(1, round(PICTURE_SIZE / max(weights.shape)))
+    picture: npt.NDArray[np.uint8] = blended.repeat(scale, axis=0).repeat(scale, axis=1)
     return picture

@@ -1,4 +1,4 @@
-"""Drawing a mask by hand: the page that marks are made on, and its server."""
+"""Draw a mask by hand: the annotation page and its HTTP server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -25,37 +24,38 @@ from PIL import Image
 from enface.errors import DataError, EnfaceError
 from enface.plugin.components import Targets
 from enface_tools.masks.annotations import (
-    Marked,
-    marks_path,
+    Annotation,
+    annotations_path,
+    as_points,
     mask_weights,
-    parse_marks,
-    plain_marks,
-    read_marks,
+    parse_annotations,
+    read_annotations,
     union,
-    write_marks,
+    write_annotations,
 )
 from enface_tools.masks.files import mean_image, save_mask
+from enface_tools.report.html import environment
 
 HOST = "127.0.0.1"
-# Whoever forwards the port over ssh may come by either name, and from another port.
+# With a port forwarded over ssh, a browser may use either name, and another port.
 LOCAL_NAMES = (HOST, "localhost")
-# "[4095, 4095], " is the longest a pixel of an image that anyone trains on is written.
+# The longest JSON text of a pixel, "[4095, 4095], ", in images of any size used for training.
 BYTES_PER_PIXEL = 16
 
 
 @dataclass
-class Drawing:
-    """Faces, what is marked on them, and the mask file these become.
+class AnnotationSession:
+    """Faces, their annotations, and the mask file to write.
 
     Attributes:
-        name: The recipe's.
+        name: Name of the recipe.
         faces: uint8 (3, H, W) by key.
         out: The ``.npy`` file.
         inside: Weight of marked pixels.
         outside: Weight of all others, lower than ``inside``.
-        width: Of the brush at first, in pixels.
-        marks: By image key, also of images that are not among the faces; as saved last.
-        saved: Whether anything was saved.
+        width: Initial width of the brush in pixels.
+        annotations: By image key, as last saved; may include images that are not among the faces.
+        saved: True once anything has been saved.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Drawing:
     inside: float
     outside: float
     width: int
-    marks: dict[str, Marked]
+    annotations: dict[str, Annotation]
     saved: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -75,67 +75,69 @@ class Drawing:
         return height, width
 
     @property
-    def kept(self) -> dict[str, Marked]:
-        """Marks of images that are not among the faces; they count, and stay as they are."""
-        return {key: marked for key, marked in self.marks.items() if key not in self.faces}
+    def off_page(self) -> dict[str, Annotation]:
+        """Annotations of images that are not among the faces. They count towards the mask and are kept unchanged."""
+        return {key: annotation for key, annotation in self.annotations.items() if key not in self.faces}
 
-    def save(self, drawn: Mapping[str, Marked]) -> str:
-        """Write mask, picture and marks, the faces' marks being ``drawn``; a sentence that says where.
+    def save(self, drawn: Mapping[str, Annotation]) -> str:
+        """Write mask, picture and annotations, replacing those of the faces by ``drawn``.
+
+        Returns:
+            A sentence that names the files.
 
         Raises:
-            DataError: when nothing is marked, which would make no mask, or a file cannot be written.
+            DataError: if no pixel is marked, which gives no mask, or a file cannot be written.
         """
         with self.lock:
-            marks = {**self.kept, **drawn}
-            marked = union(marks, self.shape)
+            annotations = {**self.off_page, **drawn}
+            marked = union(annotations, self.shape)
             if not marked.any():
                 raise DataError("nothing is marked yet, so there is no mask to save")
-            # The marks first: of the three files they alone cannot be made again.
-            write_marks(marks_path(self.out), marks, self.shape)
-            self.marks = marks
+            # The annotations first: the two other files can be computed from them.
+            write_annotations(annotations_path(self.out), annotations, self.shape)
+            self.annotations = annotations
             backdrop = mean_image(np.stack(list(self.faces.values())))
             picture = save_mask(mask_weights(marked, self.inside, self.outside), backdrop, self.out)
             self.saved = True
-        return f"Saved {self.out.resolve()}; beside it {picture.name} and {marks_path(self.out).name}."
+        return f"Saved {self.out.resolve()}, with {picture.name} and {annotations_path(self.out).name} beside it."
 
 
-def open_drawing(
+def open_session(
     name: str, targets: Targets, out: Path, *, inside: float = 5.0, outside: float = 1.0, width: int = 1
-) -> Drawing:
-    """A drawing on some targets, which goes on with the marks that lie beside ``out``.
+) -> AnnotationSession:
+    """Start annotating some targets, resuming from the annotations of ``out`` if there are any.
 
     Raises:
-        DataError: when the weights mark nothing or those marks cannot be gone on with.
+        DataError: if the weights do not distinguish marked pixels, or the annotations cannot be read.
     """
     if not math.inf > inside > outside >= 0:
         raise DataError(
             f"--inside {inside:g} must be above --outside {outside:g}, and both >= 0: "
-            "the highest value of a mask file is what is marked"
+            "the highest value of a mask file is the marked region"
         )
     faces = dict(zip(targets.keys, targets.images, strict=True))
-    marks = read_marks(marks_path(out), (targets.images.shape[2], targets.images.shape[3]))
-    return Drawing(name, faces, out, inside, outside, width, marks)
+    annotations = read_annotations(annotations_path(out), (targets.images.shape[2], targets.images.shape[3]))
+    return AnnotationSession(name, faces, out, inside, outside, width, annotations)
 
 
-def page(drawing: Drawing, nonce: str) -> str:
-    """The page, which asks for nothing but its own server's ``save``."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("enface_tools.masks"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    height, width = drawing.shape
-    plain = plain_marks(drawing.marks)
+def render_page(session: AnnotationSession, nonce: str) -> str:
+    """HTML of the annotation page, which requests nothing but ``save`` from its own server."""
+    height, width = session.shape
+    points = as_points(session.annotations)
     contents = {
         "height": height,
         "width": width,
-        "brush": drawing.width,
-        "out": str(drawing.out),
-        "marksName": marks_path(drawing.out).name,
+        "brush": session.width,
+        "out": str(session.out),
+        "annotationsName": annotations_path(session.out).name,
         "faces": [
-            {"key": key, "image": _data_uri(image), "marks": plain.get(key, [])} for key, image in drawing.faces.items()
+            {"key": key, "image": _data_uri(image), "marks": points.get(key, [])}
+            for key, image in session.faces.items()
         ],
-        "kept": plain_marks(drawing.kept),
+        "offPage": as_points(session.off_page),
     }
-    return environment.get_template("draw.html").render(drawing=drawing, contents=contents, nonce=nonce)
+    template = environment("enface_tools.masks").get_template("draw.html")
+    return template.render(session=session, contents=contents, nonce=nonce)
 
 
 def _data_uri(image: npt.NDArray[np.uint8]) -> str:
@@ -144,23 +146,23 @@ def _data_uri(image: npt.NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-class Server(ThreadingHTTPServer):
-    """Serves one drawing on this machine only; ``serve_forever`` returns when the page says so.
+class AnnotationServer(ThreadingHTTPServer):
+    """Serve one session on this machine only; ``serve_forever`` returns when the page saves and closes.
 
     The address holds a random token, so that neither another user of the machine nor another page in the browser
-    sees the faces or saves anything.
+    can see the faces or save anything.
 
     Args:
-        port: 0 for any that is free.
+        port: 0 for any free port.
 
     Raises:
-        EnfaceError: when the port cannot be used.
+        EnfaceError: if the port cannot be used.
     """
 
     daemon_threads = True
 
-    def __init__(self, drawing: Drawing, port: int = 0) -> None:
-        self.drawing, self.token = drawing, secrets.token_urlsafe(16)
+    def __init__(self, session: AnnotationSession, port: int = 0) -> None:
+        self.session, self.token = session, secrets.token_urlsafe(16)
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
@@ -168,57 +170,57 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """The page's."""
+        """URL of the page."""
         return f"http://{HOST}:{self.server_port}/{self.token}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up early is no error worth a traceback; all else is."""
+        """Print a traceback, except if the browser closed the connection early."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Server
-    # Browsers open connections ahead and never use them.
+    server: AnnotationServer
+    # Browsers open spare connections and may never use them.
     timeout = 60
 
     def do_GET(self) -> None:
         if not self._is_for(""):
-            self._answer(HTTPStatus.NOT_FOUND, "open the address that the terminal shows", "text/plain")
+            self._send(HTTPStatus.NOT_FOUND, "open the address that the terminal shows", "text/plain")
             return
         nonce = secrets.token_urlsafe(16)
         policy = (
             f"default-src 'none'; img-src data:; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
-        self._answer(HTTPStatus.OK, page(self.server.drawing, nonce), "text/html", policy)
+        self._send(HTTPStatus.OK, render_page(self.server.session, nonce), "text/html", policy)
 
     def do_POST(self) -> None:
         body = self._body()
         origin = self.headers.get("Origin")
         if not self._is_for("save") or origin != f"http://{self.headers.get('Host')}":
-            self._say(HTTPStatus.FORBIDDEN, "only the page itself may save")
+            self._reply(HTTPStatus.FORBIDDEN, "only the page itself may save")
             return
-        drawing = self.server.drawing
+        session = self.server.session
         try:
-            asked = _request(body)
-            drawn = parse_marks(asked["marks"], drawing.shape, drawing.faces)
+            request = _parse_request(body)
+            drawn = parse_annotations(request["marks"], session.shape, session.faces)
         except DataError as error:
-            self._say(HTTPStatus.BAD_REQUEST, f"{error}")
+            self._reply(HTTPStatus.BAD_REQUEST, f"{error}")
             return
         try:
-            said = drawing.save(drawn)
+            message = session.save(drawn)
         except EnfaceError as error:
-            self._say(HTTPStatus.CONFLICT, f"Not saved: {error}.")
+            self._reply(HTTPStatus.CONFLICT, f"Not saved: {error}.")
             return
         try:
-            self._say(HTTPStatus.OK, said)
+            self._reply(HTTPStatus.OK, message)
         finally:
-            if asked["close"]:
+            if request["close"]:
                 self.server.shutdown()
 
     def _is_for(self, name: str) -> bool:
-        # The name by which the browser came: another site may let its own name lead here.
+        # Check the host name too: another site may point its own name to this address (DNS rebinding).
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         return host in LOCAL_NAMES and secrets.compare_digest(
             self.path.encode(), f"/{self.server.token}/{name}".encode()
@@ -226,14 +228,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
-        faces, (height, width) = self.server.drawing.faces, self.server.drawing.shape
-        most = len(faces) * (height * width * BYTES_PER_PIXEL + 1024)
-        return self.rfile.read(int(length)) if length.isdecimal() and int(length) <= most else b""
+        faces, (height, width) = self.server.session.faces, self.server.session.shape
+        limit = len(faces) * (height * width * BYTES_PER_PIXEL + 1024)
+        return self.rfile.read(int(length)) if length.isdecimal() and int(length) <= limit else b""
 
-    def _say(self, status: HTTPStatus, message: str) -> None:
-        self._answer(status, json.dumps({"message": message}), "application/json")
+    def _reply(self, status: HTTPStatus, message: str) -> None:
+        self._send(status, json.dumps({"message": message}), "application/json")
 
-    def _answer(self, status: HTTPStatus, text: str, kind: str, policy: str = "default-src 'none'") -> None:
+    def _send(self, status: HTTPStatus, text: str, kind: str, policy: str = "default-src 'none'") -> None:
         content = text.encode()
         self.send_response(status)
         headers = {
@@ -250,14 +252,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The terminal is not for requests."""
+        """Do not log requests to the terminal."""
 
 
-def _request(body: bytes) -> dict[str, Any]:
+def _parse_request(body: bytes) -> dict[str, Any]:
     try:
-        asked = json.loads(body)
+        request = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise DataError("what was sent is not JSON, or too long") from error
-    if not isinstance(asked, dict) or set(asked) != {"marks", "close"} or not isinstance(asked["close"], bool):
-        raise DataError("a request to save holds 'marks' and 'close', and nothing else")
-    return asked
+        raise DataError("the request is not JSON, or too long") from error
+    if not isinstance(request, dict) or set(request) != {"marks", "close"} or not isinstance(request["close"], bool):
+        raise DataError("a request to save must have 'marks' and 'close', and nothing else")
+    return request

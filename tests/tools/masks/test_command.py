@@ -1,4 +1,4 @@
-"""``enface masks build``: a recipe's mask as a file that loads back as itself."""
+"""``enface masks build``: write a recipe's mask to a file that loads back unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Odd(Mask):
     '''Odd.
 
     Args:
-        what: What is odd.
+        what: The odd property.
     '''
     def __init__(self, *, what: str, data: DataInfo):
         super().__init__()
@@ -30,14 +30,14 @@ class Odd(Mask):
 
 
 class Own(Mask):
-    '''Another one for each image.'''
+    '''Differs from image to image.'''
     def forward(self, target_regions, step): return target_regions[:, None].float()
 """
 
 
 @pytest.fixture
 def masked(recipe: Any) -> Any:
-    """A toy recipe with masks."""
+    """Write a toy recipe with masks."""
 
     def write(masks: dict[str, Any], *plugins: str) -> Path:
         return recipe({"plugins": [TOY, *plugins], "masks": masks})
@@ -54,7 +54,7 @@ def masked(recipe: Any) -> Any:
     ],
     ids=["hard", "soft", "ellipse"],
 )
-def test_what_is_built_loads_back_as_itself(enface, masked, tmp_path, mask):
+def test_a_built_mask_loads_back_unchanged(enface, masked, tmp_path, mask):
     from enface.plugin.catalog import Catalog
     from enface.plugin.manager import load_plugins
 
@@ -64,11 +64,11 @@ def test_what_is_built_loads_back_as_itself(enface, masked, tmp_path, mask):
     written = np.load(out)
     assert written.shape == (32, 32)
     weights = {"inside": float(written.max()), "outside": float(written.min())}
-    found = Catalog(load_plugins()).build("mask", "points", {"file": out, **weights}, DataInfo(32))(0)
-    torch.testing.assert_close(found[0, 0], torch.from_numpy(written).float(), rtol=1e-5, atol=1e-6)
+    loaded = Catalog(load_plugins()).build("mask", "points", {"file": out, **weights}, DataInfo(32))(0)
+    torch.testing.assert_close(loaded[0, 0], torch.from_numpy(written).float(), rtol=1e-5, atol=1e-6)
 
 
-def test_it_says_what_it_wrote(enface, masked, tmp_path):
+def test_it_reports_the_files_it_wrote(enface, masked, tmp_path):
     out = tmp_path / "edge.npy"
     outcome = enface("masks", "build", masked({"edge": {"use": "boundary_from_regions"}}), "edge", "--out", out)
     assert outcome.code == 0, outcome.err
@@ -88,27 +88,27 @@ def test_it_says_what_it_wrote(enface, masked, tmp_path):
 def test_the_picture_is_of_the_mean_training_target(enface, masked, tmp_path):
     from enface.cli.options import load, prepared
 
-    # Marks in the middle only, so that most of the picture shows the backdrop.
+    # Mark the middle only, so that most of the picture shows the backdrop.
     path = masked({"dot": {"use": "ellipse", "axes": [0.2, 0.2], "inside": 2, "outside": 1}})
     assert enface("masks", "build", path, "dot", "--out", tmp_path / "m.npy").code == 0
     targets = prepared(load(path, [])).info.targets(20)
-    assert len(targets.keys) == 4, "as many as there are training identities"
+    assert len(targets.keys) == 4, "one per training identity"
     shown = np.asarray(Image.open(tmp_path / "m.png"))[7::15, 7::15]
     plain = np.load(tmp_path / "m.npy") == 1
     expected = targets.images.mean(0).transpose(1, 2, 0)
     assert np.abs(shown[plain] - expected[plain]).max() <= 0.5
 
 
-def test_overrides_reach_the_mask_and_schedules_are_those_of_step_0(enface, masked, tmp_path):
+def test_overrides_reach_the_mask_and_schedules_are_taken_at_step_0(enface, masked, tmp_path):
     rising = {"use": "linear", "start": 2, "end": 9, "over": 10}
     path = masked({"edge": {"use": "boundary_from_regions", "inside": rising}})
-    shares = []
+    fractions = []
     for width in (1, 3):
         out = tmp_path / f"{width}.npy"
         assert enface("masks", "build", path, "edge", "--out", out, "--set", f"masks.edge.width={width}").code == 0
         assert set(np.unique(np.load(out))) == {1, 2}
-        shares.append((np.load(out) == 2).mean())
-    assert shares[0] < shares[1]
+        fractions.append((np.load(out) == 2).mean())
+    assert fractions[0] < fractions[1]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_overrides_reach_the_mask_and_schedules_are_those_of_step_0(enface, mask
     ],
     ids=["unknown", "none", "suffix", "columns", "shape", "negative", "flat", "region", "width"],
 )
-def test_what_cannot_be_built_is_refused(enface, masked, plugin, tmp_path, masks, name, out, says):
+def test_a_mask_that_cannot_be_built_is_refused(enface, masked, plugin, tmp_path, masks, name, out, says):
     mine = plugin(ODD, brings="Odd, Own")
     outcome = enface("masks", "build", masked(masks, mine), name, "--out", tmp_path / out)
     assert outcome.code == 2
@@ -155,7 +155,7 @@ def test_a_stage_trains_with_it(enface, masked, log, tmp_path):
         assert outcome.code == 0, outcome.err
         (directory,) = (tmp_path / mask).glob("*/*")
         errors[mask] = log(directory, "step")[0]["values"]["term/l1"]
-    assert errors["edge"] > 1.3 * errors["null"], "what is marked weighs nine times as much"
+    assert errors["edge"] > 1.3 * errors["null"], "marked pixels weigh nine times as much"
 
 
 def test_no_face_in_any_target_ends_with_code_2(enface, masked, tmp_path):

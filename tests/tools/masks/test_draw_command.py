@@ -1,4 +1,4 @@
-"""Drawing a mask: the command, and its page as a hand uses it."""
+"""``enface masks draw``: the command, and its page driven by a browser."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SIZE = 32
 
 @pytest.fixture
 def draw(shell, recipe, until):
-    """Start the command on the toy faces; the process and the page's address."""
+    """Start the command on the toy faces: (process, address of the page)."""
 
-    def call(*words):
-        child = shell.start("masks", "draw", recipe({}), "--out", "m.npy", "--faces", 3, "--no-browser", *words)
+    def call(*options):
+        child = shell.start("masks", "draw", recipe({}), "--out", "m.npy", "--faces", 3, "--no-browser", *options)
         until(lambda: "http://" in child.out or not child.process.is_alive())
         return child, re.search(r"http://\S+", child.out)[0]
 
@@ -26,13 +26,13 @@ def draw(shell, recipe, until):
 
 
 class Hand:
-    """A page and whatever it complains of."""
+    """Mouse and keyboard on a page; records its console messages, errors and requests."""
 
     def __init__(self, page):
-        self.page, self.complaints, self.asked = page, [], []
+        self.page, self.complaints, self.requested = page, [], []
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("request", lambda request: self.requested.append(request.url))
 
     def open(self, address):
         self.page.goto(address)
@@ -66,7 +66,7 @@ class Hand:
     def saves(self, name="save"):
         with self.page.expect_response("**/save") as answer:
             self.push(name)
-        self.page.locator("#said", has_not_text="Saving").wait_for(state="attached")
+        self.page.locator("#status", has_not_text="Saving").wait_for(state="attached")
         return answer.value.status
 
 
@@ -82,11 +82,11 @@ def marked(folder, name="m.npy"):
     return {(row, column) for row, column in np.argwhere(values.reshape(SIZE, SIZE, -1)[..., 0] > 1).tolist()}
 
 
-def test_what_is_clicked_is_what_is_saved(draw, hand, tmp_path):
+def test_clicked_pixels_are_saved(draw, hand, tmp_path):
     child, address = draw()
     hand.open(address)
     assert "Face 1 of 3" in hand.text("place")
-    # A line of three clicks, whose third is taken back and made again elsewhere.
+    # A line of three clicks; the third is undone and repeated elsewhere.
     hand.click(4, 4)
     hand.click(4, 9)
     hand.click(20, 9)
@@ -94,12 +94,12 @@ def test_what_is_clicked_is_what_is_saved(draw, hand, tmp_path):
     hand.click(9, 14)
     line = {(4, column) for column in range(4, 10)} | {(4 + step, 9 + step) for step in range(6)}
     assert f"{len(line)} on this face" in hand.text("here")
-    # A new line stands alone.
+    # A new line is not joined to the previous one.
     hand.press("Escape")
     hand.click(28, 2)
     hand.press("Control+z", "Control+Shift+Z")
     line.add((28, 2))
-    # The second face without joining, one pixel twice; a drag erases.
+    # The second face without joined clicks, one pixel twice; then a drag erases.
     hand.press("ArrowRight")
     assert "Face 2 of 3" in hand.text("place")
     hand.page.locator("#join").uncheck()
@@ -112,13 +112,13 @@ def test_what_is_clicked_is_what_is_saved(draw, hand, tmp_path):
     both = line | second
     share = 100 * len(both) / SIZE**2
     assert (hand.text("count"), hand.text("count-of")) == (str(len(both)), f"of 1,024 pixels marked ({share:.1f} %)")
-    assert hand.text("said") == "Not saved yet."
+    assert hand.text("status") == "Not saved yet."
     assert hand.saves() == 200
-    assert str(tmp_path / "m.npy") in hand.text("said")
+    assert str(tmp_path / "m.npy") in hand.text("status")
     assert marked(tmp_path) == both
-    marks = json.loads((tmp_path / "m.marks.json").read_text())["marks"]
-    assert [{tuple(point) for point in points} for points in marks.values()] == [line, second]
-    # On with it, by a wider brush and without a mouse; then to the end.
+    annotations = json.loads((tmp_path / "m.marks.json").read_text())["marks"]
+    assert [{tuple(point) for point in points} for points in annotations.values()] == [line, second]
+    # A wider brush, by keyboard alone; then save and close.
     hand.press("ArrowRight")
     hand.page.locator("#draw").check()
     hand.page.locator("#width").fill("3")
@@ -131,22 +131,22 @@ def test_what_is_clicked_is_what_is_saved(draw, hand, tmp_path):
     assert marked(tmp_path) == both | wide
     assert "mask: m.npy" in child.out
     assert not hand.complaints
-    assert {urlsplit(url).hostname for url in hand.asked if not url.startswith("data:")} == {"127.0.0.1"}
+    assert {urlsplit(url).hostname for url in hand.requested if not url.startswith("data:")} == {"127.0.0.1"}
 
 
-def test_marks_are_gone_on_with_and_cleared(draw, hand, tmp_path):
+def test_annotations_are_resumed_and_cleared(draw, hand, tmp_path):
     child, address = draw()
     hand.open(address)
     hand.click(1, 1)
     hand.saves("save-close")
     assert child.wait(20) == 0
-    plain = json.loads((tmp_path / "m.marks.json").read_text())
-    plain["marks"]["someone else"] = [[9, 9]]
-    (tmp_path / "m.marks.json").write_text(json.dumps(plain))
+    content = json.loads((tmp_path / "m.marks.json").read_text())
+    content["marks"]["someone else"] = [[9, 9]]
+    (tmp_path / "m.marks.json").write_text(json.dumps(content))
 
     child, address = draw("--inside", 3)
-    assert "marks on 1 of the 3 faces" in child.out
-    assert "marks on 1 images that are not among them: someone else" in child.out
+    assert "annotations of 1 of the 3 faces" in child.out
+    assert "annotations of 1 images not shown on the page: someone else" in child.out
     hand.open(address)
     assert hand.text("count") == "2"
     hand.push("clear")
@@ -159,20 +159,20 @@ def test_marks_are_gone_on_with_and_cleared(draw, hand, tmp_path):
     assert not hand.complaints
 
 
-def test_leaving_with_unsaved_marks_warns(draw, hand):
+def test_leaving_with_unsaved_annotations_warns(draw, hand):
     _, address = draw()
     hand.open(address)
-    asked = []
-    hand.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    dialogs = []
+    hand.page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
     hand.page.reload()
-    assert not asked
+    assert not dialogs
     hand.page.wait_for_selector("body[data-ready]")
     hand.click(3, 3)
     hand.page.reload()
-    assert asked == ["beforeunload"]
+    assert dialogs == ["beforeunload"]
 
 
-def test_marks_outlive_the_command(draw, hand, tmp_path):
+def test_annotations_can_be_downloaded_after_the_command_ended(draw, hand, tmp_path):
     child, address = draw()
     hand.open(address)
     hand.click(3, 3)
@@ -180,16 +180,16 @@ def test_marks_outlive_the_command(draw, hand, tmp_path):
     assert child.wait(20) == 130
     hand.push("save")
     hand.page.wait_for_selector("#rescue:visible")
-    assert "has ended" in hand.text("said")
+    assert "has ended" in hand.text("status")
     with hand.page.expect_download() as download:
         hand.push("rescue")
     assert download.value.suggested_filename == "m.marks.json"
     download.value.save_as(tmp_path / "m.marks.json")
     child, address = draw()
-    assert "marks on 1 of the 3 faces" in child.out
+    assert "annotations of 1 of the 3 faces" in child.out
 
 
-def test_stopping_before_saving_says_so(draw, tmp_path):
+def test_stopping_before_saving_is_reported(draw, tmp_path):
     child, _ = draw()
     child.signal(signal.SIGINT)
     assert child.wait(20) == 130
@@ -199,22 +199,22 @@ def test_stopping_before_saving_says_so(draw, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("options", "says"),
     [
         (["--out", "m.png"], "must end in .npy"),
         (["--out", "m.npy", "--inside", 1], "--inside 1 must be above --outside 1"),
         (["--out", "m.npy", "--width", 0], "--width"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(enface, recipe, tmp_path, monkeypatch, words, says):
+def test_invalid_options_are_refused(enface, recipe, tmp_path, monkeypatch, options, says):
     monkeypatch.chdir(tmp_path)
-    found = enface("masks", "draw", recipe({}), "--no-browser", *words)
-    assert found.code == 2
-    assert says in found.err
+    outcome = enface("masks", "draw", recipe({}), "--no-browser", *options)
+    assert outcome.code == 2
+    assert says in outcome.err
 
 
-def test_a_mask_made_otherwise_is_not_replaced(enface, recipe, tmp_path):
+def test_a_mask_without_annotations_is_not_replaced(enface, recipe, tmp_path):
     np.save(tmp_path / "m.npy", np.ones((SIZE, SIZE)))
-    found = enface("masks", "draw", recipe({}), "--no-browser", "--out", tmp_path / "m.npy")
-    assert found.code == 2
-    assert "no marks (m.marks.json) lie beside it; name another --out" in found.err
+    outcome = enface("masks", "draw", recipe({}), "--no-browser", "--out", tmp_path / "m.npy")
+    assert outcome.code == 2
+    assert "annotations (m.marks.json) do not; name another --out" in outcome.err

@@ -1,4 +1,4 @@
-"""A mask's file and the picture beside it."""
+"""Mask files and their pictures."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ GREY = np.full((8, 8, 3), 100, np.uint8)
 
 
 def weights(marked: float = 5.0, unmarked: float = 1.0) -> np.ndarray:
-    made = np.full((8, 8), unmarked, np.float32)
-    made[2, 3:6] = marked
-    return made
+    mask = np.full((8, 8), unmarked, np.float32)
+    mask[2, 3:6] = marked
+    return mask
 
 
-def test_whole_numbers_are_stored_in_a_byte_each(tmp_path):
+def test_whole_numbers_are_stored_as_int8(tmp_path):
     save_mask(weights(), GREY, tmp_path / "m.npy")
-    found = np.load(tmp_path / "m.npy")
-    assert found.dtype == np.int8
-    assert np.array_equal(found, weights())
+    stored = np.load(tmp_path / "m.npy")
+    assert stored.dtype == np.int8
+    assert np.array_equal(stored, weights())
 
 
 @pytest.mark.parametrize("marked", [2.5, 128.0, 1e-3])
-def test_what_a_byte_cannot_hold_is_stored_as_it_is(tmp_path, marked):
+def test_other_weights_are_stored_as_float32(tmp_path, marked):
     save_mask(weights(marked, 0), GREY, tmp_path / "m.npy")
-    found = np.load(tmp_path / "m.npy")
-    assert found.dtype == np.float32
-    assert np.array_equal(found, weights(marked, 0))
+    stored = np.load(tmp_path / "m.npy")
+    assert stored.dtype == np.float32
+    assert np.array_equal(stored, weights(marked, 0))
 
 
 def test_the_picture_shows_the_marks_over_the_backdrop(tmp_path):
@@ -39,14 +39,14 @@ def test_the_picture_shows_the_marks_over_the_backdrop(tmp_path):
     shown = np.asarray(Image.open(picture))
     assert shown.shape == (480, 480, 3)
     small = shown[30::60, 30::60].astype(int)
-    assert np.array_equal(small.repeat(60, 0).repeat(60, 1), shown), "a square a pixel"
+    assert np.array_equal(small.repeat(60, 0).repeat(60, 1), shown), "each mask pixel is a square"
     marked = weights() == 5
     assert (small[~marked] == 100).all()
     assert (small[marked][:, 0] > 100).all()
     assert (small[marked][:, 1:] < 100).all()
 
 
-def test_a_weight_half_way_up_is_tinted_half_as_much(tmp_path):
+def test_a_weight_half_way_up_is_tinted_half_as_strongly(tmp_path):
     soft = weights()
     soft[4, 4] = 3
     shown = np.asarray(Image.open(save_mask(soft, GREY, tmp_path / "m.npy")))[30::60, 30::60, 0].astype(int)
@@ -58,7 +58,7 @@ def test_a_mask_that_marks_nothing_leaves_the_backdrop_alone(tmp_path):
     assert (np.asarray(Image.open(picture)) == 100).all()
 
 
-def test_a_large_backdrop_is_not_made_smaller(tmp_path):
+def test_a_large_backdrop_is_not_shrunk(tmp_path):
     picture = save_mask(np.eye(600, dtype=np.float32), np.zeros((600, 600, 3), np.uint8), tmp_path / "m.npy")
     assert Image.open(picture).size == (600, 600)
 
@@ -72,7 +72,7 @@ def test_a_large_backdrop_is_not_made_smaller(tmp_path):
         ("file/m.npy", "cannot write"),
     ],
 )
-def test_what_cannot_be_written_is_refused_naming_it(tmp_path, name, says):
+def test_a_path_that_cannot_be_written_is_refused_by_name(tmp_path, name, says):
     (tmp_path / "d.npy").mkdir()
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EnfaceError, match=says) as caught:

@@ -1,4 +1,4 @@
-"""Drawn masks: marks read and written, their union, and a server that answers nobody but its page."""
+"""Hand-drawn masks: annotation files, their union, and a server that accepts requests from its own page only."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from PIL import Image
 from enface.errors import DataError, EnfaceError
 from enface.plugin.components import Targets
 from enface_tools.masks.annotations import (
-    check_out,
-    marks_path,
+    annotations_path,
+    as_points,
     mask_weights,
-    parse_marks,
-    plain_marks,
-    read_marks,
+    parse_annotations,
+    prepare_output,
+    read_annotations,
     union,
-    write_marks,
+    write_annotations,
 )
-from enface_tools.masks.server import Server, open_drawing, page
+from enface_tools.masks.server import AnnotationServer, open_session, render_page
 
 SHAPE = (6, 8)
 HOSTILE = '</script><script>alert("x")</script>'
 
 
 def marked(*points):
-    made = np.zeros(SHAPE, np.bool_)
+    annotation = np.zeros(SHAPE, np.bool_)
     for row, column in points:
-        made[row, column] = True
-    return made
+        annotation[row, column] = True
+    return annotation
 
 
 def targets(*keys):
@@ -42,26 +42,26 @@ def targets(*keys):
 
 
 @pytest.fixture
-def drawing(tmp_path):
-    return open_drawing("toy", targets("a", "b"), tmp_path / "mask.npy")
+def session(tmp_path):
+    return open_session("toy", targets("a", "b"), tmp_path / "mask.npy")
 
 
-# ------------------------------------------------------------------ marks
+# ------------------------------------------------------------------ annotations
 
 
-def test_marks_read_back_what_was_written(tmp_path):
-    marks = {"a": marked((0, 0), (5, 7)), "ünï": marked((2, 3)), "none": marked()}
+def test_annotations_are_read_back_as_written(tmp_path):
+    annotations = {"a": marked((0, 0), (5, 7)), "ünï": marked((2, 3)), "none": marked()}
     path = tmp_path / "x.marks.json"
-    write_marks(path, marks, SHAPE)
-    found = read_marks(path, SHAPE)
-    assert set(found) == {"a", "ünï"}
-    assert all((found[key] == marks[key]).all() for key in found)
+    write_annotations(path, annotations, SHAPE)
+    read = read_annotations(path, SHAPE)
+    assert set(read) == {"a", "ünï"}
+    assert all((read[key] == annotations[key]).all() for key in read)
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
 
 
-def test_the_union_is_what_any_face_has():
-    made = union({"a": marked((0, 1), (2, 2)), "b": marked((2, 2), (5, 0))}, SHAPE)
-    assert np.argwhere(made).tolist() == [[0, 1], [2, 2], [5, 0]]
+def test_the_union_has_the_pixels_marked_on_any_face():
+    either = union({"a": marked((0, 1), (2, 2)), "b": marked((2, 2), (5, 0))}, SHAPE)
+    assert np.argwhere(either).tolist() == [[0, 1], [2, 2], [5, 0]]
     assert not union({}, SHAPE).any()
 
 
@@ -75,7 +75,7 @@ def test_weights_are_inside_where_marked_and_outside_elsewhere():
 @pytest.mark.parametrize(
     ("plain", "says"),
     [
-        ([], "must be a map"),
+        ([], "must map"),
         ({"a": {}}, "must be a list"),
         ({"a": [[1]]}, "not a [row, column]"),
         ({"a": [[1, 2, 3]]}, "not a [row, column]"),
@@ -88,13 +88,13 @@ def test_weights_are_inside_where_marked_and_outside_elsewhere():
         ({"c": [[0, 0]]}, "no face has the key 'c'"),
     ],
 )
-def test_marks_that_are_none_are_refused(plain, says):
+def test_malformed_annotations_are_refused(plain, says):
     with pytest.raises(DataError, match=re.escape(says)):
-        parse_marks(plain, SHAPE, {"a", "b"})
+        parse_annotations(plain, SHAPE, {"a", "b"})
 
 
-def test_without_keys_any_image_may_be_marked():
-    assert plain_marks(parse_marks({"anyone": [[5, 7], [0, 0]], "b": []}, SHAPE)) == {"anyone": [[0, 0], [5, 7]]}
+def test_without_keys_any_image_may_be_annotated():
+    assert as_points(parse_annotations({"anyone": [[5, 7], [0, 0]], "b": []}, SHAPE)) == {"anyone": [[0, 0], [5, 7]]}
 
 
 @pytest.mark.parametrize(
@@ -110,77 +110,77 @@ def test_without_keys_any_image_may_be_marked():
     ],
     ids=["empty", "list", "map", "null", "no marks", "outside", "deep"],
 )
-def test_damaged_marks_are_named(tmp_path, text):
+def test_a_damaged_annotation_file_is_named(tmp_path, text):
     path = tmp_path / "x.marks.json"
     path.write_text(text)
-    with pytest.raises(DataError, match=r"x\.marks\.json are damaged.*mend or move"):
-        read_marks(path, SHAPE)
+    with pytest.raises(DataError, match=r"x\.marks\.json are damaged.*fix or move"):
+        read_annotations(path, SHAPE)
 
 
-def test_marks_of_another_size_are_refused(tmp_path):
-    write_marks(tmp_path / "x.marks.json", {"a": marked((0, 0))}, SHAPE)
+def test_annotations_of_another_size_are_refused(tmp_path):
+    write_annotations(tmp_path / "x.marks.json", {"a": marked((0, 0))}, SHAPE)
     with pytest.raises(DataError, match=r"6 x 8, but the recipe's are 12 x 16.*set data\.size"):
-        read_marks(tmp_path / "x.marks.json", (12, 16))
+        read_annotations(tmp_path / "x.marks.json", (12, 16))
 
 
 # ------------------------------------------------------------------ the file
 
 
-def test_a_mask_made_in_another_way_is_not_replaced(tmp_path):
+def test_a_mask_without_annotations_is_not_replaced(tmp_path):
     out = tmp_path / "deep" / "mask.npy"
-    check_out(out)
+    prepare_output(out)
     out.touch()
-    with pytest.raises(EnfaceError, match="no marks"):
-        check_out(out)
-    marks_path(out).touch()
-    check_out(out)
+    with pytest.raises(EnfaceError, match=r"annotations \(mask\.marks\.json\) do not"):
+        prepare_output(out)
+    annotations_path(out).touch()
+    prepare_output(out)
     with pytest.raises(EnfaceError, match=r"\.npy"):
-        check_out(tmp_path / "mask.png")
-    with pytest.raises(EnfaceError, match="cannot be made"):
-        check_out(out / "below.npy")
+        prepare_output(tmp_path / "mask.png")
+    with pytest.raises(EnfaceError, match="cannot create"):
+        prepare_output(out / "below.npy")
 
 
 @pytest.mark.parametrize(("inside", "outside"), [(1, 1), (1, 5), (float("nan"), 1), (float("inf"), 1), (1, -1)])
-def test_weights_that_would_mark_nothing_are_refused(tmp_path, inside, outside):
+def test_weights_that_do_not_distinguish_marked_pixels_are_refused(tmp_path, inside, outside):
     with pytest.raises(EnfaceError, match="--inside"):
-        open_drawing("toy", targets("a"), tmp_path / "m.npy", inside=inside, outside=outside)
+        open_session("toy", targets("a"), tmp_path / "m.npy", inside=inside, outside=outside)
 
 
-def test_saving_writes_mask_picture_and_marks(drawing):
-    said = drawing.save({"a": marked((0, 0)), "b": marked((0, 0), (3, 4))})
-    assert str(drawing.out.resolve()) in said
-    values = np.load(drawing.out)
+def test_saving_writes_mask_picture_and_annotations(session):
+    message = session.save({"a": marked((0, 0)), "b": marked((0, 0), (3, 4))})
+    assert str(session.out.resolve()) in message
+    values = np.load(session.out)
     assert values.shape[:2] == SHAPE
     assert np.argwhere(values.reshape(*SHAPE, -1)[..., 0] == 5).tolist() == [[0, 0], [3, 4]]
     assert (np.unique(values) == [1, 5]).all()
-    with Image.open(drawing.out.with_suffix(".png")) as picture:
+    with Image.open(session.out.with_suffix(".png")) as picture:
         assert picture.width > picture.height > 0
-    assert json.loads(marks_path(drawing.out).read_text())["marks"] == {"a": [[0, 0]], "b": [[0, 0], [3, 4]]}
+    assert json.loads(annotations_path(session.out).read_text())["marks"] == {"a": [[0, 0]], "b": [[0, 0], [3, 4]]}
 
 
-def test_saving_nothing_leaves_what_was_saved(drawing):
-    drawing.save({"a": marked((1, 1))})
-    before = drawing.out.read_bytes(), marks_path(drawing.out).read_bytes()
+def test_saving_an_empty_mask_leaves_the_saved_one(session):
+    session.save({"a": marked((1, 1))})
+    before = session.out.read_bytes(), annotations_path(session.out).read_bytes()
     with pytest.raises(DataError, match="nothing is marked"):
-        drawing.save({})
-    assert before == (drawing.out.read_bytes(), marks_path(drawing.out).read_bytes())
+        session.save({})
+    assert before == (session.out.read_bytes(), annotations_path(session.out).read_bytes())
 
 
-def test_marks_of_other_images_stay_and_count(drawing):
-    drawing.save({"a": marked((1, 1)), "b": marked((2, 2))})
-    later = open_drawing("toy", targets("b", "c"), drawing.out)
-    assert plain_marks(later.kept) == {"a": [[1, 1]]}
+def test_annotations_of_other_images_are_kept_and_count(session):
+    session.save({"a": marked((1, 1)), "b": marked((2, 2))})
+    later = open_session("toy", targets("b", "c"), session.out)
+    assert as_points(later.off_page) == {"a": [[1, 1]]}
     later.save({"c": marked((3, 3))})
-    assert plain_marks(read_marks(marks_path(drawing.out), SHAPE)) == {"a": [[1, 1]], "c": [[3, 3]]}
-    assert np.argwhere(np.load(drawing.out).reshape(*SHAPE, -1)[..., 0] == 5).tolist() == [[1, 1], [3, 3]]
+    assert as_points(read_annotations(annotations_path(session.out), SHAPE)) == {"a": [[1, 1]], "c": [[3, 3]]}
+    assert np.argwhere(np.load(session.out).reshape(*SHAPE, -1)[..., 0] == 5).tolist() == [[1, 1], [3, 3]]
 
 
 # ------------------------------------------------------------------ the page and its server
 
 
-def test_the_page_asks_for_nothing_and_lets_no_name_in(tmp_path):
-    drawing = open_drawing(HOSTILE, targets(HOSTILE), tmp_path / "mask.npy")
-    text = page(drawing, "nonce")
+def test_the_page_loads_nothing_and_escapes_names(tmp_path):
+    session = open_session(HOSTILE, targets(HOSTILE), tmp_path / "mask.npy")
+    text = render_page(session, "nonce")
     assert HOSTILE not in text
     assert "alert" in text
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)|@import|url\(|https?:""", text)
@@ -189,8 +189,8 @@ def test_the_page_asks_for_nothing_and_lets_no_name_in(tmp_path):
 
 
 @pytest.fixture
-def served(drawing):
-    with Server(drawing) as server:
+def served(session):
+    with AnnotationServer(session) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -248,15 +248,15 @@ def test_a_forwarded_port_is_this_machine_too(save, name):
     assert save(GOOD, Host=name, Origin=f"http://{name}")[0] == 200
 
 
-def test_only_the_page_may_save(save, drawing):
+def test_only_the_page_may_save(save, session):
     assert save(GOOD, Origin="http://evil.example")[0] == 403
     assert save(GOOD, Origin="null")[0] == 403
     assert save(GOOD, Origin=None)[0] == 403
     assert save(GOOD, Host="evil.example", Origin="http://evil.example")[0] == 403
     assert save(GOOD, path="/guess/save")[0] == 403
-    assert not drawing.out.exists()
+    assert not session.out.exists()
     assert save(GOOD)[0] == 200
-    assert drawing.out.exists()
+    assert session.out.exists()
 
 
 @pytest.mark.parametrize(
@@ -276,35 +276,38 @@ def test_only_the_page_may_save(save, drawing):
     ],
     ids=lambda body: str(body)[:30],
 )
-def test_a_bad_request_changes_nothing(save, drawing, body):
+def test_a_bad_request_changes_nothing(save, session, body):
+    def state():
+        return session.out.read_bytes(), annotations_path(session.out).read_bytes(), as_points(session.annotations)
+
     save(GOOD)
-    before = drawing.out.read_bytes(), marks_path(drawing.out).read_bytes(), plain_marks(drawing.marks)
+    before = state()
     try:
         assert save(body)[0] == 400
     except ConnectionError:
-        # The server hangs up on what is far too long rather than read it.
+        # The server closes the connection rather than read a body that is far too long.
         assert len(body) > 1_000_000
-    assert before == (drawing.out.read_bytes(), marks_path(drawing.out).read_bytes(), plain_marks(drawing.marks))
+    assert before == state()
 
 
-def test_nothing_to_save_is_said(save):
+def test_nothing_to_save_is_reported(save):
     status, text = save({"marks": {"a": []}, "close": True})
     assert status == 409
     assert "nothing is marked" in text
 
 
-def test_what_was_saved_is_on_the_page_that_is_loaded_again(save, ask, served):
+def test_saved_annotations_are_on_the_reloaded_page(save, ask, served):
     save(GOOD)
     assert '"marks": [[1, 2]]' in ask("GET", f"/{served.token}/")[1]
 
 
-def test_a_port_in_use_is_named(served, drawing):
+def test_a_port_in_use_is_named(served, session):
     with pytest.raises(EnfaceError, match=f"port {served.server_port} cannot be used"):
-        Server(drawing, served.server_port)
+        AnnotationServer(session, served.server_port)
 
 
-def test_closing_ends_the_server(drawing):
-    with Server(drawing) as server:
+def test_closing_ends_the_server(session):
+    with AnnotationServer(session) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)

@@ -6,7 +6,7 @@
   const canvas = find("canvas"), context = canvas.getContext("2d"), surface = find("surface");
   const tint = Object.assign(document.createElement("canvas"), { width, height });
   const MARK = [0, 200, 240, 190], MASK = [255, 171, 26, 105];
-  // On how many images a pixel is marked: the mask is where that is not 0.
+  // Number of images on which each pixel is marked; the mask is where it is not 0.
   const counts = new Uint16Array(height * width);
   const faces = data.faces.map(({ key, image, marks }) => ({
     key, image: Object.assign(new Image(), { src: image }), marks: new Uint8Array(height * width), size: 0,
@@ -19,7 +19,7 @@
   const erasing = () => find("erase").checked;
   const joining = () => find("join").checked && !erasing();
 
-  // ---------------------------------------------------------------- marks
+  // ---------------------------------------------------------------- annotations
 
   function count(index, change) {
     const before = counts[index] > 0;
@@ -56,7 +56,7 @@
   }
 
   function begin(point) {
-    // What is marked while a save is on its way to the command's end would be lost.
+    // Pixels marked while "Save and close" is pending would be lost.
     if (saving) return;
     stroke = { changed: [], before: face().anchor, after: null };
     last = joining() ? face().anchor : null;
@@ -72,19 +72,19 @@
     show();
   }
 
-  function record(made) {
-    if (!made.changed.length) return;
-    face().done.push(made);
+  function record(edit) {
+    if (!edit.changed.length) return;
+    face().done.push(edit);
     face().undone.length = 0;
     revision++;
   }
 
-  function again(from, to, anchor) {
-    const made = stroke ? null : face()[from].pop();
-    if (!made) return;
-    made.changed.forEach((index) => flip(face(), index));
-    face()[to].push(made);
-    face().anchor = made[anchor];
+  function replay(from, to, anchor) {
+    const edit = stroke ? null : face()[from].pop();
+    if (!edit) return;
+    edit.changed.forEach((index) => flip(face(), index));
+    face()[to].push(edit);
+    face().anchor = edit[anchor];
     revision++;
     show();
   }
@@ -104,7 +104,7 @@
   const points = (marks) => [...marks.keys()].filter((i) => marks[i]).map((i) => [Math.floor(i / width), i % width]);
   const drawn = () => Object.fromEntries(faces.filter((one) => one.size).map((one) => [one.key, points(one.marks)]));
 
-  // ---------------------------------------------------------------- what is seen
+  // ---------------------------------------------------------------- display
 
   function paint(to, one, withMask) {
     const layer = tint.getContext("2d"), pixels = layer.createImageData(width, height);
@@ -157,12 +157,12 @@
     find("count").textContent = number(inUnion);
     const share = ((100 * inUnion) / (height * width)).toFixed(1);
     find("count-of").textContent = `of ${number(height * width)} pixels marked (${share} %)`;
-    find("width-said").textContent = `${find("width").value} px`;
+    find("width-value").textContent = `${find("width").value} px`;
     off("undo", !one.done.length);
     off("redo", !one.undone.length);
     off("clear", !one.size);
     off("new-line", !(joining() && one.anchor));
-    if (revision !== savedRevision && !saving && !find("said").classList.contains("bad")) tell("Not saved yet.");
+    if (revision !== savedRevision && !saving && !find("status").classList.contains("bad")) report("Not saved yet.");
     showPointer();
   }
 
@@ -188,9 +188,9 @@
 
   function fit() {
     const dense = window.devicePixelRatio || 1, beside = wide.matches;
-    // What the tools beside the face, and the lines and small faces above and below it, leave.
+    // Space left by the tools beside the face and by the lines and thumbnails above and below it.
     const space = Math.min(document.documentElement.clientWidth - (beside ? 384 : 32), 720, Math.max(288, innerHeight - 228));
-    // Every pixel of the face becomes the same number of the screen's.
+    // An integer number of screen pixels per pixel of the face.
     const scale = Math.max(1, Math.floor((space * dense) / Math.max(height, width))) / dense;
     canvas.style.width = `${width * scale}px`;
     canvas.style.height = `${height * scale}px`;
@@ -198,9 +198,9 @@
 
   // ---------------------------------------------------------------- saving
 
-  function tell(text, bad = false) {
-    find("said").textContent = text;
-    find("said").classList.toggle("bad", bad);
+  function report(text, bad = false) {
+    find("status").textContent = text;
+    find("status").classList.toggle("bad", bad);
   }
 
   async function save(close) {
@@ -208,18 +208,18 @@
     end();
     saving = true;
     const sent = revision;
-    tell("Saving …");
+    report("Saving …");
     try {
       const answer = await fetch("save", {
         method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ marks: drawn(), close }),
       });
       const { message } = await answer.json();
       if (answer.ok) savedRevision = sent;
-      tell(message, !answer.ok);
+      report(message, !answer.ok);
       find("rescue").hidden = true;
       if (answer.ok && close) finish(message);
     } catch {
-      tell(`Not saved: the command that serves this page has ended. Download the marks, put them beside ${data.out}, and start it again.`, true);
+      report(`Not saved: the command that serves this page has ended. Download the annotations, put them beside ${data.out}, and start it again.`, true);
       find("rescue").hidden = false;
     }
     saving = false;
@@ -229,20 +229,20 @@
     ended = true;
     find("page").hidden = true;
     find("end").hidden = false;
-    find("end-said").textContent = message;
+    find("end-message").textContent = message;
     find("end").focus();
   }
 
   function rescue() {
-    const text = JSON.stringify({ height, width, marks: { ...data.kept, ...drawn() } });
+    const text = JSON.stringify({ height, width, marks: { ...data.offPage, ...drawn() } });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-    link.download = data.marksName;
+    link.download = data.annotationsName;
     link.click();
     URL.revokeObjectURL(link.href);
   }
 
-  // ---------------------------------------------------------------- hands
+  // ---------------------------------------------------------------- input
 
   function under(event) {
     const area = canvas.getBoundingClientRect();
@@ -297,11 +297,11 @@
   document.addEventListener("keydown", (event) => {
     if (ended) return;
     const key = event.key.toLowerCase(), command = event.ctrlKey || event.metaKey;
-    if (command && key === "z") again(...(event.shiftKey ? ["undone", "done", "after"] : ["done", "undone", "before"]));
+    if (command && key === "z") replay(...(event.shiftKey ? ["undone", "done", "after"] : ["done", "undone", "before"]));
     else if (command && key === "s") save(false);
     else if (command || event.altKey) return;
     else if (key === "escape") newLine();
-    // Arrows set a slider and choose among radio buttons.
+    // Sliders and radio buttons use the arrows themselves.
     else if (!event.shiftKey && /^arrow(left|right)$/.test(key) && !event.target.matches('[type="range"], [type="radio"]')) {
       go(current + ARROWS[event.key][1]);
     } else return;
@@ -310,7 +310,7 @@
 
   const actions = {
     previous: () => go(current - 1), next: () => go(current + 1), "new-line": newLine, clear: clearFace,
-    undo: () => again("done", "undone", "before"), redo: () => again("undone", "done", "after"),
+    undo: () => replay("done", "undone", "before"), redo: () => replay("undone", "done", "after"),
     save: () => save(false), "save-close": () => save(true), rescue,
   };
   Object.entries(actions).forEach(([id, action]) => find(id).addEventListener("click", action));
@@ -322,7 +322,7 @@
 
   async function start() {
     await Promise.all(faces.map((one) => one.image.decode()));
-    Object.values(data.kept).flat().forEach(([row, column]) => count(row * width + column, 1));
+    Object.values(data.offPage).flat().forEach(([row, column]) => count(row * width + column, 1));
     faces.forEach((one, number) => {
       one.given.forEach(([row, column]) => flip(one, row * width + column));
       one.thumb = Object.assign(document.createElement("button"), { type: "button" });
