@@ -138,12 +138,12 @@ def test_the_metrics_of_the_docs_keep_every_rule(enface, tmp_path):
 
 def term_of(error: Any, mask: Any = None, on: str = "error", names: Any = None) -> float:
     """What a term makes of a map."""
-    from enface.plugin.components import Fixed
+    from enface.plugin.components import Constant
     from enface.train.terms import MaskUse, Term
 
     use = MaskUse("mask", lambda: mask, {}, on) if mask is not None else None
     asked = {"output": "output", "target": "target"}
-    return float(Term("t", lambda output, target: error(output, target), asked, Fixed(1.0), use)(names))
+    return float(Term("t", lambda output, target: error(output, target), asked, Constant(value=1.0), use)(names))
 
 
 def test_a_term_is_as_large_at_any_size_and_batch():

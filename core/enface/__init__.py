@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "plugin.bases": "DataInfo Dataset Row Targets",
     "plugin.components": (
-        "AdversarialLoss Augmentation CriticLoss Discriminator FeatureMetric Fixed GalleryMetric"
+        "AdversarialLoss Augmentation Constant CriticLoss Discriminator FeatureMetric GalleryMetric"
         " Generator Loss Mask Metric Schedulable Schedule SetMetric as_schedule weighted_mean"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from enface.plugin.bases import Targets as Targets
     from enface.plugin.components import AdversarialLoss as AdversarialLoss
     from enface.plugin.components import Augmentation as Augmentation
+    from enface.plugin.components import Constant as Constant
     from enface.plugin.components import CriticLoss as CriticLoss
     from enface.plugin.components import Discriminator as Discriminator
     from enface.plugin.components import FeatureMetric as FeatureMetric
-    from enface.plugin.components import Fixed as Fixed
     from enface.plugin.components import GalleryMetric as GalleryMetric
     from enface.plugin.components import Generator as Generator
     from enface.plugin.components import Loss as Loss

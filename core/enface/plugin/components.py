@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -47,11 +48,19 @@ class Schedule(Component, ABC):
         """Go on from a :meth:`state`."""
 
 
-class Fixed(Schedule):
-    """A plain number where a schedule is expected; what the core makes of ``weight: 3``."""
+class Constant(Schedule):
+    """The same value at every step; a plain number in a recipe means this.
 
-    def __init__(self, value: float) -> None:
+    Args:
+        value: The value.
+    """
+
+    def __init__(self, *, value: float) -> None:
         self.value = value
+
+    @classmethod
+    def example(cls, folder: Path) -> Mapping[str, Any]:
+        return {"value": 0.5}
 
     def __call__(self, step: int) -> float:
         return self.value
@@ -62,8 +71,8 @@ Schedulable = float | Schedule
 
 
 def as_schedule(value: Schedulable) -> Schedule:
-    """A schedule of ``value``: itself when it is one, else a :class:`Fixed` number."""
-    return value if isinstance(value, Schedule) else Fixed(float(value))
+    """Return ``value`` if it is a schedule, else a :class:`Constant` of it."""
+    return value if isinstance(value, Schedule) else Constant(value=float(value))
 
 
 Unit = Literal["", "per pixel", "per image", "per feature", "per patch", "per logit", "per batch"]

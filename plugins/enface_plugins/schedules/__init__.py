@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enface_plugins.schedules.constant import Constant
+from enface import Constant
 from enface_plugins.schedules.cosine import Cosine
 from enface_plugins.schedules.cyclic import Cyclic
 from enface_plugins.schedules.exponential import Exponential

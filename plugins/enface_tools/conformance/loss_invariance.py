@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from enface.plugin.components import Fixed, Loss
+from enface.plugin.components import Constant, Loss
 from enface.train.terms import Term
 from enface_tools.conformance.fixture import BATCH, Subject
 from enface_tools.conformance.loss_sides import (
@@ -84,7 +84,7 @@ def _half(subject: Subject) -> None:
             for name, value in other.inputs().items()
         }
         # By the way that training takes.
-        found = Term(side.name, _by_name(other), {name: name for name in halved}, Fixed(1.0))(halved)
+        found = Term(side.name, _by_name(other), {name: name for name in halved}, Constant(value=1.0))(halved)
         wanted = exact.mean()
         if not math.isclose(float(found), float(wanted), rel_tol=HALF_RTOL, abs_tol=HALF_ATOL):
             raise BrokenRule(

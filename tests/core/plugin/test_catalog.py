@@ -7,7 +7,7 @@ import pytest
 from enface import Loss, Schedule
 from enface.errors import PluginError, RecipeError
 from enface.plugin.catalog import Catalog, snake_case
-from enface.plugin.components import KINDS, Fixed
+from enface.plugin.components import KINDS, Constant
 from enface.plugin.manager import load_plugins
 from enface.plugin.schema import ScheduleSpec
 
@@ -83,7 +83,7 @@ def test_what_is_no_component_is_refused_naming_the_file(plugin, body, brings, s
 
 def test_schedules_are_built_from_numbers_and_maps():
     catalog = Catalog(load_plugins())
-    assert isinstance(catalog.schedule(0.5), Fixed)
+    assert isinstance(catalog.schedule(0.5), Constant)
     assert catalog.schedule(0.5)(10**6) == 0.5
     linear = catalog.schedule(ScheduleSpec.model_validate({"use": "linear", "start": 0, "end": 2, "over": 4}))
     assert [linear(step) for step in (0, 2, 4, 9)] == [0, 1, 2, 2]

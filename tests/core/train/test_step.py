@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from enface.errors import NonFiniteLossError
-from enface.plugin.components import Fixed
+from enface.plugin.components import Constant
 from enface.train.checkpoint import digest
 from enface.train.terms import MaskUse, Term
 
@@ -274,7 +274,7 @@ def test_dropout_is_the_same_for_critic_and_generator(bench, plugin):
 
 
 def term(function, arguments, mask=None, against=None):
-    return Term("t", function, arguments, Fixed(1.0), mask, against)
+    return Term("t", function, arguments, Constant(value=1.0), mask, against)
 
 
 class Half(nn.Module):

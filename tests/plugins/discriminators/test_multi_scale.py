@@ -72,12 +72,12 @@ def test_the_smallest_image_leaves_a_logit_at_every_scale(scales, layers):
 
 
 def test_a_term_averages_the_loss_over_the_scales():
-    from enface import Fixed
+    from enface import Constant
     from enface.train.terms import Term
 
     torch.manual_seed(0)
     critic = MultiScale(scales=2, width=4, data=DataInfo(64))
     logits = critic(torch.randn(2, 3, 64, 64))["logits"]
-    term = Term("gan", Hinge().forward, {"fake_logits": "fake_logits"}, Fixed(1.0), against="scales")
+    term = Term("gan", Hinge().forward, {"fake_logits": "fake_logits"}, Constant(value=1.0), against="scales")
     found = term({"fake_logits": logits})
     torch.testing.assert_close(found, (-logits[0].mean() - logits[1].mean()) / 2)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from enface import DataInfo, RecipeError
-from enface.plugin.components import Fixed
+from enface.plugin.components import Constant
 from enface.train.terms import MaskUse, Term
 from enface_plugins.losses.l1 import L1
 from enface_plugins.losses.mse import MSE
@@ -79,7 +79,7 @@ def test_mask_on_images_is_the_seeds_formula(tmp_path, drawn, loss):
     mask = Points(file=tmp_path / "m.npy", data=DataInfo(SIZE))
     output, target = torch.randn(2, 4, 3, SIZE, SIZE).unbind()
     images = {"output": "output", "target": "target"}
-    term = Term("t", loss.forward, images, Fixed(1), MaskUse("m", mask, {"step": "step"}, "images"))
+    term = Term("t", loss.forward, images, Constant(value=1), MaskUse("m", mask, {"step": "step"}, "images"))
     found = term({"output": output, "target": target, "step": 0}).item()
     weights = drawn.astype(np.float64)
     difference = weights * output.double().numpy() - weights * target.double().numpy()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enface import RecipeError
-from enface_plugins.schedules.constant import Constant
+from enface import Constant, RecipeError
 from enface_plugins.schedules.cosine import Cosine
 from enface_plugins.schedules.cyclic import Cyclic
 from enface_plugins.schedules.exponential import Exponential

@@ -71,7 +71,7 @@ def as_editors_read(value: Any) -> Any:
 
 class Worded(Loss):
     """How far it is. And more
-    of it, after :class:`~enface.plugin.components.Fixed`.
+    of it, after :class:`~enface.plugin.components.Constant`.
 
     A second paragraph.
 
@@ -140,7 +140,7 @@ def test_a_docstring_falls_into_sentence_body_and_sections():
     assert about.summary == "How far it is."
     body = words.body(about.docstring)
     assert body.endswith("A second paragraph.")
-    assert "after ``Fixed``" in body
+    assert "after ``Constant``" in body
     assert words.sections(about.docstring) == {
         "Args": "scale: Of it.",
         "Raises": "RecipeError: when it is too far,\n    or too near.",
