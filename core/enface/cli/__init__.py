@@ -1,61 +1,84 @@
-"""The command line. Torch is imported inside commands only, so that help answers at once."""
+"""The command line. Commands import torch themselves, so that help does not wait for it."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated, NoReturn
+from collections import Counter
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-# Each module puts its commands on the app, in the order of the help.
-# isort: off
-from enface.cli import run as train  # noqa: F401
-from enface_tools.sweep import command as sweep  # noqa: F401
-from enface_tools.evaluate import command as evaluate  # noqa: F401
-from enface_tools.compare import command as compare  # noqa: F401
-from enface_tools.report import command as report  # noqa: F401
-from enface_tools.inference import command as use  # noqa: F401
-from enface_tools.conformance import command as contract  # noqa: F401
-from enface_tools.scaffold import command as new  # noqa: F401
-from enface_tools.catalog import command as catalog  # noqa: F401
-from enface_tools.packs import command as data  # noqa: F401
-from enface_tools.audit import command as audit  # noqa: F401
-from enface_tools.masks import command as masks  # noqa: F401
-from enface_tools.masks import draw_command as masks_draw  # noqa: F401
-from enface_tools.weights import command as weights  # noqa: F401
-
-# isort: on
-from enface.cli.options import app
-from enface.errors import EnfaceError, is_disk_full
+from enface.cli import run as commands
+from enface.errors import EnfaceError, PluginError, is_disk_full
 from enface.system.processes import launched, leave_words
+
+NO_TOOLS = "No tools are installed (evaluate, report, compare, ...). Install enface again: pip install enface"
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one message and exit code 2, never a traceback."""
+    """Run the command line. A user's mistake ends with one message and exit code 2, never with a traceback."""
     try:
-        app()
+        application()()
     except EnfaceError as error:
         _refuse(str(error))
     except Exception as error:
         if is_disk_full(error):
             where = f" ({error.filename})" if error.filename else ""
-            _refuse(f"the disk is full{where}: {error.strerror}. Make room; what is saved stays, and a run goes on")
-        # Of several processes all but one may fail because that one did: the launcher shows what came first.
+            _refuse(f"the disk is full{where}: {error.strerror}. Free some space; what is saved stays, and runs resume")
+        # If one of several processes fails, the others fail too: the launcher shows the first error.
         if not launched():
             raise
         leave_words(traceback.format_exc())
         sys.exit(1)
 
 
+class _Commands(TyperGroup):
+    """Lists the core's commands first, then those of plugins by name."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: (name not in ("run", "check"), name != "run", name))
+
+
+def application() -> typer.Typer:
+    """Return the command line with the commands of all installed plugins.
+
+    Raises:
+        PluginError: if a plugin cannot be loaded, or two bring a command of one name.
+    """
+    from enface.plugin.manager import load_plugins
+
+    app = typer.Typer(
+        cls=_Commands,
+        name="enface",
+        help="A loss laboratory for paired image translation: write a recipe, train it, read what each idea bought.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        # Plain help is twice as fast as help drawn by rich.
+        rich_markup_mode=None,
+    )
+    app.command("run")(commands.run)
+    app.command("check")(commands.check)
+    app.callback(invoke_without_command=True)(_version)
+    load_plugins().hook.commands(app=app)
+    names = [command.name for command in app.registered_commands] + [group.name for group in app.registered_groups]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise PluginError(f"two installed plugins bring the command {repeated[0]!r}; uninstall one of them")
+    if len(names) == 2:
+        app.info.epilog = NO_TOOLS
+    return app
+
+
 def _refuse(message: str) -> NoReturn:
-    # One of several processes leaves it to the launcher, which says it once.
+    # A launcher of several processes shows the message once.
     if not leave_words(message):
         typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
     sys.exit(2)
 
 
-@app.callback(invoke_without_command=True)
 def _version(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:

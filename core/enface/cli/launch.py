@@ -1,4 +1,4 @@
-"""One command as several processes, and what is said when they end."""
+"""Running one command as several processes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from enface.cli.options import say
 from enface.system.processes import ProcessDied, Stopped, launch
 
 Processes = Annotated[
-    int, typer.Option("--processes", min=1, help="How many processes share the work, each on a GPU of its own.")
+    int, typer.Option("--processes", min=1, help="Number of processes that share the work, each on its own GPU.")
 ]
 
 
-def launch_and_tell(processes: int, words: Sequence[str], ended: Callable[[], str]) -> None:
-    """Run ``enface WORDS`` as so many processes to their end.
+def launch_processes(processes: int, arguments: Sequence[str], remedy: Callable[[], str]) -> None:
+    """Run ``enface ARGUMENTS`` as several processes until they end.
 
     Args:
-        ended: What is to be known where one of them died; asked only then.
+        remedy: Returns advice for the user; called if a process died.
 
     Raises:
-        EnfaceError: with what a process said of a user's mistake.
-        typer.Exit: 128 + the signal's number where one came, 1 where a process died; it was told why.
+        EnfaceError: with the message of a process that refused a user's mistake.
+        typer.Exit: with 128 + the signal's number after a signal; with 1 after a process died, once it is reported.
     """
     try:
-        launch(processes, words)
+        launch(processes, arguments)
     except Stopped as stopped:
         say(str(stopped))
         raise typer.Exit(128 + stopped.number) from None
     except ProcessDied as error:
         typer.echo(error.traceback, err=True, nl=False)
-        typer.secho(f"error: {error}; {ended()}", err=True, fg=typer.colors.RED)
+        typer.secho(f"error: {error}; {remedy()}", err=True, fg=typer.colors.RED)
         raise typer.Exit(1) from None

@@ -1,76 +1,181 @@
-"""The hooks a plugin may implement. Hooks that observe never change anything."""
+"""The hooks a plugin may implement, and the types they are called with. Observing hooks must not change the run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor
+    import typer
+    from torch import Tensor, nn
 
+    from enface.plugin.bases import DataInfo
     from enface.plugin.weights import Weights
-    from enface.train.run import Run
+    from enface.system.messages import Reporter
 
 hookspec = pluggy.HookspecMarker("enface")
 hookimpl = pluggy.HookimplMarker("enface")
 
 
+class Run(Protocol):
+    """A recipe being executed, as hooks see it.
+
+    Attributes:
+        directory: ``runs/NAME/ID``.
+        step: Training steps of all stages completed so far.
+        reporter: Receives messages and progress for the user.
+    """
+
+    directory: Path
+    step: int
+    reporter: Reporter
+
+    @property
+    def recipe(self) -> Any:
+        """The resolved recipe, a pydantic model with the keys of the recipe file."""
+
+    @property
+    def info(self) -> DataInfo:
+        """Image size, label classes and training targets."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+
+    def log(self, event: str, **values: Any) -> None:
+        """Append a line to ``log.jsonl``."""
+
+
+class Validator(Protocol):
+    """Measures a network on validation images during training.
+
+    Attributes:
+        measured: Names of the metrics that :meth:`validate` returns; empty without validation images.
+        unavailable: Reasons why the other metrics of the recipe cannot be computed, by name.
+    """
+
+    measured: Sequence[str]
+    unavailable: Mapping[str, str]
+
+    def validate(self, network: nn.Module) -> Mapping[str, float]:
+        """Return metric means of a network on the validation split."""
+
+    def score(self, metric: str, value: float) -> float:
+        """Return a number that is higher if ``value`` of a metric is better."""
+
+
+class Inspection(Protocol):
+    """One stage's loss terms, measured before training."""
+
+    def show(self, reporter: Reporter) -> None:
+        """Print the terms."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+
+
+# ------------------------------------------------------------------ plugins bring
+
+
 @hookspec
 def components() -> Iterable[type]:  # type: ignore[empty-body]
-    """Return the component classes this plugin brings."""
+    """Return the component classes of this plugin."""
 
 
 @hookspec
 def weights() -> Iterable[Weights]:  # type: ignore[empty-body]
-    """Return the pretrained weights this plugin's components may need."""
+    """Return the pretrained weights that this plugin's components may need."""
+
+
+@hookspec
+def commands(app: typer.Typer) -> None:
+    """Register commands. Import torch and other slow packages inside the commands, so that help stays fast."""
+
+
+@hookspec(firstresult=True)
+def open_pack(
+    address: str, progress: Callable[[int, int], None] | None, say: Callable[[str], None] | None
+) -> Path | None:
+    """Fetch a pack that is not a local folder and return its local folder; None if the address is not supported."""
+
+
+@hookspec(firstresult=True)
+def validator(run: Run) -> Validator | None:
+    """Return the object that measures a network during training.
+
+    Called before the first step, so that a metric or mask that cannot be used is refused at the start.
+    """
+
+
+@hookspec(firstresult=True)
+def inspect_stages(trainer: Any) -> Mapping[str, Inspection] | None:
+    """Measure the loss terms of each stage before training, for ``enface check --data``."""
+
+
+# ------------------------------------------------------------------ plugins observe
 
 
 @hookspec
 def run_started(run: Run) -> None:
-    """A run begins or goes on; its directory exists."""
+    """A run started or resumed; its directory exists."""
 
 
 @hookspec
 def stage_started(run: Run, stage: str, step: int) -> None:
-    """A stage begins, or goes on at ``step`` (steps of the stage already done)."""
+    """A stage started, or resumed at ``step`` (completed steps of the stage)."""
 
 
 @hookspec
 def weights_loaded(
     run: Run, stage: str, path: Path, loaded: Sequence[str], kept: Sequence[str], unused: Sequence[str]
 ) -> None:
-    """A stage starts from a checkpoint: names of the generator's tensors filled from it, of those left as they
-    were, and of those in the checkpoint that were not loaded.
+    """A stage starts from a checkpoint.
+
+    ``loaded`` names the generator's tensors that were read from it, ``kept`` those that keep their own values, and
+    ``unused`` the tensors of the checkpoint that the generator does not have.
     """
 
 
 @hookspec
 def step_ended(run: Run, stage: str, step: int, values: Mapping[str, float]) -> None:
-    """Values are ready: each term (``term/NAME`` raw, ``weighted/NAME``), ``lr/PLAYER``, ``images_per_second``.
+    """A step of a stage ended; ``values`` holds ``term/NAME``, ``weighted/NAME``, ``lr/NAME``, ``images_per_second``.
 
-    Called every ``log.every`` steps, for reading numbers back from a device at each step would slow it.
+    Called every ``log.every`` steps, because reading numbers back from a device at each step would slow it down.
     """
 
 
 @hookspec
 def samples_ready(run: Run, step: int, images: Mapping[str, Tensor]) -> None:
-    """``source``, ``output`` and ``target`` of the fixed test faces, float in [-1, 1] on the CPU."""
+    """``source``, ``output`` and ``target`` of the fixed sample faces, float in [-1, 1] on the CPU."""
 
 
 @hookspec
 def checkpoint_saved(run: Run, step: int, path: Path) -> None:
-    """A checkpoint lies on disk."""
+    """A checkpoint was saved."""
 
 
 @hookspec
 def evaluated(run: Run, step: int, summary: Mapping[str, float]) -> None:
-    """Metric means over the validation split (or the test split, at the end) are known."""
+    """Metric means over the validation split were computed (at the end: over the test split)."""
+
+
+@hookspec
+def trained(run: Run, network: nn.Module) -> None:
+    """Training finished. Called on every process, because evaluation gathers results over ranks."""
+
+
+@hookspec
+def results_written(folder: Path, reporter: Reporter, run: Run | None) -> None:
+    """An evaluation was written to ``folder``: a run directory, or images of another system (``run`` is None then).
+
+    Called on the main process.
+    """
 
 
 @hookspec
 def run_ended(run: Run, completed: bool) -> None:
-    """A run ends: completed, or cut off, by a signal or by an error."""
+    """A run ended: completed, or stopped by a signal or an error."""

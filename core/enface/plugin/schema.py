@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -64,6 +64,15 @@ def wants_data_info(component: type) -> str | None:
     """The name of the ``__init__`` parameter annotated DataInfo, if there is one."""
     hints = get_type_hints(component.__init__)  # type: ignore[misc]
     return next((name for name, hint in hints.items() if hint is DataInfo), None)
+
+
+def requested_arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of a ``forward`` or ``critic``: what it asks for."""
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
 
 
 def parameter_help(component: type) -> dict[str, str]:

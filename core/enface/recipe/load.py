@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pluggy
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
@@ -32,6 +32,7 @@ class LoadedRecipe:
         place: ``FILE:LINE: key`` of a key's path, for messages.
         plugins: The plugins, whose hooks are called by name.
         lineage: The file it was read from, its parent, and what it changes there.
+        directory: The run directory that it was read from; None for a recipe file.
     """
 
     recipe: Recipe
@@ -39,17 +40,40 @@ class LoadedRecipe:
     plugins: pluggy.PluginManager
     place: Callable[[Sequence[str | int]], str]
     lineage: Lineage
+    directory: Path | None = None
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """Read a recipe and its parents, apply ``overrides`` (``a.b=value``), and check all of it.
+
+    Args:
+        path: A recipe file, or a run directory, whose recipe is read then.
 
     Raises:
         RecipeError: naming file, line and key of everything wrong at once.
         PluginError: when a plugin it names does not load.
     """
+    path = Path(path)
+    directory = path if is_run(path) else None
+    path = directory / "recipe.yaml" if directory is not None else path
     text = Text()
-    merged = read_chain(path, text, ())
+    return _validated(read_chain(path, text, ()), overrides, text, path, directory)
+
+
+def load_mapping(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Check a recipe that is a mapping, as YAML would give it, instead of a file.
+
+    Raises:
+        RecipeError: naming the key of everything wrong at once.
+        PluginError: when a plugin it names does not load.
+    """
+    text = Text(before=DictConfig(dict(content)))
+    return _validated(DictConfig(dict(content)), overrides, text, Path("recipe"))
+
+
+def _validated(
+    merged: DictConfig, overrides: Sequence[str], text: Text, path: Path, directory: Path | None = None
+) -> LoadedRecipe:
     merged = apply_overrides(merged, overrides, text)
     try:
         plain = OmegaConf.to_container(merged, resolve=True)
@@ -74,7 +98,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
     checker.recipe(recipe, [name for name, _ in manager.list_name_plugin()])
     if checker.problems:
         raise text.error(checker.problems)
-    return LoadedRecipe(recipe, catalog, manager, text.place, lineage_of(text, merged))
+    return LoadedRecipe(recipe, catalog, manager, text.place, lineage_of(text, merged), directory)
 
 
 def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, text: Text) -> None:
@@ -115,6 +139,11 @@ def _inner_model(annotation: Any) -> Any:
         if found is not None:
             return found
     return None
+
+
+def is_run(directory: Path) -> bool:
+    """Return True if a folder is a run directory."""
+    return (directory / "recipe.yaml").is_file()
 
 
 def runs_in(folder: Path) -> list[Path]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from enface.data.pairs import ROLES
-from enface.errors import EnfaceError, RecipeError, WeightsError
+from enface.errors import RecipeError, WeightsError
 from enface.plugin.components import (
     AdversarialLoss,
     Augmentation,
@@ -23,15 +21,15 @@ from enface.plugin.components import (
     Generator,
     Loss,
     Mask,
-    Metric,
     Schedule,
 )
-from enface.plugin.schema import ScheduleSpec, closest
+from enface.plugin.schema import ScheduleSpec, closest, requested_arguments
 from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import DiscriminatorModel, OptimizerModel, StageModel, TermModel
 from enface.recipe.optimizers import fast, optimizers
 from enface.train.engine import Engine, reseed
 from enface.train.feature_cache import ENCODED
+from enface.train.masks import build_mask, check_weights
 from enface.train.phases import Phase, Player
 from enface.train.step import Step
 from enface.train.terms import MaskUse, Term
@@ -53,110 +51,6 @@ def output_of(network: nn.Module, source: Tensor) -> Tensor:
     """A generator's output alone, for a source in [-1, 1]."""
     output: Tensor = network(frozenset({"output"}), source=source)["output"]
     return output
-
-
-def build_mask(loaded: LoadedRecipe, name: str, data: DataInfo) -> Mask:
-    """The mask the recipe defines under a name. Raises an error naming file and key when it cannot be made."""
-    spec = loaded.recipe.masks[name]
-    try:
-        mask = loaded.catalog.build("mask", spec.use, spec.params, data)
-    except EnfaceError as error:
-        raise type(error)(f"{loaded.place(('masks', name))}: {error}") from error
-    assert isinstance(mask, Mask)
-    return mask
-
-
-def check_weights(weights: Tensor, size: int, where: str) -> None:
-    """Refuse what a mask gives when it cannot weigh images of a size.
-
-    Raises:
-        RecipeError: beginning with ``where``.
-    """
-    if weights.dim() != 4 or weights.shape[1] != 1 or tuple(weights.shape[-2:]) != (size, size):
-        raise RecipeError(
-            f"{where}: gives weights of shape {tuple(weights.shape)}, but the images are {size} x {size}: "
-            f"(N or 1, 1, {size}, {size}) is needed"
-        )
-    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
-        raise RecipeError(f"{where}: gives weights that are negative or not finite")
-
-
-def static_weights(loaded: LoadedRecipe, name: str, mask: Mask, data: DataInfo) -> Tensor:
-    """What a mask that depends on the step alone gives at its start, (1, 1, H, W).
-
-    Raises:
-        RecipeError: when it asks for columns of a batch, or its weights cannot weigh the images.
-    """
-    asked = [
-        item for item, parameter in requested_arguments(mask.forward).items() if parameter.default is parameter.empty
-    ]
-    if set(asked) - {"step"}:
-        raise RecipeError(
-            f"{loaded.place(('masks', name))}: differs from image to image (it asks for {', '.join(asked)}); "
-            "one that is the same for all is needed here"
-        )
-    weights = mask(**dict.fromkeys(asked, 0))
-    assert isinstance(weights, Tensor)
-    check_weights(weights, data.size, loaded.place(("masks", name)))
-    return weights
-
-
-class MaskedMetric(Metric):
-    """A metric over a part of every image, which weights (1, 1, H, W) say: (N,)."""
-
-    weights: Tensor
-
-    def __init__(self, metric: Metric, mask: str, weights: Tensor) -> None:
-        super().__init__()
-        self._metric, self._mask = metric, mask
-        self.register_buffer("weights", weights, persistent=False)
-
-    @property
-    def higher_is_better(self) -> bool:  # type: ignore[override]
-        return self._metric.higher_is_better
-
-    @property
-    def ideal(self) -> float | None:  # type: ignore[override]
-        return self._metric.ideal
-
-    @property
-    def card(self) -> dict[str, str]:
-        bits = hashlib.sha256(self.weights.cpu().numpy().tobytes()).hexdigest()[:16]
-        return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}
-
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        return self._metric.regional(output, target, self.weights)[:, 0]
-
-
-def build_metrics(loaded: LoadedRecipe, data: DataInfo) -> tuple[dict[str, Metric], dict[str, str]]:
-    """The metrics that can be had, and for the others why not.
-
-    Raises:
-        RecipeError: when a mask is asked of a metric that has no map, or cannot weigh one.
-    """
-    metrics: dict[str, Metric] = {}
-    missing: dict[str, str] = {}
-    for name, spec in loaded.recipe.metrics.items():
-        try:
-            metric = loaded.catalog.build("metric", spec.use, spec.params, data).eval()
-        except WeightsError as error:
-            missing[name] = str(error)
-            continue
-        except RecipeError as error:
-            raise RecipeError(f"{loaded.place(('metrics', name))}: {error}") from error
-        if spec.mask is not None:
-            if not metric.has_regional:
-                place = loaded.place(("metrics", name, "mask"))
-                raise RecipeError(
-                    f"{place}: metric {spec.use} cannot measure a part of an image, so no mask can weigh it"
-                )
-            weights = static_weights(loaded, spec.mask, build_mask(loaded, spec.mask, data), data)
-            if not bool(weights.any()):
-                place = loaded.place(("masks", spec.mask))
-                raise RecipeError(f"{place}: is 0 everywhere at its start, so metric {name} would measure nothing")
-            metric = MaskedMetric(metric, spec.mask, weights)
-        metrics[name] = metric
-    return metrics, missing
 
 
 @dataclass
@@ -466,12 +360,3 @@ class StageBuilder:
     def _error(self, message: str, *path: str | int) -> RecipeError:
         whole = path if path[:1] == ("masks",) else ("stages", self.name, *path)
         return RecipeError(f"{self.loaded.place(whole)}: {message}")
-
-
-def requested_arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The arguments of a ``forward`` or ``critic``: what it asks for."""
-    return {
-        name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    }

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from importlib import metadata
@@ -26,9 +26,11 @@ from enface.data.pack import Pack, centered
 from enface.data.pairs import Indices, Pairs
 from enface.errors import CheckpointError, RecipeError
 from enface.plugin.components import DataInfo, Targets
+from enface.plugin.hooks import Validator
 from enface.recipe.load import LoadedRecipe, runs_in
 from enface.recipe.models import NOT_TRAINING, Recipe, save_recipe
 from enface.system.atomic import replacing
+from enface.system.messages import Reporter, Silent
 from enface.train import checkpoint
 from enface.train.engine import Engine
 
@@ -39,11 +41,14 @@ PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "numpy", "p
 
 @dataclass
 class Run:
-    """One recipe being executed; what hooks are given.
+    """One recipe being executed.
 
     Attributes:
         directory: ``runs/NAME/ID``.
-        step: Steps of all stages done so far.
+        rows: Rows of the pack's table in each split.
+        reporter: Receives messages and progress.
+        validator: Measures networks during training; None without a plugin that does.
+        step: Training steps of all stages completed so far.
     """
 
     directory: Path
@@ -51,6 +56,8 @@ class Run:
     engine: Engine
     pack: Pack
     rows: Mapping[str, Indices]
+    reporter: Reporter = field(default_factory=Silent)
+    validator: Validator | None = None
     step: int = 0
 
     @property
@@ -69,7 +76,7 @@ class Run:
         return DataInfo(self.recipe.data.size, self.pack.classes, self._targets)
 
     def notify(self, hook: str, **arguments: Any) -> None:
-        """Call an observing hook of the plugins that ``log.observers`` lets watch, on the main process only."""
+        """Call an observing hook of the plugins that ``log.observers`` selects, on the main process only."""
         if not self.engine.is_main:
             return
         manager, wanted = self.loaded.plugins, self.recipe.log.observers
@@ -77,15 +84,15 @@ class Run:
         manager.subset_hook_caller(hook, muted)(run=self, **arguments)
 
     @contextmanager
-    def early_end_told(self) -> Iterator[None]:
-        """Within, whatever ends the run too early is told to the observers, whose bars and files are open."""
+    def observed(self) -> Iterator[None]:
+        """Notify observers, who hold open bars and files, if an exception ends the run."""
         try:
             yield
         except BaseException as error:
             try:
                 self.notify("run_ended", completed=False)
             except Exception as other:
-                # What ended the run is what is to be told.
+                # Report the first error; the observer's own is a note to it.
                 error.add_note(f"an observer failed at the end, too: {other!r}")
             raise
 

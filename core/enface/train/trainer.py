@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,7 +29,6 @@ from enface.train.run import Run, latest_checkpoint, rewind_log
 from enface.train.step import Step, TermPreview
 from enface.train.warm_start import LoadedWeights, check_start, fill, find_start
 
-Validate = Callable[[nn.Module], dict[str, float]]
 SAMPLES = 9
 
 
@@ -57,16 +57,10 @@ class _Best:
 class Trainer:
     """Trains a run's stages in turn.
 
-    Args:
-        validate: Metric means of a network on the validation split; None when there is nothing to validate on.
-        score: Of the metric that ``log.best`` names: higher where its value is better.
-        measured: Names of the metrics that ``validate`` gives.
+    The run's validator, if any, measures networks on the validation split.
     """
 
     run: Run
-    validate: Validate | None = None
-    score: Callable[[float], float] = float
-    measured: tuple[str, ...] = ()
     generator: Generator = field(init=False)
     average: AveragedModel | None = field(init=False, default=None)
     _masks: dict[str, Mask] = field(init=False, default_factory=dict)
@@ -93,6 +87,11 @@ class Trainer:
         self._samples = self._sample_rows()
 
     @property
+    def _measured(self) -> Sequence[str]:
+        """Names of the validation metrics."""
+        return self.run.validator.measured if self.run.validator is not None else ()
+
+    @property
     def network(self) -> nn.Module:
         """The network to judge: the running average where there is one."""
         return self.average.module if self.average is not None else self.generator
@@ -105,7 +104,7 @@ class Trainer:
             NonFiniteLossError: when a term became NaN or infinite; the batch is saved.
         """
         saved = self._resumed() if resume else None
-        with self.run.early_end_told():
+        with self.run.observed():
             self.run.notify("run_started")
             with caught(self._ask_to_stop), self.run.engine.memory_kept():
                 for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
@@ -178,8 +177,8 @@ class Trainer:
 
     def _check_schedules(self, name: str, step: Step) -> None:
         for what, schedule in step.schedules.items():
-            if schedule.metric not in self.measured or not self.run.recipe.log.validate_:
-                listed = ", ".join(self.measured) or "none; set data.split.val, log.validate and metrics"
+            if schedule.metric not in self._measured or not self.run.recipe.log.validate_:
+                listed = ", ".join(self._measured) or "none; set data.split.val, log.validate and metrics"
                 where = self.run.loaded.place(("stages", name))
                 raise RecipeError(f"{where}: {what} follows metric {schedule.metric!r}; validated: {listed}")
 
@@ -335,11 +334,12 @@ class Trainer:
 
     def _validated(self, builder: StageBuilder, step: Step) -> bool:
         """Validate, tell the schedules that follow a metric; whether the one of ``log.best`` improved."""
-        if self.validate is None:
+        validator = self.run.validator
+        if validator is None or not validator.measured:
             return False
         self.run.engine.share_buffers(self.network)
         with _judging(self.network):
-            means = self.validate(self.network)
+            means = validator.validate(self.network)
         builder.freeze()
         self.run.log("validated", values=means)
         self.run.notify("evaluated", step=self.run.step, summary=means)
@@ -347,7 +347,7 @@ class Trainer:
             assert schedule.metric is not None
             schedule.observe(means[schedule.metric])
         name = self.run.recipe.log.best
-        if name is None or name not in means or not self._best.improved_by(means[name], self.score):
+        if name is None or name not in means or not self._best.improved_by(means[name], partial(validator.score, name)):
             return False
         self._best = _Best(means[name], self.run.step)
         return True

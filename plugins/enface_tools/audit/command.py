@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from enface.cli.options import Overrides, RecipePath, app, load, packed, progress_bar, say
+from enface import hookimpl
+from enface.cli.options import Overrides, RecipePath, Terminal, progress_bar, say
 
 if TYPE_CHECKING:
     from enface.recipe.load import LoadedRecipe
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 FILE_WIDTH = 200
 
 
-@app.command("audit")
 def audit_command(
     recipe: RecipePath,
     set_: Overrides = None,
@@ -47,7 +47,9 @@ def audit_command(
     from enface_tools.audit.page import check_folder, write_audit
 
     wanted = parse_fail_on(fail_on) if fail_on is not None else []
-    loaded = load(recipe, set_ or [])
+    from enface.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, set_ or [])
     folder = out or Path("audits") / loaded.recipe.name
     check_folder(folder)
     # What packing has to say is no part of the JSON.
@@ -71,16 +73,18 @@ def _subject(loaded: LoadedRecipe, recipe: Path, overrides: list[str]) -> Subjec
     """The pairs of a recipe. Where it stops at an unreadable image, that and all others of them are left out."""
     from enface.data.pairs import split_rows
     from enface.errors import DataError
+    from enface.recipe.load import load_recipe
+    from enface.train.prepare import prepare_pack
     from enface_tools.audit import Subject
 
     stops = False
     try:
-        pack = packed(loaded)
+        pack = prepare_pack(loaded, Terminal())
     except DataError:
         if loaded.recipe.data.on_error == "skip":
             raise
         # Whatever else is wrong with the data raises once more.
-        pack = packed(load(recipe, [*overrides, "data.on_error=skip"]))
+        pack = prepare_pack(load_recipe(recipe, [*overrides, "data.on_error=skip"]), Terminal())
         stops = True
     data = loaded.recipe.data
     parts = split_rows(pack.table, data.split, refuse_shared=False)
@@ -110,3 +114,9 @@ def _show(found: Audit) -> None:
         severity = Text(finding.severity, styles[finding.severity])
         table.add_row(finding.check, severity, str(len(finding.suspects)), said)
     console.print(table)
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``audit``."""
+    app.command("audit")(audit_command)

@@ -1,4 +1,4 @@
-"""What is installed, described: for people, for programs, and for the editor of a recipe."""
+"""The ``plugins`` and ``schema`` commands: describe the installed components."""
 
 from __future__ import annotations
 
@@ -9,56 +9,57 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from enface.cli.options import app, say
+from enface import hookimpl
+from enface.cli.options import say
 from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
     import pluggy
 
     from enface.plugin.catalog import Catalog
-    from enface_tools.catalog import About
+    from enface_tools.catalog import ComponentInfo
 
 WIDTH = 100
 PluginFiles = Annotated[
-    list[str] | None, typer.Option("--plugin", metavar="FILE", help="A plugin file to load as well; repeatable.")
+    list[str] | None, typer.Option("--plugin", metavar="FILE", help="Also load this plugin file; repeatable.")
 ]
 
 
-@app.command()
 def plugins(
-    kind: Annotated[str | None, typer.Argument(help="A kind, as loss; all unless given.", show_default=False)] = None,
-    name: Annotated[str | None, typer.Argument(help="One of that kind.", show_default=False)] = None,
+    kind: Annotated[str | None, typer.Argument(help="A kind, such as loss; default: all.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="A component of that kind.", show_default=False)] = None,
     plugin: PluginFiles = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON; parameters as JSON Schema.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with parameters as JSON Schema.")] = False,
 ) -> None:
-    """List what recipes can name, or show one component: its parameters, what it asks for and what it promises."""
+    """List the components that recipes can use, or describe one: its parameters, requests and claims."""
     from enface.plugin.components import KINDS
-    from enface_tools.catalog import described
+    from enface_tools.catalog import describe_components
 
     catalog, manager = _load(plugin)
-    everything = described(catalog, manager)
+    infos = describe_components(catalog, manager)
     if kind is None:
-        by_kind = {of: [about for about in everything if about.entry.kind == of] for of in KINDS}
-        _say(_overview_data(by_kind) if as_json else _overview(by_kind), as_json)
+        by_kind = {each: [info for info in infos if info.entry.kind == each] for each in KINDS}
+        _print(_overview_data(by_kind) if as_json else _overview(by_kind), as_json)
         return
     kind = _known_kind(kind, list(KINDS))
-    of_kind = sorted((about for about in everything if about.entry.kind == kind), key=lambda about: about.entry.name)
+    of_kind = sorted((info for info in infos if info.entry.kind == kind), key=lambda info: info.entry.name)
     if name is None:
-        _say([about.brief() for about in of_kind] if as_json else _listing(of_kind), as_json)
+        _print([info.brief() for info in of_kind] if as_json else _listing(of_kind), as_json)
         return
     entry = catalog.get(kind, name)
-    (about,) = [about for about in of_kind if about.entry is entry]
-    _say(about.full() if as_json else _page(about), as_json)
+    (info,) = [info for info in of_kind if info.entry is entry]
+    _print(info.full() if as_json else _page(info), as_json)
 
 
-@app.command()
 def schema(
     plugin: PluginFiles = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to; printed unless given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write to this file; default: print.")
+    ] = None,
 ) -> None:
-    """Write the JSON Schema of recipes, with which an editor completes and checks them.
+    """Write the JSON Schema of recipes, by which an editor completes and checks them.
 
-    Its first line then tells a recipe's editor where it is: # yaml-language-server: $schema=FILE
+    An editor finds it by the first line of a recipe: # yaml-language-server: $schema=FILE
     """
     from enface_tools.catalog import recipe_schema
 
@@ -71,7 +72,7 @@ def schema(
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise EnfaceError(f"{out} cannot be written: {error.strerror}") from error
+        raise EnfaceError(f"cannot write {out} ({error.strerror})") from error
     say(f"schema of recipes: {out}")
 
 
@@ -88,78 +89,77 @@ def _known_kind(kind: str, kinds: list[str]) -> str:
     from enface.plugin.schema import closest
     from enface_tools.catalog import PLURALS
 
-    singular = {many: one for one, many in PLURALS.items()}.get(kind, kind)
+    singular = {plural: name for name, plural in PLURALS.items()}.get(kind, kind)
     if singular not in kinds:
         raise EnfaceError(f"no kind of component is called {kind!r}{closest(kind, kinds)}")
     return singular
 
 
-def _say(what: Any, as_json: bool) -> None:
-    typer.echo(json.dumps(what, indent=2, ensure_ascii=False) if as_json else what)
+def _print(output: Any, as_json: bool) -> None:
+    typer.echo(json.dumps(output, indent=2, ensure_ascii=False) if as_json else output)
 
 
-def _overview_data(by_kind: dict[str, list[About]]) -> dict[str, Any]:
+def _overview_data(by_kind: dict[str, list[ComponentInfo]]) -> dict[str, Any]:
     return {
-        kind: [{"name": item["name"], "summary": item["summary"]} for item in (about.brief() for about in entries)]
-        for kind, entries in by_kind.items()
+        kind: [{"name": item["name"], "summary": item["summary"]} for item in (info.brief() for info in infos)]
+        for kind, infos in by_kind.items()
     }
 
 
-def _overview(by_kind: dict[str, list[About]]) -> str:
-    width = max(len(about.entry.name) for entries in by_kind.values() for about in entries)
+def _overview(by_kind: dict[str, list[ComponentInfo]]) -> str:
+    width = max(len(info.entry.name) for infos in by_kind.values() for info in infos)
     blocks = []
-    for kind, entries in by_kind.items():
-        lines = [_hanging(f"  {about.entry.name:{width}}  ", about.brief()["summary"]) for about in entries]
-        blocks.append("\n".join([f"{kind} ({len(entries)})", *lines]))
+    for kind, infos in by_kind.items():
+        lines = [_hanging(f"  {info.entry.name:{width}}  ", info.brief()["summary"]) for info in infos]
+        blocks.append("\n".join([f"{kind} ({len(infos)})", *lines]))
     return "\n\n".join(blocks)
 
 
-def _listing(entries: list[About]) -> str:
+def _listing(infos: list[ComponentInfo]) -> str:
     lines = []
-    for about in entries:
-        lines += [f"{about.entry.name}  ({about.origin})", _hanging("    ", about.brief()["summary"])]
+    for info in infos:
+        lines += [f"{info.entry.name}  ({info.origin})", _hanging("    ", info.brief()["summary"])]
     return "\n".join(line for line in lines if line.strip())
 
 
-def _page(about: About) -> str:
-    """All of a component, for a terminal."""
-    from enface_tools.catalog import text as words
+def _page(info: ComponentInfo) -> str:
+    """Full description of a component for a terminal."""
+    from enface_tools.catalog import text
 
-    origin = about.origin
+    origin = info.origin
     places = [f"from {origin}"] if origin.distribution else []
     places += [f"module {origin.module}", f"file {origin.file}" if origin.file else ""]
-    text = words.plain(words.body(about.docstring))
-    blocks = [f"{about.entry.kind} {about.entry.name}\n" + "\n".join(f"  {place}" for place in places if place), text]
-    blocks += [_parameters(about), _facts(about)]
-    for title, inside in words.sections(about.docstring).items():
+    head = "\n".join([f"{info.entry.kind} {info.entry.name}", *(f"  {place}" for place in places if place)])
+    blocks = [head, text.plain(text.body(info.docstring)), _parameters(info), _facts(info)]
+    for title, content in text.sections(info.docstring).items():
         if title not in ("Args", "Attributes"):
-            blocks.append(f"{title}:\n{textwrap.indent(words.plain(inside), '  ')}")
+            blocks.append(f"{title}:\n{textwrap.indent(text.plain(content), '  ')}")
     return "\n\n".join(block for block in blocks if block)
 
 
-def _parameters(about: About) -> str:
-    from enface_tools.catalog import text as words
+def _parameters(info: ComponentInfo) -> str:
+    from enface_tools.catalog import text
 
-    if not about.parameters:
+    if not info.parameters:
         return "Parameters: none"
     lines = ["Parameters:"]
-    for item in about.parameters:
+    for item in info.parameters:
         default = item.default if item.default == "required" else f"default {item.default}"
         lines.append(f"  {item.name}: {item.type}; {default}")
-        lines += [_hanging("      ", words.plain(item.help))] if item.help else []
+        lines += [_hanging("      ", text.plain(item.help))] if item.help else []
     return "\n".join(lines)
 
 
-def _facts(about: About) -> str:
-    """What only its kind has, a line each."""
-    facts, lines = about.facts, []
+def _facts(info: ComponentInfo) -> str:
+    """Properties specific to its kind, one per line."""
+    facts, lines = info.facts, []
     for side, names in facts.get("requests", {}).items():
-        asked = [f"{name} (if there is)" if name in facts["optional"] else name for name in names]
-        lines.append(f"Asks for, in {side}: {', '.join(asked) or 'nothing'}")
+        requests = [f"{name} (optional)" if name in facts["optional"] else name for name in names]
+        lines.append(f"Requests in {side}: {', '.join(requests) or 'nothing'}")
     if "unit" in facts:
-        claimed = [claim for claim, holds in facts["claims"].items() if holds]
-        lines.append(f"Unit: {facts['unit'] or 'told from the shape of its map'}")
-        lines.append(f"Claims: {', '.join(claimed) or 'nothing'}")
+        claims = [claim for claim, holds in facts["claims"].items() if holds]
+        lines.append(f"Unit: {facts['unit'] or 'derived from the shape of its map'}")
+        lines.append(f"Claims: {', '.join(claims) or 'nothing'}")
     if "provides" in facts:
         lines.append(f"Provides: {', '.join(facts['provides']) or 'known once it is built'}")
     if facts.get("higher_is_better") is not None:
@@ -170,3 +170,10 @@ def _facts(about: About) -> str:
 def _hanging(head: str, text: str) -> str:
     indent = " " * len(head)
     return textwrap.fill(text, WIDTH, initial_indent=head, subsequent_indent=indent) if text else head.rstrip()
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``plugins`` and ``schema``."""
+    app.command("plugins")(plugins)
+    app.command("schema")(schema)

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from enface.cli.options import app, say
+from enface import hookimpl
+from enface.cli.options import say
 
 NAMED, LONGEST = 2, 60
 
 
-@app.command()
 def compare(
     runs: Annotated[
         list[Path],
@@ -82,3 +82,9 @@ def folder_name(groups: Sequence[str]) -> str:
 def _names(text: str) -> list[str]:
     """The parts of a list with commas."""
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``compare``."""
+    app.command("compare")(compare)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from enface.cli.options import app, say
+from enface import hookimpl
+from enface.cli.options import say
 from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 COLOURS = {"holds": typer.colors.GREEN, "broken": typer.colors.RED, "not asked": typer.colors.BRIGHT_BLACK}
 
 
-@app.command("test-plugin")
 def hold_to_contract(
     target: Annotated[
         str | None,
@@ -99,3 +99,9 @@ def _data(results: list[tuple[Entry, list[Verdict]]], count: Counter[Any]) -> di
         for entry, verdicts in results
     ]
     return {"components": components, "count": dict(count)}
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``test-plugin``."""
+    app.command("test-plugin")(hold_to_contract)

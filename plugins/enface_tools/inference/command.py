@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from enface.cli.options import Device, RunPath, app, load, progress_bar, require_run, say
+from enface import hookimpl
+from enface.cli.options import Device, RunPath, progress_bar, require_run, say
 from enface.errors import DataError
 
 
@@ -33,7 +34,6 @@ CheckpointPath = Annotated[
 Raw = Annotated[bool, typer.Option("--raw", help="The plain weights, where there is a running average too.")]
 
 
-@app.command()
 def apply(
     run: RunPath,
     images: Annotated[list[Path], typer.Argument(help="Image files, and folders to walk.", show_default=False)],
@@ -51,13 +51,14 @@ def apply(
 
     Writes DIR/NAME.png for each image; those of a folder keep their paths in it. The run's data is not needed.
     """
+    from enface.recipe.load import load_recipe
     from enface_tools.evaluate.checkpoints import open_network
     from enface_tools.inference.apply import Applier, Sheet, device_of, plan
 
     require_run(run)
     sheet_path = out / "grid.png" if grid else None
     jobs, place = plan(images, out, sheet_path), device_of(device.value)
-    loaded = load(run, [])
+    loaded = load_recipe(run)
     network, _ = open_network(loaded, run, checkpoint, place, raw=raw)
     applier = Applier(network, loaded.recipe.data, place, fit.value, batch)
     sheet = Sheet(len(jobs), loaded.recipe.data.size) if grid else None
@@ -71,7 +72,6 @@ def apply(
         raise DataError(f"{len(failed)} of {len(jobs)} images could not be read:\n  {reasons}")
 
 
-@app.command()
 def export(
     run: RunPath,
     out: Annotated[
@@ -91,13 +91,21 @@ def export(
     formats, folder = [item.value for item in format_ or Format], out or run / "export"
     import torch
 
+    from enface.recipe.load import load_recipe
     from enface_tools.evaluate.checkpoints import open_network
     from enface_tools.inference.export import Exporter, require_packages
 
     require_packages(formats)
-    loaded = load(run, [])
+    loaded = load_recipe(run)
     network, saved = open_network(loaded, run, checkpoint, torch.device("cpu"), raw=raw)
     about = Exporter(loaded.recipe, network, saved, raw)(folder, formats)
     for kind, difference in about["largest_difference"].items():
         say(f"{kind}: differs from the network by {difference:.1e} at most")
     say(f"{', '.join(about['files'])} and export.json written to {folder}")
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``apply`` and ``export``."""
+    app.command("apply")(apply)
+    app.command("export")(export)

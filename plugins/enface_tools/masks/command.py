@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from enface.cli.options import Overrides, RecipePath, app, load, prepared, say
+from enface import hookimpl
+from enface.cli.options import Overrides, RecipePath, Terminal, say
 from enface.errors import EnfaceError
+from enface_tools.masks.draw_command import draw
 
 if TYPE_CHECKING:
     from enface.recipe.load import LoadedRecipe
@@ -16,11 +18,6 @@ if TYPE_CHECKING:
 
 FACES = 20
 
-masks_app = typer.Typer(no_args_is_help=True, help="Masks: build one from data, or draw one by hand.")
-app.add_typer(masks_app, name="masks")
-
-
-@masks_app.command("build")
 def build(
     recipe: RecipePath,
     name: Annotated[str, typer.Argument(help="A mask of the recipe: a key of 'masks'.", show_default=False)],
@@ -32,12 +29,14 @@ def build(
     A picture beside it shows the marked pixels on the mean training target. Weights that follow a schedule are those
     of step 0. A recipe reads the file with 'use: points'.
     """
+    from enface.recipe.load import load_recipe
+    from enface.train.prepare import prepare_run
     from enface_tools.masks.files import check_mask_path, mean_image, save_mask
 
     check_mask_path(out)
-    loaded = load(recipe, set_ or [])
+    loaded = load_recipe(recipe, set_ or [])
     _require_mask(loaded, name)
-    run = prepared(loaded)
+    run = prepare_run(loaded, Terminal())
     weights = _weights(run, name)
     picture = save_mask(weights, mean_image(run.info.targets(FACES).images), out)
     above = int((weights > weights.min()).sum())
@@ -56,10 +55,19 @@ def _require_mask(loaded: LoadedRecipe, name: str) -> None:
 
 def _weights(run: Run, name: str) -> Any:
     """The mask at step 0, float32 (H, W)."""
-    from enface.train.build import build_mask, static_weights
+    from enface.train.masks import build_mask, static_weights
 
     weights = static_weights(run.loaded, name, build_mask(run.loaded, name, run.info), run.info)
     if float(weights.min()) == float(weights.max()):
         where = run.loaded.place(("masks", name))
         raise EnfaceError(f"{where}: weighs every pixel {float(weights.min()):g} at step 0, so it would mark nothing")
     return weights[0, 0].detach().float().numpy()
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add the command group ``masks``."""
+    group = typer.Typer(no_args_is_help=True, help="Masks: build one from data, or draw one by hand.")
+    group.command("build")(build)
+    group.command("draw")(draw)
+    app.add_typer(group, name="masks")

@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from enface.cli.options import Overrides, RecipePath, app, load, packed, progress_bar, say, say_skipped
+from enface import hookimpl
+from enface.cli.options import Overrides, RecipePath, Terminal, progress_bar, say
 from enface.errors import EnfaceError
 from enface.system.signals import unwound
 
 if TYPE_CHECKING:
     from enface.recipe.load import LoadedRecipe
 
-data_app = typer.Typer(no_args_is_help=True, help="Look at data; write it where others find it.")
-app.add_typer(data_app, name="data")
 
 SAID = 20
 """Parts that are named one by one."""
 
 
-@data_app.command("preview")
 def preview(
     recipe: RecipePath,
     set_: Overrides = None,
@@ -29,14 +27,15 @@ def preview(
     people: Annotated[int, typer.Option("--people", min=1, help="Rows: one identity each.")] = 12,
 ) -> None:
     """Write a contact sheet of a recipe's data: a row an identity, with target and region map at the end."""
+    from enface.recipe.load import load_recipe
+    from enface.train.prepare import prepare_pack
     from enface_tools.packs.preview import contact_sheet
 
-    loaded = load(recipe, set_ or [])
-    contact_sheet(packed(loaded), people, out)
+    loaded = load_recipe(recipe, set_ or [])
+    contact_sheet(prepare_pack(loaded, Terminal()), people, out)
     say(f"preview: {out}")
 
 
-@data_app.command("pack")
 def pack(
     recipe: RecipePath,
     set_: Overrides = None,
@@ -49,16 +48,18 @@ def pack(
     ] = None,
 ) -> None:
     """Write a recipe's pack to a folder or a URL, from where others train with data.pack; or make a part of it."""
+    from enface.recipe.load import load_recipe
+    from enface.train.prepare import prepare_pack
     from enface_tools.packs.remote import write_pack
 
     if (out is None) == (part is None):
         raise EnfaceError("data pack: give --out ADDRESS, or --part K/N")
-    loaded = load(recipe, set_ or [])
+    loaded = load_recipe(recipe, set_ or [])
     if part is not None:
         _pack_part(loaded, part)
         return
     assert out is not None
-    found, data = packed(loaded), loaded.recipe.data
+    found, data = prepare_pack(loaded, Terminal()), loaded.recipe.data
     with progress_bar("writing the pack, files") as progress:
         about = write_pack(found, out, progress)
     size = sum(file["bytes"] for file in about["files"].values())
@@ -68,6 +69,7 @@ def pack(
 
 
 def _pack_part(loaded: LoadedRecipe, text: str) -> None:
+    from enface.train.prepare import report_skipped
     from enface_tools.packs.shards import Part, pack_part
 
     part = Part.of(text)
@@ -82,5 +84,14 @@ def _pack_part(loaded: LoadedRecipe, text: str) -> None:
         more = ", ..." if len(missing) > SAID else ""
         say(f"part {part} is packed; {len(missing)} to come: {', '.join(map(str, missing[:SAID]))}{more}")
         return
-    say_skipped(pack)
+    report_skipped(pack, Terminal())
     say(f"pack: {pack.folder} ({len(pack.table)} images of {pack.size} px)")
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add the command group ``data``."""
+    group = typer.Typer(no_args_is_help=True, help="Preview data; write packs that other machines train from.")
+    group.command("preview")(preview)
+    group.command("pack")(pack)
+    app.add_typer(group, name="data")

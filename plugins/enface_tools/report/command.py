@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from enface.cli.options import app, is_run, say
+from enface import hookimpl
+from enface.cli.options import say
 from enface.errors import EnfaceError
 
+if TYPE_CHECKING:
+    from enface import Run
+    from enface.system.messages import Reporter
 
-@app.command()
+
 def report(
     run: Annotated[
         Path,
@@ -25,6 +29,7 @@ def report(
 
     With --watch the page follows a run that goes on, until that has ended.
     """
+    from enface.recipe.load import is_run
     from enface_tools.report.run_page import write_report
     from enface_tools.report.watch import watch
 
@@ -41,3 +46,19 @@ def report(
         say("stopped watching; the report is as the run was now")
         raise typer.Exit(130) from None
     say(f"the run has ended. report: {path}")
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``report``."""
+    app.command("report")(report)
+
+
+@hookimpl
+def results_written(folder: Path, reporter: Reporter, run: Run | None) -> None:
+    """Write the report of an evaluation."""
+    from enface_tools.report.run_page import write_report
+
+    reporter.say(f"report: {write_report(folder)}")
+    if run is not None:
+        run.log("reported")

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from enface.cli.options import app, say
+from enface import hookimpl
+from enface.cli.options import say
 
 
-@app.command()
 def new(
     kind: Annotated[
         str,
@@ -39,3 +39,9 @@ def new(
     say(f"next, in {folder}:")
     for command in ('pip install -e ".[test]"', "pytest", "enface run recipe.yaml"):
         say(f"  {command}")
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``new``."""
+    app.command("new")(new)

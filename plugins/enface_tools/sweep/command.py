@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from enface.cli.options import Runs, app, say
+from enface import hookimpl
+from enface.cli.options import Runs, say
 from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
     from enface_tools.sweep.jobs import Job, LauncherModel
 
 
-@app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(help="A sweep's file.", show_default=False)],
     runs: Runs = Path("runs"),
@@ -114,3 +114,9 @@ def _launched(
     except Stopped:
         say(f"stopped; go on with: enface sweep {file}")
         raise typer.Exit(130) from None
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``sweep``."""
+    app.command("sweep")(sweep)

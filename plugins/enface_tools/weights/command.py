@@ -7,14 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from enface.cli.options import app, say
+from enface import hookimpl
+from enface.cli.options import say
 from enface.errors import EnfaceError
 
-weights_app = typer.Typer(no_args_is_help=True, help="Pretrained weights: list and fetch them.")
-app.add_typer(weights_app, name="weights")
 
-
-@weights_app.command("list")
 def weights_list() -> None:
     """List the pretrained weights that installed plugins know, and which are here."""
     from enface.plugin import weights
@@ -24,7 +21,6 @@ def weights_list() -> None:
         typer.echo(f"{item.name}\t{'here: ' + str(found) if found else 'missing'}\t{item.about}")
 
 
-@weights_app.command("fetch")
 def weights_fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Which; all unless given.", show_default=False)] = None,
     from_: Annotated[
@@ -46,3 +42,12 @@ def _known_weights() -> dict[str, Any]:
     from enface.plugin.manager import load_plugins
 
     return {item.name: item for items in load_plugins().hook.weights() for item in items}
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add the command group ``weights``."""
+    group = typer.Typer(no_args_is_help=True, help="Pretrained weights: list and fetch them.")
+    group.command("list")(weights_list)
+    group.command("fetch")(weights_fetch)
+    app.add_typer(group, name="weights")

@@ -1,0 +1,39 @@
+"""Messages and progress for the user: where the terminal, a notebook or nobody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+Progress = Callable[[int, int], None]
+"""Called with the number of items done and the total."""
+
+
+class Reporter(Protocol):
+    """Receives messages and progress.
+
+    Attributes:
+        silent: True if nothing is shown; progress bars of observers then stay away, too.
+    """
+
+    silent: bool
+
+    def say(self, text: str) -> None:
+        """Show a line of text."""
+
+    def progress(self, title: str) -> AbstractContextManager[Progress]:
+        """Show the progress of a task while the context is open."""
+
+
+class Silent:
+    """A reporter that shows nothing."""
+
+    silent = True
+
+    def say(self, text: str) -> None:
+        """Discard a line of text."""
+
+    def progress(self, title: str) -> AbstractContextManager[Progress]:
+        """Discard progress."""
+        return nullcontext(lambda done, total: None)

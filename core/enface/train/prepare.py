@@ -1,0 +1,118 @@
+"""From a recipe to a run, and from a run to a trained network: the way in for commands and notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from enface.data.pack import Pack
+from enface.data.pairs import split_rows
+from enface.errors import DataError, EnfaceError
+from enface.recipe.load import LoadedRecipe, load_recipe
+from enface.system.locks import LOCK
+from enface.system.messages import Reporter, Silent
+from enface.system.signals import unwound
+from enface.train.checkpoint import digest
+from enface.train.engine import Engine
+from enface.train.run import Run, check_same_recipe, latest_directory, new_directory, start_directory
+from enface.train.trainer import Trainer
+
+
+def train(
+    recipe: LoadedRecipe | Path | str,
+    *,
+    runs: Path | str = "runs",
+    resume: bool = False,
+    overrides: Sequence[str] = (),
+    progress: Reporter | None = None,
+) -> Run:
+    """Train a recipe, and let plugins evaluate and report the result.
+
+    Args:
+        recipe: A recipe that was loaded, or the path of a recipe file or run directory.
+        runs: Folder of run directories.
+        resume: Resume the latest run of the recipe, or the run directory that ``recipe`` was loaded from.
+        overrides: Recipe keys to change, as ``stages.main.steps=100``; only if ``recipe`` is a path.
+        progress: Receives messages and progress; default: silent.
+
+    Raises:
+        RecipeError: if the recipe does not fit its data; nothing is trained then.
+        Interrupted: after SIGINT or SIGTERM, when everything is saved.
+        NonFiniteLossError: if a loss becomes NaN or infinite.
+    """
+    loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(Path(recipe), overrides)
+    run = prepare_run(loaded, progress)
+    if resume:
+        run.directory = loaded.directory or latest_directory(Path(runs), loaded.recipe)
+        check_same_recipe(run.directory, loaded.recipe)
+    trainer = build_trainer(run)
+    if not resume:
+        run.directory = run.engine.share(new_directory(Path(runs), loaded.recipe.name) if run.engine.is_main else None)
+    refusal = f"{run.directory}: another process is training this run; wait until it ends, or stop it"
+    with run.engine.held(run.directory / LOCK, refusal):
+        _announce(run, resume=resume)
+        trainer.train(resume=resume)
+        with run.observed(), unwound():
+            run.log("trained", digest=digest(trainer.network))
+            loaded.plugins.hook.trained(run=run, network=trainer.network)
+        run.notify("run_ended", completed=True)
+    run.engine.wait()
+    return run
+
+
+def prepare_run(loaded: LoadedRecipe, progress: Reporter | None = None) -> Run:
+    """Return a run of a recipe whose data is packed and split. It has no directory yet."""
+    engine = Engine(loaded.recipe.engine)
+    reporter = progress if progress is not None and engine.is_main else Silent()
+    with engine.main_first():
+        pack = prepare_pack(loaded, reporter)
+    main_pack = (pack.about["digest"], len(pack.table))
+    if engine.share(main_pack) != (pack.about["digest"], len(pack.table)):
+        raise DataError(f"process {engine.rank} has another pack than the main one ({pack.folder}); start again")
+    return Run(Path(), loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split), reporter)
+
+
+def prepare_pack(loaded: LoadedRecipe, progress: Reporter | None = None) -> Pack:
+    """Return the recipe's pack; fetch or make it if it is not cached."""
+    reporter = progress or Silent()
+    from enface_tools.packs.remote import pack_of
+
+    data = loaded.recipe.data
+    with reporter.progress("fetching the pack, MiB" if data.pack else f"packing {data.use}") as report, unwound():
+        pack = pack_of(loaded.recipe, loaded.catalog, report, reporter.say)
+    report_skipped(pack, reporter)
+    return pack
+
+
+def report_skipped(pack: Pack, reporter: Reporter) -> None:
+    """Report how many images a pack lacks, if any."""
+    if pack.about["skipped"]:
+        reporter.say(f"skipped {len(pack.about['skipped'])} unreadable images; {pack.folder}/pack.json names them")
+
+
+def build_trainer(run: Run, *, check: bool = True) -> Trainer:
+    """Return the trainer of a run.
+
+    Args:
+        check: Build every stage once, so that a mistake in the last stage is refused before the first one is trained.
+    """
+    run.validator = run.loaded.plugins.hook.validator(run=run)
+    best = run.recipe.log.best
+    if best is not None:
+        if run.validator is None:
+            raise EnfaceError("log.best: no installed plugin measures networks during training; remove the key")
+        if best in run.validator.unavailable:
+            raise EnfaceError(f"log.best: {run.validator.unavailable[best]}")
+    trainer = Trainer(run)
+    if check:
+        trainer.check()
+    return trainer
+
+
+def _announce(run: Run, *, resume: bool) -> None:
+    if run.engine.is_main and not resume:
+        start_directory(run)
+    run.reporter.say(f"run: {run.directory}")
+    # Before hours are spent on a network that is then not measured.
+    for name, reason in (run.validator.unavailable if run.validator is not None else {}).items():
+        run.reporter.say(f"{name}: unavailable. {reason}")

@@ -1,0 +1,79 @@
+"""Building a recipe's metrics."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from torch import Tensor
+
+from enface.errors import EnfaceError, RecipeError, WeightsError
+from enface.plugin.components import DataInfo, Metric
+from enface.recipe.load import LoadedRecipe
+from enface.train.masks import build_mask, static_weights
+
+
+class MaskedMetric(Metric):
+    """A metric over a part of every image, which weights (1, 1, H, W) say: (N,)."""
+
+    weights: Tensor
+
+    def __init__(self, metric: Metric, mask: str, weights: Tensor) -> None:
+        super().__init__()
+        self._metric, self._mask = metric, mask
+        self.register_buffer("weights", weights, persistent=False)
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        return self._metric.higher_is_better
+
+    @property
+    def ideal(self) -> float | None:  # type: ignore[override]
+        return self._metric.ideal
+
+    @property
+    def card(self) -> dict[str, str]:
+        bits = hashlib.sha256(self.weights.cpu().numpy().tobytes()).hexdigest()[:16]
+        return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return self._metric.regional(output, target, self.weights)[:, 0]
+
+
+def build_metrics(
+    loaded: LoadedRecipe, data: DataInfo, optional: Collection[str] = ()
+) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics that can be had, and for the others why not.
+
+    Args:
+        optional: Metrics that may be skipped if they do not fit the data.
+
+    Raises:
+        RecipeError: when a mask is asked of a metric that has no map, or cannot weigh one.
+    """
+    metrics: dict[str, Metric] = {}
+    missing: dict[str, str] = {}
+    for name, spec in loaded.recipe.metrics.items():
+        try:
+            metric = loaded.catalog.build("metric", spec.use, spec.params, data).eval()
+        except WeightsError as error:
+            missing[name] = str(error)
+            continue
+        except EnfaceError as error:
+            if name in optional:
+                missing[name] = str(error)
+                continue
+            raise type(error)(f"{loaded.place(('metrics', name))}: {error}") from error
+        if spec.mask is not None:
+            if not metric.has_regional:
+                place = loaded.place(("metrics", name, "mask"))
+                raise RecipeError(
+                    f"{place}: metric {spec.use} cannot measure a part of an image, so no mask can weigh it"
+                )
+            weights = static_weights(loaded, spec.mask, build_mask(loaded, spec.mask, data), data)
+            if not bool(weights.any()):
+                place = loaded.place(("masks", spec.mask))
+                raise RecipeError(f"{place}: is 0 everywhere at its start, so metric {name} would measure nothing")
+            metric = MaskedMetric(metric, spec.mask, weights)
+        metrics[name] = metric
+    return metrics, missing

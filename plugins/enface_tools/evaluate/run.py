@@ -1,0 +1,144 @@
+"""Evaluating a run: its last network at the end of training, or any checkpoint later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from enface.errors import EnfaceError, RecipeError
+from enface.recipe.load import is_run, load_recipe
+from enface.system.messages import Reporter
+from enface.system.signals import unwound
+from enface.train.prepare import prepare_run
+from enface.train.run import Run
+from enface_tools.evaluate.checkpoints import averaged, find_checkpoints, load_network
+from enface_tools.evaluate.console import report_stages, report_summary, report_unavailable
+from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
+from enface_tools.evaluate.stages import evaluate_stages
+
+
+def evaluate(
+    run: Run | Path | str,
+    *,
+    checkpoint: str = "last",
+    average: bool = True,
+    overrides: Sequence[str] = (),
+    progress: Reporter | None = None,
+) -> dict[str, Any]:
+    """Evaluate a run on its test split.
+
+    The numbers of the last checkpoint are the run's own and replace ``RUN/evaluation``; those of any other checkpoint
+    go to ``RUN/evaluation/checkpoints``.
+
+    Args:
+        run: A run, or its directory.
+        checkpoint: ``best``, ``last``, ``all``, a number of steps, or a stage's name.
+        average: Evaluate the running average of the weights if the checkpoint has one.
+        overrides: Recipe keys of ``metrics``, ``evaluation`` or ``log`` to change, as ``metrics.color_shift={}``.
+        progress: Receives messages and progress; default: silent.
+
+    Returns:
+        The summary of each evaluated checkpoint, by name; on processes other than the main one they are empty.
+
+    Raises:
+        CheckpointError: if the run has no such checkpoint.
+        RecipeError: if an override would change what was trained.
+    """
+    directory = run.directory if isinstance(run, Run) else Path(run)
+    require_run(directory)
+    paths = find_checkpoints(directory, checkpoint)
+    opened = _open(directory, overrides, progress)
+    with opened.observed(), unwound():
+        opened.notify("run_started")
+        evaluator = Evaluator(opened)
+        if checkpoint == "last" and average:
+            (path,) = paths.values()
+            network = load_network(opened, path)
+            summaries = {"last": evaluate_run(evaluator, network, _describe(path, average=True))}
+        else:
+            summaries = _evaluate_checkpoints(evaluator, paths, average=average)
+    opened.notify("run_ended", completed=True)
+    opened.engine.wait()
+    return summaries
+
+
+def require_run(directory: Path) -> None:
+    """Raise EnfaceError if a folder is not a run directory."""
+    if not is_run(directory):
+        raise EnfaceError(f"{directory} is not a run directory (it has no recipe.yaml)")
+
+
+def evaluate_run(
+    evaluator: Evaluator, network: nn.Module, checkpoint: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Evaluate a run's last network and the networks that its stages ended with, and notify plugins.
+
+    All processes call this; the main one writes and reports.
+
+    Args:
+        checkpoint: The checkpoint that the network is from, for the summary: ``file`` and ``weights``.
+    """
+    run = evaluator.run
+    with run.reporter.progress("evaluating") as progress:
+        summary = evaluate_network(evaluator, network, progress, checkpoint=checkpoint)
+    if run.engine.is_main:
+        report_summary(summary, run.reporter)
+    if run.recipe.evaluation.stages and len(run.recipe.stages) > 1:
+        with run.reporter.progress("evaluating stages") as progress:
+            stages = evaluate_stages(evaluator, progress)
+        report_stages(stages, run.reporter)
+    elif run.engine.is_main:
+        # The report would show an earlier evaluation's stages beside numbers of another network.
+        (run.directory / "evaluation" / "stages.json").unlink(missing_ok=True)
+    if run.engine.is_main:
+        report_unavailable(summary["unavailable"], run.reporter)
+        run.loaded.plugins.hook.results_written(folder=run.directory, reporter=run.reporter, run=run)
+    return summary
+
+
+def _open(directory: Path, overrides: Sequence[str], progress: Reporter | None) -> Run:
+    loaded = load_recipe(directory, overrides)
+    if overrides and loaded.recipe.training_digest() != load_recipe(directory).recipe.training_digest():
+        raise RecipeError(f"--set {' '.join(overrides)}: only metrics, evaluation and log may change after training")
+    opened = prepare_run(loaded, progress)
+    opened.directory = directory
+    return opened
+
+
+def _evaluate_checkpoints(evaluator: Evaluator, paths: Mapping[str, Path], *, average: bool) -> dict[str, Any]:
+    """Evaluate checkpoints beside the run's own evaluation; all processes call this."""
+    run = evaluator.run
+    root = run.directory / "evaluation" / "checkpoints"
+    baselines = evaluator.baselines()
+    summaries: dict[str, Any] = {}
+    table: dict[str, Any] = {}
+    for name, path in paths.items():
+        label = name if average else f"{name}-raw"
+        network = load_network(run, path, raw=not average)
+        about = _describe(path, average=average)
+        with run.reporter.progress(f"evaluating {label}") as progress:
+            summary = evaluate_network(
+                evaluator, network, progress, folder=root / label, checkpoint=about, baselines=baselines
+            )
+        summaries[label] = summary
+        if not run.engine.is_main:
+            continue
+        run.reporter.say(f"{label}: {root / label}")
+        report_summary(summary, run.reporter)
+        keys = ("mean", "low", "high")
+        numbers = {metric: {key: item[key] for key in keys} for metric, item in summary["metrics"].items()}
+        table[label] = {"step": summary["step"], **about, "metrics": numbers}
+    if run.engine.is_main:
+        report_unavailable(evaluator.unavailable, run.reporter)
+        if len(paths) > 1:
+            (root.parent / "checkpoints.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+            run.reporter.say(f"over steps: {root.parent / 'checkpoints.json'}")
+    return summaries
+
+
+def _describe(path: Path, *, average: bool) -> dict[str, str]:
+    return {"file": path.stem, "weights": "average" if average and averaged(path) else "plain"}
