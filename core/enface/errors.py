@@ -1,4 +1,4 @@
-"""The errors a user can mend. The CLI prints their text and exits with code 2; they carry no traceback."""
+"""Errors that a user can fix. The command line prints their text without a traceback and exits with code 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 
 class EnfaceError(ValueError):
-    """A mistake the user can mend: the text names the file, key or image and says what to do."""
+    """A mistake that the user can fix: the text names the file, key or image and the remedy."""
 
 
 class PluginError(EnfaceError):
@@ -15,25 +15,25 @@ class PluginError(EnfaceError):
 
 
 class RecipeError(EnfaceError):
-    """A recipe is not valid: wrong syntax, key, type, range or name."""
+    """A recipe is invalid: wrong syntax, key, type, range or name."""
 
 
 class DataError(EnfaceError):
-    """The data is not what the recipe says: missing, unreadable or badly split."""
+    """The data does not match the recipe: missing, unreadable or badly split."""
 
 
 class CheckpointError(EnfaceError):
-    """A checkpoint is damaged, belongs to another recipe or is of a newer version."""
+    """A checkpoint is damaged, belongs to another recipe or has a newer format."""
 
 
 class WeightsError(EnfaceError):
-    """Pretrained weights are missing or are not the ones expected."""
+    """Pretrained weights are missing or have the wrong digest."""
 
 
 class NonFiniteLossError(EnfaceError):
-    """A term became NaN or infinite; the run stopped before the weights were touched."""
+    """A loss became NaN or infinite; the run stopped before the weights were updated."""
 
 
 def is_disk_full(error: BaseException) -> TypeGuard[OSError]:
-    """Whether the system had no room, or no more for this user."""
+    """Return True if the disk is full, or this user's quota."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -20,9 +20,9 @@ from enface.data.packing import DatasetRef, ReadSpec, fill
 from enface.errors import DataError
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import DataInfo, Dataset
-from enface.plugin.weights import cache_folder
 from enface.recipe.models import Recipe
-from enface.system.atomic import folder_beside, put
+from enface.system.atomic import publish_folder, staging_folder
+from enface.system.cache import cache_folder
 
 Images = TypeVar("Images", npt.NDArray[np.uint8], Tensor)
 FORMAT = 2
@@ -171,7 +171,7 @@ class Packing:
             "skipped": [skipped[index] for index in sorted(skipped)],
         }
         (work / "pack.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        put(work, self.folder, "pack.json")
+        publish_folder(work, self.folder, "pack.json")
 
 
 def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) -> Pack:
@@ -187,7 +187,7 @@ def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) 
     packing = Packing.of(recipe, catalog)
     if not packing.is_made:
         table = packing.table()
-        with folder_beside(packing.folder) as work:
+        with staging_folder(packing.folder) as work:
             skipped = packing.read(work, table, progress or (lambda done, total: None))
             packing.finish(work, table, skipped)
     return read_pack(packing.folder)

@@ -22,6 +22,7 @@ from PIL import Image
 from enface.errors import DataError
 from enface.plugin.bases import DataInfo, Dataset
 from enface.plugin.manager import load_plugins
+from enface.system.processes import cores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,11 +101,6 @@ class ReadSpec:
             dataset = Catalog(manager).build("dataset", self.use, self.params, DataInfo(self.size))
         assert isinstance(dataset, Dataset)
         return dataset
-
-
-def cores() -> int:
-    """How many cores this process may use, which a cluster's scheduler makes fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fill(folder: Path, table: pd.DataFrame, order: ReadSpec, dataset: Dataset) -> Iterator[tuple[int, dict[int, str]]]:

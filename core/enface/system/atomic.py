@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: written beside and renamed."""
+"""Atomic writes: a file or folder is complete or absent, because it is written beside its place and then renamed."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from uuid import uuid4
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
-    """A path to write to, in the folder of another; renamed to it at the end, so that what stands there is whole.
+def atomic_write(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; rename it to ``path`` at the end.
 
     Args:
-        sync: Also have it on the disk before anything else is done, should the power fail.
+        sync: Flush the file and its folder to disk, so that the file survives a power failure.
 
     Raises:
-        OSError: when it cannot be written; what was written is removed, and what stood at ``path`` is still there.
+        OSError: if the file cannot be written. The temporary file is removed, and ``path`` is unchanged.
     """
-    # Opened plainly by whoever writes, not by mkstemp, which would keep others out of folders that people share.
-    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    # Not mkstemp: its files are readable by their owner only, and run folders are shared.
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
-        yield beside
+        yield temporary
         if sync:
-            _sync(beside)
-        os.replace(beside, path)
+            _sync(temporary)
+        os.replace(temporary, path)
         if sync:
             _sync(path.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def folder_beside(folder: Path) -> Iterator[Path]:
-    """A new folder on the same disk as another, for :func:`put`; removed if it is still there at the end."""
-    # By mkdir, for mkdtemp would keep others out, as mkstemp does.
+def staging_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``folder``, for :func:`publish_folder`; remove it at the end if it is still there."""
+    # Not mkdtemp, for the same reason as above.
     work = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
     work.mkdir(parents=True)
     try:
@@ -45,16 +45,16 @@ def folder_beside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def put(work: Path, folder: Path, last: str) -> None:
-    """Rename a folder, unless the other one is there already with the file that is written last.
+def publish_folder(work: Path, folder: Path, last: str) -> None:
+    """Rename ``work`` to ``folder``, unless ``folder`` is already complete, that is, has the file ``last``.
 
     Raises:
-        OSError: when it cannot be renamed and the other one is not there.
+        OSError: if it cannot be renamed and ``folder`` is not complete.
     """
     try:
         os.rename(work, folder)
     except OSError:
-        # Another process made the same of the same data in the meantime; what it made is as good.
+        # Another process made the same folder from the same data in the meantime.
         if not (folder / last).is_file():
             raise
 

@@ -1,4 +1,8 @@
-"""What one process does at a time: locks, which go with the process that has them, however it ends."""
+"""Advisory file locks, released when the owning process exits.
+
+Not ``filelock``: its locks cannot be handed to a child process, and on file systems without locks (some clusters')
+its versions time out or leave marker files, where these locks allow everything.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +19,22 @@ from enface.errors import EnfaceError
 if sys.platform != "win32":
     import fcntl
 
-LOCK = ".lock"
-"""The file that is locked, of a directory that one process works on."""
+LOCK_FILE = ".lock"
+"""Name of the lock file in a directory that one process at a time works on."""
 PATIENCE, POLL = 2.0, 0.05
-# Some file systems of clusters have no locks; without them all is as it would be for one who takes care.
-NONE_HERE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
-def lock(path: Path) -> int | None:
-    """Lock a file, which is made if it is not there.
-
-    Unlike most libraries' locks it can be handed to a child process, which then has it as long as it lives.
+def try_lock(path: Path) -> int | None:
+    """Lock a file, which is created if needed.
 
     Returns:
-        A descriptor, open for as long as the lock is held; None where there are no locks.
+        A descriptor that holds the lock while it is open, here or in a child process that inherits it; None if the
+        file system has no locks.
 
     Raises:
-        BlockingIOError: when another process has it.
-        OSError: when the file cannot be written to.
+        BlockingIOError: if another process holds the lock.
+        OSError: if the file cannot be written.
     """
     if sys.platform == "win32":
         return None
@@ -41,23 +43,34 @@ def lock(path: Path) -> int | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        if error.errno in NONE_HERE:
+        if error.errno in UNSUPPORTED:
             return None
         raise
     return descriptor
 
 
 @contextmanager
-def held(path: Path, refusal: str) -> Iterator[None]:
-    """Within, no other process holds a file's lock.
+def hold_lock(path: Path, refusal: str) -> Iterator[None]:
+    """Hold a file's lock.
 
     Args:
-        refusal: Said when another process holds it.
+        refusal: The error message if another process holds it.
 
     Raises:
-        EnfaceError: with the refusal, or when the file cannot be written to.
+        EnfaceError: with the refusal, or if the file cannot be written.
     """
-    descriptor = _locked(path, refusal)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            descriptor = try_lock(path)
+            break
+        except BlockingIOError:
+            # is_locked holds it for a moment. A file server may keep the locks of a crashed machine for long.
+            if time.monotonic() > deadline:
+                raise EnfaceError(f"{refusal} (if no process does, remove {path})") from None
+        except OSError as error:
+            raise EnfaceError(f"{path} cannot be written to: {error.strerror}") from error
+        time.sleep(POLL)
     try:
         yield
     finally:
@@ -65,27 +78,12 @@ def held(path: Path, refusal: str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _locked(path: Path, refusal: str) -> int | None:
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return lock(path)
-        except BlockingIOError:
-            # Whoever only asks has it for a moment.
-            if time.monotonic() > until:
-                # A server of files may know of a machine's locks for a while after that machine broke down.
-                raise EnfaceError(f"{refusal} (if there is none any more, remove {path})") from None
-        except OSError as error:
-            raise EnfaceError(f"{path} cannot be written to: {error.strerror}") from error
-        time.sleep(POLL)
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process holds a file's lock; False where that cannot be known."""
+def is_locked(path: Path) -> bool:
+    """Return True if a process holds a file's lock; False if that cannot be known."""
     if sys.platform == "win32":
         return False
     try:
-        # Read only, for it may be another user's; and shared, so that two who ask do not see each other.
+        # Read only, because the file may be another user's; shared, so that two callers do not see each other.
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, caught for as long as something runs that has to save."""
+"""Handlers of SIGINT and SIGTERM for tasks that must clean up or save before they end."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def unwound() -> Iterator[None]:
-    """Have SIGTERM, as Ctrl-C does, end what runs by an exception, so that what is half made is removed.
+def raise_on_signals() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into exceptions, so that unfinished files are removed.
 
     Raises:
         KeyboardInterrupt: on SIGINT.
@@ -21,33 +21,33 @@ def unwound() -> Iterator[None]:
     """
 
     def stop(number: int) -> None:
-        # A cluster's scheduler sends it to every process, and so does a launcher: what is removed is removed in peace.
-        for each in STOPPING:
+        # Schedulers and launchers may signal a process twice; the second must not interrupt the cleanup.
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    with caught(stop):
+    with on_signals(stop):
         yield
 
 
 @contextmanager
-def caught(stop: Callable[[int], None]) -> Iterator[None]:
-    """Have SIGINT and SIGTERM call a function with their number; the handlers of before come back at the end.
+def on_signals(handler: Callable[[int], None]) -> Iterator[None]:
+    """Call a function with the signal's number on SIGINT and SIGTERM; restore the previous handlers at the end.
 
-    Only the main thread of a process can catch signals; in another nothing is changed.
+    Python handles signals in a process's main thread only; in another thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handle(number: int, frame: Any) -> None:
-        stop(number)
+        handler(number)
 
-    before = {number: signal.signal(number, handle) for number in STOPPING}
+    previous = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in previous.items():
+            signal.signal(number, old)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from enface.errors import CheckpointError
-from enface.system.atomic import replacing
+from enface.system.atomic import atomic_write
 
 FORMAT = 1
 SUFFIX = ".safetensors"
@@ -59,7 +59,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
     """Write a checkpoint; at no moment does a partial file stand at ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {key: item.detach().to("cpu").contiguous().clone() for key, item in tensors.items()}
-    with replacing(path, sync=True) as beside:
+    with atomic_write(path, sync=True) as beside:
         save_file(plain, beside, metadata={"enface": json.dumps({"format": FORMAT, **state})})
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from enface.errors import EnfaceError, RecipeError
 from enface.recipe.models import EngineModel
-from enface.system.locks import held
+from enface.system.locks import hold_lock
 from enface.train.sync_batchnorm import synchronized
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -133,7 +133,7 @@ class Engine:
 
     @contextmanager
     def held(self, path: Path, refusal: str) -> Iterator[None]:
-        """Within, the main process holds a file's lock, as :func:`enface.system.locks.held` does.
+        """Within, the main process holds a file's lock, as :func:`enface.system.locks.hold_lock` does.
 
         Raises:
             EnfaceError: on every process, when another run has it.
@@ -142,7 +142,7 @@ class Engine:
             refused = None
             if self.is_main:
                 try:
-                    stack.enter_context(held(path, refusal))
+                    stack.enter_context(hold_lock(path, refusal))
                 except EnfaceError as error:
                     refused = str(error)
             # Else the others would go on, and wait for a main process that has ended.

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from enface.errors import DataError
-from enface.system.atomic import replacing
+from enface.system.atomic import atomic_write
 from enface_tools.audit import Audit
 from enface_tools.audit.findings import Finding, Suspect
 from enface_tools.report import html
@@ -125,7 +125,7 @@ def write_audit(found: Audit, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         # The page last: where it is, the rest is too.
         for name, text in reversed(list(zip(FILES, contents, strict=True))):
-            with replacing(folder / name) as beside:
+            with atomic_write(folder / name) as beside:
                 beside.write_text(text, encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise DataError(f"cannot write the audit to {folder} ({error.strerror or error})") from error

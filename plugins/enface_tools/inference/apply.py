@@ -21,7 +21,7 @@ from enface.data.pack import centered
 from enface.data.packing import resized
 from enface.errors import DataError, EnfaceError
 from enface.recipe.models import DataModel
-from enface.system.atomic import replacing
+from enface.system.atomic import atomic_write
 from enface.train.build import output_of
 
 Pixels = npt.NDArray[np.uint8]
@@ -242,7 +242,7 @@ def _bytes(output: Tensor) -> Pixels:
 def _save(image: Pixels, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as beside:
+        with atomic_write(path) as beside:
             Image.fromarray(image).save(beside, format="PNG")
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror or error})") from error

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from enface.errors import DataError
-from enface.system.atomic import replacing
+from enface.system.atomic import atomic_write
 from enface_tools.masks.files import check_mask_path
 
 Annotation = npt.NDArray[np.bool_]
@@ -132,7 +132,7 @@ def write_annotations(path: Path, annotations: Mapping[str, Annotation], shape: 
     """
     text = json.dumps({"height": shape[0], "width": shape[1], "marks": as_points(annotations)})
     try:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror})") from error

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from enface.data.pack import FORMAT, Pack, Progress, prepare, read_pack
 from enface.errors import DataError
 from enface.plugin.catalog import Catalog
-from enface.plugin.weights import cache_folder
 from enface.recipe.models import DataModel, Recipe
+from enface.system.cache import cache_folder
 from enface_tools.packs.remote_files import NothingThereError, Place, UnreachableError
 
 HEADER = "pack.json"

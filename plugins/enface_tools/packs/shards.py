@@ -22,7 +22,7 @@ from enface.data.pack import Pack, Packing, Progress, read_pack
 from enface.errors import DataError, EnfaceError
 from enface.plugin.catalog import Catalog
 from enface.recipe.models import Recipe
-from enface.system.atomic import folder_beside, put
+from enface.system.atomic import publish_folder, staging_folder
 
 LAST = "part.json"
 
@@ -114,7 +114,7 @@ class _Parts:
         """Read a part's images and put it where it belongs."""
         mine = self._of(part)
         # Not within the parts' folder, which is gone when others, with this part read twice, have joined them.
-        with folder_beside(self._folder) as work:
+        with staging_folder(self._folder) as work:
             skipped = self.packing.read(work, table.iloc[part.rows(len(table))], progress)
             said = {"rows": _digest(table, part), "skipped": skipped}
             (work / LAST).write_text(json.dumps(said), encoding="utf-8")
@@ -124,7 +124,7 @@ class _Parts:
                 if not self.has(part, table):
                     shutil.rmtree(mine, ignore_errors=True)
                 mine.parent.mkdir(exist_ok=True)
-                put(work, mine, LAST)
+                publish_folder(work, mine, LAST)
 
     def joined(self, table: pd.DataFrame, count: int) -> list[int]:
         """Make the pack, unless another has made it, or parts are missing: their numbers."""
@@ -150,7 +150,7 @@ class _Parts:
 
     def _join(self, table: pd.DataFrame, every: list[Part]) -> None:
         skipped: dict[int, str] = {}
-        with folder_beside(self.packing.folder) as work:
+        with staging_folder(self.packing.folder) as work:
             arrays = self.packing.new_arrays(work, len(table))
             for part in every:
                 folder, rows = self._of(part), part.rows(len(table))

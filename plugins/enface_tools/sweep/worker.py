@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from enface.system.locks import lock
+from enface.system.locks import try_lock
 from enface_tools.sweep.jobs import Job, State
 from enface_tools.sweep.launcher import SAVING
 
@@ -36,7 +37,7 @@ def started(
     """
     command, mine = job.command(runs), _locked(job.lock(runs))
     try:
-        with log.open("ab") as file:
+        with log.open("ab") as file, _job_signals():
             # In a session of its own, so that Ctrl-C reaches it once, from whoever watches it.
             return subprocess.Popen(
                 command,
@@ -46,7 +47,6 @@ def started(
                 cwd=folder,
                 start_new_session=True,
                 pass_fds=mine,
-                preexec_fn=_hear,
             )
     finally:
         for descriptor in mine:
@@ -56,22 +56,25 @@ def started(
 def _locked(path: Path) -> list[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor = lock(path)
+        descriptor = try_lock(path)
     except BlockingIOError:
         # Somebody began it since it was asked for. Two runs of it spoil nothing, for each has its directory.
         return []
     return [] if descriptor is None else [descriptor]
 
 
-def _hear() -> None:
-    # A worker of Ray blocks the signals that ask a run to save, and a shell's background job ignores one of them.
-    asking = (signal.SIGINT, signal.SIGTERM)
-    for number in asking:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, asking)
-    # Slurm sends these to every process of a job that is to end soon; the one that watches this process saves it.
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def _job_signals() -> Iterator[None]:
+    """Set which signals a process that is started within receives: a process inherits the mask of its parent."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        # Slurm sends these to every process of a job whose time is nearly over; the job's parent has it save then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2))
+        # A worker of Ray blocks these, which ask a run to save.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from enface.errors import RecipeError
-from enface.system.locks import LOCK, held
+from enface.system.locks import LOCK_FILE, hold_lock
 from enface.system.processes import check_processes
 
 RECIPE = {
@@ -339,7 +339,7 @@ def test_a_signal_saves_once_and_two_processes_go_on_with_what_one_began(runs, f
 
 def test_a_run_that_another_process_trains_is_refused_to_all_of_them(runs, folder):
     directory = runs[1][0]
-    with held(directory / LOCK, ""):
+    with hold_lock(directory / LOCK_FILE, ""):
         words = ("enface", "run", directory.relative_to(folder), "--resume", "--processes", 2)
         found = started(words, folder)
     assert found.returncode == 2
@@ -365,7 +365,7 @@ def test_a_mistake_is_told_once_and_without_a_traceback(folder, words, text):
 
 def test_more_processes_than_gpus_is_a_mistake(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    with pytest.raises(RecipeError, match="ask for 2 at most, or --set engine"):
+    with pytest.raises(RecipeError, match="request at most 2, or --set engine"):
         check_processes(3, "auto")
     check_processes(2, "auto")
     check_processes(3, "cpu")

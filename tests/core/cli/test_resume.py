@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from enface.system.locks import LOCK, held
+from enface.system.locks import LOCK_FILE, hold_lock
 
 RECIPE = {
     "name": "cut",
@@ -165,7 +165,7 @@ def test_a_run_is_trained_by_one_process(expected, cut, shell, log):
     shell("run", cut, STOP_AT="checkpoint:3", STOP_BY="SIGKILL")
     directory = shell.run_directory("cut")
     before = (directory / "log.jsonl").read_bytes()
-    with held(directory / LOCK, ""):
+    with hold_lock(directory / LOCK_FILE, ""):
         refused = shell("run", cut, "--resume")
     assert refused.process.exitcode == 2, refused.out
     assert f"error: {directory.relative_to(shell.folder)}: another process is training this run" in refused.out

@@ -1,4 +1,4 @@
-"""What stands at a path is whole, whatever goes wrong beside it."""
+"""Atomic writes: a file or folder is complete or absent."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import stat
 
 import pytest
 
-from enface.system.atomic import folder_beside, put, replacing
+from enface.system.atomic import atomic_write, publish_folder, staging_folder
 
 
 @pytest.mark.parametrize("sync", [False, True])
-def test_a_file_is_replaced_when_it_is_whole(tmp_path, sync):
+def test_a_file_is_replaced_when_it_is_complete(tmp_path, sync):
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with replacing(path, sync=sync) as beside:
-        beside.write_text("new")
+    with atomic_write(path, sync=sync) as temporary:
+        temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["table.csv"]
 
 
-def test_what_goes_wrong_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
 
     def write():
-        with replacing(path) as beside:
-            beside.write_text("half")
+        with atomic_write(path) as temporary:
+            temporary.write_text("half")
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
@@ -36,45 +36,45 @@ def test_what_goes_wrong_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["table.csv"]
 
 
-def test_two_may_write_one_file(tmp_path):
+def test_two_writers_of_one_file(tmp_path):
     path = tmp_path / "table.csv"
-    with replacing(path) as first, replacing(path) as second:
+    with atomic_write(path) as first, atomic_write(path) as second:
         first.write_text("first")
         second.write_text("second")
-    assert path.read_text() == "first", "of the one that ended last"
+    assert path.read_text() == "first", "the one that ended last"
     assert os.listdir(tmp_path) == ["table.csv"]
 
 
-def test_others_may_read_what_is_written(tmp_path):
+def test_permissions_are_those_of_plain_files(tmp_path):
     (tmp_path / "plain").write_text("")
-    with replacing(tmp_path / "replaced") as beside:
-        beside.write_text("")
-    with folder_beside(tmp_path / "folder") as work:
+    with atomic_write(tmp_path / "replaced") as temporary:
+        temporary.write_text("")
+    with staging_folder(tmp_path / "folder") as work:
         (tmp_path / "plain folder").mkdir()
         assert work.stat().st_mode == (tmp_path / "plain folder").stat().st_mode
     modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "replaced")}
     assert modes["plain"] == modes["replaced"]
 
 
-def test_of_two_folders_made_alike_the_first_stays(tmp_path):
+def test_the_first_of_two_equal_folders_stays(tmp_path):
     folder = tmp_path / "packs" / "heads"
     for text in ("first", "second"):
-        with folder_beside(folder) as work:
+        with staging_folder(folder) as work:
             (work / "last.json").write_text(text)
-            put(work, folder, "last.json")
+            publish_folder(work, folder, "last.json")
     assert (folder / "last.json").read_text() == "first"
     assert os.listdir(tmp_path / "packs") == ["heads"]
 
 
-def test_a_folder_that_is_in_the_way_is_not_taken_for_one(tmp_path):
+def test_an_incomplete_folder_in_the_way_is_an_error(tmp_path):
     folder = tmp_path / "heads"
     folder.mkdir()
     (folder / "mine.txt").write_text("")
 
     def write():
-        with folder_beside(folder) as work:
+        with staging_folder(folder) as work:
             (work / "last.json").write_text("")
-            put(work, folder, "last.json")
+            publish_folder(work, folder, "last.json")
 
     with pytest.raises(OSError, match="not empty"):
         write()

@@ -1,4 +1,4 @@
-"""One process at a time writes to a folder."""
+"""File locks: one owner at a time, released when it exits."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import sys
 import pytest
 
 from enface.errors import EnfaceError
-from enface.system import locks as holding
-from enface.system.locks import held, is_held, lock
+from enface.system import locks
+from enface.system.locks import hold_lock, is_locked, try_lock
 
 HOLD = """
 import pathlib, sys
-from enface.system.locks import held
-with held(pathlib.Path(sys.argv[1]), ""):
+from enface.system.locks import hold_lock
+with hold_lock(pathlib.Path(sys.argv[1]), ""):
     print("held", flush=True)
     input()
 """
@@ -32,65 +32,65 @@ def other(path):
     """Another process that holds the lock."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as found:
-        assert found.stdout.readline() == "held\n"
-        yield found
-        found.kill()
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
 
 
-def test_another_process_is_refused_until_the_first_is_gone(other, path, monkeypatch):
-    monkeypatch.setattr(holding, "PATIENCE", 0.2)
-    assert is_held(path)
-    with pytest.raises(EnfaceError, match=rf"it is busy \(if there is none any more, remove {path}\)"):
-        held(path, "it is busy").__enter__()
+def test_a_second_process_is_refused_until_the_first_exits(other, path, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.2)
+    assert is_locked(path)
+    with pytest.raises(EnfaceError, match=rf"it is busy \(if no process does, remove {path}\)"):
+        hold_lock(path, "it is busy").__enter__()
     other.kill()
     other.wait()
-    assert not is_held(path)
-    with held(path, "it is busy"):
-        assert is_held(path)
-    assert not is_held(path)
+    assert not is_locked(path)
+    with hold_lock(path, "it is busy"):
+        assert is_locked(path)
+    assert not is_locked(path)
 
 
-def test_a_child_has_what_it_was_handed_as_long_as_it_lives(path):
-    descriptor = lock(path)
+def test_a_child_process_holds_a_lock_that_it_inherited(path):
+    descriptor = try_lock(path)
     with subprocess.Popen(["sleep", "60"], pass_fds=[descriptor]) as child:
         os.close(descriptor)
-        assert is_held(path)
+        assert is_locked(path)
         child.kill()
-    assert not is_held(path)
+    assert not is_locked(path)
 
 
-def test_asking_leaves_no_file_and_may_be_done_by_those_who_only_read(path):
-    assert not is_held(path)
+def test_is_locked_creates_no_file_and_needs_no_write_access(path):
+    assert not is_locked(path)
     assert not path.exists()
-    with held(path, ""):
+    with hold_lock(path, ""):
         path.chmod(0o444)
-        assert is_held(path)
+        assert is_locked(path)
 
 
-def test_two_who_ask_do_not_see_each_other(path):
+def test_two_callers_of_is_locked_do_not_see_each_other(path):
     path.touch()
     descriptor = os.open(path, os.O_RDONLY)
-    holding.fcntl.flock(descriptor, holding.fcntl.LOCK_SH)
-    assert not is_held(path)
+    locks.fcntl.flock(descriptor, locks.fcntl.LOCK_SH)
+    assert not is_locked(path)
     os.close(descriptor)
 
 
-def test_an_error_within_lets_it_go(path):
-    with pytest.raises(KeyError), held(path, ""):
+def test_an_exception_releases_the_lock(path):
+    with pytest.raises(KeyError), hold_lock(path, ""):
         raise KeyError
-    assert not is_held(path)
+    assert not is_locked(path)
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(EnfaceError, match="absent/lock cannot be written to: No such file"):
-        held(tmp_path / "absent" / "lock", "it is busy").__enter__()
+        hold_lock(tmp_path / "absent" / "lock", "it is busy").__enter__()
 
 
-def test_where_there_are_no_locks_work_goes_on(path, monkeypatch):
+def test_file_systems_without_locks_allow_everything(path, monkeypatch):
     def without(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(holding.fcntl, "flock", without)
-    with held(path, "it is busy"), held(path, "it is busy"):
-        assert not is_held(path)
+    monkeypatch.setattr(locks.fcntl, "flock", without)
+    with hold_lock(path, "it is busy"), hold_lock(path, "it is busy"):
+        assert not is_locked(path)

@@ -1,4 +1,4 @@
-"""What the launcher says of processes of which some did not end well."""
+"""The launcher's error for processes of which some failed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from enface.errors import EnfaceError
-from enface.system.processes import ProcessDied, Stopped, _ended
+from enface.system.processes import ProcessDied, StoppedBySignal, _failure
 
 KILL, TERM, SAVED = -9, -15, 143
 
 
 def failures(*codes):
-    """Of each process (exit code, seconds after the first); those that ended well are none."""
+    """Failures by rank, of exit codes or (exit code, seconds after the first); 0 is no failure."""
     pairs = {rank: code if isinstance(code, tuple) else (code, 0) for rank, code in enumerate(codes)}
     return {rank: SimpleNamespace(exitcode=code, timestamp=when) for rank, (code, when) in pairs.items() if code}
 
@@ -31,20 +31,20 @@ def failures(*codes):
         ((1, (KILL, 40)), ProcessDied, "process 0 of 2 failed with exit code 1"),
         ((1, 0), ProcessDied, "process 0 of 2 failed with exit code 1"),
         ((TERM, TERM), ProcessDied, "process 0 of 2 was killed by SIGTERM"),
-        ((SAVED, SAVED), Stopped, "stopped by SIGTERM"),
-        ((130, SAVED), Stopped, "stopped by SIGINT"),
-        ((SAVED, 0), Stopped, "stopped by SIGTERM"),
-        ((SAVED, TERM), Stopped, "stopped by SIGTERM"),
+        ((SAVED, SAVED), StoppedBySignal, "stopped by SIGTERM"),
+        ((130, SAVED), StoppedBySignal, "stopped by SIGINT"),
+        ((SAVED, 0), StoppedBySignal, "stopped by SIGTERM"),
+        ((SAVED, TERM), StoppedBySignal, "stopped by SIGTERM"),
     ],
 )
-def test_whoever_ended_first_is_named(tmp_path, codes, kind, says):
-    found = _ended(failures(*codes), len(codes), str(tmp_path))
-    assert type(found) is kind
-    assert says in str(found)
+def test_the_process_that_failed_first_is_named(tmp_path, codes, kind, says):
+    error = _failure(failures(*codes), len(codes), str(tmp_path))
+    assert type(error) is kind
+    assert says in str(error)
 
 
-def test_a_mistake_is_said_in_its_own_words(tmp_path):
+def test_a_users_mistake_keeps_its_message(tmp_path):
     (tmp_path / "1").write_text("the recipe has no stages")
-    found = _ended(failures(SAVED, 2), 2, str(tmp_path))
-    assert type(found) is EnfaceError
-    assert str(found) == "the recipe has no stages"
+    error = _failure(failures(SAVED, 2), 2, str(tmp_path))
+    assert type(error) is EnfaceError
+    assert str(error) == "the recipe has no stages"

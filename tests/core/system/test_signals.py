@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end what runs by an exception, so that what is half made is removed."""
+"""Ctrl-C and SIGTERM become exceptions, so that unfinished files are removed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from enface.system.signals import unwound
+from enface.system.signals import raise_on_signals
 
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Those of this process are as they were afterwards."""
+    """Check that the handlers of this process are restored."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     yield
@@ -28,17 +28,17 @@ def send(number):
 
 
 def test_sigterm_unwinds_with_the_exit_code_of_a_shell():
-    with pytest.raises(SystemExit) as caught, unwound():
+    with pytest.raises(SystemExit) as caught, raise_on_signals():
         send(signal.SIGTERM)
     assert caught.value.code == 143
 
 
 def test_sigint_unwinds_as_ctrl_c_does():
-    with pytest.raises(KeyboardInterrupt), unwound():
+    with pytest.raises(KeyboardInterrupt), raise_on_signals():
         send(signal.SIGINT)
 
 
-def test_one_more_does_not_break_off_what_is_being_removed():
+def test_a_second_signal_does_not_interrupt_the_cleanup():
     removed = []
 
     def work():
@@ -48,18 +48,18 @@ def test_one_more_does_not_break_off_what_is_being_removed():
             send(signal.SIGTERM)
             removed.append(True)
 
-    with pytest.raises(SystemExit), unwound():
+    with pytest.raises(SystemExit), raise_on_signals():
         work()
     assert removed == [True]
 
 
-def test_in_another_thread_nothing_is_changed():
+def test_another_thread_changes_nothing():
     def work():
-        with unwound():
-            found.append(signal.getsignal(signal.SIGTERM))
+        with raise_on_signals():
+            handlers.append(signal.getsignal(signal.SIGTERM))
 
-    found = []
+    handlers = []
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [signal.getsignal(signal.SIGTERM)]
+    assert handlers == [signal.getsignal(signal.SIGTERM)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -122,6 +123,47 @@ def test_one_that_runs_is_held(tmp_path):
     gate.touch()
     assert process.wait(60) == 0
     assert job.find(tmp_path / "runs") == ("new", None)
+
+
+def test_a_job_stays_locked_when_the_sweep_is_killed(tmp_path):
+    (job,) = scripts(tmp_path, "import time\ntime.sleep(60)")
+    sweep = (
+        "import os, pathlib, signal, sys\nfrom job_scripts import scripts\n"
+        "from enface_tools.sweep.worker import started\n"
+        "folder = pathlib.Path(sys.argv[1])\n(job,) = scripts(folder, 'import time\\ntime.sleep(60)')\n"
+        "print(started(job, folder / 'runs', folder / 'log').pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    words = [sys.executable, "-c", sweep, str(tmp_path)]
+    killed = subprocess.run(
+        words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(SUPPORT)}, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert job.find(tmp_path / "runs") == ("running", None)
+    os.kill(int(killed.stdout), signal.SIGKILL)
+    until = time.monotonic() + 60
+    while job.find(tmp_path / "runs") != ("new", None):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_job_receives_the_signals_that_ask_it_to_save_and_no_others(tmp_path):
+    """A worker of Ray blocks the former; Slurm sends the others to every process of a job that is to end soon."""
+    (job,), log = scripts(tmp_path, SAVES), tmp_path / "log"
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        process = started(job, tmp_path / "runs", log)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == previous | {signal.SIGINT, signal.SIGTERM}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+    until = time.monotonic() + 60
+    while not says(log, "ready")():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGUSR1)
+    process.send_signal(signal.SIGUSR2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
+    assert log.read_text().split() == ["ready", "saved"]
 
 
 def test_one_that_cannot_be_started_stops_the_others(tmp_path, monkeypatch):
