@@ -29,8 +29,8 @@ from enface.plugin.catalog import Catalog
 from enface.plugin.manager import load_plugins
 from enface.recipe.models import EngineModel
 from enface.train.engine import Engine
-from enface_plugins.metrics.ms_ssim import exponents_for
 from enface_plugins.metrics.pretrained import lpips_network
+from enface_plugins.ssim_maps import exponents_for
 from enface_tools.evaluate.measure import Measure, batch_for
 from metrics import images as noisy
 from rows import Ratio, Row, in_turn, program, seconds

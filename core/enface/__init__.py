@@ -20,7 +20,8 @@ _HOMES = {
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
     "plugin.hooks": "hookimpl",
     "data.images": "IMAGE_EXTENSIONS files_fingerprint list_images read_image",
-    "plugin.weights": "HubFile SdistMember Weights",
+    "plugin.weight_sources": "HubFile Source check_sha256 download_file",
+    "plugin.weights": "Weights",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -57,8 +58,10 @@ if TYPE_CHECKING:
     from enface.plugin.components import as_schedule as as_schedule
     from enface.plugin.components import weighted_mean as weighted_mean
     from enface.plugin.hooks import hookimpl as hookimpl
-    from enface.plugin.weights import HubFile as HubFile
-    from enface.plugin.weights import SdistMember as SdistMember
+    from enface.plugin.weight_sources import HubFile as HubFile
+    from enface.plugin.weight_sources import Source as Source
+    from enface.plugin.weight_sources import check_sha256 as check_sha256
+    from enface.plugin.weight_sources import download_file as download_file
     from enface.plugin.weights import Weights as Weights
 
 

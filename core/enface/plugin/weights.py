@@ -1,7 +1,7 @@
-"""The cache of pretrained weights: described by plugins, fetched once, checked at each load.
+"""The cache of pretrained weights: declared by plugins, fetched once, checked at each load.
 
-A set is accepted only when its tensors have the digest its plugin states, whatever file they came from.
-So two metric cards with one digest mean one network, and no file that is read here can run code.
+Weights are accepted only if their tensors have the digest that the plugin declares, whatever file they came from.
+Two metric cards with the same digest therefore mean the same network. Reading a file never runs code in it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from enface.errors import WeightsError
-from enface.plugin.weight_sources import HubFile as HubFile  # All that a description needs, from one place.
 from enface.plugin.weight_sources import Say, Source, Tensors
-from enface.plugin.weight_sources import SdistMember as SdistMember
-from enface.system.atomic import replacing
+from enface.system.atomic import atomic_write
+from enface.system.cache import cache_folder
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,11 @@ class Weights:
 
     Attributes:
         name: Its name in the cache and on the command line.
-        about: What it is, and whose.
-        licence: Under what terms, as far as its makers say.
-        tensors: The names it must have; everything else in a source is left out.
+        about: The network, its authors and its training data, in one line.
+        licence: The terms of use, as far as its authors state them.
+        tensors: Names of the required tensors; all others in a source are ignored.
         sha256: The :func:`tensor_digest` of these tensors.
-        sources: Where it can be had, in the order they are tried.
+        sources: Sources to download from, in the order they are tried.
     """
 
     name: str
@@ -46,38 +44,38 @@ class Weights:
 
     @property
     def path(self) -> Path:
-        """Where it lies in the cache, or would."""
+        """Path in the cache, whether or not the file exists."""
         return cache_folder() / "weights" / f"{self.name}.safetensors"
 
     @property
     def digest(self) -> str:
-        """The start of the digest, for cards."""
+        """The first digits of the digest, for metric cards."""
         return self.sha256[:12]
 
     def load(self) -> dict[str, Tensor]:
-        """The tensors, float32 on the CPU.
+        """Load the tensors from the cache, float32 on the CPU.
 
         Raises:
-            WeightsError: when they are not in the cache, or what lies there is not what it should be.
+            WeightsError: when they are not in the cache, or the cached file is damaged or has another digest.
         """
-        found = find(self)
-        if found is None:
+        path = find(self)
+        if path is None:
             files = ", ".join(source.file for source in self.sources)
             raise WeightsError(
-                f"the weights {self.name!r} are missing: there is no {self.path}\n"
+                f"the weights {self.name!r} are missing: {self.path} does not exist\n"
                 f"  to download them:    enface weights fetch {self.name}\n"
                 f"  to use a file:       enface weights fetch {self.name} --from FILE    ({files})"
             )
         try:
-            return self.check(_guarded(load_file, found), found)
+            return self.check(_guarded(load_file, path), path)
         except WeightsError as error:
             raise WeightsError(f"{error}\n  to replace it:  enface weights fetch {self.name}") from None
 
     def check(self, tensors: Tensors, origin: Path) -> dict[str, Tensor]:
-        """The required tensors of a file, once their digest is right.
+        """Return the required tensors of a file after checking their digest.
 
         Raises:
-            WeightsError: when one is missing or the digest differs.
+            WeightsError: when a tensor is missing or the digest differs.
         """
         missing = [name for name in self.tensors if name not in tensors]
         if missing:
@@ -92,26 +90,20 @@ class Weights:
         return kept
 
 
-def cache_folder() -> Path:
-    """``$ENFACE_CACHE``, or the place this system keeps users' caches."""
-    chosen = os.environ.get("ENFACE_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("enface")
-
-
 def find(weights: Weights) -> Path | None:
-    """The file in the cache, or None. Only :meth:`Weights.load` checks what is in it."""
+    """Return the cached file, or None. Only :meth:`Weights.load` checks its contents."""
     return weights.path if weights.path.is_file() else None
 
 
 def fetch(weights: Weights, file: Path | None = None, say: Say = print) -> Path:
-    """Bring weights into the cache: from a file, or from the first source that has them.
+    """Put weights into the cache, from a file or from the first source that provides them.
 
     Args:
-        file: One that a source would download, or a safetensors file.
-        say: Told what is going on, a line at a time.
+        file: A file that one of the sources would download, or a safetensors file.
+        say: Receives progress messages, one line per call.
 
     Raises:
-        WeightsError: when no source has them, or the file is not these weights; the cache is then as before.
+        WeightsError: when no source provides them, or the file holds other weights; the cache is then unchanged.
     """
     try:
         tensors = _from_file(weights, file) if file is not None else _from_sources(weights, say)
@@ -122,7 +114,7 @@ def fetch(weights: Weights, file: Path | None = None, say: Say = print) -> Path:
 
 
 def tensor_digest(tensors: Tensors) -> str:
-    """sha256 over names, shapes and float32 values (little-endian), in the order of the names."""
+    """sha256 of names, shapes and float32 values (little-endian), in order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tuple(tensors[name].shape)}\n".encode())
@@ -152,11 +144,11 @@ def _from_sources(weights: Weights, say: Say) -> dict[str, Tensor]:
                 return weights.check(_guarded(source.read, path), path)
             except WeightsError as error:
                 failures.append(str(error).replace(f"{folder}{os.sep}", ""))
-                say(f"not from there: {failures[-1]}")
+                say(f"source failed: {failures[-1]}")
     raise WeightsError(
-        f"the weights {weights.name!r} could not be fetched:\n"
+        f"the weights {weights.name!r} could not be downloaded:\n"
         + "".join(f"  - {failure}\n" for failure in failures)
-        + f"  with a file from elsewhere: enface weights fetch {weights.name} --from FILE"
+        + f"  to use a file from elsewhere: enface weights fetch {weights.name} --from FILE"
     )
 
 
@@ -172,5 +164,5 @@ def _guarded(read: Callable[[Path], Tensors], path: Path) -> Tensors:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, sync=True) as beside:
-        beside.write_bytes(content)
+    with atomic_write(path, sync=True) as temporary:
+        temporary.write_bytes(content)

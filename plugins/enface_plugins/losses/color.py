@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from enface import DataInfo, Loss, RecipeError
-from enface_plugins.losses.filters import blur, gaussian_taps
+from enface_plugins.filters import blur, gaussian_taps
 
 
 class Color(Loss):

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from enface import Loss
-from enface_plugins.losses.filters import forward_differences
+from enface_plugins.filters import forward_differences
 
 
 class Gradient(Loss):

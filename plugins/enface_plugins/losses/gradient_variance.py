@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
-from enface_plugins.losses.filters import forward_differences
+from enface_plugins.filters import forward_differences
 
 
 class GradientVariance(Loss):

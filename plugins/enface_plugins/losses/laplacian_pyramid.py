@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from enface import DataInfo, Loss, RecipeError
-from enface_plugins.losses.filters import blur
+from enface_plugins.filters import blur
 
 TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 

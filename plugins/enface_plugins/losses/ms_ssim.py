@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from enface import DataInfo, Loss
-from enface_plugins.metrics.ms_ssim import exponents_for, multi_scale_ssim
+from enface_plugins.ssim_maps import exponents_for, multi_scale_ssim
 
 FLOOR = 1e-4
 
@@ -17,22 +17,22 @@ class MsSsim(Loss):
     """Structural dissimilarity at several scales, 1 - MS-SSIM.
 
     MS-SSIM is the metric of the same name on images rescaled to [0, 1]: Wang, Simoncelli and Bovik, "Multi-scale
-    structural similarity for image quality assessment", Asilomar 2003, the exponents rescaled when fewer than
-    five scales fit. As a loss with L1 beside it: Zhao, Gallo, Frosio and Kautz, "Loss functions for image
-    restoration with neural networks", IEEE TCI 2017.
+    structural similarity for image quality assessment", Asilomar 2003, with the exponents rescaled when fewer than
+    five scales fit. As a loss combined with L1: Zhao, Gallo, Frosio and Kautz, "Loss functions for image restoration
+    with neural networks", IEEE TCI 2017.
 
-    A scale whose similarity is below 1e-4 counts as 1e-4, without gradient, where the metric has 0: at 0 the
-    product would take the gradient of all other scales, and near it a power's slope has no bound. Images contrary
-    to the target at every scale thus learn nothing from this term alone.
+    A scale whose similarity is below 1e-4 counts as 1e-4, without gradient, whereas the metric clamps at 0: a factor
+    of 0 would cancel the gradient of all other scales, and near 0 the slope of a power is unbounded. So images
+    opposite to the target at every scale learn nothing from this term alone.
 
     Shapes: output, target (N, C, H, W) in [-1, 1] -> (N,). Range: [0, 1], 0 for equal images. Unit: 1 is no
     structure in common at some scale. A mask needs ``mask_on: images``.
 
     Args:
-        scales: How many; as many as fit the images unless given. Five need images larger than 160 px.
+        scales: Number of scales (default: as many as fit the images). Five need images larger than 160 px.
 
     Raises:
-        RecipeError: when so many scales do not fit the images, naming the size they need.
+        RecipeError: when the scales do not fit the images, naming the size they need.
     """
 
     unit = "per image"

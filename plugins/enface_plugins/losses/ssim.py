@@ -6,23 +6,22 @@ import torch
 from torch import Tensor
 
 from enface import DataInfo, Loss, RecipeError
-from enface_plugins.losses.filters import blur, gaussian_taps
-from enface_plugins.metrics.ssim import SIGMA, WINDOW
+from enface_plugins.filters import blur, gaussian_taps
+from enface_plugins.ssim_maps import C1, C2, SIGMA, WINDOW
 
 TAPS = gaussian_taps(SIGMA, WINDOW // 2)
-C1, C2 = 0.01**2, 0.03**2
 
 
 class SSIM(Loss):
     """Structural dissimilarity, 1 - SSIM, at every pixel.
 
     SSIM is Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
-    similarity", IEEE TIP 2004: Gaussian window of 11 px, sigma 1.5, K 0.01 and 0.03, each colour channel by
-    itself, on images rescaled to [0, 1].
+    similarity", IEEE TIP 2004: Gaussian window of 11 px, sigma 1.5, K 0.01 and 0.03, on each colour channel
+    separately, of images rescaled to [0, 1].
 
-    The map is as large as the image so that masks fit it: within 5 px of the border the window sees the image
-    reflected (kornia's ``padding="same"``). The metric of the same name leaves those places out; the mean of all
-    others is 1 minus the metric.
+    The map has the size of the image, so that masks fit it: within 5 px of the border the window sees the image
+    reflected (kornia's ``padding="same"``). The metric of the same name skips these pixels; over all others the mean
+    is 1 minus the metric.
 
     Shapes: output, target (N, C, H, W) in [-1, 1] -> (N, C, H, W). Range: [0, 2], 0 for equal windows. Unit: 1 is
     no structure in common.
@@ -41,9 +40,9 @@ class SSIM(Loss):
             raise RecipeError(f"ssim needs images of at least {WINDOW} px; these have {data.size}")
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        # SSIM is luminance times structure, and 1 minus either is a square of the difference over a sum of
-        # squares. Taken from these, the error stays precise and positive where the images nearly agree; taken as
-        # 1 - SSIM it would drown there in the rounding of float32 (up to 5e-4, of either sign).
+        # SSIM is luminance times structure, and 1 minus either is a square of the difference over a sum of squares.
+        # Computed from these, the error stays precise and positive for nearly equal images; computed as 1 - SSIM it
+        # would drown in the rounding of float32 (up to 5e-4, of either sign).
         x, y, difference = (output + 1) / 2, (target + 1) / 2, (output - target) / 2
         moments = (x, y, difference, x.square() + y.square(), difference.square())
         x, y, difference, squares, difference_squared = blur(torch.cat(moments, 1), TAPS).chunk(5, 1)

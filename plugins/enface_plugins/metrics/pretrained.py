@@ -6,7 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from enface import HubFile, SdistMember, Weights, WeightsError
+from enface import HubFile, Weights, WeightsError
+from enface_plugins.metrics.sdist_weights import SdistMember
 
 if TYPE_CHECKING:
     import lpips

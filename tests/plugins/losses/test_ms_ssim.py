@@ -1,4 +1,4 @@
-"""The loss beside the metric and the package's own, and a gradient where the metric's has none."""
+"""The MS-SSIM loss against the metric and pytorch-msssim, and its gradient where the metric has none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pair(size: int) -> tuple[torch.Tensor, torch.Tensor]:
     return (target + 0.1 * torch.randn(target.shape, generator=rng)).clamp(-1, 1), target
 
 
-def test_at_five_scales_it_is_one_minus_the_packages():
+def test_at_five_scales_it_is_one_minus_pytorch_msssims():
     output, target = pair(176)
     expected = 1 - pytorch_msssim.ms_ssim((output + 1) / 2, (target + 1) / 2, data_range=1.0, size_average=False)
     torch.testing.assert_close(MsSsim(data=DataInfo(176))(output, target), expected, rtol=0, atol=2e-6)
@@ -41,8 +41,8 @@ def test_too_many_scales_are_refused_with_the_size_they_need():
         MsSsim(data=DataInfo(8))
 
 
-def test_one_contrary_scale_does_not_silence_the_others():
-    """Where one factor of the metric is 0, so are the gradients of all; here the others go on teaching."""
+def test_one_opposite_scale_does_not_cancel_the_others():
+    """A factor of 0 cancels all gradients of the metric; in the loss the other scales keep theirs."""
     rng = torch.Generator().manual_seed(0)
     coarse = torch.nn.functional.interpolate(torch.rand(1, 3, 5, 5, generator=rng) - 0.5, size=48, mode="bilinear")
     detail = torch.rand(1, 3, 48, 48, generator=rng) - 0.5
@@ -57,7 +57,7 @@ def test_one_contrary_scale_does_not_silence_the_others():
     assert output.grad.abs().sum() > 0
 
 
-def test_wholly_contrary_images_reach_the_floor_and_equal_ones_zero():
+def test_opposite_images_reach_the_floor_and_equal_ones_zero():
     _, target = pair(48)
     output = (-target).requires_grad_()
     loss = MsSsim(data=DataInfo(48))

@@ -1,4 +1,4 @@
-"""Structural dissimilarity beside the metric, kornia's map and numbers worked by hand."""
+"""Structural dissimilarity against the metric, kornia's map and values worked out by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_flat_images_differ_in_luminance_only():
     torch.testing.assert_close(error, torch.full_like(error, 0.25 / 0.6251))
 
 
-def test_images_that_nearly_agree_are_told_apart_in_single_precision():
+def test_nearly_equal_images_are_distinguished_in_single_precision():
     output, target = pair(48, 1e-3)
     loss = SSIM(data=DataInfo(48))
     error = loss(output, target)

@@ -1,8 +1,9 @@
-"""MS-SSIM: the package's own at five scales, and what small images do."""
+"""MS-SSIM: pytorch-msssim at five scales, and fewer scales on small images."""
 
 from __future__ import annotations
 
 import warnings
+from importlib.metadata import version
 
 import pytest
 import pytorch_msssim
@@ -20,10 +21,17 @@ def pair(size, noise=0.1):
 
 
 @pytest.mark.parametrize("size", [161, 176, 203])
-def test_five_scales_are_those_of_the_package(size):
+def test_five_scales_are_pytorch_msssims(size):
     output, target = pair(size)
     expected = pytorch_msssim.ms_ssim(output, target, data_range=1.0, size_average=False)
-    torch.testing.assert_close(MsSsim(data=DataInfo(size))(output, target), expected, atol=1e-6, rtol=1e-5)
+    metric = MsSsim(data=DataInfo(size))
+    torch.testing.assert_close(metric(output, target), expected, atol=1e-6, rtol=1e-5)
+    assert metric.card["implementation"] == f"pytorch-msssim {version('pytorch-msssim')}"
+
+
+def test_the_card_of_fewer_scales_names_enface():
+    for metric in (MsSsim(data=DataInfo(160)), MsSsim(data=DataInfo(176), scales=4)):
+        assert metric.card["implementation"] == "enface"
 
 
 def test_negative_structure_counts_as_nothing():
@@ -46,7 +54,7 @@ def test_as_many_scales_as_fit(size, scales):
     assert metric.card["scales"] == str(scales)
     assert sum(metric.exponents) == pytest.approx(1.0001)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # The package warns where it leaves the window out.
+        warnings.simplefilter("error")  # pytorch-msssim warns when it skips the window.
         values = metric(*pair(size))
     assert ((values > 0) & (values < 1)).all()
 

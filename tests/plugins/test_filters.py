@@ -1,4 +1,4 @@
-"""The blur beside kornia's, and the reflected border beside torch's."""
+"""The blur against kornia's, and the reflected border against torch's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 from kornia.filters import gaussian_blur2d
 from torch.nn.functional import pad
 
-from enface_plugins.losses import filters
-from enface_plugins.losses.filters import blur, gaussian_taps
+from enface_plugins import filters
+from enface_plugins.filters import blur, gaussian_taps
 
 
 def noise(height: int, width: int) -> torch.Tensor:
@@ -18,8 +18,8 @@ def noise(height: int, width: int) -> torch.Tensor:
 @pytest.mark.parametrize(("sigma", "radius"), [(1.5, 5), (0.5, 2), (3.0, 9)])
 def test_the_gaussian_blur_is_kornias(sigma, radius):
     images, width = noise(10, 13), 2 * radius + 1
-    found = blur(images, gaussian_taps(sigma, radius))
-    torch.testing.assert_close(found, gaussian_blur2d(images, (width, width), (sigma, sigma), "reflect"))
+    blurred = blur(images, gaussian_taps(sigma, radius))
+    torch.testing.assert_close(blurred, gaussian_blur2d(images, (width, width), (sigma, sigma), "reflect"))
 
 
 def test_the_taps_add_up_and_fall_off_as_a_gaussian():
@@ -34,7 +34,7 @@ def test_reflected_images_are_torchs_with_the_same_gradient(by):
     gradients = []
     for function in (filters._reflected, lambda images, by: pad(images, (by,) * 4, mode="reflect")):
         images = noise(5, 8).requires_grad_()
-        found = function(images, by)
-        (found * torch.arange(found.numel()).reshape(found.shape)).sum().backward()
-        gradients.append((found.detach(), images.grad))
+        padded = function(images, by)
+        (padded * torch.arange(padded.numel()).reshape(padded.shape)).sum().backward()
+        gradients.append((padded.detach(), images.grad))
     torch.testing.assert_close(gradients[0], gradients[1])
