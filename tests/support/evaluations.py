@@ -23,7 +23,7 @@ METRICS = {"ssim": (True, None), "lpips": (False, None), "sharpness": (True, 1.0
 
 
 def metric(
-    mean: float, low: float, high: float, source: float, mean_target: float, *, higher: bool = True, gains: bool = True
+    mean: float, low: float, high: float, source: float, mean_target: float, *, higher: bool = True
 ) -> dict[str, Any]:
     """A metric of ``summary.json``; each gain's interval is as wide as the output's own."""
     baselines = {"source": source, "mean_target": mean_target}
@@ -36,10 +36,9 @@ def metric(
         "ideal": None,
         "card": {"implementation": "made up", "weights": HOSTILE},
     }
-    if gains:
-        found["gains"] = {
-            name: {"mean": mean - value, "low": low - value, "high": high - value} for name, value in baselines.items()
-        }
+    found["gains"] = {
+        name: {"mean": mean - value, "low": low - value, "high": high - value} for name, value in baselines.items()
+    }
     return found
 
 
@@ -66,7 +65,7 @@ def summary() -> dict[str, Any]:
             for name in ("eyes", HOSTILE)
         },
         "unavailable": {"identity": f"weights are missing {HOSTILE}"},
-        "cautions": [f"only few people {HOSTILE}"],
+        "caveats": [f"only few people {HOSTILE}"],
         "by": {"pose": by_pose, "glasses": {"no": by_pose["0"], HOSTILE: by_pose["90"]}},
         "by_two": {
             "pose x light": {
@@ -213,7 +212,7 @@ def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures
         run = {"directory": f"../run-{place}", "evaluation": f"../{evaluation.name}", "seed": 0, "step": 1000}
         told_groups.append(
             {
-                **{"name": name, "kind": "run", "seeds": [0, 1], "left_out": [], "cautions": [f"few {HOSTILE}"]},
+                **{"name": name, "kind": "run", "seeds": [0, 1], "left_out": [], "caveats": [f"few {HOSTILE}"]},
                 "runs": [{**run, "pictures": pictures, "report": "javascript:document.title='hacked'"}],
                 "changes": [{"key": "stages.main.steps", "from": 1, "to": HOSTILE, "training": True}] if place else [],
                 "means": {"ssim": {"mean": 0.5, "by_seed": {"0": 0.4, "1": 0.6}, "seed_sd": 0.1}},
@@ -250,7 +249,7 @@ def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures
                     {"test": "lpips", "outcome": "worse", "text": f"worse on lpips {HOSTILE}"},
                 ],
                 "left_out": [{"test": "psnr", "reason": f"unlike cards {HOSTILE}"}],
-                "cautions": [f"one seed {HOSTILE}"],
+                "caveats": [f"one seed {HOSTILE}"],
             }
         )
     tests = {
@@ -261,7 +260,7 @@ def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures
     told = {
         **{"format": 1, "confidence": 0.95, "alpha": 0.05, "resamples": 10000, "groups": told_groups, "tests": tests},
         **{"sets": {"fid": {"higher_is_better": False, "ideal": None, "card": {}}}, "by_columns": ["pose"]},
-        **{"comparisons": comparisons, "cautions": [f"all {HOSTILE}"]},
+        **{"comparisons": comparisons, "caveats": [f"all {HOSTILE}"]},
     }
     (folder / "comparison.json").write_text(json.dumps(told))
     return folder

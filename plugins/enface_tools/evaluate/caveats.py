@@ -1,4 +1,4 @@
-"""What a reader of the numbers should know: judges that were teachers, and people who were seen in training."""
+"""Caveats of an evaluation: metrics whose network was also trained with, and test persons seen in training."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import Spec
 from enface.train.run import Run
 
-NAMED = 5
+MAX_NAMES = 5
 
 
 def metric_networks(loaded: LoadedRecipe) -> dict[str, tuple[str, ...]]:
-    """For each metric of a recipe, the pretrained networks it looks through."""
+    """The pretrained networks that each metric of a recipe uses."""
     return {name: _networks(loaded, "metric", spec) for name, spec in loaded.recipe.metrics.items()}
 
 
-def cautions(run: Run, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Sentences to be read before the numbers.
+def run_caveats(run: Run, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Sentences to read before the numbers.
 
     Args:
-        networks: The networks of each metric.
+        networks: Of each metric.
     """
-    return [*_teachers(run.loaded, networks), *_known_people(run)]
+    return [*_shared_networks(run.loaded, networks), *_known_people(run)]
 
 
-def _teachers(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _shared_networks(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
     trained: dict[str, str] = {}
     for stage_name, stage in loaded.recipe.stages.items():
         for kind, specs in (("loss", stage.terms), ("discriminator", stage.discriminators)):
             for name, spec in specs.items():
                 trained |= dict.fromkeys(_networks(loaded, kind, spec), f"{kind} {name} of stage {stage_name}")
     return [
-        f"{metric} looks through {network}, which {trained[network]} trained with: "
-        "it is no independent judge of this network."
-        for metric, seen in networks.items()
-        for network in seen
+        f"{metric} uses {network}, and so does {trained[network]}: it is no independent measure of this run."
+        for metric, names in networks.items()
+        for network in names
         if network in trained
     ]
 
@@ -48,8 +47,8 @@ def _known_people(run: Run) -> list[str]:
     both = np.intersect1d(people[run.rows["test"]], people[run.rows["train"]])
     if not len(both):
         return []
-    named = ", ".join(both[:NAMED]) + (", ..." if len(both) > NAMED else "")
-    return [f"{len(both)} of the people tested on were trained on, too ({named}): the numbers are not of strangers."]
+    named = ", ".join(both[:MAX_NAMES]) + (", ..." if len(both) > MAX_NAMES else "")
+    return [f"{len(both)} of the test identities are also in the training split ({named})."]
 
 
 def _networks(loaded: LoadedRecipe, kind: str, spec: Spec) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from enface import hookimpl
 from enface.cli.launch import Processes, launch_processes
 from enface.cli.options import RunPath, Terminal, require_run
 from enface.errors import EnfaceError
-from enface.system.processes import check_processes, set_words
+from enface.system.processes import check_processes, set_arguments
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,7 +66,7 @@ def _launch(run: Path, checkpoint: str, *, average: bool, overrides: list[str], 
     find_checkpoints(run, checkpoint)
     check_processes(processes, load_recipe(run, overrides).recipe.engine.device)
     raw = [] if average else ["--raw"]
-    arguments = ["evaluate", str(run), "--checkpoint", checkpoint, *raw, *set_words(overrides)]
+    arguments = ["evaluate", str(run), "--checkpoint", checkpoint, *raw, *set_arguments(overrides)]
     launch_processes(processes, arguments, lambda: "the others were ended. Evaluate again")
 
 

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor, nn
-from torchvision.utils import save_image
 
 from enface.data.batches import Batches
 from enface.data.pack import centered
 from enface.data.pairs import Indices, Pairs
 from enface.plugin.components import Metric
-from enface.train.build import build_metrics, output_of
+from enface.train.build import output_of
 from enface.train.run import Run
-from enface_tools.evaluate.caveats import cautions, metric_networks
-from enface_tools.evaluate.measure import Measure, Measured, Part, batch_for, unit
+from enface_tools.evaluate.build import build_metrics
+from enface_tools.evaluate.caveats import metric_networks, run_caveats
+from enface_tools.evaluate.grid import grid, to_pixels
+from enface_tools.evaluate.measure import BatchScores, Measure, Scores, batch_for, unit
+from enface_tools.evaluate.models import CheckpointInfo, Summary
+from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import build_regions
-from enface_tools.evaluate.results import PictureWriter, write_results
-from enface_tools.evaluate.summary import Summary
+from enface_tools.evaluate.results import write_results
+from enface_tools.evaluate.summary import Summarizer
 
 GRID = 12
 
@@ -77,7 +80,7 @@ class Evaluator:
         *,
         regions: bool = True,
         keep: Keep | None = None,
-    ) -> Measured:
+    ) -> Scores:
         """What the metrics say of the outputs that ``make`` gives for sources in [-1, 1].
 
         Several processes measure every so manieth batch each, and all of them learn what was found.
@@ -88,7 +91,7 @@ class Evaluator:
         """
         engine = self.run.engine
         batches = list(self._batches())
-        found: list[tuple[int, Part]] = []
+        found: list[tuple[int, BatchScores]] = []
         done = 0
         kept = engine.any(keep is not None)
         for start in range(0, len(batches), engine.processes):
@@ -111,21 +114,24 @@ class Evaluator:
         if engine.is_main:
             identities = self.run.pack.table["identity"].to_numpy()[self.rows["source"]]
             whole = self._measure.gather([parts[number] for number in range(len(batches))], identities)
-        shared: Measured = engine.share(whole)
+        shared: Scores = engine.share(whole)
         return shared
 
     def _measured(
         self, make: Callable[[Tensor], Tensor], rows: Mapping[str, Indices], *, regions: bool
-    ) -> tuple[Part, dict[str, Tensor]]:
-        source, target = (self._columns.gather(name, rows) for name in ("source", "target"))
+    ) -> tuple[BatchScores, dict[str, Tensor]]:
+        def column(name: str) -> Tensor:
+            return self._columns.gather(name, rows)
+
+        source, target = column("source"), column("target")
         images = {"source": unit(source), "output": unit(make(source)), "target": unit(target)}
-        here = {name: region(self._columns, rows) for name, region in self._regions.items()} if regions else {}
+        here = {name: region(column) for name, region in self._regions.items()} if regions else {}
         return self._measure.batch(images["output"], images["target"], here), images
 
     def __len__(self) -> int:
         return len(self.rows["source"])
 
-    def baselines(self) -> dict[str, Measured]:
+    def baselines(self) -> dict[str, Scores]:
         """The same numbers for copying the source, and for the mean target of the training split."""
         mean = mean_target(self.run.pairs("train"), self.run).to(self.run.engine.device)
         return {
@@ -165,26 +171,26 @@ def mean_target(pairs: Pairs, run: Run) -> Tensor:
     return torch.from_numpy(total / counts.sum() / 127.5 - 1).float()
 
 
-def evaluate(
+def evaluate_network(
     evaluator: Evaluator,
     network: nn.Module,
     progress: Progress | None = None,
     *,
     folder: Path | None = None,
-    checkpoint: Mapping[str, Any] | None = None,
-    baselines: Mapping[str, Measured] | None = None,
-) -> dict[str, Any]:
+    checkpoint: CheckpointInfo | None = None,
+    baselines: Mapping[str, Scores] | None = None,
+) -> Summary | None:
     """Evaluate a network and write tables, pictures and the summary.
 
     Several processes all call this and measure a share each; the main one writes.
 
     Args:
         folder: Where to; the run's ``evaluation`` unless given.
-        checkpoint: Which one the network is of, for the summary: ``file`` and ``weights``.
+        checkpoint: The checkpoint that the network is from.
         baselines: What :meth:`Evaluator.baselines` gave, where it is known already.
 
     Returns:
-        What ``summary.json`` holds; nothing on a process that is not the main one.
+        Contents of ``summary.json``; None except on the main process.
     """
     run = evaluator.run
     network.eval()
@@ -195,11 +201,11 @@ def evaluate(
     measured = evaluator.measure(lambda source: output_of(network, source), progress, keep=keep)
     baselines = evaluator.baselines() if baselines is None else baselines
     if not run.engine.is_main:
-        return {}
+        return None
     about = evaluator.about()
     networks = metric_networks(run.loaded)
     recipe = run.recipe
-    numbers = Summary(
+    summary = Summarizer(
         about,
         measured,
         baselines,
@@ -207,20 +213,21 @@ def evaluate(
         networks=networks,
         bootstrap=recipe.evaluation.bootstrap,
         seed=recipe.seed,
-    ).numbers()
-    summary = {
-        **{"kind": "run", "name": recipe.name, "split": evaluator.split, "step": run.step},
-        "checkpoint": dict(checkpoint) if checkpoint else None,
-        **numbers,
-        "unavailable": evaluator.unavailable,
-        "cautions": cautions(run, networks),
-    }
+    ).summary(
+        kind="run",
+        name=recipe.name,
+        split=evaluator.split,
+        step=run.step,
+        checkpoint=checkpoint,
+        unavailable=evaluator.unavailable,
+        caveats=run_caveats(run, networks),
+    )
     write_results(folder, about, measured, baselines, summary)
     if pictures is not None:
         pictures.close()
     save_grid(evaluator, network, about, folder / "grid.png")
-    means = {name: item["mean"] for name, item in summary["metrics"].items()}
-    means |= {name: item["value"] for name, item in summary["sets"].items()}
+    means = {name: item.mean for name, item in summary.metrics.items()}
+    means |= {name: item.value for name, item in summary.sets.items()}
     # A number that there is not (no image has that region, too few images) is for the tables alone.
     means = {name: value for name, value in means.items() if value is not None}
     run.log("evaluated", values=means)
@@ -231,13 +238,13 @@ def evaluate(
 def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, path: Path) -> None:
     """A picture of source, output and target, one above the other: a column a person, each seen differently."""
     chosen = []
-    for number, (_, images) in enumerate(list(about.groupby("identity"))[:GRID]):
+    for number, (_, group) in enumerate(list(about.groupby("identity"))[:GRID]):
         # A stride coprime to most counts of poses and lights, so that neighbours do not show the same view.
-        chosen.append(int(images.index[number * 7 % len(images)]))
+        chosen.append(int(group.index[number * 7 % len(group)]))
     rows = {role: indices[chosen] for role, indices in evaluator.rows.items()}
-    shown = evaluator.images(network, rows)
-    tiles = torch.cat([shown[name] for name in ("source", "output", "target")])
-    save_image(tiles, path, nrow=len(chosen), padding=2)
+    images = evaluator.images(network, rows)
+    lines = [to_pixels(images[name]) for name in ("source", "output", "target")]
+    Image.fromarray(grid(lines, gap=2, border=2)).save(path)
 
 
 def _spread(sources: Indices, count: int | None) -> Indices:

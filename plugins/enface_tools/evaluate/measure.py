@@ -1,4 +1,4 @@
-"""Metrics over batches of images, over parts of them, and over all of them together."""
+"""Metrics over batches of images, over regions of them, and over the whole set."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ import torch
 from torch import Tensor
 
 from enface.plugin.components import FeatureMetric, GalleryMetric, Metric, SetMetric
+from enface_tools.evaluate.results import AT
 
 Numbers = npt.NDArray[np.float32]
-# On a CPU what a batch needs should fit into its cache; smaller ones wait for weights and for starting each operation.
+# On a CPU, a batch should fit into the cache; much smaller batches are slowed by weights and kernel launches.
 BATCH_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 20}
-MOST_BATCH = 64
-AT = "@"
-"""Between a metric's name and a region's, in the name of a column."""
+MAX_BATCH = 64
 
 
 @dataclass
-class Part:
-    """What was found of a batch of N images; small enough to be kept, or written to disk.
+class BatchScores:
+    """Metrics of a batch of N images; small enough to keep, or to write to disk.
 
     Attributes:
-        numbers: For each metric, and ``METRIC@REGION``, float32 (N,); NaN where an image has no such region.
-        outputs: For each metric of features, those of the outputs, float32 (N, D).
-        targets: Likewise of the targets.
+        numbers: For each metric, and ``METRIC@REGION``, float32 (N,); NaN if an image has no such region.
+        outputs: For each feature metric, the features of the outputs, float32 (N, D).
+        targets: The features of the targets, likewise.
     """
 
     numbers: dict[str, Numbers] = field(default_factory=dict)
@@ -37,19 +36,19 @@ class Part:
 
 
 @dataclass
-class Measured:
-    """What was found of all images.
+class Scores:
+    """Metrics of all images.
 
     Attributes:
-        images: A row an image, a column a metric and ``METRIC@REGION``.
-        sets: For each set metric its number; NaN where there are too few images.
+        images: One row per image, one column per metric and per ``METRIC@REGION``.
+        sets: The number of each set metric; NaN if there are too few images.
     """
 
     images: pd.DataFrame
     sets: dict[str, float]
 
     def mean(self, column: str) -> float:
-        """The mean over the images that have such a number; NaN when none has."""
+        """The mean over the images that have a number; NaN if none has."""
         return float(self.images[column].mean())
 
 
@@ -70,44 +69,45 @@ class Measure:
         target: Tensor,
         regions: Mapping[str, Tensor] | None = None,
         *,
-        seen: Mapping[str, Numbers] | None = None,
-    ) -> Part:
-        """What the metrics say of a batch.
+        target_features: Mapping[str, Numbers] | None = None,
+    ) -> BatchScores:
+        """Measure a batch.
 
         Args:
             output: float (N, 3, H, W) in [0, 1]; ``target`` likewise.
-            regions: Weights (N or 1, 1, H, W) >= 0 of each region by its name.
-            seen: The :attr:`Part.targets` of another batch that had the same targets.
+            regions: Weights (N or 1, 1, H, W) >= 0 of each region, by name.
+            target_features: :attr:`BatchScores.targets` of another batch with the same targets, to compute them once.
         """
-        part = Part()
+        scores = BatchScores()
         output, target = output.float(), target.float()
         for name, metric in self.metrics.items():
             if isinstance(metric, FeatureMetric):
-                part.outputs[name] = _plain(metric.features(output))
-                part.targets[name] = _plain(metric.features(target)) if seen is None else seen[name]
+                scores.outputs[name] = _array(metric.features(output))
+                known = target_features
+                scores.targets[name] = _array(metric.features(target)) if known is None else known[name]
                 continue
-            part.numbers[name] = _plain(metric(output, target))
+            scores.numbers[name] = _array(metric(output, target))
             if regions and metric.has_regional:
-                part.numbers |= _by_region(metric, name, output, target, regions)
-        return part
+                scores.numbers |= _by_region(metric, name, output, target, regions)
+        return scores
 
-    def gather(self, parts: Iterable[Part], identities: npt.NDArray[np.object_] | None = None) -> Measured:
-        """All parts as one, in their order.
+    def gather(self, batches: Iterable[BatchScores], identities: npt.NDArray[np.object_] | None = None) -> Scores:
+        """Join batches, in order, and compute the metrics that need all images.
 
         Args:
-            identities: Of each image, (N,); each image is somebody else unless given.
+            identities: Of each image, (N,). Default: every image shows a different person.
         """
-        found = list(parts)
+        batches = list(batches)
         columns = {
-            name: _joined([part.numbers[name] for part in found]) for name in (found[0].numbers if found else ())
+            name: _joined([batch.numbers[name] for batch in batches])
+            for name in (batches[0].numbers if batches else ())
         }
         sets: dict[str, float] = {}
         for name, metric in self.metrics.items():
             if not isinstance(metric, FeatureMetric):
                 continue
-            outputs, targets = (
-                _joined([getattr(part, side)[name] for part in found]) for side in ("outputs", "targets")
-            )
+            outputs = _joined([batch.outputs[name] for batch in batches])
+            targets = _joined([batch.targets[name] for batch in batches])
             if isinstance(metric, SetMetric):
                 enough = len(outputs) >= metric.min_images
                 sets[name] = float(metric.distance(outputs, targets)) if enough else float("nan")
@@ -118,34 +118,34 @@ class Measure:
                 columns[name] = metric.matched(outputs, people, targets[first], people[first])
         # In the order of the metrics, each followed by its regions.
         order = [column for name in self.metrics for column in columns if column.partition(AT)[0] == name]
-        return Measured(pd.DataFrame({name: columns[name] for name in order}), sets)
+        return Scores(pd.DataFrame({name: columns[name] for name in order}), sets)
 
 
 def _by_region(
     metric: Metric, name: str, output: Tensor, target: Tensor, regions: Mapping[str, Tensor]
 ) -> dict[str, Numbers]:
     weights = torch.cat([item.to(output).expand(len(output), -1, -1, -1) for item in regions.values()], dim=1)
-    # What a metric gives where there is nothing to measure is not for it to decide.
-    there = (weights > 0).flatten(2).any(2)
-    found = torch.where(there, metric.regional(output, target, weights), torch.nan)
-    return {f"{name}{AT}{region}": _plain(values) for region, values in zip(regions, found.T, strict=True)}
+    # An empty region has no number, whatever the metric returns for it.
+    present = (weights > 0).flatten(2).any(2)
+    numbers = torch.where(present, metric.regional(output, target, weights), torch.nan)
+    return {f"{name}{AT}{region}": _array(values) for region, values in zip(regions, numbers.T, strict=True)}
 
 
 def batch_for(device: torch.device, pixels: int) -> int:
-    """How many images of so many pixels are measured at a time."""
-    return max(1, min(MOST_BATCH, BATCH_PIXELS.get(device.type, BATCH_PIXELS["cpu"]) // pixels))
+    """Batch size for images of ``pixels`` pixels."""
+    return max(1, min(MAX_BATCH, BATCH_PIXELS.get(device.type, BATCH_PIXELS["cpu"]) // pixels))
 
 
 def unit(image: Tensor) -> Tensor:
-    """An image in [-1, 1] as metrics see it: float32 in [0, 1], clipped."""
+    """An image in [-1, 1] as float32 in [0, 1], clipped, as metrics expect it."""
     return ((image.float() + 1) / 2).clamp(0, 1)
 
 
-def _joined(parts: list[Numbers]) -> Numbers:
-    # Features of many images are large; what is whole already is not copied.
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def _joined(arrays: list[Numbers]) -> Numbers:
+    # Features of many images are large; a single array is not copied.
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _plain(values: Tensor) -> Numbers:
-    found: Numbers = values.float().cpu().numpy()
-    return found
+def _array(values: Tensor) -> Numbers:
+    array: Numbers = values.float().cpu().numpy()
+    return array

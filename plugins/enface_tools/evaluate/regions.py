@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from enface.data.batches import Batches
-from enface.data.pairs import Indices
 from enface.errors import EnfaceError, RecipeError, WeightsError
 from enface.plugin.components import DataInfo, Mask
-from enface.plugin.schema import closest
+from enface.plugin.schema import closest, requested_arguments
 from enface.recipe.load import LoadedRecipe
-from enface.train.build import check_weights, requested_arguments
+from enface.train.masks import check_weights
 
 
 class Region:
-    """A mask that says which part of each image a region is.
+    """A mask whose weights define a part of each image.
 
     Args:
         where: Its key, for messages.
+        names: Columns that the mask may request.
+        size: Height and width of the images.
     """
 
-    def __init__(self, mask: Mask, where: str, names: Sequence[str]) -> None:
-        self._mask, self._where = mask, where
+    def __init__(self, mask: Mask, where: str, names: Sequence[str], size: tuple[int, int]) -> None:
+        self._mask, self._where, self._size = mask, where, size
         asked = requested_arguments(mask.forward)
         known = {*names, "step"}
         missing = [
@@ -39,25 +39,28 @@ class Region:
         self._mask.to(device)
         return self
 
-    def __call__(self, columns: Batches, rows: Mapping[str, Indices]) -> Tensor:
-        """Its weights on some rows, (N or 1, 1, H, W) >= 0.
+    def __call__(self, column: Callable[[str], Tensor]) -> Tensor:
+        """Return the weights of a batch, (N or 1, 1, H, W) >= 0.
+
+        Args:
+            column: Returns a column of the batch by name; images are (N, 3, H, W) in [-1, 1].
 
         Raises:
             RecipeError: when the mask cannot weigh the images.
         """
-        given = {name: 0 if name == "step" else columns.gather(name, rows) for name in self._asked}
-        weights: Tensor = self._mask(**given)
-        check_weights(weights, columns.size, self._where)
+        weights: Tensor = self._mask(**{name: 0 if name == "step" else column(name) for name in self._asked})
+        check_weights(weights, self._size, self._where)
         return weights
 
 
 def build_regions(
-    loaded: LoadedRecipe, data: DataInfo, names: Sequence[str]
+    loaded: LoadedRecipe, data: DataInfo, names: Sequence[str], size: tuple[int, int] | None = None
 ) -> tuple[dict[str, Region], dict[str, str]]:
     """The regions that can be had, and for the others, as ``region NAME``, why not.
 
     Args:
-        names: The columns that a mask may ask for.
+        names: Columns that a mask may request.
+        size: Height and width of the images; default: square images of ``data.size``.
 
     Raises:
         RecipeError: naming file and key of what does not fit.
@@ -74,5 +77,5 @@ def build_regions(
         except EnfaceError as error:
             raise type(error)(f"{where}: {error}") from error
         assert isinstance(mask, Mask)
-        found[name] = Region(mask.eval(), where, names)
+        found[name] = Region(mask.eval(), where, names, size or (data.size, data.size))
     return found, absent

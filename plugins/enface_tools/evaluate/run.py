@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from enface.errors import EnfaceError, RecipeError
 from enface.recipe.load import is_run, load_recipe
 from enface.system.messages import Reporter
-from enface.system.signals import unwound
+from enface.system.signals import raise_on_signals
 from enface.train.prepare import prepare_run
 from enface.train.run import Run
 from enface_tools.evaluate.checkpoints import averaged, find_checkpoints, load_network
 from enface_tools.evaluate.console import report_stages, report_summary, report_unavailable
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
+from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, Estimate, Summary
 from enface_tools.evaluate.stages import evaluate_stages
 
 
@@ -28,7 +28,7 @@ def evaluate(
     average: bool = True,
     overrides: Sequence[str] = (),
     progress: Reporter | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Summary | None]:
     """Evaluate a run on its test split.
 
     The numbers of the last checkpoint are the run's own and replace ``RUN/evaluation``; those of any other checkpoint
@@ -42,7 +42,7 @@ def evaluate(
         progress: Receives messages and progress; default: silent.
 
     Returns:
-        The summary of each evaluated checkpoint, by name; on processes other than the main one they are empty.
+        The summary of each evaluated checkpoint, by name; None except on the main process.
 
     Raises:
         CheckpointError: if the run has no such checkpoint.
@@ -52,7 +52,7 @@ def evaluate(
     require_run(directory)
     paths = find_checkpoints(directory, checkpoint)
     opened = _open(directory, overrides, progress)
-    with opened.observed(), unwound():
+    with opened.observed(), raise_on_signals():
         opened.notify("run_started")
         evaluator = Evaluator(opened)
         if checkpoint == "last" and average:
@@ -72,30 +72,28 @@ def require_run(directory: Path) -> None:
         raise EnfaceError(f"{directory} is not a run directory (it has no recipe.yaml)")
 
 
-def evaluate_run(
-    evaluator: Evaluator, network: nn.Module, checkpoint: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def evaluate_run(evaluator: Evaluator, network: nn.Module, checkpoint: CheckpointInfo | None = None) -> Summary | None:
     """Evaluate a run's last network and the networks that its stages ended with, and notify plugins.
 
     All processes call this; the main one writes and reports.
 
     Args:
-        checkpoint: The checkpoint that the network is from, for the summary: ``file`` and ``weights``.
+        checkpoint: The checkpoint that the network is from.
     """
     run = evaluator.run
     with run.reporter.progress("evaluating") as progress:
         summary = evaluate_network(evaluator, network, progress, checkpoint=checkpoint)
-    if run.engine.is_main:
+    if summary is not None:
         report_summary(summary, run.reporter)
     if run.recipe.evaluation.stages and len(run.recipe.stages) > 1:
         with run.reporter.progress("evaluating stages") as progress:
             stages = evaluate_stages(evaluator, progress)
         report_stages(stages, run.reporter)
-    elif run.engine.is_main:
+    elif summary is not None:
         # The report would show an earlier evaluation's stages beside numbers of another network.
         (run.directory / "evaluation" / "stages.json").unlink(missing_ok=True)
-    if run.engine.is_main:
-        report_unavailable(summary["unavailable"], run.reporter)
+    if summary is not None:
+        report_unavailable(summary.unavailable, run.reporter)
         run.loaded.plugins.hook.results_written(folder=run.directory, reporter=run.reporter, run=run)
     return summary
 
@@ -109,36 +107,40 @@ def _open(directory: Path, overrides: Sequence[str], progress: Reporter | None) 
     return opened
 
 
-def _evaluate_checkpoints(evaluator: Evaluator, paths: Mapping[str, Path], *, average: bool) -> dict[str, Any]:
+def _evaluate_checkpoints(
+    evaluator: Evaluator, paths: Mapping[str, Path], *, average: bool
+) -> dict[str, Summary | None]:
     """Evaluate checkpoints beside the run's own evaluation; all processes call this."""
     run = evaluator.run
     root = run.directory / "evaluation" / "checkpoints"
     baselines = evaluator.baselines()
-    summaries: dict[str, Any] = {}
-    table: dict[str, Any] = {}
+    summaries: dict[str, Summary | None] = {}
+    table: dict[str, CheckpointSummary] = {}
     for name, path in paths.items():
         label = name if average else f"{name}-raw"
         network = load_network(run, path, raw=not average)
-        about = _describe(path, average=average)
+        checkpoint = _describe(path, average=average)
         with run.reporter.progress(f"evaluating {label}") as progress:
             summary = evaluate_network(
-                evaluator, network, progress, folder=root / label, checkpoint=about, baselines=baselines
+                evaluator, network, progress, folder=root / label, checkpoint=checkpoint, baselines=baselines
             )
         summaries[label] = summary
-        if not run.engine.is_main:
+        if summary is None:
             continue
         run.reporter.say(f"{label}: {root / label}")
         report_summary(summary, run.reporter)
-        keys = ("mean", "low", "high")
-        numbers = {metric: {key: item[key] for key in keys} for metric, item in summary["metrics"].items()}
-        table[label] = {"step": summary["step"], **about, "metrics": numbers}
+        metrics = {
+            name: Estimate(mean=item.mean, low=item.low, high=item.high) for name, item in summary.metrics.items()
+        }
+        table[label] = CheckpointSummary(step=run.step, **checkpoint.dump(), metrics=metrics)
     if run.engine.is_main:
         report_unavailable(evaluator.unavailable, run.reporter)
         if len(paths) > 1:
-            (root.parent / "checkpoints.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+            text = json.dumps({label: item.dump() for label, item in table.items()}, indent=1)
+            (root.parent / "checkpoints.json").write_text(text, encoding="utf-8")
             run.reporter.say(f"over steps: {root.parent / 'checkpoints.json'}")
     return summaries
 
 
-def _describe(path: Path, *, average: bool) -> dict[str, str]:
-    return {"file": path.stem, "weights": "average" if average and averaged(path) else "plain"}
+def _describe(path: Path, *, average: bool) -> CheckpointInfo:
+    return CheckpointInfo(file=path.stem, weights="average" if average and averaged(path) else "plain")

@@ -1,4 +1,4 @@
-"""What each stage bought: the test, on the network that every stage ended with."""
+"""Evaluation of every stage: its last network on the test images, compared with the stage it started from."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy.typing as npt
 import pandas as pd
 
 from enface.recipe.models import Recipe, StartModel
 from enface.train.build import output_of
 from enface_tools.evaluate.checkpoints import load_network, stage_ends
 from enface_tools.evaluate.evaluator import Evaluator, save_grid
+from enface_tools.evaluate.models import Estimate, StageMetric, StageSummary
 from enface_tools.evaluate.statistics import interval
-from enface_tools.evaluate.summary import known
+from enface_tools.evaluate.summary import finite
 
 
 def parent_stage(recipe: Recipe, name: str) -> str | None:
-    """The stage of this run whose end a stage starts from; None when it starts from elsewhere."""
+    """The stage of this run that a stage starts from; None if it starts from elsewhere."""
     start = recipe.stages[name].start
     if isinstance(start, StartModel):
         return start.stage if (start.run, start.checkpoint, start.step) == (None, None, None) else None
@@ -26,49 +28,56 @@ def parent_stage(recipe: Recipe, name: str) -> str | None:
     return names[names.index(name) - 1] if start == "previous" and names.index(name) > 0 else None
 
 
-def evaluate_stages(evaluator: Evaluator, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Measure every stage's end; write ``evaluation/stages.json``, and a table and a grid a stage.
+def evaluate_stages(
+    evaluator: Evaluator, progress: Callable[[int, int], None] | None = None
+) -> dict[str, StageSummary]:
+    """Evaluate the end of every stage; write ``evaluation/stages.json``, and a table and a grid per stage.
 
-    A stage is compared with the one it started from, image by image: the change's interval is that of the
-    paired differences, resampled over identities, so it is much narrower than those of the means.
+    A change is the mean of paired differences, image by image; its interval resamples identities, so it is much
+    narrower than those of the means.
 
-    Several processes all call this and measure a share each; the main one writes.
+    All processes call this and measure a part each; the main one writes.
 
     Returns:
-        What ``stages.json`` holds; nothing on a process that is not the main one. For each stage ``step``, ``after``
-        (the stage it started from) and for each metric ``mean``, ``low``, ``high`` and, where there is a stage to
-        compare with, ``change`` likewise.
+        Contents of ``stages.json``; empty except on the main process.
     """
     run = evaluator.run
     folder = run.directory / "evaluation" / "stages"
     if run.engine.is_main:
         folder.mkdir(parents=True, exist_ok=True)
     about = evaluator.about()
-    frames: dict[str, pd.DataFrame] = {}
-    found: dict[str, Any] = {}
+    tables: dict[str, pd.DataFrame] = {}
+    stages: dict[str, StageSummary] = {}
     last = run.step
     for name, path in stage_ends(run.directory).items():
         network = load_network(run, path).eval()
-        frames[name] = evaluator.measure(partial(output_of, network), progress, regions=False).images
+        tables[name] = evaluator.measure(partial(output_of, network), progress, regions=False).images
         if not run.engine.is_main:
             continue
-        pd.concat([about, frames[name]], axis=1).to_csv(folder / f"{name}.csv", index=False)
+        pd.concat([about, tables[name]], axis=1).to_csv(folder / f"{name}.csv", index=False)
         save_grid(evaluator, network, about, folder / f"{name}.png")
         parent = parent_stage(run.recipe, name)
-        found[name] = {"step": run.step, "after": parent, "metrics": {}}
-        for metric in frames[name].columns:
-            item = _mean(evaluator, about, frames[name][metric])
-            if parent in frames:
-                item["change"] = _mean(evaluator, about, frames[name][metric] - frames[parent][metric])
-            found[name]["metrics"][str(metric)] = item
+        metrics = _metrics(evaluator, about["identity"].to_numpy(), tables[name], tables.get(parent or ""))
+        stages[name] = StageSummary(step=run.step, after=parent, metrics=metrics)
     run.step = last
     if not run.engine.is_main:
         return {}
-    (run.directory / "evaluation" / "stages.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    return found
+    text = json.dumps({name: stage.dump() for name, stage in stages.items()}, indent=1)
+    (run.directory / "evaluation" / "stages.json").write_text(text, encoding="utf-8")
+    return stages
 
 
-def _mean(evaluator: Evaluator, about: pd.DataFrame, values: pd.Series[float]) -> dict[str, Any]:
+def _metrics(
+    evaluator: Evaluator, identities: npt.NDArray[Any], table: pd.DataFrame, before: pd.DataFrame | None
+) -> dict[str, StageMetric]:
     recipe = evaluator.run.recipe
-    low, high = interval(values.to_numpy(), about["identity"].to_numpy(), recipe.evaluation.bootstrap, recipe.seed)
-    return {"mean": known(values.mean()), "low": known(low), "high": known(high)}
+
+    def estimate(values: pd.Series[float]) -> Estimate:
+        low, high = interval(values.to_numpy(), identities, recipe.evaluation.bootstrap, recipe.seed)
+        return Estimate(mean=finite(values.mean()), low=finite(low), high=finite(high))
+
+    metrics = {str(name): StageMetric(**estimate(table[name]).dump()) for name in table.columns}
+    if before is not None:
+        for name, item in metrics.items():
+            item.change = estimate(table[name] - before[name])
+    return metrics

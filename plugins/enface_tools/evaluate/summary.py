@@ -1,4 +1,4 @@
-"""Means with intervals of what was measured, over all images, by region and by label."""
+"""Means and intervals over all images, by region and by label."""
 
 from __future__ import annotations
 
@@ -11,69 +11,84 @@ import numpy.typing as npt
 import pandas as pd
 
 from enface.plugin.components import GalleryMetric, Metric
-from enface_tools.evaluate.measure import AT, Measured
+from enface_tools.evaluate.measure import Scores
+from enface_tools.evaluate.models import (
+    FORMAT,
+    Estimate,
+    GroupMetric,
+    GroupSummary,
+    MetricSummary,
+    SetMetricSummary,
+    Summary,
+    TwoLabelTable,
+)
+from enface_tools.evaluate.results import AT, ID_COLUMNS, MAX_LABEL_VALUES
 from enface_tools.evaluate.statistics import CONFIDENCE, interval
 
 INTERVAL = f"{CONFIDENCE:.0%} bootstrap over identities"
-MOST_VALUES = 40
-"""A column with more values than this is no label to group by."""
-NO_LABELS = ("key", "target_key", "identity")
-FORMAT = 2
+
+Rows = npt.NDArray[np.bool_]
 
 
-class Summary:
-    """Makes the numbers of ``summary.json``.
+class Summarizer:
+    """Computes the contents of ``summary.json``.
 
     Args:
-        about: A row an image: ``identity`` and whatever else is known of it.
-        measured: What was found of the outputs.
-        baselines: What was found of other outputs for the same images, by name.
-        metrics: The metrics, for their direction and card.
-        networks: The pretrained networks that each metric looks through.
+        about: One row per image: ``identity`` and labels.
+        scores: Of the outputs.
+        baselines: Scores of other outputs for the same images, by name.
+        metrics: The metrics, for direction and card.
+        networks: Pretrained networks that each metric uses.
         bootstrap: Resamples for the intervals.
     """
 
     def __init__(
         self,
         about: pd.DataFrame,
-        measured: Measured,
-        baselines: Mapping[str, Measured],
+        scores: Scores,
+        baselines: Mapping[str, Scores],
         metrics: Mapping[str, Metric],
         *,
         networks: Mapping[str, tuple[str, ...]],
         bootstrap: int,
         seed: int,
     ) -> None:
-        self._about, self._measured, self._baselines = about, measured, baselines
+        self._about, self._scores, self._baselines = about, scores, baselines
         self._metrics, self._networks = metrics, networks
         self._bootstrap, self._seed = bootstrap, seed
         self._identities = about["identity"].to_numpy()
-        self._per_image = [str(name) for name in measured.images.columns if AT not in str(name)]
+        self._per_image = [str(name) for name in scores.images.columns if AT not in str(name)]
 
-    def numbers(self) -> dict[str, Any]:
-        """``metrics``, ``sets``, ``regions``, ``by`` and ``by_two``, as plain data without NaN."""
-        return {
-            "format": FORMAT,
-            "metrics": {name: self._metric(name) for name in self._per_image},
-            "sets": {name: self._set(name, value) for name, value in self._measured.sets.items()},
-            "regions": self._regions(),
-            "by": {column: self._by(column) for column in self.labels},
-            "by_two": self._by_two(),
-            "images": len(self._about),
-            "identities": len(np.unique(self._identities.astype(str))),
-            "interval": INTERVAL,
-        }
+    def summary(self, **context: Any) -> Summary:
+        """The summary.
+
+        Args:
+            context: Its other keys: ``kind``, ``name``, ``split``, ``step``, ``checkpoint``, ``unavailable``,
+                ``caveats``.
+        """
+        return Summary(
+            **context,
+            format=FORMAT,
+            metrics={name: self._metric(name) for name in self._per_image},
+            sets={name: self._set_metric(name, value) for name, value in self._scores.sets.items()},
+            regions=self._regions(),
+            by={column: self._by(column) for column in self._labels},
+            by_two=self._by_two(),
+            images=len(self._about),
+            identities=len(np.unique(self._identities.astype(str))),
+            interval=INTERVAL,
+        )
 
     @property
-    def labels(self) -> list[str]:
-        """The columns that images can be grouped by: those of some, but not many, values."""
+    def _labels(self) -> list[str]:
+        """The columns that group images."""
         return [
             str(name)
             for name in self._about.columns
-            if name not in NO_LABELS and 2 <= self._about[name].nunique() <= MOST_VALUES
+            if name not in ID_COLUMNS and 2 <= self._about[name].nunique() <= MAX_LABEL_VALUES
         ]
 
-    def _what(self, name: str) -> dict[str, Any]:
+    def _info(self, name: str) -> dict[str, Any]:
         metric = self._metrics[name]
         bounds = metric.bounds
         return {
@@ -85,58 +100,56 @@ class Summary:
             "networks": list(self._networks.get(name, ())),
         }
 
-    def _metric(self, name: str) -> dict[str, Any]:
-        values = self._measured.images[name].to_numpy()
+    def _metric(self, name: str) -> MetricSummary:
+        values = self._scores.images[name].to_numpy()
         gains = {
-            other: self._mean(values - found.images[name].to_numpy())
-            for other, found in self._baselines.items()
-            if name in found.images
+            key: self._estimate(values - scores.images[name].to_numpy())
+            for key, scores in self._baselines.items()
+            if name in scores.images
         }
-        return {**self._mean(values), "baselines": self._others(name), "gains": gains, **self._what(name)}
+        baselines = self._baseline_means(name)
+        return MetricSummary(**self._estimate(values).dump(), baselines=baselines, gains=gains, **self._info(name))
 
-    def _set(self, name: str, value: float) -> dict[str, Any]:
-        others = {key: known(found.sets[name]) for key, found in self._baselines.items() if name in found.sets}
-        return {"value": known(value), "baselines": others, **self._what(name)}
+    def _set_metric(self, name: str, value: float) -> SetMetricSummary:
+        baselines = {key: finite(scores.sets[name]) for key, scores in self._baselines.items() if name in scores.sets}
+        return SetMetricSummary(value=finite(value), baselines=baselines, **self._info(name))
 
-    def _regions(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for column in map(str, self._measured.images.columns):
+    def _regions(self) -> dict[str, GroupSummary]:
+        regions: dict[str, GroupSummary] = {}
+        for column in map(str, self._scores.images.columns):
             name, at, region = column.partition(AT)
             if at:
-                values = self._measured.images[column].to_numpy()
-                item = found.setdefault(region, {"images": int((~np.isnan(values)).sum()), "metrics": {}})
-                item["metrics"][name] = {**self._mean(values), "baselines": self._others(column)}
-        return found
+                values = self._scores.images[column].to_numpy()
+                group = regions.setdefault(region, GroupSummary(images=int((~np.isnan(values)).sum()), metrics={}))
+                estimate = self._estimate(values).dump()
+                group.metrics[name] = GroupMetric(**estimate, baselines=self._baseline_means(column))
+        return regions
 
-    def _by(self, column: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for value, here in self._groups(column):
-            numbers = {
-                name: {
-                    "mean": known(self._measured.images[name][here].mean()),
-                    "baselines": self._others(name, here),
-                }
-                for name in self._per_image
-            }
-            found[str(value)] = {"images": int(here.sum()), "metrics": numbers}
-        return found
+    def _by(self, column: str) -> dict[str, GroupSummary]:
+        return {str(value): self._group(rows) for value, rows in self._groups(column)}
 
-    def _by_two(self) -> dict[str, Any]:
-        if not {"pose", "light"} <= set(self.labels):
-            return {}
-        rows, columns = self._groups("pose"), self._groups("light")
-        numbers = {
-            name: [
-                [known(self._measured.images[name][first & second].mean()) for _, second in columns]
-                for _, first in rows
-            ]
+    def _group(self, rows: Rows) -> GroupSummary:
+        metrics = {
+            name: GroupMetric(
+                mean=finite(self._scores.images[name][rows].mean()), baselines=self._baseline_means(name, rows)
+            )
             for name in self._per_image
         }
-        table = {"rows": [str(value) for value, _ in rows], "columns": [str(value) for value, _ in columns]}
-        return {"pose x light": {**table, "metrics": numbers}}
+        return GroupSummary(images=int(rows.sum()), metrics=metrics)
 
-    def _groups(self, column: str) -> list[tuple[Any, npt.NDArray[np.bool_]]]:
-        """Each value of a column, in natural order, with the images that have it."""
+    def _by_two(self) -> dict[str, TwoLabelTable]:
+        if not {"pose", "light"} <= set(self._labels):
+            return {}
+        poses, lights = self._groups("pose"), self._groups("light")
+        means = {
+            name: [[finite(self._scores.images[name][pose & light].mean()) for _, light in lights] for _, pose in poses]
+            for name in self._per_image
+        }
+        rows, columns = ([str(value) for value, _ in groups] for groups in (poses, lights))
+        return {"pose x light": TwoLabelTable(rows=rows, columns=columns, metrics=means)}
+
+    def _groups(self, column: str) -> list[tuple[Any, Rows]]:
+        """Each value of a column, in natural order, with its images."""
         values = self._about[column]
         present = [value for value in values.unique() if not pd.isna(value)]
         try:
@@ -145,19 +158,19 @@ class Summary:
             present.sort(key=str)
         return [(value, (values == value).to_numpy()) for value in present]
 
-    def _mean(self, values: npt.NDArray[Any]) -> dict[str, Any]:
+    def _estimate(self, values: npt.NDArray[Any]) -> Estimate:
         low, high = interval(values, self._identities, self._bootstrap, self._seed)
         mean = float(np.nanmean(values)) if not np.isnan(values).all() else math.nan
-        return {"mean": known(mean), "low": known(low), "high": known(high)}
+        return Estimate(mean=finite(mean), low=finite(low), high=finite(high))
 
-    def _others(self, column: str, here: npt.NDArray[np.bool_] | None = None) -> dict[str, float | None]:
-        """The baselines' means."""
-        tables = {key: found.images for key, found in self._baselines.items() if column in found.images}
+    def _baseline_means(self, column: str, rows: Rows | None = None) -> dict[str, float | None]:
+        tables = {key: scores.images for key, scores in self._baselines.items() if column in scores.images}
         return {
-            key: known((table[column] if here is None else table[column][here]).mean()) for key, table in tables.items()
+            key: finite((table[column] if rows is None else table[column][rows]).mean())
+            for key, table in tables.items()
         }
 
 
-def known(value: float) -> float | None:
-    """A number as JSON can hold it: None where there is none."""
+def finite(value: float) -> float | None:
+    """A number as JSON can hold it: None if it is NaN or infinite."""
     return float(value) if math.isfinite(value) else None

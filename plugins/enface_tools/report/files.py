@@ -16,8 +16,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from enface.errors import EnfaceError
-from enface.system.atomic import replacing
-from enface_tools.evaluate.result_columns import TEXT_COLUMNS
+from enface.system.atomic import atomic_write
+from enface_tools.evaluate.results import ID_COLUMNS
 
 # What a browser would take for markup, or for the end of a line, inside a script element.
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -80,7 +80,7 @@ class Found:
 
 def _table(text: str) -> pd.DataFrame:
     # A text of "NA" or "None" is a name like any other.
-    return pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
+    return pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(ID_COLUMNS, str), keep_default_na=False, na_values=[""])
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Beside:
         try:
             if not _is_newer(to, path):
                 to.parent.mkdir(parents=True, exist_ok=True)
-                with Image.open(path, formats=["PNG", "WEBP"]) as image, replacing(to) as beside:
+                with Image.open(path, formats=["PNG", "WEBP"]) as image, atomic_write(to) as beside:
                     image.convert("RGB").save(beside, "WEBP", quality=QUALITY, method=4)
             with Image.open(to, formats=["WEBP"]) as image:
                 width, height = image.size
@@ -144,7 +144,7 @@ class Beside:
                 return None
             if not _is_newer(to, path) or to.stat().st_size != path.stat().st_size:
                 to.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(to) as beside:
+                with atomic_write(to) as beside:
                     shutil.copyfile(path, beside)
         except OSError:
             return None
@@ -159,7 +159,7 @@ class Beside:
         text = get_plotlyjs().encode()
         if not to.is_file() or to.stat().st_size != len(text):
             to.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(to) as beside:
+            with atomic_write(to) as beside:
                 beside.write_bytes(text)
         self._kept.add(to)
         return _from_page(to, self.folder)
@@ -168,7 +168,7 @@ class Beside:
         """Write ``index.html``."""
         path = self.folder / "index.html"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text(text, encoding="utf-8", errors="replace")
         return path
 

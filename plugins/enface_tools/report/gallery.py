@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from enface.plugin.direction import Direction
-from enface_tools.evaluate.result_columns import column_of
+from enface_tools.evaluate.results import column_of
 from enface_tools.report.files import rounded
 from enface_tools.report.numbers import labelled
 from enface_tools.report.pictures import Sheet, tile_name

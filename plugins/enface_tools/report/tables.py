@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from enface.plugin.direction import Direction
-from enface_tools.evaluate.result_columns import column_of
+from enface_tools.evaluate.results import column_of
 from enface_tools.report.files import mapping
 from enface_tools.report.numbers import baseline_names, decimals, direction_of, get, number, shown
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from enface.recipe.load import load_recipe
-from enface_tools.evaluate.caveats import cautions, metric_networks
+from enface_tools.evaluate.caveats import metric_networks, run_caveats
 
 RECIPE = """
 name: judged
@@ -25,7 +25,7 @@ metrics: {l1: {}, alex: {use: lpips, net: alex}, usual: {use: lpips}, vgg: {use:
 
 
 class Split:
-    """Of a run, what cautions look at."""
+    """Of a run, as caveats need it."""
 
     def __init__(self, loaded, people, train, test):
         self.loaded = loaded
@@ -50,17 +50,13 @@ def loaded(tmp_path):
 def test_a_judge_that_was_a_teacher_is_told(loaded):
     networks = metric_networks(loaded)
     assert networks == {"l1": (), "alex": ("alexnet",), "usual": ("alexnet",), "vgg": ("vgg16",)}
-    found = cautions(Split(loaded, ["a", "b"], [0], [1]), networks)
+    found = run_caveats(Split(loaded, ["a", "b"], [0], [1]), networks)
     assert len(found) == 1
-    assert found[0].startswith("vgg looks through vgg16, which")
-    assert "of stage second trained with" in found[0]
+    assert found[0].startswith("vgg uses vgg16, and so does loss deep of stage second")
 
 
 def test_people_in_both_splits_are_told(loaded):
     people = [f"{number:03}" for number in range(10)]
-    found = cautions(Split(loaded, people, range(7), range(10)), {})
-    assert found == [
-        "7 of the people tested on were trained on, too (000, 001, 002, 003, 004, ...): "
-        "the numbers are not of strangers."
-    ]
-    assert cautions(Split(loaded, people, range(7), range(7, 10)), {}) == []
+    found = run_caveats(Split(loaded, people, range(7), range(10)), {})
+    assert found == ["7 of the test identities are also in the training split (000, 001, 002, 003, 004, ...)."]
+    assert run_caveats(Split(loaded, people, range(7), range(7, 10)), {}) == []

@@ -12,7 +12,7 @@ import torch
 
 from enface.errors import CheckpointError
 from enface_tools.evaluate.checkpoints import load_network
-from enface_tools.evaluate.evaluator import Evaluator, evaluate, mean_target
+from enface_tools.evaluate.evaluator import Evaluator, evaluate_network, mean_target
 from enface_tools.evaluate.statistics import interval
 
 
@@ -112,24 +112,24 @@ def test_baselines_are_the_source_and_the_mean_training_target(run):
 def test_what_is_written(run):
     made = run({"metrics": ["l1", "psnr"]})
     network = Copy(0.1).train()
-    summary = evaluate(Evaluator(made), network)
+    summary = evaluate_network(Evaluator(made), network)
     folder = made.directory / "evaluation"
-    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert json.loads((folder / "summary.json").read_text()) == summary.dump()
     frame = pd.read_csv(folder / "images.csv", dtype={"identity": str})
-    assert len(frame) == summary["images"] == 30
+    assert len(frame) == summary.images == 30
     assert {"key", "target_key", "identity", "pose", "light", "l1", "psnr"} <= set(frame.columns)
-    item = summary["metrics"]["l1"]
-    assert item["mean"] == pytest.approx(frame["l1"].mean(), rel=1e-5)
-    assert item["low"] <= item["mean"] <= item["high"]
-    assert item["higher_is_better"] is False
-    assert summary["metrics"]["psnr"]["higher_is_better"] is True
-    assert item["card"]["implementation"]
-    assert summary["identities"] == 3
-    assert list(summary["by"]["pose"]) == ["-30", "-15", "0", "15", "30"]
-    for pose, part in summary["by"]["pose"].items():
+    item = summary.metrics["l1"]
+    assert item.mean == pytest.approx(frame["l1"].mean(), rel=1e-5)
+    assert item.low <= item.mean <= item.high
+    assert item.higher_is_better is False
+    assert summary.metrics["psnr"].higher_is_better is True
+    assert item.card["implementation"]
+    assert summary.identities == 3
+    assert list(summary.by["pose"]) == ["-30", "-15", "0", "15", "30"]
+    for pose, part in summary.by["pose"].items():
         here = frame[frame["pose"] == int(pose)]
-        assert part["images"] == len(here) == 6
-        assert part["metrics"]["l1"]["mean"] == pytest.approx(here["l1"].mean(), rel=1e-5)
+        assert part.images == len(here) == 6
+        assert part.metrics["l1"].mean == pytest.approx(here["l1"].mean(), rel=1e-5)
     assert (folder / "grid.png").stat().st_size > 0
 
 
@@ -141,9 +141,9 @@ def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(run, p
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
     made = run({"plugins": [plugin(body, brings="Absent"), toy], "metrics": ["l1", "absent"]})
-    summary = evaluate(Evaluator(made), Copy())
-    assert list(summary["metrics"]) == ["l1"]
-    assert summary["unavailable"] == {"absent": "fetch them with: enface weights fetch absent"}
+    summary = evaluate_network(Evaluator(made), Copy())
+    assert list(summary.metrics) == ["l1"]
+    assert summary.unavailable == {"absent": "fetch them with: enface weights fetch absent"}
 
 
 # ------------------------------------------------------------------ intervals
@@ -220,7 +220,7 @@ def test_a_metric_may_be_called_as_a_label_is(run, plugin):
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
     content = {"plugins": [plugin(body, brings="Same"), toy], "metrics": {"identity": {"use": "same"}, "l1": {}}}
-    evaluate(Evaluator(made := run(content)), Copy())
+    evaluate_network(Evaluator(made := run(content)), Copy())
     results = Results.read(made.directory)
     assert list(results.numbers.columns) == ["identity", "l1"]
     np.testing.assert_allclose(results.numbers["identity"], results.numbers["l1"], rtol=1e-6)

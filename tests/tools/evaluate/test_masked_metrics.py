@@ -12,8 +12,8 @@ import torch
 
 from enface.errors import RecipeError
 from enface.plugin.components import DataInfo
-from enface.train.build import MaskedMetric, build_metrics
-from enface_tools.evaluate.evaluator import Evaluator, evaluate
+from enface_tools.evaluate.build import MaskedMetric, build_metrics
+from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
 
 TOY = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
 # Left half three times as heavy as the right.
@@ -152,7 +152,7 @@ def test_a_run_is_measured_with_its_mask(new_trainer, plugin):
     }
     run = new_trainer(content).run
     evaluator = Evaluator(run)
-    summary = evaluate(evaluator, Copy())
+    summary = evaluate_network(evaluator, Copy())
     frame = pd.read_csv(run.directory / "evaluation" / "images.csv")
     source, target = (run.pack.images[evaluator.rows[role]].astype(np.float64) / 255 for role in ("source", "target"))
     error = np.abs(source - target).mean(1)
@@ -160,8 +160,8 @@ def test_a_run_is_measured_with_its_mask(new_trainer, plugin):
     np.testing.assert_allclose(frame["l1_sided"], wanted, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(frame["l1"], error.mean((1, 2)), rtol=1e-4, atol=1e-6)
     assert not np.allclose(frame["l1"], frame["l1_sided"], rtol=1e-3)
-    assert summary["metrics"]["l1_sided"]["card"]["mask"] == "sided"
-    assert set(summary["metrics"]["l1_sided"]["baselines"]) == {"source", "mean_target"}
+    assert summary.metrics["l1_sided"].card["mask"] == "sided"
+    assert set(summary.metrics["l1_sided"].baselines) == {"source", "mean_target"}
 
 
 class Copy(torch.nn.Module):

@@ -119,7 +119,7 @@ def test_features_of_targets_that_were_seen_are_not_computed_again(monkeypatch):
     output, target = torch.rand(2, 4, 3, 8, 8)
     first = measure.batch(output, target)
     assert len(calls) == 2
-    second = measure.batch(output.flip(0), target, seen=first.targets)
+    second = measure.batch(output.flip(0), target, target_features=first.targets)
     assert len(calls) == 3
     np.testing.assert_array_equal(second.targets["colour"], first.targets["colour"])
     np.testing.assert_array_equal(second.outputs["colour"], first.outputs["colour"][::-1])

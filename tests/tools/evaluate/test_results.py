@@ -12,9 +12,11 @@ from PIL import Image
 
 from enface.errors import DataError
 from enface.plugin.components import Metric
-from enface_tools.evaluate.measure import Measured
-from enface_tools.evaluate.results import LARGE, ROWS, TILE, PictureWriter, Results, error_map, write_results
-from enface_tools.evaluate.summary import Summary, interval
+from enface_tools.evaluate.measure import Scores
+from enface_tools.evaluate.pictures import MAX_LARGE, ROWS, TILE, PictureWriter, error_map
+from enface_tools.evaluate.results import Results, write_results
+from enface_tools.evaluate.statistics import interval
+from enface_tools.evaluate.summary import Summarizer
 
 
 class Plain(Metric):
@@ -32,62 +34,61 @@ ABOUT = pd.DataFrame(
         "same": [1, 1, 1, 1],
     }
 )
-OUTPUT = Measured(pd.DataFrame({"l1": [0.1, 0.2, 0.3, 0.6], "l1@eyes": [np.nan, 0.4, np.nan, 0.2]}), {})
-SOURCE = Measured(pd.DataFrame({"l1": [0.2, 0.2, 0.5, 0.5], "l1@eyes": [np.nan, 0.5, np.nan, 0.5]}), {})
+OUTPUT = Scores(pd.DataFrame({"l1": [0.1, 0.2, 0.3, 0.6], "l1@eyes": [np.nan, 0.4, np.nan, 0.2]}), {})
+SOURCE = Scores(pd.DataFrame({"l1": [0.2, 0.2, 0.5, 0.5], "l1@eyes": [np.nan, 0.5, np.nan, 0.5]}), {})
 
 
-def numbers(measured=OUTPUT, baselines=None, about=ABOUT, networks=None):
-    found = Summary(
+def summarize(scores=OUTPUT, baselines=None, about=ABOUT, networks=None):
+    return Summarizer(
         about,
-        measured,
+        scores,
         {"source": SOURCE} if baselines is None else baselines,
         {"l1": Plain()},
         networks=networks or {},
         bootstrap=200,
         seed=0,
-    )
-    return found.numbers()
+    ).summary(kind="run", name="n", caveats=[])
 
 
 # ------------------------------------------------------------------ the summary
 
 
 def test_means_gains_regions_and_labels():
-    found = numbers(networks={"l1": ("eyes",)})
-    item = found["metrics"]["l1"]
-    assert item["mean"] == pytest.approx(0.3)
-    assert item["baselines"] == {"source": pytest.approx(0.35)}
+    summary = summarize(networks={"l1": ("eyes",)})
+    item = summary.metrics["l1"]
+    assert item.mean == pytest.approx(0.3)
+    assert item.baselines == {"source": pytest.approx(0.35)}
     gains = OUTPUT.images["l1"] - SOURCE.images["l1"]
     low, high = interval(gains.to_numpy(), ABOUT["identity"].to_numpy(), 200, 0)
-    assert item["gains"]["source"] == {"mean": pytest.approx(-0.05), "low": low, "high": high}
-    assert (item["networks"], item["gallery"], item["bounds"]) == (["eyes"], False, None)
-    eyes = found["regions"]["eyes"]
-    assert eyes["images"] == 2
-    assert eyes["metrics"]["l1"]["mean"] == pytest.approx(0.3)
-    assert eyes["metrics"]["l1"]["baselines"]["source"] == pytest.approx(0.5)
-    assert list(found["by"]) == ["pose", "light"]
-    assert found["by"]["pose"]["-15"] == {
+    assert item.gains["source"].dump() == {"mean": pytest.approx(-0.05), "low": low, "high": high}
+    assert (item.networks, item.gallery, item.bounds) == (["eyes"], False, None)
+    eyes = summary.regions["eyes"]
+    assert eyes.images == 2
+    assert eyes.metrics["l1"].mean == pytest.approx(0.3)
+    assert eyes.metrics["l1"].baselines["source"] == pytest.approx(0.5)
+    assert list(summary.by) == ["pose", "light"]
+    assert summary.by["pose"]["-15"].dump() == {
         "images": 2,
         "metrics": {"l1": {"mean": pytest.approx(0.2), "baselines": {"source": pytest.approx(0.35)}}},
     }
-    table = found["by_two"]["pose x light"]
-    assert (table["rows"], table["columns"]) == (["-15", "0"], ["1", "2"])
-    np.testing.assert_allclose(table["metrics"]["l1"], [[0.1, 0.3], [0.2, 0.6]])
-    assert found["identities"] == 2
+    table = summary.by_two["pose x light"]
+    assert (table.rows, table.columns) == (["-15", "0"], ["1", "2"])
+    np.testing.assert_allclose(table.metrics["l1"], [[0.1, 0.3], [0.2, 0.6]])
+    assert summary.identities == 2
 
 
 def test_a_number_that_is_none_is_null():
-    found = numbers(Measured(pd.DataFrame({"l1": [np.nan] * 4}), {}), {})
-    assert found["metrics"]["l1"]["mean"] is None
-    assert found["by"]["pose"]["0"]["metrics"]["l1"]["mean"] is None
-    json.dumps(found, allow_nan=False)
+    summary = summarize(Scores(pd.DataFrame({"l1": [np.nan] * 4}), {}), {})
+    assert summary.metrics["l1"].mean is None
+    assert summary.by["pose"]["0"].metrics["l1"].mean is None
+    json.dumps(summary.dump(), allow_nan=False)
 
 
 # ------------------------------------------------------------------ the files
 
 
-def written(folder, summary=None):
-    write_results(folder, ABOUT, OUTPUT, {"source": SOURCE}, summary or {**numbers(), "kind": "run", "name": "n"})
+def written(folder):
+    write_results(folder, ABOUT, OUTPUT, {"source": SOURCE}, summarize())
     return folder
 
 
@@ -100,12 +101,12 @@ def test_what_is_written_is_read_again(tmp_path):
         pd.testing.assert_frame_equal(found.numbers, OUTPUT.images)
         assert list(found.about.columns) == list(ABOUT.columns)
         assert list(found.baselines) == ["source"]
-        assert found.summary["kind"] == "run"
+        assert found.summary.kind == "run"
 
 
 def test_an_earlier_baseline_does_not_stay(tmp_path):
     written(tmp_path)
-    write_results(tmp_path, ABOUT, OUTPUT, {}, numbers())
+    write_results(tmp_path, ABOUT, OUTPUT, {}, summarize())
     assert Results.read(tmp_path).baselines == {}
 
 
@@ -153,7 +154,7 @@ def test_every_image_has_its_row_of_tiles(tmp_path):
 
 
 def test_large_images_shrink_and_some_stay_whole(tmp_path):
-    size, count = TILE + 32, LARGE + 50
+    size, count = TILE + 32, MAX_LARGE + 50
     writer = PictureWriter(tmp_path, count, sources=False)
     images = shades(count, size)
     writer.add({"output": images, "target": images})
@@ -161,7 +162,7 @@ def test_large_images_shrink_and_some_stay_whole(tmp_path):
     about = json.loads((tmp_path / "pictures.json").read_text())
     assert (about["tile"], about["tiles"], about["large"]["size"]) == (TILE, ["output", "target", "error"], size)
     places = [int(place) for place in about["large"]["files"]]
-    assert len(places) == LARGE
+    assert len(places) == MAX_LARGE
     assert (places[0], places[-1]) == (0, count - 1)
     assert Image.open(tmp_path / "pictures" / about["large"]["files"]["0"]).size == (3 * size, size)
 

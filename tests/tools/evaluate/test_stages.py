@@ -16,7 +16,7 @@ from enface.train.checkpoint import load as load_checkpoint
 from enface.train.checkpoint import read_state
 from enface.train.checkpoint import save as save_checkpoint
 from enface_tools.evaluate.checkpoints import load_network, stage_ends
-from enface_tools.evaluate.evaluator import Evaluator, evaluate
+from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
 from enface_tools.evaluate.stages import evaluate_stages, parent_stage
 from enface_tools.evaluate.statistics import interval
 
@@ -50,7 +50,7 @@ def made(tmp_path_factory, make_trainer):
     trainer = make_trainer(load_recipe(folder / "ladder.yaml"), folder / "run")
     trainer.train()
     evaluator = Evaluator(trainer.run)
-    evaluate(evaluator, trainer.network)
+    evaluate_network(evaluator, trainer.network)
     calls = []
     return evaluator, evaluate_stages(evaluator, lambda done, whole: calls.append((done, whole))), calls
 
@@ -89,7 +89,7 @@ def test_a_run_on_its_way_has_the_ends_it_has_reached(new_trainer):
 def test_every_stage_is_measured_on_the_same_images_by_the_network_it_ended_with(made):
     evaluator, found, _ = made
     assert list(found) == ["a", "b", "c", "d"]
-    assert [(stage["step"], stage["after"]) for stage in found.values()] == [(2, None), (4, "a"), (6, "a"), (8, None)]
+    assert [(stage.step, stage.after) for stage in found.values()] == [(2, None), (4, "a"), (6, "a"), (8, None)]
     about = evaluator.about()
     for name, path in stage_ends(evaluator.run.directory).items():
         frame = table(evaluator, name)
@@ -98,7 +98,7 @@ def test_every_stage_is_measured_on_the_same_images_by_the_network_it_ended_with
         wanted = evaluator.measure(partial(output_of, network)).images
         for metric in ("l1", "psnr"):
             np.testing.assert_allclose(frame[metric], wanted[metric], rtol=1e-6)
-            assert found[name]["metrics"][metric]["mean"] == pytest.approx(frame[metric].mean(), rel=1e-5)
+            assert found[name].metrics[metric].mean == pytest.approx(frame[metric].mean(), rel=1e-5)
     images = pd.read_csv(evaluator.run.directory / "evaluation" / "images.csv")
     np.testing.assert_allclose(table(evaluator, "d")["l1"], images["l1"], rtol=1e-6)
 
@@ -108,7 +108,7 @@ def test_the_running_average_is_what_a_stage_is_measured_by(made):
     plain = build_generator(evaluator.run.loaded, evaluator.run.info).eval()
     load_checkpoint(stage_ends(evaluator.run.directory)["b"]).load("generator", plain)
     raw = evaluator.measure(partial(output_of, plain)).images["l1"].mean()
-    assert found["b"]["metrics"]["l1"]["mean"] != pytest.approx(raw, rel=1e-4)
+    assert found["b"].metrics["l1"].mean != pytest.approx(raw, rel=1e-4)
 
 
 @pytest.mark.parametrize(("stage", "before"), [("b", "a"), ("c", "a")])
@@ -117,27 +117,27 @@ def test_a_change_is_of_the_same_image_and_its_interval_resamples_people(made, s
     evaluator, found, _ = made
     after = table(evaluator, stage)
     differences = (after[metric] - table(evaluator, before)[metric]).to_numpy()
-    change = found[stage]["metrics"][metric]["change"]
-    assert change["mean"] == pytest.approx(differences.mean(), rel=1e-4)
+    change = found[stage].metrics[metric].change
+    assert change.mean == pytest.approx(differences.mean(), rel=1e-4)
     wanted = interval(differences.astype(np.float32), after["identity"].to_numpy(), 100, 0)
-    assert (change["low"], change["high"]) == pytest.approx(wanted, rel=1e-4)
+    assert (change.low, change.high) == pytest.approx(wanted, rel=1e-4)
     # Whole people are drawn, so no draw's mean is beyond the extreme persons'.
     means = pd.Series(differences).groupby(after["identity"]).mean()
-    assert means.min() - 1e-6 <= change["low"] <= change["mean"] <= change["high"] <= means.max() + 1e-6
-    item, theirs = found[stage]["metrics"][metric], found[before]["metrics"][metric]
-    unpaired = (item["high"] - item["low"]) + (theirs["high"] - theirs["low"])
-    assert change["high"] - change["low"] < unpaired
+    assert means.min() - 1e-6 <= change.low <= change.mean <= change.high <= means.max() + 1e-6
+    item, theirs = found[stage].metrics[metric], found[before].metrics[metric]
+    unpaired = (item.high - item.low) + (theirs.high - theirs.low)
+    assert change.high - change.low < unpaired
 
 
 def test_a_stage_from_elsewhere_has_no_change(made):
     for name in ("a", "d"):
-        assert all("change" not in item for item in made[1][name]["metrics"].values())
+        assert all(item.change is None for item in made[1][name].metrics.values())
 
 
 def test_what_is_written(made):
     evaluator, found, calls = made
     folder = evaluator.run.directory / "evaluation"
-    assert json.loads((folder / "stages.json").read_text()) == found
+    assert json.loads((folder / "stages.json").read_text()) == {name: stage.dump() for name, stage in found.items()}
     assert sorted(path.name for path in (folder / "stages").iterdir()) == sorted(
         f"{name}.{kind}" for name in "abcd" for kind in ("csv", "png")
     )

@@ -1,0 +1,237 @@
+"""Models of the JSON files that an evaluation writes: built when writing, validated when read back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+
+from enface.errors import DataError
+from enface.plugin.direction import Direction
+
+FORMAT = 2
+T = TypeVar("T")
+
+
+class FileModel(BaseModel):
+    """A part of a file. Numbers that are undefined are None."""
+
+    model_config = ConfigDict(strict=True)
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data, without the keys that were never set."""
+        return self.model_dump(exclude_unset=True)
+
+
+class Estimate(FileModel):
+    """A mean and its 95 % interval."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+class MetricInfo(FileModel):
+    """Properties of a metric.
+
+    Attributes:
+        card: Implementation, version, weights' digest, data range.
+        gallery: True for identification rates over a gallery, such as rank-1.
+        networks: Pretrained networks that the metric uses.
+    """
+
+    higher_is_better: bool
+    ideal: float | None = None
+    bounds: list[float | None] | None = None
+    card: dict[str, str] = {}
+    gallery: bool = False
+    networks: list[str] = []
+
+    @property
+    def direction(self) -> Direction:
+        """Which values are better."""
+        return Direction(self.higher_is_better, self.ideal)
+
+
+class MetricSummary(MetricInfo, Estimate):
+    """A metric over all images.
+
+    Attributes:
+        baselines: Means of the baselines, by name.
+        gains: Output minus baseline, paired image by image, by name of the baseline.
+    """
+
+    baselines: dict[str, float | None] = {}
+    gains: dict[str, Estimate] = {}
+
+
+class SetMetricSummary(MetricInfo):
+    """A metric of the whole set, such as FID: one number without an interval."""
+
+    value: float | None
+    baselines: dict[str, float | None] = {}
+
+
+class GroupMetric(FileModel):
+    """A metric over some images; labels have no interval."""
+
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    baselines: dict[str, float | None] = {}
+
+
+class GroupSummary(FileModel):
+    """Metrics over the images with one value of a label, or over one region of the images that have it."""
+
+    images: int
+    metrics: dict[str, GroupMetric]
+
+
+class TwoLabelTable(FileModel):
+    """Means of the output for each pair of values of two labels.
+
+    Attributes:
+        metrics: For each metric a list of rows.
+    """
+
+    rows: list[str]
+    columns: list[str]
+    metrics: dict[str, list[list[float | None]]]
+
+    @model_validator(mode="after")
+    def _has_every_cell(self) -> TwoLabelTable:
+        for name, table in self.metrics.items():
+            if [len(row) for row in table] != [len(self.columns)] * len(self.rows):
+                raise ValueError(f"{name} is not a table of {len(self.rows)} x {len(self.columns)}")
+        return self
+
+
+class CheckpointInfo(FileModel):
+    """The evaluated checkpoint: its file's stem, and the weights taken from it."""
+
+    file: str
+    weights: Literal["average", "plain"]
+
+
+class Summary(FileModel):
+    """``summary.json``.
+
+    Attributes:
+        by: Label -> value -> metrics.
+        by_two: ``"LABEL x LABEL"`` -> means.
+        interval: Kind of the intervals.
+        unavailable: Metric -> reason.
+        caveats: Sentences to read before the numbers.
+    """
+
+    kind: Literal["run", "pairs"]
+    name: str
+    split: str | None = None
+    step: int | None = None
+    checkpoint: CheckpointInfo | None = None
+    format: int
+    metrics: dict[str, MetricSummary]
+    sets: dict[str, SetMetricSummary] = {}
+    regions: dict[str, GroupSummary] = {}
+    by: dict[str, dict[str, GroupSummary]] = {}
+    by_two: dict[str, TwoLabelTable] = {}
+    images: int
+    identities: int
+    interval: str
+    unavailable: dict[str, str] = {}
+    caveats: list[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_this_format(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("format") != FORMAT:
+            raise ValueError("it was written by another version of enface")
+        return content
+
+    @property
+    def all_metrics(self) -> dict[str, MetricInfo]:
+        """Metrics over images, then set metrics."""
+        return {**self.metrics, **self.sets}
+
+
+class StageMetric(Estimate):
+    """A metric at the end of a stage.
+
+    Attributes:
+        change: Since the stage it started from, paired image by image; None without such a stage.
+    """
+
+    change: Estimate | None = None
+
+
+class StageSummary(FileModel):
+    """A stage in ``stages.json``.
+
+    Attributes:
+        after: The stage it started from; None if it started from scratch or another run.
+    """
+
+    step: int
+    after: str | None = None
+    metrics: dict[str, StageMetric]
+
+
+class CheckpointSummary(FileModel):
+    """A checkpoint in ``checkpoints.json``."""
+
+    step: int
+    file: str
+    weights: Literal["average", "plain"]
+    metrics: dict[str, Estimate]
+
+
+class LargePictures(FileModel):
+    """Pictures at full size.
+
+    Attributes:
+        size: Of one image, in pixels.
+        files: Index of an image -> its file.
+    """
+
+    size: int
+    files: dict[str, str]
+
+
+class PictureIndex(FileModel):
+    """``pictures.json``: sprites with a row of tiles for each image.
+
+    Attributes:
+        tile: Size of a tile in pixels.
+        rows: Rows of a full sprite.
+        tiles: The tiles of a row, from ``source``, ``output``, ``target`` and ``error``.
+    """
+
+    tile: int
+    rows: int
+    tiles: list[str]
+    files: list[str]
+    images: int
+    large: LargePictures
+
+
+def parse(text: str, kind: type[T], name: str, remedy: str = "evaluate again") -> T:
+    """Validate the text of a JSON file.
+
+    Args:
+        kind: A model, or a dictionary of models.
+        name: The file, for the message.
+        remedy: End of the message.
+
+    Raises:
+        DataError: if it is not JSON or does not fit, naming file and key.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(json.loads(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, "))))
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    raise DataError(f"{name} is damaged ({reason}); {remedy}")

@@ -1,0 +1,102 @@
+"""Pictures of every evaluated image: source, output, target and error map, as sprites."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import resize
+
+from enface_tools.evaluate.grid import Pixels, grid
+from enface_tools.evaluate.models import LargePictures, PictureIndex
+from enface_tools.evaluate.results import PICTURES
+
+TILE, ROWS, MAX_LARGE = 96, 64, 100
+QUALITY = 82
+MAX_ERROR = 0.5
+"""The error shown in the last colour of the error map, in [0, 1]."""
+
+
+class PictureWriter:
+    """Writes sprites of source, output, target and error map, batch by batch.
+
+    ``pictures/NNN.webp`` holds up to 64 rows of tiles. Of images larger than a tile, up to 100, evenly spread, are
+    also written at full size. ``pictures.json`` is the index.
+
+    Args:
+        total: Number of images to come.
+        sources: True if there are source images.
+    """
+
+    def __init__(self, folder: Path, total: int, *, sources: bool = True) -> None:
+        self._folder, self._names = folder, ("source",) * sources + ("output", "target", "error")
+        self._large = set(np.linspace(0, max(total - 1, 0), min(total, MAX_LARGE)).round().astype(int).tolist())
+        self._rows: list[list[Pixels]] = []
+        self._files: list[str] = []
+        self._large_files: dict[str, str] = {}
+        self._tile = self._size = self._count = 0
+        shutil.rmtree(folder / "pictures", ignore_errors=True)
+        (folder / PICTURES).unlink(missing_ok=True)
+
+    def add(self, images: Mapping[str, Tensor]) -> None:
+        """Add a batch: ``output``, ``target`` and, with ``sources``, ``source``, (N, 3, H, W) in [0, 1]."""
+        batch = {name: image.detach().float().cpu() for name, image in images.items()}
+        batch["error"] = error_map(batch["output"], batch["target"])
+        self._size = batch["target"].shape[-1]
+        self._tile = min(self._size, TILE)
+        tiles = [_pixels(resize(batch[name], [self._tile, self._tile], antialias=True)) for name in self._names]
+        for index, row in enumerate(zip(*tiles, strict=True)):
+            self._rows.append(list(row))
+            if self._tile < self._size and self._count in self._large:
+                self._large_files[str(self._count)] = name = f"large-{self._count:05d}.webp"
+                self._write([[_pixels(batch[role][index : index + 1])[0] for role in self._names]], name)
+            self._count += 1
+            if len(self._rows) == ROWS:
+                self._flush()
+
+    def close(self) -> None:
+        """Write the last sprite and the index."""
+        if self._rows:
+            self._flush()
+        index = PictureIndex(
+            tile=self._tile,
+            rows=ROWS,
+            tiles=list(self._names),
+            files=self._files,
+            images=self._count,
+            large=LargePictures(size=self._size, files=self._large_files),
+        )
+        (self._folder / PICTURES).write_text(json.dumps(index.dump()))
+
+    def _flush(self) -> None:
+        self._files.append(name := f"{len(self._files):03d}.webp")
+        self._write(self._rows, name)
+        self._rows = []
+
+    def _write(self, rows: Sequence[Sequence[Pixels]], name: str) -> None:
+        (self._folder / "pictures").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grid(rows)).save(self._folder / "pictures" / name, quality=QUALITY, method=4)
+
+
+def error_map(output: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error of each pixel, coloured from black (0) to pale yellow (0.5 and above).
+
+    Args:
+        output: (N, 3, H, W) in [0, 1], as ``target`` and the result.
+    """
+    error = ((output - target).abs().mean(1) / MAX_ERROR).clamp(0, 1)
+    colours = torch.from_numpy(matplotlib.colormaps["inferno"](np.arange(256))[:, :3]).float()
+    return colours[(error * 255).round().long()].permute(0, 3, 1, 2)
+
+
+def _pixels(images: Tensor) -> Pixels:
+    """Images (N, 3, H, W) in [0, 1] as uint8 (N, H, W, 3)."""
+    pixels: Pixels = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    return pixels
