@@ -38,8 +38,8 @@ class Terminal:
     silent = False
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        typer.echo(text)
+        """Print a line, with its colours."""
+        typer.echo(text, color=True)
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:

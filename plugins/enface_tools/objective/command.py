@@ -1,4 +1,4 @@
-"""The terms of each stage, measured before training, for ``enface check --data``."""
+"""Hook that measures the terms of each stage before training, for ``enface check --data``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from enface import hookimpl
 
 if TYPE_CHECKING:
     from enface.train.trainer import Trainer
-    from enface_tools.objective.shares import StageShares
+    from enface_tools.objective.console import StageInspection
 
 
 @hookimpl
-def inspect_stages(trainer: Trainer) -> Mapping[str, StageShares]:
-    """Measure every stage's terms on its first batch."""
-    from enface_tools.objective.shares import stage_shares
+def inspect_stages(trainer: Trainer) -> Mapping[str, StageInspection]:
+    """Measure the terms of every stage on its first batch."""
+    from enface_tools.objective.console import StageInspection
+    from enface_tools.objective.contributions import measure_contributions
 
-    return {stage.name: stage for stage in stage_shares(trainer)}
+    return {stage.name: StageInspection(stage) for stage in measure_contributions(trainer)}

@@ -52,7 +52,7 @@ def test_with_data_each_players_terms_are_a_table(game, enface):
     assert found.code == 0, found.err
     out = found.out
     assert "at initial weights, on 8 images\n" in out
-    assert "at initial weights, on 8 images; a run goes on from what stage main ends with, which is not trained" in out
+    assert "on 8 images; a run continues from the final weights of stage main, which is not trained here" in out
     mse = [cell.strip() for cell in cells(out, "mse") if cell.strip()]
     assert mse[:2] == ["1", "per pixel"]
     assert mse[2] == mse[3], "a weight of 1"
@@ -63,7 +63,7 @@ def test_with_data_each_players_terms_are_a_table(game, enface):
     assert "0 -> 0.1" in "  ".join(gan)
     assert [cell.strip() for cell in gan if cell.strip()][-3:] == ["-", "-", "-"]
     assert "gan: begins at step 1\n" in out
-    assert "r1: counts once in 4 updates, 4 times as heavy; shown is the mean\n" in critics
+    assert "r1: applied once in 4 updates with 4 times the weight; the mean is shown\n" in critics
     assert "\x1b" not in out
     assert out.endswith("toy: ok\n")
 
@@ -108,13 +108,7 @@ def test_json_holds_all_of_it_and_nothing_else(game, enface):
         "freeze": [],
     }
     l1, mse = main["terms"]
-    assert (l1["loss"], l1["player"], l1["unit"], l1["reduction"], l1["begins"]) == (
-        "l1",
-        "generator",
-        "per pixel",
-        "mean",
-        0,
-    )
+    assert (l1["loss"], l1["player"], l1["unit"], l1["begins"]) == ("l1", "generator", "per pixel", 0)
     assert l1["weighted"] == pytest.approx(4 * l1["value"])
     assert l1["share"] + mse["share"] == pytest.approx(1)
     assert l1["gradient_share"] + mse["gradient_share"] == pytest.approx(1)

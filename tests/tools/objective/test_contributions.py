@@ -1,4 +1,4 @@
-"""What each term is of the objective: right numbers, and nothing that is touched."""
+"""Term contributions: correct numbers, and no side effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from enface.errors import NonFiniteLossError
 from enface.train.checkpoint import digest
-from enface_tools.objective.shares import INITIAL, stage_shares
+from enface_tools.objective.contributions import INITIAL, measure_contributions
 
 OPTIMIZER = {"use": "adam", "lr": 1e-3}
 PATCH = {"use": "patch_gan", "width": 4, "layers": 1}
@@ -25,16 +25,16 @@ def stage(terms, **keys):
 
 
 @pytest.fixture
-def looked(new_trainer):
-    """The shares of a recipe of one stage, by (player, term)."""
+def contributions(new_trainer):
+    """Measure the terms of a recipe with one stage: contributions by (player, term)."""
 
-    def look(terms, folder="run", **keys):
+    def measure(terms, folder="run", **keys):
         recipe_keys = {key: keys.pop(key) for key in ("masks", "plugins") if key in keys}
-        made = new_trainer({"stages": {"main": False, "one": stage(terms, **keys)}, **recipe_keys}, folder)
-        (found,) = stage_shares(made)
-        return {(share.player, share.term): share for share in found.terms}
+        trainer = new_trainer({"stages": {"main": False, "one": stage(terms, **keys)}, **recipe_keys}, folder)
+        (measured,) = measure_contributions(trainer)
+        return {(item.player, item.term): item for item in measured.terms}
 
-    return look
+    return measure
 
 
 def test_values_are_those_of_the_first_step_of_training(new_trainer):
@@ -42,20 +42,20 @@ def test_values_are_those_of_the_first_step_of_training(new_trainer):
         "stages": {"main": False, "one": {**stage({"l1": {"weight": 3}, "mse": {}, "pose": POSE}), "steps": 1}},
         "log": {"every": 1, "samples": 0},
     }
-    (found,) = stage_shares(new_trainer(content, "looked"))
-    made = new_trainer(content, "trained")
-    made.train()
-    lines = map(json.loads, (made.run.directory / "log.jsonl").read_text().splitlines())
+    (measured,) = measure_contributions(new_trainer(content, "measured"))
+    trainer = new_trainer(content, "trained")
+    trainer.train()
+    lines = map(json.loads, (trainer.run.directory / "log.jsonl").read_text().splitlines())
     (logged,) = [line["values"] for line in lines if line["event"] == "step"]
-    assert found.images == 8
-    assert {share.term for share in found.terms} == {"l1", "mse", "pose"}
-    for share in found.terms:
-        assert share.value == pytest.approx(logged[f"term/{share.term}"], rel=1e-6)
-        assert share.weighted == pytest.approx(logged[f"weighted/{share.term}"], rel=1e-6)
+    assert measured.images == 8
+    assert {item.term for item in measured.terms} == {"l1", "mse", "pose"}
+    for item in measured.terms:
+        assert item.value == pytest.approx(logged[f"term/{item.term}"], rel=1e-6)
+        assert item.weighted == pytest.approx(logged[f"weighted/{item.term}"], rel=1e-6)
 
 
-def test_shares_are_of_the_players_own_objective(looked):
-    found = looked(
+def test_shares_are_relative_to_the_players_own_objective(contributions):
+    terms = contributions(
         {
             "l1": {"weight": 2},
             "mse": {},
@@ -64,7 +64,7 @@ def test_shares_are_of_the_players_own_objective(looked):
         },
         discriminators={"patch": PATCH},
     )
-    assert list(found) == [
+    assert list(terms) == [
         ("generator", "l1"),
         ("generator", "mse"),
         ("generator", "gan"),
@@ -72,29 +72,29 @@ def test_shares_are_of_the_players_own_objective(looked):
         ("patch", "r1"),
     ]
     for player in ("generator", "patch"):
-        mine = [share for (of, _), share in found.items() if of == player]
-        whole = sum(abs(share.weight * share.value) for share in mine)
-        for share in mine:
-            assert share.weighted == pytest.approx(share.weight * share.value)
-            assert share.share == pytest.approx(abs(share.weight * share.value) / whole)
-    assert found["generator", "gan"].gradient > 0
-    assert all(found["patch", name].gradient is None for name in ("gan", "r1"))
+        mine = [item for (of, _), item in terms.items() if of == player]
+        objective = sum(abs(item.weight * item.value) for item in mine)
+        for item in mine:
+            assert item.weighted == pytest.approx(item.weight * item.value)
+            assert item.share == pytest.approx(abs(item.weight * item.value) / objective)
+    assert terms["generator", "gan"].gradient > 0
+    assert all(terms["patch", name].gradient is None for name in ("gan", "r1"))
 
 
-def test_the_gradients_share_is_of_the_gradient_into_the_output(looked):
-    found = looked({"l1": {"weight": 2}, "mse": {"weight": 3}, "pose": POSE})
-    l1, mse, pose = (found["generator", name] for name in ("l1", "mse", "pose"))
+def test_gradient_shares_are_relative_to_the_gradient_of_the_output(contributions):
+    terms = contributions({"l1": {"weight": 2}, "mse": {"weight": 3}, "pose": POSE})
+    l1, mse, pose = (terms["generator", name] for name in ("l1", "mse", "pose"))
     # d mean |d| = sign / n; d mean d^2 = 2 d / n, whose norm is 2 sqrt(mean d^2 / n).
     assert l1.gradient == pytest.approx(2 / math.sqrt(PIXELS), rel=1e-3)
     assert mse.gradient == pytest.approx(3 * 2 * math.sqrt(mse.value / PIXELS), rel=1e-4)
     assert l1.gradient_share == pytest.approx(l1.gradient / (l1.gradient + mse.gradient))
-    assert pose.gradient is None, "a code's class has no part in the output"
+    assert pose.gradient is None, "the class of a code does not depend on the output"
     assert pose.gradient_share is None
     assert pose.share > 0
 
 
-def test_a_term_that_does_not_count_yet_has_no_share_and_says_when_it_begins(looked):
-    found = looked(
+def test_a_term_that_is_not_applied_yet_has_no_share_but_a_first_step(contributions):
+    terms = contributions(
         {
             "l1": {},
             "mse": {"start_at": 40},
@@ -104,26 +104,26 @@ def test_a_term_that_does_not_count_yet_has_no_share_and_says_when_it_begins(loo
         },
         discriminators={"patch": {**PATCH, "start_at": 10, "every": 3}},
     )
-    begins = {name: found["generator", name].begins for name in ("l1", "mse", "gan", "charbonnier", "huber")}
+    begins = {name: terms["generator", name].begins for name in ("l1", "mse", "gan", "charbonnier", "huber")}
     assert begins == {"l1": 0, "mse": 40, "gan": 1, "charbonnier": None, "huber": 44}
-    assert found["patch", "gan"].begins == 10
-    for key, share in found.items():
-        if share.begins != 0:
-            assert (share.weighted, share.share, share.gradient, share.gradient_share) == (None,) * 4, key
-            assert share.value is not None, "what it would be is known"
-    assert found["generator", "l1"].share == 1
-    assert found["generator", "gan"].weight == 0
-    assert found["generator", "gan"].weight_end == pytest.approx(0.1)
+    assert terms["patch", "gan"].begins == 10
+    for key, item in terms.items():
+        if item.begins != 0:
+            assert (item.weighted, item.share, item.gradient, item.gradient_share) == (None,) * 4, key
+            assert item.value is not None, "its value is known"
+    assert terms["generator", "l1"].share == 1
+    assert terms["generator", "gan"].weight == 0
+    assert terms["generator", "gan"].weight_end == pytest.approx(0.1)
 
 
-def test_a_term_that_counts_seldom_is_shown_as_its_mean(looked):
-    once = looked({"l1": {}, "mse": {}}, folder="once")
-    seldom = looked({"l1": {}, "mse": {"every": 16}}, folder="seldom")
+def test_a_term_that_is_applied_seldom_is_reported_as_its_mean(contributions):
+    once = contributions({"l1": {}, "mse": {}}, folder="once")
+    seldom = contributions({"l1": {}, "mse": {"every": 16}}, folder="seldom")
     assert seldom["generator", "mse"].every == 16
     assert seldom["generator", "mse"].share == pytest.approx(once["generator", "mse"].share)
 
 
-def test_units_are_the_losss_own_or_told_from_its_map(looked, plugin):
+def test_units_are_those_of_the_loss_or_derived_from_its_map(contributions, plugin):
     body = (
         "class Pixels(Loss):\n    '''P.'''\n    def forward(self, output): return output\n"
         "class Images(Loss):\n    '''I.'''\n    def forward(self, output): return output.mean((1, 2, 3))\n"
@@ -132,33 +132,34 @@ def test_units_are_the_losss_own_or_told_from_its_map(looked, plugin):
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
     names = {"pixels": "per pixel", "images": "per image", "halves": "per feature", "said": "per patch"}
-    found = looked({name: {} for name in names}, plugins=[plugin(body, brings="Pixels, Images, Halves, Said"), toy])
-    assert {name: share.unit for (_, name), share in found.items()} == names
+    plugins = [plugin(body, brings="Pixels, Images, Halves, Said"), toy]
+    terms = contributions({name: {} for name in names}, plugins=plugins)
+    assert {name: item.unit for (_, name), item in terms.items()} == names
 
 
-def test_looking_changes_nothing_and_says_the_same_again(new_trainer):
+def test_measuring_changes_nothing_and_is_reproducible(new_trainer):
     discriminators = {"patch": {**PATCH, "augment": {"use": "diff_augment", "target": 0.6}}}
     terms = {"l1": {}, "gan": {"use": "hinge", "against": "patch"}, "lecam": {"against": "patch"}}
-    made = new_trainer({"stages": {"main": False, "one": stage(terms, discriminators=discriminators)}})
-    before = digest(made.generator)
-    files = sorted(made.run.directory.rglob("*"))
-    (name, step), *_ = list(made.built())
+    trainer = new_trainer({"stages": {"main": False, "one": stage(terms, discriminators=discriminators)}})
+    before = digest(trainer.generator)
+    files = sorted(trainer.run.directory.rglob("*"))
+    (name, step), *_ = list(trainer.built())
     critic = step.critics["patch"]
-    modules = (made.generator, critic.module, critic.augment, step.losses["lecam"])
+    modules = (trainer.generator, critic.module, critic.augment, step.losses["lecam"])
     states = [digest(module) for module in modules]
-    glances = made.preview(name, step)
+    previews = trainer.preview(name, step)
     assert [digest(module) for module in modules] == states
     assert all(parameter.grad is None for module in modules for parameter in module.parameters())
-    assert [glance.value for glance in made.preview(name, step)] == [glance.value for glance in glances]
-    assert stage_shares(made) == stage_shares(made)
-    assert digest(made.generator) == before
-    assert sorted(made.run.directory.rglob("*")) == files
-    assert made.generator.training
-    assert all(parameter.requires_grad for parameter in made.generator.parameters())
+    assert [preview.value for preview in trainer.preview(name, step)] == [preview.value for preview in previews]
+    assert measure_contributions(trainer) == measure_contributions(trainer)
+    assert digest(trainer.generator) == before
+    assert sorted(trainer.run.directory.rglob("*")) == files
+    assert trainer.generator.training
+    assert all(parameter.requires_grad for parameter in trainer.generator.parameters())
 
 
-def test_a_frozen_stage_and_one_in_parts_can_be_looked_at(new_trainer):
-    made = new_trainer(
+def test_frozen_and_accumulating_stages_are_measured(new_trainer):
+    trainer = new_trainer(
         {
             "stages": {
                 "main": False,
@@ -167,48 +168,48 @@ def test_a_frozen_stage_and_one_in_parts_can_be_looked_at(new_trainer):
             }
         }
     )
-    frozen, parts = stage_shares(made)
-    assert all(share.gradient > 0 for share in (*frozen.terms, *parts.terms))
+    frozen, parts = measure_contributions(trainer)
+    assert all(item.gradient > 0 for item in (*frozen.terms, *parts.terms))
     assert (frozen.images, parts.images) == (8, 4)
 
 
-def test_stages_are_looked_at_with_the_weights_they_start_from(new_trainer):
+def test_stages_are_measured_with_their_initial_weights(new_trainer):
     first = new_trainer({"stages": {"main": {"steps": 40, "terms": {"l1": {}}}}}, "first")
     first.train()
     later = {name: stage({"l1": {}}) for name in ("plain", "filled", "on", "fresh", "branch")}
     later["filled"]["start"] = {"run": str(first.run.directory)}
     later["fresh"]["start"] = "scratch"
     later["branch"]["start"] = {"stage": "filled"}
-    made = new_trainer({"stages": {"main": False, **later}}, "second")
-    before = digest(made.generator)
-    plain, filled, on, fresh, branch = stage_shares(made)
+    trainer = new_trainer({"stages": {"main": False, **later}}, "second")
+    before = digest(trainer.generator)
+    plain, filled, on, fresh, branch = measure_contributions(trainer)
     assert (plain.weights, plain.note) == (INITIAL, "")
     assert filled.weights == f"weights of {first.run.directory}/checkpoints/step-00000040.safetensors"
     assert filled.note == ""
     assert on.weights == branch.weights == filled.weights
-    assert "goes on from what stage filled ends with, which is not trained here" in on.note
-    assert "starts from what stage filled ends with, which is not trained here" in branch.note
+    assert "continues from the final weights of stage filled, which is not trained here" in on.note
+    assert "starts from the final weights of stage filled, which is not trained here" in branch.note
     assert (fresh.weights, fresh.note) == (INITIAL, "")
-    values = [found.terms[0].value for found in (plain, filled, on, fresh, branch)]
+    values = [measured.terms[0].value for measured in (plain, filled, on, fresh, branch)]
     untrained, trained = (values[0], values[3]), (values[1], values[2], values[4])
     assert max(trained) < 0.7 * min(untrained)
-    assert digest(made.generator) == before
+    assert digest(trainer.generator) == before
 
 
-def test_a_term_that_is_not_finite_is_named(looked, plugin):
+def test_a_term_that_is_not_finite_is_named(contributions, plugin):
     body = "class Rotten(Loss):\n    '''R.'''\n    def forward(self, output): return output * float('nan')\n"
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
     plugins = [plugin(body, brings="Rotten"), toy]
     with pytest.raises(NonFiniteLossError, match="term rotten became NaN"):
-        looked({"l1": {}, "rotten": {}}, plugins=plugins)
+        contributions({"l1": {}, "rotten": {}}, plugins=plugins)
 
 
-def test_a_term_that_is_not_finite_before_it_counts_has_no_value(looked, plugin):
+def test_a_term_that_is_not_finite_before_it_is_applied_has_no_value(contributions, plugin):
     body = "class Rotten(Loss):\n    '''R.'''\n    def forward(self, output): return output * float('nan')\n"
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
-    found = looked({"l1": {}, "rotten": {"start_at": 5}}, plugins=[plugin(body, brings="Rotten"), toy])
-    assert found["generator", "rotten"].value is None
-    assert found["generator", "l1"].share == 1
+    terms = contributions({"l1": {}, "rotten": {"start_at": 5}}, plugins=[plugin(body, brings="Rotten"), toy])
+    assert terms["generator", "rotten"].value is None
+    assert terms["generator", "l1"].share == 1
 
 
 def test_a_mask_is_built_once_for_all_terms_and_stages(new_trainer, plugin):
@@ -220,19 +221,18 @@ def test_a_mask_is_built_once_for_all_terms_and_stages(new_trainer, plugin):
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
     terms = {"l1": {"mask": "counted"}, "mse": {"mask": "counted"}}
-    made = new_trainer(
+    trainer = new_trainer(
         {
             "plugins": [plugin(body, brings="Counted"), toy],
             "masks": {"counted": {}},
             "stages": {"main": False, "one": stage(terms), "two": stage(terms)},
         }
     )
-    masks = {
-        id(term.mask.mask): term.mask.mask for _, step in made.built() for phase in step.phases for term in phase.terms
-    }
+    phases = [phase for _, step in trainer.built() for phase in step.phases]
+    masks = {id(term.mask.mask): term.mask.mask for phase in phases for term in phase.terms}
     assert [mask.number for mask in masks.values()] == [1]
 
 
-def test_every_number_of_a_report_is_plain(looked):
-    found = looked({"l1": {}})
-    assert not any(isinstance(value, torch.Tensor) for share in found.values() for value in vars(share).values())
+def test_every_number_is_plain(contributions):
+    terms = contributions({"l1": {}})
+    assert not any(isinstance(value, torch.Tensor) for item in terms.values() for value in vars(item).values())
