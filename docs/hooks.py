@@ -12,7 +12,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 from enface.plugin.catalog import Catalog
-from enface_tools.catalog import PLURALS, About, described
+from enface_tools.catalog import PLURALS, ComponentInfo, describe_components
 from enface_tools.catalog import text as words
 from enface.plugin.manager import load_plugins
 
@@ -55,7 +55,7 @@ def page_of(kind: str) -> str:
 def on_files(files: Files, config: Any) -> Files:
     """Add a page for each kind."""
     manager = load_plugins()
-    everything = described(Catalog(manager), manager)
+    everything = describe_components(Catalog(manager), manager)
     for kind in PLURALS:
         entries = sorted(
             (about for about in everything if about.entry.kind == kind), key=lambda about: about.entry.name
@@ -69,14 +69,14 @@ def on_page_content(html: str, **_: Any) -> str:
     return ROLE.sub(r"<code>\1</code>", html)
 
 
-def page(kind: str, entries: list[About]) -> str:
+def page(kind: str, entries: list[ComponentInfo]) -> str:
     """The page of a kind: a table of its components, then each."""
     rows = [f"| [`{about.entry.name}`{{.name}}](#{about.entry.name}) | {cell(about.summary)} |" for about in entries]
     head = [f"# {PLURALS[kind].capitalize()}", INTROS[kind], "\n".join(["| `use:` | what |", "|---|---|", *rows])]
     return "\n\n".join([*head, *(part for about in entries for part in component(about))]) + "\n"
 
 
-def component(about: About) -> Iterator[str]:
+def component(about: ComponentInfo) -> Iterator[str]:
     """What there is to say of one component, part by part."""
     yield f"## `{about.entry.name}` {{#{about.entry.name}}}"
     for paragraph in words.body(about.docstring).split("\n\n"):
@@ -96,7 +96,7 @@ def component(about: About) -> Iterator[str]:
             yield f"**Source**: {escaped(' '.join(text.split()))}"
 
 
-def facts(about: About) -> Iterator[str]:
+def facts(about: ComponentInfo) -> Iterator[str]:
     """A list of what only its kind has."""
     found, lines = about.facts, []
     for side, names in found.get("requests", {}).items():

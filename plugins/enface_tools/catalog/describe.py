@@ -1,4 +1,4 @@
-"""What is known of one component: where it is from, what it asks for, promises and provides, its parameters."""
+"""Properties of a component: its origin, requests, claims, provided names and parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from enface.plugin.catalog import Catalog, Entry
 from enface.plugin.components import AdversarialLoss, CriticLoss, DataInfo, Discriminator, Generator, Loss, Mask, Metric
-from enface_tools.catalog import text as words
+from enface_tools.catalog import text
 
 PLURALS = {
     "loss": "losses",
@@ -27,23 +27,23 @@ PLURALS = {
     "dataset": "datasets",
     "metric": "metrics",
 }
-"""What the components of a kind are called together."""
+"""Plural of each kind."""
 
 CLAIMS = ("distance", "non_negative", "per_image", "deterministic", "stateful")
-"""What a loss claims with a class attribute, beside its ``unit``."""
+"""Class attributes by which a loss describes itself, besides ``unit``."""
 
 LABELLED = DataInfo(96, {"identity": 200, "pose": 9, "light": 20})
-"""The data for which it is said what a network provides."""
+"""Labelled data for which the names that a network provides are listed."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a component comes from.
+    """Source of a component.
 
     Attributes:
-        file: None where the module has none.
-        distribution: The installed package whose entry point brought it; None for a file or module by name.
-        version: Of the distribution.
+        file: None if the module has no file.
+        distribution: The installed package whose entry point registered it; None for plugins given by file or module.
+        version: Version of the distribution.
     """
 
     module: str
@@ -57,10 +57,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a component, in words.
+    """One parameter of a component, as text.
 
     Attributes:
-        default: As a recipe would write it; ``required`` where there is none.
+        default: In a recipe's notation; ``required`` for parameters without a default.
     """
 
     name: str
@@ -70,14 +70,8 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class About:
-    """What is known of one component of the catalog.
-
-    Attributes:
-        requests: What it asks for by argument name, for each of its methods (``forward``, ``critic``).
-        optional: Those among them that it can do without.
-        provides: What a discriminator or generator gives; empty for other kinds.
-    """
+class ComponentInfo:
+    """Description of one component of the catalog."""
 
     entry: Entry
     origin: Origin
@@ -85,28 +79,28 @@ class About:
 
     @property
     def docstring(self) -> str:
-        """The docstring of its class."""
-        return words.docstring(self.entry.component)
+        """Docstring of the class."""
+        return text.docstring(self.entry.component)
 
     @property
     def summary(self) -> str:
-        """What it is, in a sentence."""
-        return words.summary(self.docstring)
+        """First sentence of the docstring."""
+        return text.summary(self.docstring)
 
     @property
     def schema(self) -> dict[str, Any]:
-        """JSON Schema of its parameters."""
+        """JSON Schema of the parameters."""
         return params_schema(self.entry)
 
     @property
     def parameters(self) -> list[Parameter]:
-        """Its parameters, in words."""
+        """Parameters, as text."""
         schema = self.schema
         return [
             Parameter(
                 name,
-                words.type_in_words(item, schema.get("$defs")),
-                words.in_yaml(item["default"]) if "default" in item else _missing(self.entry, name),
+                text.format_type(item, schema.get("$defs")),
+                text.format_value(item["default"]) if "default" in item else _without_default(self.entry, name),
                 item.get("description", ""),
             )
             for name, item in schema.get("properties", {}).items()
@@ -114,12 +108,12 @@ class About:
 
     @property
     def requests(self) -> dict[str, list[str]]:
-        """Names it asks for, by method."""
+        """Requested names for each method (``forward``, ``critic``)."""
         return {side: list(_arguments(self.entry.component, side)) for side in _sides(self.entry.component)}
 
     @property
     def optional(self) -> list[str]:
-        """Names it asks for and can do without."""
+        """Requested names that have a default."""
         component = self.entry.component
         return [
             name
@@ -130,22 +124,22 @@ class About:
 
     @property
     def unit(self) -> str:
-        """What one number of a loss's map belongs to, or how that is found out; empty for other kinds."""
+        """Unit of one value of a loss's map ('per pixel'); empty if it depends on the map, and for other kinds."""
         component = self.entry.component
         return str(component.unit) if issubclass(component, Loss) else ""
 
     @property
     def claims(self) -> dict[str, bool]:
-        """What a loss claims of itself; empty for other kinds."""
+        """Claims of a loss; empty for other kinds."""
         component = self.entry.component
         return {claim: bool(getattr(component, claim)) for claim in CLAIMS} if issubclass(component, Loss) else {}
 
     @property
     def provides(self) -> dict[str, list[str]]:
-        """What a discriminator or generator gives, each with the columns it is computed from; empty for other kinds.
+        """Names that a discriminator or generator provides, each with its input columns; empty for other kinds.
 
-        It may depend on the data: this is for images labelled as ``LABELLED`` says. Of a network that cannot be
-        built here, for want of weights, it is what the class says of all of them.
+        They may depend on the data, and are listed for images labelled as ``LABELLED``. For a network that cannot be
+        built here, for instance without its weights, they are those of the class.
         """
         component: Any = self.entry.component
         if not issubclass(component, Discriminator | Generator):
@@ -154,7 +148,7 @@ class About:
             try:
                 example = component.example(Path(folder))
                 component = self.catalog.build(self.entry.kind, self.entry.name, example, LABELLED)
-            except Exception:  # describing a network is not the place to say why it cannot be built
+            except Exception:  # a description does not report why a network cannot be built
                 pass
         if isinstance(component.provides, Mapping):
             return {name: list(columns) for name, columns in component.provides.items()}
@@ -162,47 +156,47 @@ class About:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What only its kind has: requests, unit and claims, or what it provides, or its direction."""
+        """Properties specific to its kind: requests, unit, claims, provided names, or the direction of a metric."""
         component = self.entry.component
         if issubclass(component, Metric):
             return {"higher_is_better": getattr(component, "higher_is_better", None)}
-        found: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         if issubclass(component, Loss | Mask | Discriminator):
-            found |= {"requests": self.requests, "optional": self.optional}
+            facts |= {"requests": self.requests, "optional": self.optional}
         if issubclass(component, Loss):
-            found |= {"unit": self.unit, "claims": self.claims}
+            facts |= {"unit": self.unit, "claims": self.claims}
         if issubclass(component, Discriminator):
-            found["provides"] = list(self.provides)
+            facts["provides"] = list(self.provides)
         if issubclass(component, Generator):
-            found["provides"] = self.provides
-        return found
+            facts["provides"] = self.provides
+        return facts
 
     def brief(self) -> dict[str, Any]:
-        """Kind, name, sentence and origin, as plain data."""
+        """Kind, name, summary and origin, as plain data."""
         return {
             "kind": self.entry.kind,
             "name": self.entry.name,
-            "summary": words.plain(self.summary),
+            "summary": text.plain(self.summary),
             "origin": asdict(self.origin),
         }
 
     def full(self) -> dict[str, Any]:
-        """All of it, as plain data."""
+        """All properties, as plain data."""
         return {**self.brief(), "docstring": self.docstring, "parameters": self.schema, **self.facts}
 
 
-def described(catalog: Catalog, manager: pluggy.PluginManager) -> list[About]:
-    """Every component of the catalog, described; in the catalog's order.
+def describe_components(catalog: Catalog, manager: pluggy.PluginManager) -> list[ComponentInfo]:
+    """Describe every component of a catalog, in its order.
 
     Args:
-        manager: What the catalog was made from; it knows which package brought a plugin.
+        manager: The plugin manager of the catalog; it knows the distribution of each plugin.
     """
-    brought_by = _distributions(manager)
-    return [About(entry, _origin(entry, brought_by.get(entry.component)), catalog) for entry in catalog]
+    distributions = _distributions(manager)
+    return [ComponentInfo(entry, _origin(entry, distributions.get(entry.component)), catalog) for entry in catalog]
 
 
 def params_schema(entry: Entry) -> dict[str, Any]:
-    """JSON Schema of a component's parameters, without the titles that pydantic makes up."""
+    """JSON Schema of a component's parameters, without pydantic's generated titles."""
     schema = entry.params.model_json_schema(schema_generator=_Schema)
     for properties in [schema, *schema.get("$defs", {}).values()]:
         for item in (properties, *properties.get("properties", {}).values()):
@@ -211,7 +205,7 @@ def params_schema(entry: Entry) -> dict[str, Any]:
 
 
 class _Schema(GenerateJsonSchema):
-    """A type that JSON Schema has no word for lets anything through; checking it is left to the recipe."""
+    """Accept any value for a type that JSON Schema cannot express; loading the recipe checks it."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as pydantic has it
 
@@ -221,14 +215,14 @@ class _Schema(GenerateJsonSchema):
 
 def _distributions(manager: pluggy.PluginManager) -> dict[type, tuple[str, str]]:
     installed = {id(plugin): distribution for plugin, distribution in manager.list_plugin_distinfo()}
-    found: dict[type, tuple[str, str]] = {}
+    distributions: dict[type, tuple[str, str]] = {}
     for implementation in manager.hook.components.get_hookimpls():
         distribution = installed.get(id(implementation.plugin))
         if distribution is not None:
-            named = (str(distribution.project_name), str(distribution.version))
-            brought: Iterable[type] = implementation.function()  # type: ignore[assignment]
-            found |= dict.fromkeys(brought, named)
-    return found
+            name_and_version = (str(distribution.project_name), str(distribution.version))
+            components: Iterable[type] = implementation.function()  # type: ignore[assignment]
+            distributions |= dict.fromkeys(components, name_and_version)
+    return distributions
 
 
 def _origin(entry: Entry, distribution: tuple[str, str] | None) -> Origin:
@@ -238,7 +232,7 @@ def _origin(entry: Entry, distribution: tuple[str, str] | None) -> Origin:
     return Origin(module, str(Path(file)) if file else None, name, version)
 
 
-def _missing(entry: Entry, name: str) -> str:
+def _without_default(entry: Entry, name: str) -> str:
     return "required" if entry.params.model_fields[name].is_required() else "its own"
 
 
@@ -252,7 +246,7 @@ def _sides(component: type) -> list[str]:
 
 
 def _arguments(component: type, side: str) -> dict[str, inspect.Parameter]:
-    # The first argument is self; a discriminator's next is the image it judges, which nobody needs to ask for.
+    # The first argument is self; a discriminator's second is the image it evaluates, which is always passed.
     first = 2 if issubclass(component, Discriminator) else 1
     named = list(inspect.signature(getattr(component, side)).parameters.items())[first:]
     catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

@@ -13,7 +13,7 @@ from enface.plugin.components import KINDS
 CAUCHY = Path(__file__).parents[2] / "support" / "cauchy.py"
 
 
-def test_what_is_installed_is_listed_by_kind(enface):
+def test_components_are_listed_by_kind(enface):
     outcome = enface("plugins")
     assert outcome.code == 0
     heads = [line.partition(" ")[0] for line in outcome.out.splitlines() if line and not line.startswith(" ")]
@@ -23,7 +23,7 @@ def test_what_is_installed_is_listed_by_kind(enface):
     assert max(map(len, outcome.out.splitlines())) <= 100
 
 
-def test_a_kind_is_listed_with_sentence_and_origin(enface):
+def test_a_kind_is_listed_with_summary_and_origin(enface):
     outcome = enface("plugins", "schedule", "--plugin", CAUCHY)
     assert outcome.out.splitlines()[0] == "constant  (enface 0.1.0)"
     assert outcome.out.splitlines()[1].startswith("    ")
@@ -34,12 +34,12 @@ def test_a_kind_may_be_named_in_the_plural(enface):
     assert enface("plugins", "losses").out == enface("plugins", "loss").out
 
 
-def test_a_loss_is_shown_with_all_that_is_known_of_it(enface):
+def test_a_loss_is_fully_described(enface):
     out = enface("plugins", "loss", "vanilla").out
     assert "loss vanilla\n  from enface 0.1.0\n  module enface_plugins.losses.vanilla\n  file " in out
     assert "Binary cross-entropy, non-saturating for the generator." in out
     assert "  smoothing: number >= 0 and < 0.5; default 0.0\n      How far below 1" in out
-    assert "Asks for, in forward: fake_logits\nAsks for, in critic: real_logits, fake_logits\n" in out
+    assert "Requests in forward: fake_logits\nRequests in critic: real_logits, fake_logits\n" in out
     assert "Claims: non_negative, per_image, deterministic" in out
     assert "Args:" not in out
 
@@ -51,22 +51,22 @@ def test_a_loss_is_shown_with_all_that_is_known_of_it(enface):
         ("loss", "ssim", "Raises:\n  RecipeError: when the images are smaller than the window."),
         ("dataset", "labelled_folder", "root: path; required"),
         ("discriminator", "patch_gan", "Provides: logits, features"),
-        ("discriminator", "conditional_patch_gan", "Asks for, in forward: source"),
+        ("discriminator", "conditional_patch_gan", "Requests in forward: source"),
         ("generator", "siamese", "pose_logits, light_logits"),
         ("metric", "psnr", "Better: higher"),
         ("metric", "l1", "Better: lower"),
         ("mask", "ellipse", "inside: number or schedule; default 1.0"),
     ],
 )
-def test_each_kind_shows_what_is_its_own(enface, kind, name, says):
+def test_each_kind_shows_its_own_properties(enface, kind, name, says):
     assert says in enface("plugins", kind, name).out
 
 
-def test_a_file_without_a_docstring_is_shown_all_the_same(enface):
+def test_a_component_without_a_docstring_is_described(enface):
     out = enface("plugins", "loss", "cauchy", "--plugin", CAUCHY).out
     assert f"file {CAUCHY}" in out
     assert "scale: number > 0; default 0.1" in out
-    assert "Unit: told from the shape of its map" in out
+    assert "Unit: derived from the shape of its map" in out
 
 
 def test_json_has_the_same_keys_at_each_level(enface):
@@ -87,23 +87,23 @@ def test_json_has_the_same_keys_at_each_level(enface):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "says"),
     [
         (("plugins", "lose"), "no kind of component is called 'lose'; did you mean 'loss'?"),
         (("plugins", "loss", "charbonier"), "no loss is called 'charbonier'; did you mean 'charbonnier'?"),
         (("plugins", "--plugin", "absent.py"), "absent.py does not exist"),
         (("schema", "--plugin", "absent.py"), "absent.py does not exist"),
-        (("schema", "--out", "/dev/null/x.json"), "/dev/null/x.json cannot be written"),
+        (("schema", "--out", "/dev/null/x.json"), "cannot write /dev/null/x.json"),
     ],
 )
-def test_a_mistake_is_one_message_and_code_two(enface, words, says):
-    outcome = enface(*words)
+def test_a_mistake_is_one_message_and_code_two(enface, arguments, says):
+    outcome = enface(*arguments)
     assert outcome.code == 2
     assert says in outcome.err
     assert outcome.out == ""
 
 
-def test_the_schema_knows_plugins_given_as_files(enface, tmp_path):
+def test_the_schema_includes_plugins_given_as_files(enface, tmp_path):
     out = tmp_path / "new" / "recipe.schema.json"
     outcome = enface("schema", "--plugin", CAUCHY, "--out", out)
     assert outcome.out == f"schema of recipes: {out}\n"
@@ -114,7 +114,7 @@ def test_the_schema_knows_plugins_given_as_files(enface, tmp_path):
     assert not validator.is_valid(recipe)
 
 
-def test_the_schema_is_printed_unless_a_file_is_named(enface):
+def test_the_schema_is_printed_by_default(enface):
     printed = json.loads(enface("schema").out)
     assert printed["title"] == "enface recipe"
     assert "loss.cauchy" not in printed["$defs"]

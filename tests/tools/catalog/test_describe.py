@@ -1,4 +1,4 @@
-"""The catalog described, and the schema of recipes."""
+"""Descriptions of components, and the JSON Schema of recipes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from enface.plugin.components import KINDS
 from enface.plugin.manager import load_plugins
 from enface.plugin.schema import params_model
 from enface.recipe.models import Recipe
-from enface_tools.catalog import PLURALS, About, described, recipe_schema
-from enface_tools.catalog import text as words
+from enface_tools.catalog import PLURALS, ComponentInfo, describe_components, recipe_schema, text
 from enface_tools.catalog.describe import CLAIMS
 from enface_tools.catalog.json_schema import DROPPED, MODELS
 from enface_tools.catalog.keys import KEYS
@@ -30,9 +29,9 @@ RECIPES = [*sorted((ROOT / "recipes").rglob("*.yaml")), *sorted(SUPPORT.glob("*.
 
 
 @pytest.fixture(scope="module")
-def everything() -> dict[tuple[str, str], About]:
+def infos() -> dict[tuple[str, str], ComponentInfo]:
     manager = load_plugins(PLUGINS)
-    return {(about.entry.kind, about.entry.name): about for about in described(Catalog(manager), manager)}
+    return {(info.entry.kind, info.entry.name): info for info in describe_components(Catalog(manager), manager)}
 
 
 @pytest.fixture(scope="module")
@@ -42,36 +41,36 @@ def schema() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def complaints(schema: dict[str, Any]) -> Any:
-    """Where and why the schema refuses a recipe, as an editor would show it."""
+    """List the places and reasons for which the schema refuses a recipe, as an editor shows them."""
     validator = Draft202012Validator(schema)
-    elsewhere = [schema["$defs"]["interpolation"], schema["$defs"]["grouped_digits"], DROPPED]
+    alternatives = [schema["$defs"]["interpolation"], schema["$defs"]["grouped_digits"], DROPPED]
 
     def of(recipe: object) -> list[str]:
         return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in deepest(recipe)]
 
     def deepest(recipe: object) -> list[Any]:
-        found = list(validator.iter_errors(as_editors_read(recipe)))
-        while any(error.context for error in found):
-            found = [inner for error in found for inner in (error.context or [error])]
-        # That it is no interpolation either is not what is wrong with it.
-        return [error for error in found if error.schema not in elsewhere]
+        errors = list(validator.iter_errors(as_editors_read(recipe)))
+        while any(error.context for error in errors):
+            errors = [inner for error in errors for inner in (error.context or [error])]
+        # Branches for interpolations and the like do not explain a mistake.
+        return [error for error in errors if error.schema not in alternatives]
 
     return of
 
 
 def as_editors_read(value: Any) -> Any:
-    """Keys are text to an editor, whatever YAML makes of them."""
+    """Convert keys to text, as editors do."""
     if isinstance(value, dict):
         return {str(key): as_editors_read(item) for key, item in value.items()}
     return [as_editors_read(item) for item in value] if isinstance(value, list) else value
 
 
-# ---------------------------------------------------------------------- words
+# ---------------------------------------------------------------------- text
 
 
 class Worded(Loss):
-    """How far it is. And more
-    of it, after :class:`~enface.plugin.components.Constant`.
+    """Distance of the two. And more
+    of them, after :class:`~enface.plugin.components.Constant`.
 
     A second paragraph.
 
@@ -122,120 +121,119 @@ class Worded(Loss):
         ("some", "list of any of p, q", "[]"),
     ],
 )
-def test_types_and_defaults_are_said_in_plain_words(name, type_, default):
-    about = described_one(Worded)
-    (found,) = [item for item in about.parameters if item.name == name]
-    assert (found.type, found.default) == (type_, default)
+def test_types_and_defaults_are_formatted_as_text(name, type_, default):
+    (parameter,) = [item for item in describe_one(Worded).parameters if item.name == name]
+    assert (parameter.type, parameter.default) == (type_, default)
 
 
-def described_one(component: type) -> About:
+def describe_one(component: type) -> ComponentInfo:
     from enface.plugin.catalog import Entry
     from enface_tools.catalog import Origin
 
-    return About(Entry("loss", "worded", component, ""), Origin("", None, None, None), Catalog(load_plugins()))
+    return ComponentInfo(Entry("loss", "worded", component, ""), Origin("", None, None, None), Catalog(load_plugins()))
 
 
-def test_a_docstring_falls_into_sentence_body_and_sections():
-    about = described_one(Worded)
-    assert about.summary == "How far it is."
-    body = words.body(about.docstring)
+def test_a_docstring_is_divided_into_summary_body_and_sections():
+    info = describe_one(Worded)
+    assert info.summary == "Distance of the two."
+    body = text.body(info.docstring)
     assert body.endswith("A second paragraph.")
     assert "after ``Constant``" in body
-    assert words.sections(about.docstring) == {
+    assert text.sections(info.docstring) == {
         "Args": "scale: Of it.",
         "Raises": "RecipeError: when it is too far,\n    or too near.",
         "Source": "A book.",
     }
 
 
-def test_a_default_in_words_is_what_a_recipe_may_say():
-    for item in described_one(Worded).parameters:
+def test_a_formatted_default_is_valid_in_a_recipe():
+    for item in describe_one(Worded).parameters:
         if item.default != "required":
-            told = OmegaConf.to_container(OmegaConf.create(f"scale: 1\n{item.name}: {item.default}"))
-            checked = params_model(Worded).model_validate(told)
+            content = OmegaConf.to_container(OmegaConf.create(f"scale: 1\n{item.name}: {item.default}"))
+            checked = params_model(Worded).model_validate(content)
             assert getattr(checked, item.name) == params_model(Worded).model_fields[item.name].default
 
 
-def test_a_type_json_schema_has_no_word_for_is_anything():
+def test_a_type_without_a_json_schema_is_anything():
     class Odd(Loss):
         def __init__(self, *, thing: Any = None, kind: type = int) -> None:
             super().__init__()
 
-    assert [item.type for item in described_one(Odd).parameters] == ["anything", "anything"]
+    assert [item.type for item in describe_one(Odd).parameters] == ["anything", "anything"]
 
 
 # ---------------------------------------------------------------------- components
 
 
-def test_every_component_of_the_house_has_a_sentence_and_comes_from_its_distribution(everything):
+def test_every_component_of_enface_has_a_summary_and_an_origin(infos):
     import enface
 
-    for (kind, name), about in everything.items():
-        if about.origin.module.startswith("enface_file_"):
+    for (kind, name), info in infos.items():
+        if info.origin.module.startswith("enface_file_"):
             continue
-        assert about.summary, (kind, name)
-        assert str(about.origin) == f"enface {enface.__version__}"
-        assert Path(about.origin.file or "").is_file()
-        assert all(item.help for item in about.parameters), (kind, name)
+        assert info.summary, (kind, name)
+        assert str(info.origin) == f"enface {enface.__version__}"
+        assert Path(info.origin.file or "").is_file()
+        assert all(item.help for item in info.parameters), (kind, name)
 
 
-def test_a_file_is_its_own_origin(everything):
-    cauchy = everything["loss", "cauchy"]
+def test_the_origin_of_a_plugin_file_is_the_file(infos):
+    cauchy = infos["loss", "cauchy"]
     assert str(cauchy.origin) == str(SUPPORT / "cauchy.py")
     assert cauchy.origin.distribution is None
     assert cauchy.summary == ""
 
 
-def test_requests_are_those_of_each_side(everything):
-    assert everything["loss", "l1"].requests == {"forward": ["output", "target"]}
-    assert everything["loss", "hinge"].requests == {
+def test_requests_are_listed_for_each_method(infos):
+    assert infos["loss", "l1"].requests == {"forward": ["output", "target"]}
+    assert infos["loss", "hinge"].requests == {
         "forward": ["fake_logits"],
         "critic": ["real_logits", "fake_logits"],
     }
-    assert list(everything["loss", "r1"].requests) == ["critic"]
-    assert everything["discriminator", "conditional_patch_gan"].requests == {"forward": ["source"]}
-    assert everything["discriminator", "patch_gan"].requests == {"forward": []}
-    assert "requests" not in everything["metric", "l1"].facts
+    assert list(infos["loss", "r1"].requests) == ["critic"]
+    assert infos["discriminator", "conditional_patch_gan"].requests == {"forward": ["source"]}
+    assert infos["discriminator", "patch_gan"].requests == {"forward": []}
+    assert "requests" not in infos["metric", "l1"].facts
 
 
 def test_an_argument_with_a_default_is_optional():
     class Lenient(Loss):
         def forward(self, output, target, step=0): ...
 
-    assert described_one(Lenient).requests == {"forward": ["output", "target", "step"]}
-    assert described_one(Lenient).optional == ["step"]
+    assert describe_one(Lenient).requests == {"forward": ["output", "target", "step"]}
+    assert describe_one(Lenient).optional == ["step"]
 
 
-def test_claims_and_unit_are_the_classes_own(everything):
-    facts = everything["loss", "lecam"].facts
+def test_claims_and_unit_are_those_of_the_class(infos):
+    facts = infos["loss", "lecam"].facts
     assert facts["claims"]["stateful"]
-    assert everything["loss", "l1"].claims["distance"]
-    assert not everything["loss", "hinge"].claims["distance"]
-    assert everything["loss", "l1"].unit == "per pixel"
+    assert infos["loss", "l1"].claims["distance"]
+    assert not infos["loss", "hinge"].claims["distance"]
+    assert infos["loss", "l1"].unit == "per pixel"
     assert set(CLAIMS) <= set(Loss.__annotations__)
 
 
-def test_what_a_network_provides_is_told_for_labelled_data(everything):
-    assert {"output", "pose_logits", "partner_identity_code"} <= set(everything["generator", "siamese"].provides)
-    assert everything["generator", "siamese"].provides["output"] == ["source"]
-    assert everything["discriminator", "patch_gan"].facts["provides"] == ["logits", "features"]
+def test_provided_names_are_listed_for_labelled_data(infos):
+    assert {"output", "pose_logits", "partner_identity_code"} <= set(infos["generator", "siamese"].provides)
+    assert infos["generator", "siamese"].provides["output"] == ["source"]
+    assert infos["discriminator", "patch_gan"].facts["provides"] == ["logits", "features"]
 
 
-def test_a_network_that_cannot_be_built_is_described_all_the_same(plugin):
+def test_a_network_that_cannot_be_built_is_described(plugin):
     body = (
         "class Broken(Generator):\n    def __init__(self) -> None:\n        raise RuntimeError('no such luck')\n"
         "    def forward(self, wants, source): ...\n"
     )
     manager = load_plugins([plugin(body, brings="Broken")])
-    (about,) = [about for about in described(Catalog(manager), manager) if about.entry.name == "broken"]
-    assert about.provides == {"output": ["source"]}
+    (info,) = [info for info in describe_components(Catalog(manager), manager) if info.entry.name == "broken"]
+    assert info.provides == {"output": ["source"]}
 
 
-def test_all_of_it_is_plain_data(everything):
-    for about in everything.values():
-        told = json.loads(json.dumps(about.full()))
-        assert list(told)[:6] == ["kind", "name", "summary", "origin", "docstring", "parameters"]
-        Draft202012Validator.check_schema(told["parameters"])
+def test_a_full_description_is_plain_data(infos):
+    for info in infos.values():
+        content = json.loads(json.dumps(info.full()))
+        assert list(content)[:6] == ["kind", "name", "summary", "origin", "docstring", "parameters"]
+        Draft202012Validator.check_schema(content["parameters"])
 
 
 def test_every_kind_has_a_plural():
@@ -246,15 +244,15 @@ def test_every_kind_has_a_plural():
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_recipe_of_the_house_satisfies_the_schema(complaints, path):
+def test_every_recipe_of_enface_satisfies_the_schema(complaints, path):
     assert complaints(OmegaConf.to_container(OmegaConf.load(path), resolve=False)) == []
 
 
-def test_the_schema_is_one(schema):
+def test_the_schema_is_valid_and_its_references_exist(schema):
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    referred = {ref.rpartition("/")[2] for ref in refs(schema)}
-    assert referred <= set(schema["$defs"])
+    referenced = {ref.rpartition("/")[2] for ref in refs(schema)}
+    assert referenced <= set(schema["$defs"])
 
 
 def refs(node: Any) -> list[str]:
@@ -266,14 +264,14 @@ def refs(node: Any) -> list[str]:
     return []
 
 
-def test_nothing_is_required_but_what_tells_components_apart(schema):
+def test_nothing_is_required_but_use(schema):
     def required(node: Any) -> list[Any]:
         if isinstance(node, list):
-            return [found for item in node for found in required(item)]
+            return [names for item in node for names in required(item)]
         if not isinstance(node, dict):
             return []
         own = [node["required"]] if isinstance(node.get("required"), list) else []
-        return own + [found for key, item in node.items() if key != "required" for found in required(item)]
+        return own + [names for key, item in node.items() if key != "required" for names in required(item)]
 
     assert {tuple(names) for names in required(schema)} == {("use",)}
 
@@ -312,7 +310,7 @@ FINE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("recipe", FINE, ids=lambda recipe: json.dumps(recipe)[:70])
-def test_parts_of_recipes_are_let_through(complaints, recipe):
+def test_parts_of_recipes_are_accepted(complaints, recipe):
     assert complaints(recipe) == []
 
 
@@ -366,14 +364,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("recipe", "says"), WRONG, ids=[json.dumps(recipe)[:70] for recipe, _ in WRONG])
-def test_what_a_recipe_cannot_hold_is_refused(complaints, recipe, says):
-    found = complaints(recipe)
-    assert any(says in text for text in found), found
+def test_mistakes_in_a_recipe_are_refused(complaints, recipe, says):
+    errors = complaints(recipe)
+    assert any(says in error for error in errors), errors
 
 
-def test_an_unknown_key_is_placed_where_it_stands(complaints):
-    (found,) = complaints({"stages": {"main": {"terms": {"l1": {"wieght": 1}}}}})
-    assert found.startswith("stages.main.terms.l1:")
+def test_an_unknown_key_is_reported_with_its_place(complaints):
+    (error,) = complaints({"stages": {"main": {"terms": {"l1": {"wieght": 1}}}}})
+    assert error.startswith("stages.main.terms.l1:")
 
 
 def test_every_key_and_parameter_has_hover_help(schema):
@@ -381,7 +379,7 @@ def test_every_key_and_parameter_has_hover_help(schema):
     for name, model in schema["$defs"].items():
         if name in ("terms", "discriminators", "masks", "metrics") or name.endswith(".cauchy"):
             continue
-        # Of many components at once there is no help, and torch has none.
+        # Maps of an unknown component have no help, and neither have torch's options.
         helpless = name.startswith("optimizer.") or name.endswith(".any")
         for key, item in model.get("properties", {}).items():
             if key != "use" and (not helpless or key in own.get(name.partition(".")[0], ())):
@@ -391,7 +389,7 @@ def test_every_key_and_parameter_has_hover_help(schema):
     assert schema["$defs"]["loss.charbonnier"]["description"].startswith("Absolute error made smooth")
 
 
-def test_help_is_for_keys_there_are():
+def test_help_is_for_existing_keys():
     whole = Recipe.model_json_schema()
     models = {"Recipe": whole, **whole["$defs"]}
     for name, keys in KEYS.items():

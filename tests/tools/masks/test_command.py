@@ -86,12 +86,13 @@ def test_it_reports_the_files_it_wrote(enface, masked, tmp_path):
 
 
 def test_the_picture_is_of_the_mean_training_target(enface, masked, tmp_path):
-    from enface.cli.options import load, prepared
+    from enface.recipe.load import load_recipe
+    from enface.train.prepare import prepare_run
 
     # Mark the middle only, so that most of the picture shows the backdrop.
     path = masked({"dot": {"use": "ellipse", "axes": [0.2, 0.2], "inside": 2, "outside": 1}})
     assert enface("masks", "build", path, "dot", "--out", tmp_path / "m.npy").code == 0
-    targets = prepared(load(path, [])).info.targets(20)
+    targets = prepare_run(load_recipe(path)).info.targets(20)
     assert len(targets.keys) == 4, "one per training identity"
     shown = np.asarray(Image.open(tmp_path / "m.png"))[7::15, 7::15]
     plain = np.load(tmp_path / "m.npy") == 1
