@@ -1,4 +1,4 @@
-"""Masks as files."""
+"""The ``masks`` commands."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 FACES = 20
 
+
 def build(
     recipe: RecipePath,
-    name: Annotated[str, typer.Argument(help="A mask of the recipe: a key of 'masks'.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of a mask in the recipe's 'masks'.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="The .npy file to write.", show_default=False)],
     set_: Overrides = None,
 ) -> None:
-    """Write one of a recipe's masks to a file.
+    """Write a mask of a recipe to a file.
 
-    A picture beside it shows the marked pixels on the mean training target. Weights that follow a schedule are those
-    of step 0. A recipe reads the file with 'use: points'.
+    A picture beside it shows the marked pixels on the mean training target. Weights that follow a schedule are taken
+    at step 0. A recipe reads the file with 'use: points'.
     """
     from enface.recipe.load import load_recipe
     from enface.train.prepare import prepare_run
@@ -47,10 +48,10 @@ def build(
 
 
 def _require_mask(loaded: LoadedRecipe, name: str) -> None:
-    known = loaded.recipe.masks
-    if name not in known:
-        listed = f"defined: {', '.join(known)}" if known else "it defines none"
-        raise EnfaceError(f"recipe {loaded.recipe.name!r} has no mask {name!r}; {listed}")
+    masks = loaded.recipe.masks
+    if name not in masks:
+        defined = f"defined: {', '.join(masks)}" if masks else "it defines none"
+        raise EnfaceError(f"recipe {loaded.recipe.name!r} has no mask {name!r}; {defined}")
 
 
 def _weights(run: Run, name: str) -> Any:
@@ -60,14 +61,14 @@ def _weights(run: Run, name: str) -> Any:
     weights = static_weights(run.loaded, name, build_mask(run.loaded, name, run.info), run.info)
     if float(weights.min()) == float(weights.max()):
         where = run.loaded.place(("masks", name))
-        raise EnfaceError(f"{where}: weighs every pixel {float(weights.min()):g} at step 0, so it would mark nothing")
+        raise EnfaceError(f"{where}: weighs every pixel {float(weights.min()):g} at step 0, so it marks nothing")
     return weights[0, 0].detach().float().numpy()
 
 
 @hookimpl
 def commands(app: typer.Typer) -> None:
-    """Add the command group ``masks``."""
-    group = typer.Typer(no_args_is_help=True, help="Masks: build one from data, or draw one by hand.")
+    """Register ``masks build`` and ``masks draw``."""
+    group = typer.Typer(no_args_is_help=True, help="Build a mask from data, or draw one by hand.")
     group.command("build")(build)
     group.command("draw")(draw)
     app.add_typer(group, name="masks")
