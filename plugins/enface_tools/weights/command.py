@@ -1,4 +1,4 @@
-"""Pretrained weights."""
+"""The ``weights`` commands."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from enface.errors import EnfaceError
 
 
 def weights_list() -> None:
-    """List the pretrained weights that installed plugins know, and which are here."""
+    """List the pretrained weights of the installed plugins, and the files of those in the cache."""
     from enface.plugin import weights
 
     for item in _known_weights().values():
-        found = weights.find(item)
-        typer.echo(f"{item.name}\t{'here: ' + str(found) if found else 'missing'}\t{item.about}")
+        path = weights.find(item)
+        typer.echo(f"{item.name}\t{f'here: {path}' if path else 'missing'}\t{item.about}")
 
 
 def weights_fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; all unless given.", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of weights; default: all.", show_default=False)
+    ] = None,
     from_: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="Take them from a file you have.")
+        Path | None, typer.Option("--from", metavar="FILE", help="Read them from this file instead of downloading.")
     ] = None,
 ) -> None:
-    """Fetch pretrained weights into the cache, checking their digest."""
+    """Fetch pretrained weights into the cache, and check their digest."""
     from enface.plugin import weights
     from enface.plugin.schema import closest
 
@@ -46,8 +48,8 @@ def _known_weights() -> dict[str, Any]:
 
 @hookimpl
 def commands(app: typer.Typer) -> None:
-    """Add the command group ``weights``."""
-    group = typer.Typer(no_args_is_help=True, help="Pretrained weights: list and fetch them.")
+    """Register ``weights list`` and ``weights fetch``."""
+    group = typer.Typer(no_args_is_help=True, help="List and fetch pretrained weights.")
     group.command("list")(weights_list)
     group.command("fetch")(weights_fetch)
     app.add_typer(group, name="weights")
