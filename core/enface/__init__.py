@@ -1,7 +1,8 @@
 """enface: a loss laboratory for paired image translation.
 
-What a plugin needs is exported here. Names load on first use, so that ``import enface`` (and with it the
-command line's help) does not wait for torch.
+Everything that plugins, notebooks and scripts need is exported here: the base classes of components, ``load_recipe``,
+``train``, and the functions of installed tools (``evaluate``, ``compare``, ``apply``). Names load on first use, so that
+``import enface``, and with it the help of the command line, does not wait for torch.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ _HOMES = {
     "plugin.bases": "DataInfo Dataset Row Targets",
     "plugin.components": (
         "AdversarialLoss Augmentation Constant CriticLoss Discriminator FeatureMetric GalleryMetric"
-        " Generator Loss Mask Metric Schedulable Schedule SetMetric as_schedule weighted_mean"
+        " Generator Loss Mask Metric Optimizer Schedulable Schedule SetMetric as_schedule weighted_mean"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
-    "plugin.hooks": "hookimpl",
+    "plugin.hooks": "Run hookimpl",
     "data.images": "IMAGE_EXTENSIONS files_fingerprint list_images read_image",
     "plugin.weight_sources": "HubFile Source check_sha256 download_file",
     "plugin.weights": "Weights",
@@ -26,6 +27,9 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from enface.cli.options import Terminal as Terminal
     from enface.data.images import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
     from enface.data.images import files_fingerprint as files_fingerprint
     from enface.data.images import list_images as list_images
@@ -52,26 +56,48 @@ if TYPE_CHECKING:
     from enface.plugin.components import Loss as Loss
     from enface.plugin.components import Mask as Mask
     from enface.plugin.components import Metric as Metric
+    from enface.plugin.components import Optimizer as Optimizer
     from enface.plugin.components import Schedulable as Schedulable
     from enface.plugin.components import Schedule as Schedule
     from enface.plugin.components import SetMetric as SetMetric
     from enface.plugin.components import as_schedule as as_schedule
     from enface.plugin.components import weighted_mean as weighted_mean
+    from enface.plugin.hooks import Run as Run
+    from enface.plugin.hooks import Validator as Validator
     from enface.plugin.hooks import hookimpl as hookimpl
+    from enface.plugin.launchers import Job as Job
+    from enface.plugin.launchers import Launcher as Launcher
+    from enface.plugin.launchers import LauncherSession as LauncherSession
+    from enface.plugin.launchers import RunningJob as RunningJob
     from enface.plugin.weight_sources import HubFile as HubFile
     from enface.plugin.weight_sources import Source as Source
     from enface.plugin.weight_sources import check_sha256 as check_sha256
     from enface.plugin.weight_sources import download_file as download_file
     from enface.plugin.weights import Weights as Weights
+    from enface.recipe.load import LoadedRecipe as LoadedRecipe
+    from enface.recipe.load import load_recipe as load_recipe
+    from enface.train.prepare import train as train
+    from enface.train.trainer import Interrupted as Interrupted
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'enface' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"enface.{_HOME_OF[name]}"), name)
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(f"enface.{_HOME_OF[name]}"), name)
+    else:
+        functions = _functions()
+        if name not in functions:
+            raise AttributeError(f"module 'enface' has no attribute {name!r}")
+        value = functions[name].load()
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF})
+    return sorted({*globals(), *_HOME_OF, *_functions()})
+
+
+def _functions() -> dict[str, EntryPoint]:
+    """Functions that installed tools add to the Python API, as ``enface.evaluate``."""
+    from importlib.metadata import entry_points
+
+    return {item.name: item for item in entry_points(group="enface.functions")}

@@ -1,4 +1,4 @@
-"""The built-in components; they reach the core through an entry point, like anyone's plugin."""
+"""The built-in components, registered through an entry point like any other plugin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from enface import hookimpl
 
-# Processes that read images load this module and the datasets, and need no torch, which Weights does.
+# Processes that read images import this module and the datasets but no torch, which Weights would load.
 if TYPE_CHECKING:
     from enface import Weights
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 @hookimpl
 def components() -> list[type]:
     """Every built-in component."""
-    from enface_plugins import augmentations, datasets, discriminators, generators, losses, masks, metrics, schedules
+    from enface_plugins import augmentations, datasets, discriminators, generators, losses, masks, metrics
+    from enface_plugins import optimizers, schedules
 
-    kinds = (losses, masks, discriminators, augmentations, schedules, generators, datasets, metrics)
+    kinds = (losses, masks, discriminators, augmentations, schedules, generators, datasets, metrics, optimizers)
     return [component for kind in kinds for component in kind.COMPONENTS]
 
 

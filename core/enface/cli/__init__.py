@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from enface.cli import run as commands
 from enface.errors import EnfaceError, PluginError, is_disk_full
-from enface.system.processes import launched, leave_words
+from enface.system.processes import is_launched, report_to_launcher
 
 NO_TOOLS = "No tools are installed (evaluate, report, compare, ...). Install enface again: pip install enface"
 
@@ -28,9 +28,9 @@ def main() -> None:
             where = f" ({error.filename})" if error.filename else ""
             _refuse(f"the disk is full{where}: {error.strerror}. Free some space; what is saved stays, and runs resume")
         # If one of several processes fails, the others fail too: the launcher shows the first error.
-        if not launched():
+        if not is_launched():
             raise
-        leave_words(traceback.format_exc())
+        report_to_launcher(traceback.format_exc())
         sys.exit(1)
 
 
@@ -74,7 +74,7 @@ def application() -> typer.Typer:
 
 def _refuse(message: str) -> NoReturn:
     # A launcher of several processes shows the message once.
-    if not leave_words(message):
+    if not report_to_launcher(message):
         typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
     sys.exit(2)
 

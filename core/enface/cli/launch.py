@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from enface.cli.options import say
-from enface.system.processes import ProcessDied, Stopped, launch
+from enface.system.processes import ProcessDied, StoppedBySignal, launch
 
 Processes = Annotated[
     int, typer.Option("--processes", min=1, help="Number of processes that share the work, each on its own GPU.")
@@ -27,7 +27,7 @@ def launch_processes(processes: int, arguments: Sequence[str], remedy: Callable[
     """
     try:
         launch(processes, arguments)
-    except Stopped as stopped:
+    except StoppedBySignal as stopped:
         say(str(stopped))
         raise typer.Exit(128 + stopped.number) from None
     except ProcessDied as error:

@@ -14,7 +14,7 @@ import typer
 
 from enface.cli.launch import Processes, launch_processes
 from enface.cli.options import Overrides, RecipePath, Runs, Terminal, say
-from enface.system.processes import check_processes, launched, leave_words, set_words
+from enface.system.processes import check_processes, is_launched, report_to_launcher, set_arguments
 
 if TYPE_CHECKING:
     from enface.plugin.hooks import Inspection
@@ -44,7 +44,7 @@ def run(
         finished = train(load_recipe(recipe, set_ or []), runs=runs, resume=resume, progress=Terminal())
     except Interrupted as stopped:
         text = f"stopped by {stopped}; everything is saved. Resume with: {_resume_command(stopped.directory)}"
-        if not leave_words(text) and stopped.is_main:
+        if not report_to_launcher(text) and stopped.is_main:
             say(text)
         raise typer.Exit(128 + stopped.number) from None
     finished.engine.close()
@@ -93,7 +93,7 @@ def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processe
     check_processes(processes, loaded.recipe.engine.device)
     folder = runs / loaded.recipe.name
     before = [] if resume else runs_in(folder)
-    arguments = ["run", str(path), *set_words(overrides), "--runs", str(runs), *(["--resume"] if resume else [])]
+    arguments = ["run", str(path), *set_arguments(overrides), "--runs", str(runs), *(["--resume"] if resume else [])]
 
     def remedy() -> str:
         if resume and loaded.directory is not None:
@@ -109,7 +109,7 @@ def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processe
 
 def _resume_command(directory: Path, processes: int | None = None) -> str:
     """Return the command that resumes a run, on as many processes unless another launcher started them."""
-    count = processes or (int(os.environ["WORLD_SIZE"]) if launched() else 1)
+    count = processes or (int(os.environ["WORLD_SIZE"]) if is_launched() else 1)
     return f"enface run {directory} --resume" + (f" --processes {count}" if count > 1 else "")
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 
 from enface.plugin.bases import Component as Component
 from enface.plugin.bases import DataInfo as DataInfo
@@ -23,6 +23,7 @@ from enface.plugin.bases import Dataset as Dataset
 from enface.plugin.bases import Row as Row
 from enface.plugin.bases import Targets as Targets
 from enface.plugin.direction import Direction
+from enface.plugin.launchers import Launcher as Launcher
 
 
 class Schedule(Component, ABC):
@@ -320,6 +321,22 @@ class GalleryMetric(FeatureMetric):
         raise NotImplementedError(f"{type(self).__name__}.matched")
 
 
+class Optimizer(Component, ABC):
+    """Builds an optimizer. Keyword parameters of ``__init__`` are its options in a recipe."""
+
+    @abstractmethod
+    def build(self, groups: list[dict[str, Any]], lr: float) -> optim.Optimizer:
+        """Return the optimizer.
+
+        Its state must be tensors and numbers, so that a checkpoint can hold it. If it has methods ``train`` and
+        ``eval``, as schedule-free optimizers do, the network is evaluated with the weights that ``eval`` puts in place.
+
+        Args:
+            groups: Parameter groups of torch.optim: ``params`` and options that go before those of the optimizer.
+            lr: Learning rate at the first step. The trainer sets the ``lr`` of every group before each step.
+        """
+
+
 KINDS: Mapping[str, type] = {
     "loss": Loss,
     "mask": Mask,
@@ -329,4 +346,6 @@ KINDS: Mapping[str, type] = {
     "generator": Generator,
     "dataset": Dataset,
     "metric": Metric,
+    "optimizer": Optimizer,
+    "launcher": Launcher,
 }

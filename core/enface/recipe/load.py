@@ -20,6 +20,7 @@ from enface.plugin.schema import ScheduleSpec, closest, explain
 from enface.recipe.files import Lineage, Text, absolute_plugin, apply_overrides, first_line, lineage_of, read_chain
 from enface.recipe.models import OptimizerModel, Recipe, Spec, StageModel, StartModel
 from enface.recipe.optimizers import check_optimizer
+from enface.recipe.shipped import find_recipe
 
 KeyPath = tuple[str | int, ...]
 
@@ -47,13 +48,13 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe
     """Read a recipe and its parents, apply ``overrides`` (``a.b=value``), and check all of it.
 
     Args:
-        path: A recipe file, or a run directory, whose recipe is read then.
+        path: A recipe file, the name of a shipped recipe, or a run directory, whose recipe is read then.
 
     Raises:
         RecipeError: naming file, line and key of everything wrong at once.
         PluginError: when a plugin it names does not load.
     """
-    path = Path(path)
+    path = find_recipe(Path(path))
     directory = path if is_run(path) else None
     path = directory / "recipe.yaml" if directory is not None else path
     text = Text()
@@ -264,8 +265,13 @@ class _Checker:
 
     def _optimizer(self, model: OptimizerModel, *path: str) -> None:
         self._schedule(model.lr, *path, "lr")
-        for key, message in check_optimizer(model.use, model.params):
-            self._add(message, *path, key)
+        if model.use in self.catalog.names("optimizer"):
+            before = len(self.problems)
+            self.component("optimizer", model, *path)
+            if len(self.problems) > before:
+                return
+        for where, message in check_optimizer(self.catalog, model):
+            self._add(message, *path, *where)
 
     def _schedule(self, value: Any, *path: str) -> None:
         if isinstance(value, ScheduleSpec):

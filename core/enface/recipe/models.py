@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from enface.plugin.schema import ScheduleSpec
 
@@ -181,11 +190,36 @@ class AugmentModel(Model):
         return None if value is False else value
 
 
+class GroupModel(Spec):
+    """A parameter group: its learning rate relative to the optimizer's, and options that replace the optimizer's.
+
+    A parameter belongs to the first group whose ``parts`` (of the generator) and ``ndim`` (number of dimensions) it
+    has; one that belongs to none keeps the optimizer's options.
+    """
+
+    parts: list[str] = Field(default_factory=list)
+    ndim: list[Annotated[int, Ge(0), Le(5)]] = Field(default_factory=list)
+    lr_scale: Annotated[float, Ge(0)] = 1.0
+
+    @model_validator(mode="after")
+    def _selects(self) -> GroupModel:
+        if not self.parts and not self.ndim:
+            raise ValueError("selects nothing; give 'parts' or 'ndim'")
+        return self
+
+
 class OptimizerModel(Spec):
-    """An optimizer of ``torch.optim`` by its name in lower case, with its parameters."""
+    """An optimizer, of torch.optim by its name in lower case or a component, with its options."""
 
     use: str = "adam"
     lr: SchedulableNumber = 1e-4
+    groups: dict[Name, GroupModel] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_empty_groups(self, serialize: Any) -> dict[str, Any]:
+        # A recipe without groups keeps its digest.
+        plain: dict[str, Any] = serialize(self)
+        return plain if self.groups else {key: value for key, value in plain.items() if key != "groups"}
 
 
 class TermModel(Spec):

@@ -26,7 +26,7 @@ from enface.plugin.components import (
 from enface.plugin.schema import ScheduleSpec, closest, requested_arguments
 from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import DiscriminatorModel, OptimizerModel, StageModel, TermModel
-from enface.recipe.optimizers import fast, optimizers
+from enface.recipe.optimizers import group_options, optimizer_builder
 from enface.train.engine import Engine, reseed
 from enface.train.feature_cache import ENCODED
 from enface.train.masks import build_mask, check_weights
@@ -187,18 +187,40 @@ class StageBuilder:
         return made.to(self.engine.device)
 
     def _optimizer(self, model: OptimizerModel, *path: str) -> Callable[[list[nn.Parameter]], torch.optim.Optimizer]:
-        chosen = optimizers()[model.use]
         lr = self._schedule(model.lr, *path, "lr")
 
-        def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-            optimizer: torch.optim.Optimizer
+        def build(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+            groups = self._parameter_groups(parameters, model, *path)
             try:
-                optimizer = chosen(parameters, lr=lr(0), **fast(chosen, model.params))
-            except (TypeError, ValueError) as error:
+                return optimizer_builder(self.loaded.catalog, model)(groups, lr(0))
+            except (RecipeError, TypeError, ValueError) as error:
                 raise self._error(str(error), *path) from error
-            return optimizer
 
-        return make
+        return build
+
+    def _parameter_groups(
+        self, parameters: list[nn.Parameter], model: OptimizerModel, *path: str
+    ) -> list[dict[str, Any]]:
+        """Divide parameters by the recipe's groups; those of no group come last."""
+        rest, groups = list(parameters), []
+        parts = self.generator.parts if path[0] == "optimizer" else {}
+        for name, group in model.groups.items():
+            for index, part in enumerate(group.parts):
+                if part not in parts:
+                    where = (*path, "groups", name, "parts", index)
+                    raise self._error(f"there is no part {part!r}{closest(part, parts)}", *where)
+            of_parts = {id(item) for part in group.parts for item in parts[part].parameters()}
+            chosen = [
+                item
+                for item in rest
+                if (not group.parts or id(item) in of_parts) and (not group.ndim or item.dim() in group.ndim)
+            ]
+            if not chosen:
+                raise self._error("selects no parameter that is trained and in no earlier group", *path, "groups", name)
+            groups.append({"params": chosen, "lr_scale": group.lr_scale, **group_options(group.params)})
+            chosen_ids = {id(item) for item in chosen}
+            rest = [item for item in rest if id(item) not in chosen_ids]
+        return [*groups, {"params": rest}] if rest else groups
 
     def _schedule(self, value: float | ScheduleSpec, *path: str) -> Schedule:
         try:

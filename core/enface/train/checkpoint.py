@@ -135,8 +135,10 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
             # In the parameter's own memory format, or kernels could round differently than before the save.
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[key] = value
+    # JSON turns tuples into lists.
     groups = [
-        {**group, "betas": tuple(group["betas"])} if "betas" in group else dict(group) for group in plain["groups"]
+        {key: tuple(value) if isinstance(value, list) and key != "params" else value for key, value in group.items()}
+        for group in plain["groups"]
     ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from enface.plugin.components import Augmentation, Schedule
+from enface.recipe.optimizers import training_mode
 from enface.train.engine import Engine
 from enface.train.terms import Term
 
@@ -42,6 +44,7 @@ class Player:
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         assert self.parameters, f"{name} has nothing to learn"
         self.optimizer = optimizer(self.parameters)
+        training_mode(self.optimizer)
         self.scaler = engine.scaler()
 
     def learning(self, learns: bool) -> None:
@@ -52,12 +55,42 @@ class Player:
     def update(self, step: int) -> None:
         """One optimizer step with the gradients that lie ready."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr(step)
+            group["lr"] = self.lr(step) * group.get("lr_scale", 1.0)
         if self.clip is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    @property
+    def has_evaluation_weights(self) -> bool:
+        """True while the weights to evaluate are not those being trained, as with schedule-free optimizers."""
+        return hasattr(self.optimizer, "eval") and any(group["train_mode"] for group in self.optimizer.param_groups)
+
+    @contextmanager
+    def evaluation_weights(self) -> Iterator[None]:
+        """Put the weights to evaluate in place; afterwards the trained ones return bit by bit."""
+        if not self.has_evaluation_weights:
+            yield
+            return
+        trained = [parameter.detach().clone() for parameter in self.parameters]
+        self.optimizer.eval()  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            self.optimizer.train()  # type: ignore[attr-defined]
+            self.load_parameters(trained)
+
+    def finish(self) -> None:
+        """Put the weights to evaluate in place for good."""
+        if self.has_evaluation_weights:
+            self.optimizer.eval()  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def load_parameters(self, values: Sequence[Tensor]) -> None:
+        """Copy tensors into the trained parameters."""
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
 
 
 @dataclass(frozen=True)

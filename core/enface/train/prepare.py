@@ -9,9 +9,9 @@ from enface.data.pack import Pack
 from enface.data.pairs import split_rows
 from enface.errors import DataError, EnfaceError
 from enface.recipe.load import LoadedRecipe, load_recipe
-from enface.system.locks import LOCK
+from enface.system.locks import LOCK_FILE
 from enface.system.messages import Reporter, Silent
-from enface.system.signals import unwound
+from enface.system.signals import raise_on_signals
 from enface.train.checkpoint import digest
 from enface.train.engine import Engine
 from enface.train.run import Run, check_same_recipe, latest_directory, new_directory, start_directory
@@ -49,10 +49,10 @@ def train(
     if not resume:
         run.directory = run.engine.share(new_directory(Path(runs), loaded.recipe.name) if run.engine.is_main else None)
     refusal = f"{run.directory}: another process is training this run; wait until it ends, or stop it"
-    with run.engine.held(run.directory / LOCK, refusal):
+    with run.engine.held(run.directory / LOCK_FILE, refusal):
         _announce(run, resume=resume)
         trainer.train(resume=resume)
-        with run.observed(), unwound():
+        with run.observed(), raise_on_signals():
             run.log("trained", digest=digest(trainer.network))
             loaded.plugins.hook.trained(run=run, network=trainer.network)
         run.notify("run_ended", completed=True)
@@ -78,7 +78,10 @@ def prepare_pack(loaded: LoadedRecipe, progress: Reporter | None = None) -> Pack
     from enface_tools.packs.remote import pack_of
 
     data = loaded.recipe.data
-    with reporter.progress("fetching the pack, MiB" if data.pack else f"packing {data.use}") as report, unwound():
+    with (
+        reporter.progress("fetching the pack, MiB" if data.pack else f"packing {data.use}") as report,
+        raise_on_signals(),
+    ):
         pack = pack_of(loaded.recipe, loaded.catalog, report, reporter.say)
     report_skipped(pack, reporter)
     return pack

@@ -29,7 +29,7 @@ from enface.plugin.components import DataInfo, Targets
 from enface.plugin.hooks import Validator
 from enface.recipe.load import LoadedRecipe, runs_in
 from enface.recipe.models import NOT_TRAINING, Recipe, save_recipe
-from enface.system.atomic import replacing
+from enface.system.atomic import atomic_write
 from enface.system.messages import Reporter, Silent
 from enface.train import checkpoint
 from enface.train.engine import Engine
@@ -248,5 +248,5 @@ def rewind_log(directory: Path, step: int) -> None:
         except (json.JSONDecodeError, KeyError):
             # The line that was being written when the run was cut off.
             continue
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

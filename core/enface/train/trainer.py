@@ -20,11 +20,12 @@ from enface.data.pairs import BatchPlan, Indices
 from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
 from enface.plugin.components import Generator, Mask
 from enface.recipe.models import StageModel, StartModel
-from enface.system.signals import caught
+from enface.system.signals import on_signals
 from enface.train import checkpoint
 from enface.train.build import StageBuilder, build_generator, output_of
 from enface.train.checkpoint import SUFFIX, Checkpoint
 from enface.train.feature_cache import FeatureCache
+from enface.train.phases import Player
 from enface.train.run import Run, latest_checkpoint, rewind_log
 from enface.train.step import Step, TermPreview
 from enface.train.warm_start import LoadedWeights, check_start, fill, find_start
@@ -106,7 +107,7 @@ class Trainer:
         saved = self._resumed() if resume else None
         with self.run.observed():
             self.run.notify("run_started")
-            with caught(self._ask_to_stop), self.run.engine.memory_kept():
+            with on_signals(self._ask_to_stop), self.run.engine.memory_kept():
                 for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
                     if saved is not None and _reached(saved) >= (number, stage.steps):
                         continue
@@ -209,11 +210,14 @@ class Trainer:
             spent, unreported = spent + time.perf_counter() - started, unreported + stage.batch
             run.step += 1
             ends = current + 1 == stage.steps
+            if ends:
+                step.generator.finish()
             if _due(run.step, run.recipe.log.every) or ends:
                 self._report(name, step, current, values, unreported / spent)
                 spent, unreported = 0.0, 0
             if _due(run.step, run.recipe.log.samples) or ends:
-                self._show_samples(builder)
+                with step.generator.evaluation_weights():
+                    self._show_samples(builder)
             improved = (_due(run.step, run.recipe.log.validate_) or ends) and self._validated(builder, step)
             stopping = run.engine.any(self._stop is not None)
             if _due(run.step, run.recipe.log.checkpoint) or ends or stopping or improved:
@@ -338,7 +342,7 @@ class Trainer:
         if validator is None or not validator.measured:
             return False
         self.run.engine.share_buffers(self.network)
-        with _judging(self.network):
+        with step.generator.evaluation_weights(), _judging(self.network):
             means = validator.validate(self.network)
         builder.freeze()
         self.run.log("validated", values=means)
@@ -360,7 +364,7 @@ class Trainer:
         if not run.engine.is_main:
             run.engine.wait()
             return
-        tensors = {f"generator/{key}": value for key, value in self.generator.state_dict().items()}
+        tensors = self._generator_tensors(step.generator)
         if self.average is not None:
             tensors |= {f"ema/{key}": value for key, value in self.average.state_dict().items()}
         optimizers = {}
@@ -398,6 +402,14 @@ class Trainer:
         run.log("checkpoint", path=path.name)
         run.notify("checkpoint_saved", step=run.step, path=path)
         run.engine.wait()
+
+    def _generator_tensors(self, player: Player) -> dict[str, Tensor]:
+        """Return the weights to evaluate; beside them, those being trained if they differ."""
+        if not player.has_evaluation_weights:
+            return {f"generator/{key}": value for key, value in self.generator.state_dict().items()}
+        with player.evaluation_weights():
+            tensors = {f"generator/{key}": value.clone() for key, value in self.generator.state_dict().items()}
+        return tensors | {f"trained/{index}": value for index, value in enumerate(player.parameters)}
 
     def _refuse_spoilt(self) -> None:
         for name, value in self.generator.named_parameters():
@@ -438,6 +450,9 @@ class Trainer:
             plain = saved.state["optimizers"][player.name]
             checkpoint.load_optimizer(player.optimizer, saved.part(f"optimizer/{player.name}"), plain)
             player.scaler.load_state_dict(plain["scaler"])
+            trained = saved.part("trained") if player is step.generator else {}
+            if trained:
+                player.load_parameters([trained[str(index)] for index in range(len(trained))])
             if player.augment is not None:
                 saved.load(f"augment/{player.name}", player.augment)
         for term, loss in step.losses.items():

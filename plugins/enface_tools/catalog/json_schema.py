@@ -1,21 +1,22 @@
-"""One JSON Schema (2020-12) of recipes, for editors: every key, and every component's parameters where it is used.
+"""JSON Schema (2020-12) of recipes, for editors: every key, and the parameters of every component.
 
-A file may be part of a recipe only, for its parent gives the rest: nothing is required, and where a map does not
-say which component it is of, the parameters of any of its kind will do. What the schema lets through may thus still
-be refused by ``enface check``; what it refuses, a recipe cannot hold.
+A file may be only part of a recipe, with the rest in its parent. So no key is required, and a map that does not name
+its component accepts the parameters of any component of its kind. ``enface check`` may refuse what the schema
+accepts, but never accepts what the schema refuses.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from torch.optim import Optimizer
 
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import Dataset
 from enface.recipe.models import Recipe
-from enface.recipe.optimizers import optimizers
-from enface_tools.catalog import text as words
+from enface.recipe.optimizers import options_model, torch_optimizers
+from enface_tools.catalog import text
 from enface_tools.catalog.describe import params_schema
 from enface_tools.catalog.keys import KEYS
 
@@ -23,9 +24,9 @@ Schema = dict[str, Any]
 
 INTERPOLATION = {"$ref": "#/$defs/interpolation"}
 GROUPED = {"$ref": "#/$defs/grouped_digits"}
-DROPPED = {"const": False, "description": "Drops what the parent recipe has here."}
+DROPPED = {"const": False, "description": "Removes the entry of the parent recipe."}
 
-# Models of the recipe that name a component, and its kind.
+# Recipe models that name a component, and the component's kind.
 MODELS = {
     "DataModel": "dataset",
     "TermModel": "loss",
@@ -34,25 +35,25 @@ MODELS = {
     "OptimizerModel": "optimizer",
     "ScheduleSpec": "schedule",
 }
-# Those of the other kinds have no keys of their own.
+# Kinds whose map has no keys of its own.
 BARE_KINDS = ("generator", "mask", "augmentation")
-# Where the name of a component is the map's key unless given.
+# Maps in which `use` defaults to the key.
 KEYED = {"loss": "terms", "discriminator": "discriminators", "mask": "masks", "metric": "metrics"}
 
 
 def recipe_schema(catalog: Catalog) -> Schema:
-    """The JSON Schema of recipes that use the components of a catalog."""
+    """JSON Schema of recipes that use the components of a catalog."""
     whole = Recipe.model_json_schema()
-    # Read from the file and gone before there is a recipe.
+    # Resolved when the file is loaded, so the model has no such field.
     whole["properties"]["extends"] = {"type": "string"}
     models: dict[str, Schema] = whole.pop("$defs")
     for name, model in [("Recipe", whole), *models.items()]:
-        for key, text in KEYS.get(name, {}).items():
-            model["properties"][key]["description"] = text
+        for key, meaning in KEYS.get(name, {}).items():
+            model["properties"][key]["description"] = meaning
     models["DiscriminatorModel"]["properties"]["augment"]["anyOf"][0]["$ref"] = "#/$defs/augmentation"
     definitions: dict[str, Schema] = {
-        "interpolation": {"type": "string", "pattern": r"\$\{.+\}", "description": "Another key's value."},
-        # A number to recipes, but text to editors that read YAML 1.2.
+        "interpolation": {"type": "string", "pattern": r"\$\{.+\}", "description": "The value of another key."},
+        # A number in recipes (YAML 1.1), but text to editors that read YAML 1.2.
         "grouped_digits": {"type": "string", "pattern": r"^[-+]?\d+(_\d+)+(\.\d*)?$", "description": "A number."},
     }
     for name, model in models.items():
@@ -84,36 +85,36 @@ def _root(schema: Schema, catalog: Catalog) -> Schema:
     _replace(schema, "masks", {"$ref": "#/$defs/masks"})
     _replace(schema, "metrics", {"anyOf": [names, {"$ref": "#/$defs/metrics"}]})
     _replace(schema, "stages", _named({"$ref": "#/$defs/StageModel"}))
-    return {**schema, "description": "A recipe, or the part of one that its parent does not give."}
+    return {**schema, "description": "A recipe, or the part of it that its parent does not have."}
 
 
 def _replace(schema: Schema, key: str, by: Schema) -> None:
-    """Give a key another schema, but the same help."""
-    schema["properties"][key] = {**_waiting(by), "description": schema["properties"][key]["description"]}
+    """Replace the schema of a key, keeping its description."""
+    schema["properties"][key] = {**_or_interpolation(by), "description": schema["properties"][key]["description"]}
 
 
 # ---------------------------------------------------------------------- maps that name a component
 
 
 def _define(definitions: dict[str, Schema], catalog: Catalog, kind: str, model: Schema) -> None:
-    """Define a map of a kind (``loss``), of each component (``loss.l1``), and of any (``loss.any``).
+    """Define the map of a kind (``loss``), of each component (``loss.l1``), and of an unknown one (``loss.any``).
 
     Args:
-        model: What the recipe itself has in such a map.
+        model: Schema of the recipe's own keys in such a map.
     """
     own = _partial(model).get("properties", {})
     own.pop("use", None)
     known: dict[str, Schema] = {}
-    for name, about, params in _components(catalog, kind):
+    for name, description, params in _components(catalog, kind):
         nested = f"{kind}.{name}."
         definitions |= {
             nested + key: _partial(item, nested) for key, item in params.get("$defs", {}).items() if key not in MODELS
         }
         known[name] = {
             "type": "object",
-            "description": about,
+            "description": description,
             "properties": {
-                "use": {"const": name, "description": about},
+                "use": {"const": name, "description": description},
                 **own,
                 **_partial(params, nested).get("properties", {}),
                 **(_splits(catalog, own["split"], [name]) if kind == "dataset" else {}),
@@ -121,14 +122,14 @@ def _define(definitions: dict[str, Schema], catalog: Catalog, kind: str, model: 
             "additionalProperties": False,
         }
     definitions |= {f"{kind}.{name}": schema for name, schema in known.items()}
-    definitions[f"{kind}.any"] = _any_of_them(known.values(), own)
+    definitions[f"{kind}.any"] = _union(known.values(), own)
     if kind == "dataset":
         definitions["dataset.any"]["properties"] |= _splits(catalog, own["split"], list(known))
-    names = [{"const": name, "description": words.summary(schema["description"])} for name, schema in known.items()]
+    names = [{"const": name, "description": text.summary(schema["description"])} for name, schema in known.items()]
     definitions[kind] = {
         "type": "object",
         "description": _help(model.get("description", "")),
-        "properties": {"use": {"anyOf": [*names, INTERPOLATION], "description": f"Which {kind}."}},
+        "properties": {"use": {"anyOf": [*names, INTERPOLATION], "description": f"Name of the {kind}."}},
         "allOf": [
             *({"if": _uses(name), "then": {"$ref": f"#/$defs/{kind}.{name}"}} for name in known),
             {"if": {"properties": {"use": INTERPOLATION}}, "then": {"$ref": f"#/$defs/{kind}.any"}},
@@ -137,19 +138,22 @@ def _define(definitions: dict[str, Schema], catalog: Catalog, kind: str, model: 
 
 
 def _components(catalog: Catalog, kind: str) -> Iterable[tuple[str, str, Schema]]:
-    """Name, description and JSON Schema of the parameters of each component of a kind."""
+    """(name, description, JSON Schema of the parameters) of each component of a kind."""
     if kind == "optimizer":
-        yield from ((name, f"{made.__name__} of torch.optim.", _options(made)) for name, made in optimizers().items())
-        return
+        yield from (
+            (name, f"{optimizer.__name__} of torch.optim.", _options(optimizer))
+            for name, optimizer in torch_optimizers().items()
+            if name not in catalog.names(kind)
+        )
     for name in catalog.names(kind):
         entry = catalog.get(kind, name)
-        yield name, _help(words.body(words.docstring(entry.component))), params_schema(entry)
+        yield name, _help(text.body(text.docstring(entry.component))), params_schema(entry)
 
 
-def _options(optimizer: Callable[..., Any]) -> Schema:
-    """What ``torch.optim`` says of an optimizer's options: their names, and the kind of their defaults."""
-    named = list(inspect.signature(optimizer).parameters.items())[1:]
-    return {"properties": {name: _like(option.default) for name, option in named if name != "lr"}}
+def _options(optimizer: type[Optimizer]) -> Schema:
+    """Schema of the options of an optimizer of torch.optim, from their names and defaults."""
+    fields = options_model(optimizer).model_fields
+    return {"properties": {name: _like(field.default) for name, field in fields.items()}}
 
 
 def _like(default: Any) -> Schema:
@@ -163,8 +167,8 @@ def _like(default: Any) -> Schema:
     return {}
 
 
-def _any_of_them(known: Iterable[Schema], own: Schema) -> Schema:
-    """A map that holds what any of these may hold: which it is stands in a parent."""
+def _union(known: Iterable[Schema], own: Schema) -> Schema:
+    """A map with the keys of any of these components; the parent recipe names the component."""
     options: dict[str, list[Schema]] = {}
     for schema in known:
         for name, item in schema["properties"].items():
@@ -175,7 +179,7 @@ def _any_of_them(known: Iterable[Schema], own: Schema) -> Schema:
 
 
 def _splits(catalog: Catalog, split: Schema, datasets: Iterable[str]) -> Schema:
-    """``split`` may be the name of one that a dataset knows."""
+    """Schema of ``split``, which may also be the name of one of the datasets' own splits."""
     named: list[str] = []
     for name in datasets:
         component = catalog.get("dataset", name).component
@@ -185,7 +189,7 @@ def _splits(catalog: Catalog, split: Schema, datasets: Iterable[str]) -> Schema:
 
 
 def _keyed(kind: str, names: Iterable[str]) -> Schema:
-    """A map of components by name, where the name says which one it is unless ``use`` does."""
+    """A map of components by name; ``use`` defaults to the name."""
     dispatch = {"$ref": f"#/$defs/{kind}"}
     known = {
         name: {"anyOf": [{"if": {"required": ["use"]}, "then": dispatch, "else": {"$ref": f"#/$defs/{kind}.{name}"}}]}
@@ -195,7 +199,7 @@ def _keyed(kind: str, names: Iterable[str]) -> Schema:
 
 
 def _named(schema: Schema, known: Mapping[str, Schema] | None = None) -> Schema:
-    """A map from names to such a schema, whose entries a child recipe may drop."""
+    """A map from names to a schema; a child recipe may remove entries."""
     entry = {"anyOf": [schema, DROPPED, INTERPOLATION]}
     return {
         "type": "object",
@@ -215,45 +219,45 @@ def _uses(name: str) -> Schema:
 
 
 def _partial(schema: Schema, nested: str = "") -> Schema:
-    """A schema of which anything may be missing or given by an interpolation.
+    """A schema whose keys are all optional and may be interpolations.
 
     Args:
-        nested: What precedes the names of definitions that belong to this schema.
+        nested: Prefix of the names of this schema's own definitions.
     """
     dropped = ("title", "required", "minProperties", "format", "$defs")
-    found = {key: item for key, item in schema.items() if key not in dropped}
-    if "$ref" in found:
-        name = found["$ref"].rpartition("/")[2]
-        found["$ref"] = f"#/$defs/{MODELS.get(name, nested + name)}"
-    if "description" in found:
-        found["description"] = _help(found["description"])
+    partial = {key: item for key, item in schema.items() if key not in dropped}
+    if "$ref" in partial:
+        name = partial["$ref"].rpartition("/")[2]
+        partial["$ref"] = f"#/$defs/{MODELS.get(name, nested + name)}"
+    if "description" in partial:
+        partial["description"] = _help(partial["description"])
     for key in ("properties", "patternProperties"):
-        if key in found:
-            found[key] = {name: _waiting(_partial(item, nested)) for name, item in found[key].items()}
+        if key in partial:
+            partial[key] = {name: _or_interpolation(_partial(item, nested)) for name, item in partial[key].items()}
     for key in ("items", "additionalProperties"):
-        if isinstance(found.get(key), dict):
-            found[key] = _waiting(_partial(found[key], nested))
+        if isinstance(partial.get(key), dict):
+            partial[key] = _or_interpolation(_partial(partial[key], nested))
     for key in ("prefixItems", "anyOf", "oneOf"):
-        if key in found:
-            wrap = _waiting if key == "prefixItems" else _same
-            found[key] = [wrap(_partial(item, nested)) for item in found[key]]
-    return found
+        if key in partial:
+            wrap = _or_interpolation if key == "prefixItems" else _same
+            partial[key] = [wrap(_partial(item, nested)) for item in partial[key]]
+    return partial
 
 
-def _waiting(schema: Schema) -> Schema:
-    """A schema, or an interpolation that will give what it asks for."""
-    about: Schema = {key: schema[key] for key in ("description", "default") if key in schema}
-    inner = {key: item for key, item in schema.items() if key not in about}
+def _or_interpolation(schema: Schema) -> Schema:
+    """A schema, or an interpolation in its place."""
+    annotations: Schema = {key: schema[key] for key in ("description", "default") if key in schema}
+    inner = {key: item for key, item in schema.items() if key not in annotations}
     branches = list(inner["anyOf"]) if set(inner) == {"anyOf"} else [inner] if inner else []
     if not branches or any(branch.keys() == {"type"} and branch["type"] == "string" for branch in branches):
         return schema
     if any(branch.get("type") in ("integer", "number") for branch in branches):
         branches.append(GROUPED)
-    return {**about, "anyOf": [*branches, INTERPOLATION]}
+    return {**annotations, "anyOf": [*branches, INTERPOLATION]}
 
 
-def _help(text: str) -> str:
-    return words.plain(words.unwrapped(text))
+def _help(docstring: str) -> str:
+    return text.plain(text.unwrapped(docstring))
 
 
 def _same(schema: Schema) -> Schema:

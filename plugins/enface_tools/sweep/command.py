@@ -15,7 +15,8 @@ from enface.cli.options import Runs, say
 from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
-    from enface_tools.sweep.jobs import Job, LauncherModel
+    from enface.plugin.launchers import Launcher
+    from enface_tools.sweep.jobs import Job
 
 
 def sweep(
@@ -38,12 +39,10 @@ def sweep(
 
     Every run is checked before the first one starts. What another process is training is left to it.
     """
-    from enface_tools.sweep.jobs import launcher_named, read_sweep, require_folder
+    from enface_tools.sweep.jobs import read_sweep, require_folder
 
     require_folder(runs)
-    asked, model = read_sweep(file)
-    if launcher is not None:
-        model = launcher_named(launcher, model)
+    asked, model = read_sweep(file, launcher)
     states: dict[Job, str] = {job: job.find(runs)[0] for job in asked}
     todo = [job for job in asked if states[job] in ("cut off", "new")]
     logs = runs / "logs" / file.stem
@@ -63,18 +62,18 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _tell_end(asked: list[Job], left: list[Job], model: LauncherModel, runs: Path, file: Path) -> None:
-    from enface.system.locks import is_held
+def _tell_end(asked: list[Job], left: list[Job], model: Launcher, runs: Path, file: Path) -> None:
+    from enface.system.locks import is_locked
 
     states = {job: job.find(runs)[0] for job in asked}
     for job in asked:
         if states[job] == "running" and job not in left:
-            lock = next(filter(is_held, job.locks(runs)), job.lock(runs))
-            say(f"{job.label}: another process is training it (if there is none any more, remove {lock})")
+            lock = next(filter(is_locked, job.locks(runs)), job.lock(runs))
+            say(f"{job.label}: another process is training it (if no process does, remove {lock})")
     counts = Counter(states.values())
     say(f"{counts['done']} of {len(asked)} runs are done")
     if left:
-        say(f"{len(left)} are left to {model.use}")
+        say(f"{len(left)} are left to {_name(model)}")
     if left or counts["running"]:
         say(f"ask again with: enface sweep {file}")
     names = list(dict.fromkeys(job.name for job in asked))
@@ -82,38 +81,50 @@ def _tell_end(asked: list[Job], left: list[Job], model: LauncherModel, runs: Pat
         say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}")
 
 
-def _queued(model: LauncherModel, todo: list[Job], runs: Path, logs: Path) -> list[Job]:
+def _queued(model: Launcher, todo: list[Job], runs: Path, logs: Path) -> list[Job]:
     """Jobs that an earlier sweep left to a cluster, as far as that is here to be asked."""
-    from enface_tools.sweep import launcher_of
-    from enface_tools.sweep.jobs import SlurmModel
-
-    if todo and isinstance(model, SlurmModel) and model.detach:
-        with suppress(EnfaceError), launcher_of(model, None, runs, logs) as made:
-            return made.taken(todo)
+    if todo and model.detach:
+        with suppress(EnfaceError), model.open(None, runs, logs) as session:
+            return session.taken(todo)
     return []
 
 
 def _launched(
-    model: LauncherModel, todo: list[Job], at_once: int | None, runs: Path, logs: Path, file: Path
+    model: Launcher, todo: list[Job], at_once: int | None, runs: Path, logs: Path, file: Path
 ) -> tuple[list[Job], list[Job]]:
     """Run jobs: those that failed, and those that go on without us."""
-    from enface.system.locks import LOCK, held
-    from enface_tools.sweep import launcher_of
+    from enface.system.locks import LOCK_FILE, hold_lock
     from enface_tools.sweep.launcher import Stopped, run_all
 
     logs.mkdir(parents=True, exist_ok=True)
     refusal = f"{file}: a sweep of this name is at work under {runs}; wait until it ends, or stop it"
     try:
-        with held(logs / LOCK, refusal), launcher_of(model, at_once, runs, logs) as made:
-            taken = made.taken(todo)
+        with hold_lock(logs / LOCK_FILE, refusal), model.open(at_once, runs, logs) as session:
+            taken = session.taken(todo)
             for job in taken:
-                say(f"{job.label}: still with {model.use}")
+                say(f"{job.label}: still with {_name(model)}")
             new = [job for job in todo if job not in taken]
-            failed = run_all(made, new, runs, say)
-            return failed, [*taken, *new] if made.detached else taken
+            failed = run_all(session, new, runs, say)
+            return failed, [*taken, *new] if session.detached else taken
     except Stopped:
         say(f"stopped; go on with: enface sweep {file}")
         raise typer.Exit(130) from None
+
+
+def _name(launcher: Launcher) -> str:
+    from enface.plugin.catalog import snake_case
+
+    return snake_case(type(launcher).__name__)
+
+
+@hookimpl
+def components() -> list[type]:
+    """Bring the launchers."""
+    from enface_tools.sweep.local import Local
+    from enface_tools.sweep.ray import Ray
+    from enface_tools.sweep.slurm import Slurm
+
+    return [Local, Ray, Slurm]
 
 
 @hookimpl

@@ -9,78 +9,21 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from annotated_types import Ge, Gt
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 
 from enface.errors import EnfaceError, RecipeError
-from enface.plugin.schema import closest, explain
+from enface.plugin.catalog import Catalog
+from enface.plugin.launchers import Launcher
+from enface.plugin.schema import explain
 from enface.recipe.load import load_recipe, runs_in
-from enface.recipe.models import Model, Name, Recipe
-from enface.system.locks import LOCK, is_held
-from enface.system.processes import set_words
+from enface.recipe.models import Model, Name, Recipe, Spec
+from enface.system.locks import LOCK_FILE, is_locked
+from enface.system.processes import set_arguments
 
 State = Literal["done", "running", "cut off", "new"]
-
-
-class LocalModel(Model):
-    """On this machine."""
-
-    use: Literal["local"] = "local"
-
-
-class RayModel(Model):
-    """On a Ray cluster.
-
-    Attributes:
-        address: The cluster's; what RAY_ADDRESS says unless given, and without that a cluster of this machine alone.
-        cpus: Cores that each run needs.
-        gpus: GPUs that each run needs, or a part of one; one where the cluster has any, unless given.
-    """
-
-    use: Literal["ray"]
-    address: str | None = None
-    cpus: Annotated[float, Gt(0)] = 1
-    gpus: Annotated[float, Ge(0)] | None = None
-
-
-class SlurmModel(Model):
-    """On a Slurm cluster, by submitit.
-
-    Attributes:
-        cluster: ``local`` tries it without Slurm, by submitit's own executor.
-        hours: What each run may take before it saves and is queued again.
-        partition: Where; Slurm's default unless given.
-        gpus: GPUs that each run needs.
-        cpus: Cores that each run needs.
-        memory: In GB.
-        requeues: How often a run may be queued again because its time was over.
-        detach: Submit and end; the same command later says what became of it.
-        parameters: Further ones of sbatch, in submitit's names without ``slurm_``, as ``{account: faces}``.
-    """
-
-    use: Literal["slurm"]
-    cluster: Literal["slurm", "local"] = "slurm"
-    hours: Annotated[float, Gt(0)] = 24
-    partition: str | None = None
-    gpus: Annotated[int, Ge(0)] = 0
-    cpus: Annotated[int, Ge(1)] | None = None
-    memory: Annotated[float, Gt(0)] | None = None
-    requeues: Annotated[int, Ge(0)] = 100
-    detach: bool = False
-    parameters: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _can_be_asked_later(self) -> SlurmModel:
-        if self.detach and self.cluster == "local":
-            raise ValueError("detach: with 'cluster: local' nobody could be asked later what became of a run")
-        return self
-
-
-LauncherModel = LocalModel | RayModel | SlurmModel
-LAUNCHERS: dict[str, type[LauncherModel]] = {"local": LocalModel, "ray": RayModel, "slurm": SlurmModel}
 
 
 class SweepModel(Model):
@@ -100,7 +43,7 @@ class SweepModel(Model):
     seeds: list[int] = Field([0], min_length=1)
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
-    launcher: LauncherModel = Field(default_factory=LocalModel, discriminator="use")
+    launcher: Spec = Field(default_factory=lambda: Spec(use="local"))
 
     @field_validator("launcher", mode="before")
     @classmethod
@@ -149,13 +92,13 @@ class Job:
 
     def locks(self, runs: Path) -> list[Path]:
         """Files of which one is locked while a process trains it."""
-        return [*(run / LOCK for run in self._same(runs)), self.lock(runs)]
+        return [*(run / LOCK_FILE for run in self._same(runs)), self.lock(runs)]
 
     def find(self, runs: Path) -> tuple[State, Path | None]:
         """Whether a run of it is being trained, is done, or was cut off and can go on; and its directory."""
         same = self._same(runs)
-        running = [run for run in same if is_held(run / LOCK)]
-        if running or is_held(self.lock(runs)):
+        running = [run for run in same if is_locked(run / LOCK_FILE)]
+        if running or is_locked(self.lock(runs)):
             return "running", running[-1] if running else None
         done = [run for run in same if (run / "evaluation" / "summary.json").is_file()]
         if done:
@@ -172,10 +115,10 @@ class Job:
         # One that is running is refused there, which is told as of any that fails; it is not trained twice.
         if directory is not None and state in ("cut off", "running"):
             return [*words, str(directory), "--resume"]
-        return [*words, str(self.recipe), *set_words(self.overrides), "--runs", str(runs)]
+        return [*words, str(self.recipe), *set_arguments(self.overrides), "--runs", str(runs)]
 
 
-def read_sweep(path: Path) -> tuple[list[Job], LauncherModel]:
+def read_sweep(path: Path, launcher: str | None = None) -> tuple[list[Job], Launcher]:
     """The runs that a sweep's file asks for, each checked as ``enface check`` would; and what is to launch them.
 
     Raises:
@@ -183,7 +126,8 @@ def read_sweep(path: Path) -> tuple[list[Job], LauncherModel]:
     """
     model = _model(path)
     recipe = (path.parent / model.recipe).resolve()
-    base = model.name or load_recipe(recipe).recipe.name
+    loaded = load_recipe(recipe)
+    base = model.name or loaded.recipe.name
     jobs = []
     for variant, changes in (model.variants or {"": {}}).items():
         for cell in _cells(model.grid):
@@ -198,7 +142,7 @@ def read_sweep(path: Path) -> tuple[list[Job], LauncherModel]:
                     raise RecipeError(f"{path}: {name}: {error}") from error
                 jobs.append(Job(name, seed, recipe, overrides, found.training_digest()))
     _refuse_equal(path, jobs)
-    return jobs, model.launcher
+    return jobs, _launcher(path, loaded.catalog, model.launcher, launcher)
 
 
 def _model(path: Path) -> SweepModel:
@@ -215,15 +159,26 @@ def _model(path: Path) -> SweepModel:
     except ValidationError as error:
         told = []
         for item in error.errors():
-            where, message = explain(item, _known(item["loc"]))
+            where, message = explain(item, SweepModel.model_fields)
             told.append(f"{path}: {'.'.join(map(str, where))}: {message}")
         raise RecipeError("\n".join(told)) from error
 
 
-def _known(where: tuple[str | int, ...]) -> list[str]:
-    """The keys that could stand at a place of a sweep's file."""
-    launcher = LAUNCHERS.get(str(where[1])) if where[0] == "launcher" and len(where) > 2 else None
-    return list((launcher or SweepModel).model_fields)
+def _launcher(path: Path, catalog: Catalog, spec: Spec, name: str | None) -> Launcher:
+    """Build the launcher of a sweep's file, or another one by its name."""
+    if name is not None and name != spec.use:
+        spec = Spec(use=name)
+    try:
+        launcher = catalog.build("launcher", spec.use, spec.params)
+    except ValidationError as error:
+        known = catalog.get("launcher", spec.use).params.model_fields
+        problems = [explain(item, known) for item in error.errors()]
+        lines = [f"{path}: {'.'.join(map(str, ('launcher', *where)))}: {message}" for where, message in problems]
+        raise RecipeError("\n".join(lines)) from error
+    except RecipeError as error:
+        raise RecipeError(f"{path}: launcher: {error}") from error
+    assert isinstance(launcher, Launcher)
+    return launcher
 
 
 def _cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -254,17 +209,6 @@ def _digest(run: Path) -> str | None:
     except (OSError, ValueError, yaml.YAMLError):
         # What cannot be read is no run of ours to go on with.
         return None
-
-
-def launcher_named(name: str, given: LauncherModel) -> LauncherModel:
-    """A launcher by its name, with the options of the one that a file gives where it is the same.
-
-    Raises:
-        RecipeError: when there is none of that name.
-    """
-    if name not in LAUNCHERS:
-        raise RecipeError(f"there is no launcher {name!r}{closest(name, LAUNCHERS)}; there are {', '.join(LAUNCHERS)}")
-    return given if given.use == name else LAUNCHERS[name].model_validate({"use": name})
 
 
 def require_folder(path: Path) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import signal
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from enface.errors import EnfaceError
-from enface.system.signals import caught
+from enface.plugin.launchers import LauncherSession, RunningJob
+from enface.system.signals import on_signals
 from enface_tools.sweep.jobs import Job
 
 POLL = 0.2
@@ -24,62 +22,6 @@ SAVING = 600
 
 class Stopped(Exception):
     """The sweep was asked to stop; what ran has saved itself."""
-
-
-@dataclass
-class Running(ABC):
-    """A job that a launcher took.
-
-    Attributes:
-        log: A file with what it says.
-    """
-
-    job: Job
-    log: Path
-    since: float = field(default_factory=time.monotonic, init=False)
-
-    @abstractmethod
-    def code(self) -> int | None:
-        """The exit code; None while it waits or runs."""
-
-    def failed(self, error: Exception) -> int:
-        """The exit code of one that ended by an error of its launcher's, which is put into the log."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(f"{error}\n")
-        return 1
-
-    @abstractmethod
-    def stop(self) -> None:
-        """Ask it to save and end; one that only waits is taken back."""
-
-    @abstractmethod
-    def wait(self) -> None:
-        """Until it has ended."""
-
-
-class Launcher(AbstractContextManager["Launcher"], ABC):
-    """Starts jobs somewhere.
-
-    Attributes:
-        at_once: How many it is given at a time; None where it queues by itself.
-        detached: Whether jobs go on without the sweep, which then does not wait for them.
-        verb: What is said of a job that it took.
-    """
-
-    at_once: int | None = None
-    detached: bool = False
-    verb: str = "starts"
-
-    @abstractmethod
-    def start(self, jobs: Sequence[Job]) -> Sequence[Running]:
-        """Take jobs, each as a process of ``enface run`` whose words go to a file."""
-
-    def taken(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those of some jobs that a sweep before this one left with it, and that have not ended."""
-        return []
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
 
 def required(package: str, launcher: str) -> Any:
@@ -94,7 +36,9 @@ def required(package: str, launcher: str) -> Any:
         raise EnfaceError(f'launcher {launcher} needs {package}: pip install "enface[{launcher}]"') from error
 
 
-def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[str], None] = print) -> list[Job]:
+def run_all(
+    launcher: LauncherSession, jobs: Sequence[Job], runs: Path, say: Callable[[str], None] = print
+) -> list[Job]:
     """Run them all; one that fails does not stop the others.
 
     Args:
@@ -107,7 +51,7 @@ def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[
         Stopped: after SIGINT or SIGTERM, when every running one has saved and ended.
         KeyboardInterrupt: after a second SIGINT; the running ones are asked to save, and not waited for.
     """
-    waiting, running, failed = list(jobs), list[Running](), list[Job]()
+    waiting, running, failed = list(jobs), list[RunningJob](), list[Job]()
     asked = list[int]()
 
     def ask(number: int) -> None:
@@ -118,7 +62,7 @@ def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[
         asked.append(number)
 
     try:
-        with caught(ask):
+        with on_signals(ask):
             while (waiting or running) and not asked:
                 room = len(waiting) if launcher.at_once is None else launcher.at_once - len(running)
                 if room > 0 and waiting:
@@ -147,12 +91,14 @@ def run_all(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[
     raise Stopped
 
 
-def _stop(running: Sequence[Running]) -> None:
+def _stop(running: Sequence[RunningJob]) -> None:
     for item in running:
         item.stop()
 
 
-def _started(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[[str], None]) -> Sequence[Running]:
+def _started(
+    launcher: LauncherSession, jobs: Sequence[Job], runs: Path, say: Callable[[str], None]
+) -> Sequence[RunningJob]:
     found = {job: job.find(runs) for job in jobs}
     # Since the sweep looked, somebody may have run them by hand.
     ready = [job for job in jobs if found[job][0] in ("cut off", "new")]
@@ -167,7 +113,7 @@ def _started(launcher: Launcher, jobs: Sequence[Job], runs: Path, say: Callable[
     return started
 
 
-def _succeeded(item: Running, code: int, say: Callable[[str], None]) -> bool:
+def _succeeded(item: RunningJob, code: int, say: Callable[[str], None]) -> bool:
     if code == 0:
         say(f"{item.job.label}: done in {time.monotonic() - item.since:.0f} s")
         return True

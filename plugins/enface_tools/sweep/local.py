@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from enface.data.packing import cores
+from enface.plugin.launchers import Launcher, LauncherSession, RunningJob
+from enface.system.processes import cores
 from enface_tools.sweep.jobs import Job
-from enface_tools.sweep.launcher import Launcher, Running
 from enface_tools.sweep.worker import log_of, started
 
 
 @dataclass
-class Process(Running):
+class LocalJob(RunningJob):
     """A job's process.
 
     Attributes:
@@ -36,7 +36,7 @@ class Process(Running):
         self.process.wait()
 
 
-class Local(Launcher):
+class LocalSession(LauncherSession):
     """Starts processes here.
 
     Args:
@@ -50,10 +50,10 @@ class Local(Launcher):
         self._runs, self._logs, self._devices = runs, logs, list(devices)
         self.at_once = at_once
         self._threads = max(1, cores() // at_once) if at_once > 1 else None
-        self._running: list[Process] = []
+        self._running: list[LocalJob] = []
 
-    def start(self, jobs: Sequence[Job]) -> list[Process]:
-        found = list[Process]()
+    def start(self, jobs: Sequence[Job]) -> list[LocalJob]:
+        found = list[LocalJob]()
         try:
             for job in jobs:
                 found.append(self._start(job))
@@ -63,7 +63,7 @@ class Local(Launcher):
             raise
         return found
 
-    def _start(self, job: Job) -> Process:
+    def _start(self, job: Job) -> LocalJob:
         self._logs.mkdir(parents=True, exist_ok=True)
         self._running = [item for item in self._running if item.code() is None]
         environment = dict(os.environ)
@@ -73,7 +73,7 @@ class Local(Launcher):
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = device
         log = log_of(job, self._logs)
-        made = Process(job, log, started(job, self._runs, log, environment), device)
+        made = LocalJob(job, log, started(job, self._runs, log, environment), device)
         self._running.append(made)
         return made
 
@@ -90,3 +90,11 @@ def cuda_devices() -> list[str]:
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [name.strip() for name in allowed.split(",")][:count] if allowed else list(map(str, range(count)))
     return names if count > 1 else []
+
+
+class Local(Launcher):
+    """Run on this machine."""
+
+    def open(self, at_once: int | None, runs: Path, logs: Path) -> LauncherSession:
+        devices = cuda_devices()
+        return LocalSession(at_once or len(devices) or 1, runs, logs, devices)

@@ -7,16 +7,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
 
 from enface.errors import EnfaceError
-from enface_tools.sweep.jobs import Job, RayModel
-from enface_tools.sweep.launcher import SAVING, Launcher, Running, required
+from enface.plugin.launchers import Launcher, LauncherSession, RunningJob
+from enface_tools.sweep.jobs import Job
+from enface_tools.sweep.launcher import SAVING, required
 from enface_tools.sweep.worker import Work, log_of
 
 
 @dataclass
-class Task(Running):
+class RayJob(RunningJob):
     """A job's task."""
 
     ray: Any
@@ -41,7 +44,7 @@ class Task(Running):
         self.work.stop_file.unlink(missing_ok=True)
 
 
-class ByRay(Launcher):
+class RaySession(LauncherSession):
     """Hands jobs to a Ray cluster, which queues them by the cores and GPUs that each needs.
 
     Every machine of it must see the recipe, the runs' folder and the data under the same paths.
@@ -52,7 +55,7 @@ class ByRay(Launcher):
 
     verb = "is queued"
 
-    def __init__(self, model: RayModel, at_once: int | None, runs: Path, logs: Path) -> None:
+    def __init__(self, model: Ray, at_once: int | None, runs: Path, logs: Path) -> None:
         # It would report its use to its makers otherwise.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._ray = required("Ray", "ray")
@@ -79,7 +82,7 @@ class ByRay(Launcher):
                     f"launcher ray: {key}: {wanted:g} for each run, but the cluster has {there.get(name, 0):g}"
                 )
 
-    def start(self, jobs: Sequence[Job]) -> list[Task]:
+    def start(self, jobs: Sequence[Job]) -> list[RayJob]:
         self._logs.mkdir(parents=True, exist_ok=True)
         options = {"num_cpus": self._model.cpus, "num_gpus": self._gpus, "max_retries": 0}
         perform = self._ray.remote(**options)(_perform)
@@ -87,7 +90,7 @@ class ByRay(Launcher):
         for job in jobs:
             work = Work(job, self._runs, log_of(job, self._logs))
             work.stop_file.unlink(missing_ok=True)
-            found.append(Task(job, work.log, self._ray, perform.options(name=job.label).remote(work), work))
+            found.append(RayJob(job, work.log, self._ray, perform.options(name=job.label).remote(work), work))
         return found
 
     def __exit__(self, *error: object) -> None:
@@ -96,3 +99,25 @@ class ByRay(Launcher):
 
 def _perform(work: Work) -> int:
     return work()
+
+
+class Ray(Launcher):
+    """Run on a Ray cluster.
+
+    Args:
+        address: Address of the cluster; default: RAY_ADDRESS, or a cluster of this machine alone.
+        cpus: Cores for each run.
+        gpus: GPUs for each run, or a fraction of one; default: one if the cluster has any.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        cpus: Annotated[float, Gt(0)] = 1,
+        gpus: Annotated[float, Ge(0)] | None = None,
+    ) -> None:
+        self.address, self.cpus, self.gpus = address, cpus, gpus
+
+    def open(self, at_once: int | None, runs: Path, logs: Path) -> LauncherSession:
+        return RaySession(self, at_once, runs.resolve(), logs.resolve())

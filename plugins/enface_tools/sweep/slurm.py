@@ -9,12 +9,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
-from enface.errors import EnfaceError
-from enface.system.atomic import replacing
-from enface_tools.sweep.jobs import Job, SlurmModel
-from enface_tools.sweep.launcher import SAVING, Launcher, Running, required
+from annotated_types import Ge, Gt
+
+from enface.errors import EnfaceError, RecipeError
+from enface.plugin.launchers import Launcher, LauncherSession, RunningJob
+from enface.system.atomic import atomic_write
+from enface_tools.sweep.jobs import Job
+from enface_tools.sweep.launcher import SAVING, required
 from enface_tools.sweep.worker import ASKED_EVERY, Work, log_of
 
 # The exit code of what was stopped by SIGTERM; and the seconds Slurm has to have it queued again.
@@ -41,7 +45,7 @@ class SlurmWork(Work):
 
 
 @dataclass
-class Submitted(Running):
+class SlurmJob(RunningJob):
     """A job's job."""
 
     submitted: Any
@@ -64,7 +68,7 @@ class Submitted(Running):
             time.sleep(ASKED_EVERY)
 
 
-class BySlurm(Launcher):
+class SlurmSession(LauncherSession):
     """Hands jobs to Slurm as one array.
 
     Every machine must see the recipe, the runs' folder and the data under the same paths.
@@ -75,7 +79,7 @@ class BySlurm(Launcher):
 
     verb = "is queued"
 
-    def __init__(self, model: SlurmModel, at_once: int | None, runs: Path, logs: Path) -> None:
+    def __init__(self, model: Slurm, at_once: int | None, runs: Path, logs: Path) -> None:
         self._submitit = required("submitit", "slurm")
         self._model, self._runs, self._logs = model, runs, logs
         self.detached = model.detach
@@ -109,7 +113,7 @@ class BySlurm(Launcher):
             raise EnfaceError(f"launcher slurm: {str(error).splitlines()[0]}") from error
         return executor
 
-    def start(self, jobs: Sequence[Job]) -> list[Submitted]:
+    def start(self, jobs: Sequence[Job]) -> list[SlurmJob]:
         (self._logs / FOLDER).mkdir(parents=True, exist_ok=True)
         work = [SlurmWork(job, self._runs, log_of(job, self._logs)) for job in jobs]
         try:
@@ -119,7 +123,7 @@ class BySlurm(Launcher):
             raise EnfaceError(f"launcher slurm: sbatch refused the runs: {str(error).strip()}") from error
         if self.detached:
             self._record(dict(zip(jobs, (item.job_id for item in submitted), strict=True)))
-        return [Submitted(item.job, item.log, there) for item, there in zip(work, submitted, strict=True)]
+        return [SlurmJob(item.job, item.log, there) for item, there in zip(work, submitted, strict=True)]
 
     def taken(self, jobs: Sequence[Job]) -> list[Job]:
         known = self._known()
@@ -132,7 +136,7 @@ class BySlurm(Launcher):
 
     def _record(self, submitted: Mapping[Job, str]) -> None:
         known = {**self._known(), **{job.digest: number for job, number in submitted.items()}}
-        with replacing(self._logs / RECORD) as beside:
+        with atomic_write(self._logs / RECORD) as beside:
             beside.write_text(json.dumps(known, indent=1), encoding="utf-8")
 
     def _known(self) -> dict[str, str]:
@@ -142,3 +146,43 @@ class BySlurm(Launcher):
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+class Slurm(Launcher):
+    """Run on a Slurm cluster, through submitit.
+
+    Args:
+        cluster: ``local`` tries it without Slurm, through submitit's own executor.
+        hours: Time limit of a run, after which it saves and is queued again.
+        partition: Partition; default: Slurm's.
+        gpus: GPUs for each run.
+        cpus: Cores for each run.
+        memory: Memory for each run in GB.
+        requeues: How often a run may be queued again after its time limit.
+        detach: Submit and end; the same command reports later how the runs ended.
+        parameters: Further parameters of sbatch, in submitit's names without ``slurm_``, as ``{account: faces}``.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster: Literal["slurm", "local"] = "slurm",
+        hours: Annotated[float, Gt(0)] = 24,
+        partition: str | None = None,
+        gpus: Annotated[int, Ge(0)] = 0,
+        cpus: Annotated[int, Ge(1)] | None = None,
+        memory: Annotated[float, Gt(0)] | None = None,
+        requeues: Annotated[int, Ge(0)] = 100,
+        detach: bool = False,
+        parameters: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        if detach and cluster == "local":
+            raise RecipeError(
+                "detach: not possible with 'cluster: local', because nothing could report on the runs later"
+            )
+        self.cluster, self.hours, self.partition, self.gpus = cluster, hours, partition, gpus
+        self.cpus, self.memory, self.requeues, self.detach = cpus, memory, requeues, detach
+        self.parameters = dict(parameters)
+
+    def open(self, at_once: int | None, runs: Path, logs: Path) -> LauncherSession:
+        return SlurmSession(self, at_once, runs.resolve(), logs.resolve())
