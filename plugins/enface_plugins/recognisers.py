@@ -1,4 +1,4 @@
-"""Networks that tell people apart: dlib's, or a file of the user's own."""
+"""Face recognisers: dlib's, or a file of the user."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import RecipeError, WeightsError
-from enface_plugins.frozen import Frozen, own_network
+from enface_plugins.frozen import Frozen, user_network_name
 from enface_plugins.masks.landmarks import find_face, import_dlib, model_file
 
 Colour = Literal["rgb", "bgr"]
 
 DLIB = "dlib_resnet"
-"""The name of dlib's recogniser among pretrained networks."""
+"""Name of dlib's recogniser, shared by all components that use it."""
 DLIB_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
 DLIB_LENGTH = 128
-_INSTALL = "a recogniser needs {name}: pip install \"enface[identity]\" (or name a file of your own with 'recogniser')"
+_INSTALL = "a recogniser needs {name}: pip install \"enface[identity]\" (or set 'recogniser' to a file)"
 # Half a kilobyte each.
-_REMEMBERED = 40_000
-_MEMORY: dict[bytes, npt.NDArray[np.float32]] = {}
+_CACHE_SIZE = 40_000
+_CACHE: dict[bytes, npt.NDArray[np.float32]] = {}
 
 
 class Recogniser(nn.Module):
-    """Images in [0, 1], float32 (N, 3, H, W) -> what it knows of the people there, float32 (N, D).
+    """Images in [0, 1], float32 (N, 3, H, W) -> embeddings, float32 (N, D).
 
     Attributes:
-        card: What makes its numbers comparable, for a metric's card.
+        card: Entries for the card of a metric that uses it.
     """
 
     card: Mapping[str, str]
@@ -49,40 +49,40 @@ class Recogniser(nn.Module):
 def open_recogniser(
     file: Path | None, size: int | None = None, range: tuple[float, float] = (-1.0, 1.0), colour: Colour = "rgb"
 ) -> Recogniser:
-    """dlib's recogniser, or one of the user's own.
+    """Open dlib's recogniser or a file.
 
     Args:
-        file: TorchScript (``.pt``, ``.ts``) or ONNX (``.onnx``); dlib's unless given.
-        size: Height and width of the images that the file takes; it must be given with one.
-        range: What the file wants black and white to be.
-        colour: Order of the channels that the file takes.
+        file: TorchScript (``.pt``, ``.ts``) or ONNX (``.onnx``) (default: dlib's recogniser).
+        size: Height and width of the file's input; required with a file.
+        range: Values of black and white in the file's input.
+        colour: Channel order of the file's input.
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
-        RecipeError: when the file does not fit what is said of it.
+        RecipeError: when the file does not match the other arguments.
     """
     if file is None:
         return Dlib()
     if size is None:
-        raise RecipeError(f"recogniser {file}: 'size' is needed, the height and width of the images it takes")
+        raise RecipeError(f"recogniser {file}: 'size' is required, the height and width of its input images")
     if range[0] >= range[1]:
-        raise RecipeError(f"recogniser {file}: range: [{range[0]:g}, {range[1]:g}] must rise")
+        raise RecipeError(f"recogniser {file}: range: [{range[0]:g}, {range[1]:g}] must be ascending")
     network = Onnx(file) if file.suffix == ".onnx" else Frozen(load_torchscript(file))
-    return Own(network, file, size, range, colour)
+    return FileRecogniser(network, file, size, range, colour)
 
 
 def recogniser_network(params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Its name among pretrained networks, of a metric with these parameters."""
+    """Names of the pretrained networks that a component with these parameters uses."""
     file = params.get("recogniser")
-    return (DLIB if file is None else own_network(file),)
+    return (DLIB if file is None else user_network_name(file),)
 
 
 class Dlib(Recogniser):
-    """dlib's face recogniser, a ResNet of 29 layers: 128 numbers for the biggest face of an image.
+    """dlib's face recogniser, a ResNet of 29 layers: 128 numbers for the largest face of an image.
 
-    The face is found, turned upright and cut out by its 68 landmarks; where none is found the whole image counts as
-    the face. King, "High quality face recognition with deep metric learning", dlib's blog, 2017. It runs on the CPU.
-    What it saw once it remembers, so that several metrics and baselines share its work.
+    The face is detected, rotated upright and cropped by its 68 landmarks; if none is detected, the whole image counts
+    as the face. King, "High quality face recognition with deep metric learning", dlib's blog, 2017. It runs on the
+    CPU. Embeddings are cached by image, so that several metrics and baselines share the work.
     """
 
     def __init__(self) -> None:
@@ -105,14 +105,14 @@ class Dlib(Recogniser):
 
 def _dlib_descriptor(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     key = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-    if key not in _MEMORY:
-        if len(_MEMORY) >= _REMEMBERED:
-            _MEMORY.clear()
+    if key not in _CACHE:
+        if len(_CACHE) >= _CACHE_SIZE:
+            _CACHE.clear()
         face = find_face(np.ascontiguousarray(image), whole=True)
         assert face is not None
-        found = _dlib_model().compute_face_descriptor(face.picture, face.landmarks)
-        _MEMORY[key] = np.array(found, np.float32)
-    return _MEMORY[key]
+        descriptor = _dlib_model().compute_face_descriptor(face.picture, face.landmarks)
+        _CACHE[key] = np.array(descriptor, np.float32)
+    return _CACHE[key]
 
 
 @cache
@@ -120,15 +120,15 @@ def _dlib_model() -> Any:
     return import_dlib(_INSTALL).face_recognition_model_v1(str(model_file(DLIB_MODEL, _INSTALL)))
 
 
-class Own(Recogniser):
-    """A recogniser that a user brings, shown the whole image, resized."""
+class FileRecogniser(Recogniser):
+    """A user's recogniser, applied to the whole image, resized."""
 
     def __init__(self, network: nn.Module, file: Path, size: int, range: tuple[float, float], colour: Colour) -> None:
         super().__init__()
         self.network, self.size, self.colour = network, size, colour
         self.low, self.high = range
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()[:12]
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()[:12]
         runner = f"onnxruntime {version('onnxruntime')}" if isinstance(network, Onnx) else f"torch {torch.__version__}"
         self.card = {
             "implementation": runner,
@@ -144,29 +144,31 @@ class Own(Recogniser):
         side = (self.size, self.size)
         if image.shape[-2:] != side:
             image = functional.interpolate(image, side, mode="bilinear", antialias=True)
-        shown = self.low + image * (self.high - self.low)
-        found: Tensor = self.network(shown.flip(1) if self.colour == "bgr" else shown)
-        return found
+        scaled = self.low + image * (self.high - self.low)
+        embeddings: Tensor = self.network(scaled.flip(1) if self.colour == "bgr" else scaled)
+        return embeddings
 
     def _check(self, file: Path) -> None:
         images = torch.rand(3, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
         try:
             with torch.no_grad():
                 first, alone = self(images), self(images[:1])
-        except Exception as error:  # Either runtime raises whatever the file provokes.
+        except Exception as error:  # Both runtimes raise many kinds.
             reason = (str(error).strip().splitlines() or [""])[-1]
             raise RecipeError(
-                f"{file}: does not take images (N, 3, {self.size}, {self.size}): {reason[:200]}"
+                f"{file}: does not accept images (N, 3, {self.size}, {self.size}): {reason[:200]}"
             ) from error
         if not isinstance(first, Tensor) or first.dim() != 2 or len(first) != 3 or not first.is_floating_point():
             shape = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
-            raise RecipeError(f"{file}: gives {shape} for 3 images; an embedding each, (3, D), is needed")
+            raise RecipeError(f"{file}: returns {shape} for 3 images; it must return one embedding per image, (3, D)")
         if not first.isfinite().all() or not torch.allclose(first[:1], alone, rtol=1e-3, atol=1e-4):
-            raise RecipeError(f"{file}: judges an image differently alone than among others; save it in eval mode")
+            raise RecipeError(
+                f"{file}: an image's embedding depends on the other images of its batch; save it in eval mode"
+            )
 
 
 class Onnx(nn.Module):
-    """A network of an ONNX file, run by onnxruntime on the CPU.
+    """The network of an ONNX file, run by onnxruntime on the CPU.
 
     Raises:
         WeightsError: when onnxruntime is not installed, or the file is missing or cannot be read.
@@ -175,42 +177,42 @@ class Onnx(nn.Module):
     def __init__(self, file: Path) -> None:
         super().__init__()
         if not file.is_file():
-            raise WeightsError(f"{file}: there is no such file; a recogniser is needed")
+            raise WeightsError(f"{file}: there is no such file; a recogniser as a TorchScript or ONNX file is required")
         try:
             runtime = importlib.import_module("onnxruntime")
         except ImportError as error:
             raise WeightsError(f"{file}: needs onnxruntime: pip install onnxruntime") from error
         try:
             self.session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-        except Exception as error:  # Of many kinds.
-            raise WeightsError(f"{file}: is no ONNX file that onnxruntime can read ({type(error).__name__})") from error
-        given = self.session.get_inputs()[0]
-        self.name, self.alone = given.name, given.shape[:1] == [1]
+        except Exception as error:  # onnxruntime raises many kinds.
+            raise WeightsError(f"{file}: not a readable ONNX file ({type(error).__name__})") from error
+        entry = self.session.get_inputs()[0]
+        self.name, self.single = entry.name, entry.shape[:1] == [1]
 
     def forward(self, image: Tensor) -> Tensor:
-        shown = image.float().cpu().numpy()
-        # Files made for one image at a time are common.
-        parts = np.split(shown, len(shown)) if self.alone else [shown]
-        found = [self.session.run(None, {self.name: np.ascontiguousarray(part)})[0] for part in parts]
-        return torch.from_numpy(np.concatenate(found)).to(image.device)
+        values = image.float().cpu().numpy()
+        # Files for batches of one image are common.
+        batches = np.split(values, len(values)) if self.single else [values]
+        embeddings = [self.session.run(None, {self.name: np.ascontiguousarray(batch)})[0] for batch in batches]
+        return torch.from_numpy(np.concatenate(embeddings)).to(image.device)
 
 
 def load_torchscript(file: Path) -> nn.Module:
-    """A user's network from a TorchScript file. Raises WeightsError when it is missing or none."""
+    """Load a network from a TorchScript file. Raise WeightsError when it is missing or is not TorchScript."""
     if not file.is_file():
-        raise WeightsError(f"{file}: there is no such file; a recogniser as TorchScript is needed")
+        raise WeightsError(f"{file}: there is no such file; a recogniser as a TorchScript file is required")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # It points to torch.export, whose files can run what they hold.
+            warnings.simplefilter("ignore")  # It recommends torch.export, whose files can run code.
             return torch.jit.load(str(file), map_location="cpu")
-    except Exception as error:  # Of many kinds.
+    except Exception as error:  # torch raises many kinds.
         raise WeightsError(
-            f"{file}: is no TorchScript file; torch.jit.trace(model.eval(), example).save(FILE) writes one"
+            f"{file}: not a TorchScript file; torch.jit.trace(model.eval(), example).save(FILE) writes one"
         ) from error
 
 
-def resizing(given: int, wanted: int) -> Tensor | None:
-    """The matrix (wanted, given) that resizes a column of pixels, None when there is nothing to resize."""
+def resize_matrix(given: int, wanted: int) -> Tensor | None:
+    """The matrix (wanted, given) that resizes a column of pixels, or None if the sizes are equal."""
     if given == wanted:
         return None
     columns = torch.eye(given)[None, None]

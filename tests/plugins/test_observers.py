@@ -1,7 +1,9 @@
-"""Observers: what they write beside the training is there when a checkpoint is."""
+"""Observers: files written in the background are complete when a checkpoint is."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -9,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from enface.cli.options import load
 from enface.plugin.hooks import hookimpl
+from enface.recipe.load import load_recipe
+from enface.system.messages import Silent
 from enface_plugins.observers import sample_grids
 from enface_plugins.observers.background import BackgroundWriter
+from enface_plugins.observers.progress import ProgressBar
 from enface_plugins.observers.tensorboard import TensorBoard
 
 IMAGES = {name: torch.linspace(-1, 1, 9 * 3 * 8 * 8).reshape(9, 3, 8, 8) for name in ("source", "output", "target")}
@@ -25,22 +29,22 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["checkpoint_saved", "run_ended"])
-def test_grids_are_written_beside_the_training_and_waited_for(run, monkeypatch, end):
+def test_grids_are_written_in_the_background_and_waited_for(run, monkeypatch, end):
     grids, may_write = sample_grids.SampleGrids(), threading.Event()
     write = sample_grids._write
-    monkeypatch.setattr(sample_grids, "_write", lambda *words: (may_write.wait(), write(*words)))
+    monkeypatch.setattr(sample_grids, "_write", lambda *given: (may_write.wait(), write(*given)))
     grids.samples_ready(run, 20, IMAGES)
     grids.samples_ready(run, 40, IMAGES)
-    assert not list((run.directory / "samples").iterdir()), "training went on"
+    assert not list((run.directory / "samples").iterdir()), "training did not wait"
     may_write.set()
-    words = {"checkpoint_saved": {"step": 40, "path": run.directory}, "run_ended": {"completed": False}}[end]
-    getattr(grids, end)(run, **words)
+    arguments = {"checkpoint_saved": {"step": 40, "path": run.directory}, "run_ended": {"completed": False}}[end]
+    getattr(grids, end)(run, **arguments)
     names = [f"{step:08d}-{name}.png" for step in (20, 40) for name in ("inputs", "outputs", "targets")]
     assert sorted(path.name for path in (run.directory / "samples").iterdir()) == sorted(names)
     assert Image.open(run.directory / "samples" / names[0]).size == (8 * 10 + 2, 2 * 10 + 2)
 
 
-def test_what_could_not_be_written_is_not_passed_over(run, enface, monkeypatch):
+def test_an_error_while_writing_is_raised(run, enface, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "samples/x.png")
 
@@ -52,24 +56,24 @@ def test_what_could_not_be_written_is_not_passed_over(run, enface, monkeypatch):
     grids.run_ended(run, completed=False)
 
 
-def test_tensorboard_has_the_grids_made_beside_the_training(tmp_path, monkeypatch):
+def test_tensorboard_has_the_grids_made_in_the_background(tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run, board = SimpleNamespace(directory=tmp_path, step=0), TensorBoard()
     may_write, add = threading.Event(), board._add
-    # Were they made before training goes on, this would wait in vain.
-    monkeypatch.setattr(board, "_add", lambda *words: add(*words) if may_write.wait(60) else None)
+    # Would time out if the grids were made in the training's thread.
+    monkeypatch.setattr(board, "_add", lambda *given: add(*given) if may_write.wait(60) else None)
     board.run_started(run)
     board.samples_ready(run, 20, IMAGES)
     may_write.set()
     board.run_ended(run, completed=True)
-    found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert sorted(found.Tags()["images"]) == sorted(IMAGES)
-    (grid,) = found.Images("output")
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert sorted(events.Tags()["images"]) == sorted(IMAGES)
+    (grid,) = events.Images("output")
     assert (grid.step, grid.width, grid.height) == (20, 8 * 10 + 2, 2 * 10 + 2)
 
 
-def test_a_grid_that_tensorboard_cannot_have_is_told_and_costs_no_other(tmp_path, monkeypatch):
+def test_a_grid_that_tensorboard_cannot_write_is_reported_and_others_are_written(tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run, board = SimpleNamespace(directory=tmp_path, step=0), TensorBoard()
@@ -89,20 +93,20 @@ def test_a_grid_that_tensorboard_cannot_have_is_told_and_costs_no_other(tmp_path
     board.samples_ready(run, 20, IMAGES)
     with pytest.raises(OSError, match="No space"):
         board.run_ended(run, completed=False)
-    # It was closed all the same.
+    # The file was closed nevertheless.
     (grid,) = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Images("output")
     assert grid.step == 40
     assert board._writer is None
 
 
-def test_of_several_errors_beside_the_training_none_is_lost():
-    aside = BackgroundWriter("test")
+def test_several_errors_in_the_background_are_all_reported():
+    background = BackgroundWriter("test")
     for text in ("first", "second"):
-        aside.call(lambda text=text: int(text))
-    with pytest.raises(ValueError, match="first") as found:
-        aside.wait()
-    assert "second" in found.value.__notes__[0]
-    aside.wait()
+        background.call(lambda text=text: int(text))
+    with pytest.raises(ValueError, match="first") as caught:
+        background.wait()
+    assert "second" in caught.value.__notes__[0]
+    background.wait()
 
 
 def test_a_full_disk_ends_a_run_with_a_message(recipe, enface, monkeypatch, tmp_path):
@@ -116,21 +120,21 @@ def test_a_full_disk_ends_a_run_with_a_message(recipe, enface, monkeypatch, tmp_
 
 
 class Ends:
-    """Remembers how runs ended."""
+    """Records how runs ended."""
 
     def __init__(self):
         self.seen = []
 
     @hookimpl
     def run_ended(self, run, completed):
-        """Remember it."""
+        """Record it."""
         self.seen.append(completed)
 
 
-@pytest.mark.parametrize("where", ["enface.train.trainer.Trainer._one_step", "enface.cli.run.measure_and_report"])
-def test_an_error_that_nobody_foresaw_is_told_to_observers(recipe, enface, monkeypatch, tmp_path, where):
+@pytest.mark.parametrize("where", ["enface.train.trainer.Trainer._one_step", "enface_tools.evaluate.run.evaluate_run"])
+def test_an_unexpected_error_is_reported_to_observers(recipe, enface, monkeypatch, tmp_path, where):
     ends = Ends()
-    monkeypatch.setattr("enface.cli.run.load", lambda *words: watched(load(*words), ends))
+    monkeypatch.setattr("enface.recipe.load.load_recipe", lambda *given: watched(load_recipe(*given), ends))
 
     def broken(*_, **__):
         raise ZeroDivisionError("of our own making")
@@ -141,9 +145,9 @@ def test_an_error_that_nobody_foresaw_is_told_to_observers(recipe, enface, monke
     assert ends.seen == [False]
 
 
-def test_the_end_is_told_once(recipe, enface, monkeypatch, tmp_path):
+def test_the_end_is_reported_once(recipe, enface, monkeypatch, tmp_path):
     ends = Ends()
-    monkeypatch.setattr("enface.cli.run.load", lambda *words: watched(load(*words), ends))
+    monkeypatch.setattr("enface.recipe.load.load_recipe", lambda *given: watched(load_recipe(*given), ends))
     assert enface("run", recipe({}), "--runs", tmp_path / "runs").code == 0
     assert ends.seen == [True]
 
@@ -153,7 +157,26 @@ def watched(loaded, observer):
     return loaded
 
 
+def test_a_silent_run_shows_nothing(capsys, tmp_path):
+    run, bar = SimpleNamespace(reporter=Silent(), step=1), ProgressBar()
+    bar.run_started(run)
+    bar.stage_started(run, "main", 0)
+    bar.weights_loaded(run, "main", tmp_path, ["a"], ["b"], ["c"])
+    bar.step_ended(run, "main", 1, {"images_per_second": 1.0})
+    bar.run_ended(run, completed=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_importing_observers_imports_no_slow_package():
+    code = (
+        "import sys, enface_plugins.observers.progress, enface_plugins.observers.sample_grids,"
+        " enface_plugins.observers.tensorboard\n"
+        "print(*{'rich', 'torch', 'pandas', 'PIL', 'numpy', 'tensorboard'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
 def test_off_a_terminal_the_bar_prints_no_empty_line(recipe, enface, tmp_path):
-    found = enface("run", recipe({}), "--runs", tmp_path / "runs")
-    assert "images/s" in found.out
-    assert "\n\n" not in found.out
+    outcome = enface("run", recipe({}), "--runs", tmp_path / "runs")
+    assert "images/s" in outcome.out
+    assert "\n\n" not in outcome.out

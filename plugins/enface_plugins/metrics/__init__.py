@@ -1,4 +1,4 @@
-"""Metrics: a number an image, or one for all, with a card that says what makes two numbers comparable."""
+"""Metrics: a value per image or per set of images, and a card that states what makes two values comparable."""
 
 from enface_plugins.metrics.checkerboard import Checkerboard
 from enface_plugins.metrics.color_shift import ColorShift

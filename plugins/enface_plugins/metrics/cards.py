@@ -1,4 +1,4 @@
-"""The card of metrics that are worked out here, from the pixels as they are."""
+"""The card of metrics that enface computes from the pixels themselves."""
 
 from __future__ import annotations
 

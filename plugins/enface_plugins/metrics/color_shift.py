@@ -1,4 +1,4 @@
-"""Wrong colours over larger areas."""
+"""Colour differences over larger areas."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from enface import Metric
 
 
 class ColorShift(Metric):
-    """Mean colour difference, Delta E*ab (CIE 1976), of both images blurred.
+    """Mean colour difference, Delta E*ab (CIE 1976), between the blurred images.
 
-    Output and target are blurred by a Gaussian, so that only colours over larger areas count and neither detail nor
-    small shifts do; then each pixel's sRGB values go to CIE L*a*b* (D65), and the number is the mean of
-    sqrt(dL^2 + da^2 + db^2): Robertson, "The CIE 1976 color-difference formulae", Color Research and Application,
-    1977. About 2.3 is a difference people just notice (Mahy et al., 1994). The formula overstates differences of
-    saturated colours; CIEDE2000 would mend that.
+    Output and target are blurred by a Gaussian, so that colours of larger areas count and fine detail and small shifts
+    do not. The sRGB values are converted to CIE L*a*b* (D65), and the value is the mean of sqrt(dL^2 + da^2 + db^2):
+    Robertson, "The CIE 1976 color-difference formulae", Color Research and Application, 1977. A just noticeable
+    difference is about 2.3 (Mahy et al., 1994). The formula overstates differences between saturated colours, which
+    CIEDE2000 corrects.
 
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, about 260], 0 is best. Unit: Delta E*ab; black and
     white are 100 apart.
 
     Args:
-        sigma: Of the blur, as a share of the image's width.
+        sigma: Standard deviation of the blur, as a fraction of the image width.
     """
 
     higher_is_better: ClassVar[bool] = False
@@ -55,13 +55,13 @@ class ColorShift(Metric):
         return (self._lab(output) - self._lab(target)).norm(dim=1, keepdim=True)
 
     def _lab(self, image: Tensor) -> Tensor:
-        # Imported here, for it takes a third of a second, and every command loads this module.
+        # Imported here, because it takes a third of a second and every command loads this module.
         from kornia.color import rgb_to_lab
         from kornia.filters import gaussian_blur2d
 
         sigma = self.sigma * image.shape[-1]
-        # Three sigmas to each side, but no more than can be reflected.
+        # Three sigmas to each side, limited to what reflection allows.
         reach = min(math.ceil(3 * sigma), min(image.shape[-2:]) - 1)
         size = 2 * reach + 1
-        # Rounding may leave [0, 1] by a hair, where Lab's roots are not defined.
+        # Rounding may leave [0, 1] slightly, where the roots in L*a*b* are undefined.
         return rgb_to_lab(gaussian_blur2d(image, (size, size), (sigma, sigma), "reflect").clamp(0, 1))

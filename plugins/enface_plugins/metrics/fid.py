@@ -13,25 +13,25 @@ from enface_plugins.metrics.inception import InceptionMetric
 
 
 class FID(InceptionMetric):
-    """Fréchet inception distance: how far apart all outputs and all targets are, seen by an ImageNet classifier.
+    """Fréchet inception distance between all outputs and all targets, in the features of an ImageNet classifier.
 
-    |m - m'|^2 + trace(S + S' - 2 (S S')^(1/2)) of the means and covariances of Inception's 2048 features, worked out by
+    |m - m'|^2 + trace(S + S' - 2 (S S')^(1/2)) of the means and covariances of Inception's 2048 features, computed by
     torch-fidelity (``pip install "enface[fidelity]"``): Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter, "GANs
     trained by a two time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017.
 
-    It does not look at pairs: outputs with the right look of the wrong person do well. With few images it is far too
-    high (a covariance of 2048 numbers wants many more images than that), so it compares only with numbers from as many
-    images; below some thousands take ``kid``. Small images are enlarged to 299 px. Targets that several sources share
-    count as often as they do.
+    It ignores pairs: realistic outputs of the wrong person score well. With few images it is far too high (estimating
+    a covariance of 2048 features takes many more images than that), so compare only values from the same number of
+    images, and use ``kid`` below a few thousand. Small images are enlarged to 299 px. A target shared by several
+    sources counts once per source.
 
     Shapes: features of (N, 3, H, W) in [0, 1]. Range: [0, inf), 0 for equal sets.
 
     Args:
-        weights: The file of Inception's weights, weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release
+        weights: File of Inception's weights, weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release
             v0.2.0 (pytorch-fid's pt_inception-2015-12-05-6726825d.pth is the same).
 
     Raises:
-        WeightsError: when torch-fidelity or the file is missing, or the file is not of this network.
+        WeightsError: when torch-fidelity or the file is missing, or the file is of another network.
     """
 
     higher_is_better: ClassVar[bool] = False
@@ -40,5 +40,5 @@ class FID(InceptionMetric):
     def distance(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]) -> float:
         from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-        found = [fid_features_to_statistics(torch.from_numpy(each)) for each in (outputs, targets)]
-        return float(fid_statistics_to_metric(*found, verbose=False)[KEY_METRIC_FID])
+        statistics = [fid_features_to_statistics(torch.from_numpy(each)) for each in (outputs, targets)]
+        return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])

@@ -1,4 +1,4 @@
-"""The Inception network that FID and KID look through, of torch-fidelity, with a file of weights that users bring."""
+"""torch-fidelity's Inception network, whose features FID and KID compare; users provide the file of its weights."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from torch import Tensor, nn
 from enface import SetMetric, WeightsError
 
 FID_INCEPTION = "fid_inception"
-"""Its name among pretrained networks."""
+"""Name of the network, shared by all metrics that use it."""
 KNOWN = "weights-inception-2015-12-05-6726825d.pth"
-"""torch-fidelity's file, and pytorch-fid's ``pt_inception-2015-12-05-6726825d.pth``; the digits begin its sha256."""
+"""torch-fidelity's file, equal to pytorch-fid's ``pt_inception-2015-12-05-6726825d.pth``; its sha256 starts so."""
 _SHA256 = "6726825d"
-_WHERE = (
-    f"{KNOWN} (95 MB) is at https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0; "
-    "download it and name it with 'weights'"
+_REMEDY = (
+    f"download {KNOWN} (95 MB) from https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0 "
+    "and set 'weights' to its path"
 )
 
 
 class Inception(nn.Module):
-    """Images in [0, 1], float32 (N, 3, H, W) -> the 2048 numbers before the classifier, float32 (N, 2048).
+    """Images in [0, 1], float32 (N, 3, H, W) -> the 2048 features before the classifier, float32 (N, 2048).
 
-    As torch-fidelity does it: images are rounded to 8 bits and resized to 299 px as TensorFlow 1 did.
+    As in torch-fidelity, images are rounded to 8 bits and resized to 299 px as TensorFlow 1 did.
 
     Args:
-        file: Of the weights, a state dict.
+        file: State dict of the weights.
 
     Raises:
-        WeightsError: when torch-fidelity is not installed, there is no file, or it is not of this network.
+        WeightsError: when torch-fidelity or the file is missing, or the file is of another network.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -45,11 +45,11 @@ class Inception(nn.Module):
         except ImportError as error:
             raise WeightsError('FID and KID need torch-fidelity: pip install "enface[fidelity]"') from error
         if file is None:
-            raise WeightsError(f"FID and KID need the weights of an Inception network: {_WHERE}")
+            raise WeightsError(f"FID and KID need the weights of an Inception network: {_REMEDY}")
         state, self._digest = _read(file)
         self._file = file.name
         try:
-            # What it builds it first fills with random numbers; the run's own must not be drawn from.
+            # It is initialised at random first, which must not advance the run's random generator.
             with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.network = FeatureExtractorInceptionV3(
@@ -58,17 +58,17 @@ class Inception(nn.Module):
         except RuntimeError as error:
             reason = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
             raise WeightsError(
-                f"{file}: is not of the Inception network that FID is defined by ({reason[:150]}); {_WHERE}"
+                f"{file}: is not of the Inception network that defines FID ({reason[:150]}); {_REMEDY}"
             ) from error
 
     def forward(self, image: Tensor) -> Tensor:
         levels = (image * 255).round().clamp(0, 255).byte()
-        found: Tensor = self.network(levels)[0]
-        return found.float()
+        features: Tensor = self.network(levels)[0]
+        return features.float()
 
     @property
     def card(self) -> dict[str, str]:
-        """For the metrics' cards."""
+        """The card of metrics that use it."""
         known = self._digest.startswith(_SHA256)
         caution = "" if known else f"; NOT {KNOWN}: these numbers are comparable with no published ones"
         return {
@@ -83,20 +83,20 @@ class Inception(nn.Module):
 
 def _read(file: Path) -> tuple[dict[str, Tensor], str]:
     if not file.is_file():
-        raise WeightsError(f"{file}: there is no such file; {_WHERE}")
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        raise WeightsError(f"{file}: there is no such file; {_REMEDY}")
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # A damaged file fails in as many ways as there are formats.
-        raise WeightsError(f"{file}: cannot be read as a state dict ({type(error).__name__}); {_WHERE}") from error
+        raise WeightsError(f"{file}: cannot be read as a state dict ({type(error).__name__}); {_REMEDY}") from error
     if not isinstance(content, dict) or not all(isinstance(item, Tensor) for item in content.values()):
-        raise WeightsError(f"{file}: holds no state dict (tensors by name); {_WHERE}")
+        raise WeightsError(f"{file}: holds no state dict (tensors by name); {_REMEDY}")
     return content, digest
 
 
 def _repacked(state: dict[str, Tensor]) -> io.BytesIO:
-    """The tensors alone as a file, for torch-fidelity would run whatever code a user's file holds."""
+    """The tensors as a new file, because torch-fidelity would run any code in the user's file."""
     packed = io.BytesIO()
     torch.save(state, packed)
     packed.seek(0)
@@ -104,13 +104,13 @@ def _repacked(state: dict[str, Tensor]) -> io.BytesIO:
 
 
 class InceptionMetric(SetMetric):
-    """What metrics of sets share that look through Inception.
+    """A metric that compares sets of images by their Inception features.
 
     Args:
-        weights: The file of its weights.
+        weights: File of Inception's weights.
 
     Raises:
-        WeightsError: when torch-fidelity or the file is missing, or the file is not of this network.
+        WeightsError: when torch-fidelity or the file is missing, or the file is of another network.
     """
 
     def __init__(self, *, weights: Path | None = None) -> None:

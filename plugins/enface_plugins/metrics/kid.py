@@ -12,25 +12,25 @@ from enface_plugins.metrics.inception import InceptionMetric
 
 
 class KID(InceptionMetric):
-    """Kernel inception distance: how far apart all outputs and all targets are; unbiased, also with few images.
+    """Kernel inception distance between all outputs and all targets; unbiased, also with few images.
 
-    The squared maximum mean discrepancy of Inception's 2048 features under the kernel (x.y / 2048 + 1)^3, the unbiased
-    estimate over all images at once, worked out by torch-fidelity (``pip install "enface[fidelity]"``): Binkowski,
-    Sutherland, Arbel and Gretton, "Demystifying MMD GANs", ICLR 2018. Papers often give the mean over subsets of 1000
-    images, which estimates the same number. Where there are more of the one than of the other, as many are drawn, by a
+    The squared maximum mean discrepancy of Inception's 2048 features under the kernel (x.y / 2048 + 1)^3: the unbiased
+    estimate over all images together, computed by torch-fidelity (``pip install "enface[fidelity]"``). Binkowski,
+    Sutherland, Arbel and Gretton, "Demystifying MMD GANs", ICLR 2018. Papers often report the mean over subsets of 1000
+    images, which estimates the same number. Of the larger set, as many images as the smaller one has are drawn with a
     fixed seed.
 
-    Like ``fid`` it does not look at pairs. An estimate may be a little below 0: such sets cannot be told apart.
+    Like ``fid`` it ignores pairs. An estimate may be slightly below 0; the sets are then indistinguishable.
 
-    Shapes: features of (N, 3, H, W) in [0, 1]. Range: about 0 for sets that are alike, and more for others; papers
-    often multiply it by 1000.
+    Shapes: features of (N, 3, H, W) in [0, 1]. Range: about 0 for sets of the same distribution, higher for others;
+    papers often multiply it by 1000.
 
     Args:
-        weights: The file of Inception's weights, weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release
+        weights: File of Inception's weights, weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release
             v0.2.0 (pytorch-fid's pt_inception-2015-12-05-6726825d.pth is the same).
 
     Raises:
-        WeightsError: when torch-fidelity or the file is missing, or the file is not of this network.
+        WeightsError: when torch-fidelity or the file is missing, or the file is of another network.
     """
 
     higher_is_better: ClassVar[bool] = False
@@ -42,9 +42,9 @@ class KID(InceptionMetric):
     def distance(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]) -> float:
         from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
-        # Sums of cubes: float32 would leave of a small difference only rounding.
+        # Sums of cubes: in float32 a small difference would be lost in rounding.
         first, second = (torch.from_numpy(each).double() for each in (outputs, targets))
-        found = kid_features_to_metric(
+        result = kid_features_to_metric(
             first, second, kid_subsets=1, kid_subset_size=min(len(first), len(second)), verbose=False
         )
-        return float(found[KEY_METRIC_KID_MEAN])
+        return float(result[KEY_METRIC_KID_MEAN])

@@ -13,8 +13,8 @@ from enface_plugins.metrics.cards import PIXELS
 class L1(Metric):
     """Mean absolute error, mean |output - target|.
 
-    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 1], 0 for equal images. Half of what the
-    loss of the same name gives, which sees images in [-1, 1].
+    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 1], 0 for equal images. Half the
+    value of the loss of the same name, which takes images in [-1, 1].
     """
 
     higher_is_better: ClassVar[bool] = False

@@ -13,23 +13,23 @@ from torch import Tensor
 from enface import DataInfo, EnfaceError, Metric, weighted_mean
 from enface_plugins.metrics.pretrained import TRUNK_OF, Trunk, lpips_network
 
-# What is left of smaller images after the trunk's pooling is less than a pixel.
+# The trunk's pooling leaves less than a pixel of smaller images.
 SMALLEST = {"alex": 31, "vgg": 16}
 
 
 class LPIPS(Metric):
-    """Distance of deep features, weighted as people judge it; version 0.1, of the lpips package.
+    """Distance of deep features, weighted to match human judgements; version 0.1 of the lpips package.
 
     Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a perceptual
     metric", CVPR 2018. Its trunk needs pretrained weights: ``enface weights fetch``.
 
-    Over a part of the image: at each layer the weighed mean of its map, the weights averaged down to it; then their
-    sum. A deep layer sees far around each place (AlexNet's last 195 px), so what is outside tells a little too.
+    Over a region: the sum over layers of the weighted mean of each layer's map, with the weights averaged down to its
+    size. Deep layers have large receptive fields (195 px at AlexNet's last), so pixels outside the region contribute.
 
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, inf), 0 for equal images.
 
     Args:
-        net: The trunk: ``alex`` (the authors' choice for measuring) or ``vgg``; their numbers do not compare.
+        net: The trunk: ``alex`` (the authors' choice for evaluation) or ``vgg``; their values are not comparable.
 
     Raises:
         WeightsError: when the trunk's weights are missing or damaged.
@@ -47,7 +47,7 @@ class LPIPS(Metric):
                 f"lpips with net: {net} needs images of at least {SMALLEST[net]} px; these have {data.size}"
             )
         self.trunk = TRUNK_OF[net]
-        # The layout in which a CPU's convolutions are fastest.
+        # The fastest layout for convolutions on a CPU.
         self.network = lpips_network(net).to(memory_format=torch.channels_last)
 
     @classmethod
@@ -73,11 +73,11 @@ class LPIPS(Metric):
         return torch.stack([weighted_mean(layer, weights) for layer in self._maps(output, target)]).sum(0)
 
     def _maps(self, output: Tensor, target: Tensor) -> list[Tensor]:
-        """The distances at each layer's places: (N, 1, h, w) of each."""
+        """The distance map of each layer, (N, 1, h, w)."""
         from lpips import normalize_tensor
 
         network = self.network
-        # One pass for both, for of a few images a good part of the time is getting the weights ready.
+        # One pass for both, because with few images preparing the weights takes a good part of the time.
         layers = network.net(network.scaling_layer(2 * torch.cat([output, target]) - 1))
         halves = (normalize_tensor(layer).chunk(2) for layer in layers)
         return [lin((one - other).square()) for lin, (one, other) in zip(network.lins, halves, strict=True)]

@@ -1,4 +1,4 @@
-"""The pretrained trunks of perceptual distances: convolutions only, by torchvision's names."""
+"""The pretrained trunks of perceptual distances: convolutions only, under torchvision's names."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 Trunk = Literal["alex", "vgg"]
 
-# Positions of the convolutions in torchvision's ``features``; nothing else there has parameters.
+# Positions of the convolutions in torchvision's ``features``; the other layers have no parameters.
 _ALEXNET_CONVOLUTIONS = (0, 3, 6, 8, 10)
 _VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
 
 def _names(network: str, convolutions: tuple[int, ...]) -> dict[str, str]:
     return {
-        f"{network}/Conv_{index}/{theirs}": f"features.{position}.{ours}"
+        f"{network}/Conv_{index}/{flax_kind}": f"features.{position}.{kind}"
         for index, position in enumerate(convolutions)
-        for theirs, ours in (("kernel", "weight"), ("bias", "bias"))
+        for flax_kind, kind in (("kernel", "weight"), ("bias", "bias"))
     }
 
 
@@ -68,23 +68,23 @@ TRUNK_OF: dict[Trunk, Weights] = {"alex": ALEXNET, "vgg": VGG16}
 
 
 def lpips_network(trunk: Trunk) -> lpips.LPIPS:
-    """The LPIPS network of the lpips package with every weight filled in, frozen, in eval mode.
+    """Build the LPIPS network of the lpips package from cached weights, frozen and in eval mode.
 
     It takes two images in [-1, 1], (N, 3, H, W), and returns (N, 1, 1, 1).
 
     Raises:
-        WeightsError: when the trunk is not in the cache, or does not fit the installed package.
+        WeightsError: when the trunk is not in the cache, or does not match the installed package.
     """
     weights = TRUNK_OF[trunk]
     tensors = weights.load()
-    # Imported here, for it takes seconds and brings torchvision and SciPy along.
+    # Imported here, because it takes seconds and imports torchvision and SciPy.
     import lpips
     import torch
 
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore", UserWarning)  # It calls torchvision in a deprecated way.
-        # On the meta device nothing is drawn, so the run's random numbers stay the same with and without
-        # this network, and a weight that is not filled below cannot be used by mistake.
+        # The meta device draws no random numbers, so the run's stay the same with and without this network,
+        # and a weight that is not filled below cannot be used by mistake.
         network = lpips.LPIPS(net=trunk, pretrained=False, pnet_rand=True, verbose=False)
     linear = Path(lpips.__file__).parent / "weights" / f"v{network.version}" / f"{trunk}.pth"
     filled = torch.load(linear, map_location="cpu", weights_only=True)
@@ -94,5 +94,5 @@ def lpips_network(trunk: Trunk) -> lpips.LPIPS:
     network.load_state_dict(filled, strict=False, assign=True)
     empty = [name for name, item in network.named_parameters() if item.is_meta]
     if empty:
-        raise WeightsError(f"lpips {trunk!r}: the installed lpips package has weights unknown here: {empty[0]}")
+        raise WeightsError(f"lpips {trunk!r}: the installed lpips package has unexpected weights: {empty[0]}")
     return network.eval().requires_grad_(False)

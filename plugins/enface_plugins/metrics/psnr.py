@@ -13,12 +13,12 @@ SMALLEST_MSE = 1e-10
 
 
 class PSNR(Metric):
-    """Peak signal-to-noise ratio, 10 log10(1 / MSE), the MSE being over all pixels and channels of one image.
+    """Peak signal-to-noise ratio, 10 log10(1 / MSE), with the MSE over all pixels and channels of one image.
 
-    Equal images would give infinity and spoil every mean, so the MSE counts as at least 1e-10 and the ratio
-    ends at 100 dB. 8-bit images that differ at all stay below that up to 226 x 226 px.
+    Equal images would give infinity and make every mean infinite, so the MSE is at least 1e-10 and the ratio at most
+    100 dB. Up to 226 x 226 px, 8-bit images that differ at all stay below that.
 
-    Over a part of the image the MSE is the mean of squared errors there, weighed.
+    Over a region the MSE is the weighted mean of its squared errors.
 
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 100] dB.
     """

@@ -1,4 +1,4 @@
-"""Whether a recogniser finds the person."""
+"""Rank-1 recognition by a face recogniser."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from enface_plugins.metrics.recognition import RecogniserMetric
 
 
 class Rank_1(RecogniserMetric, GalleryMetric):
-    """Rank-1 recognition: 1 where, among one target of each person, the nearest to the output is of its person.
+    """Rank-1 recognition: 1 if, in a gallery of one target per person, the nearest to the output is of its person.
 
-    Nearest is by the cosine of what a face recogniser makes of the images: the same as for ``identity``. The mean over
-    all outputs is the rank-1 rate that face recognition reports, here in a closed set: Phillips, Moon, Rizvi and Rauss,
-    "The FERET evaluation methodology for face-recognition algorithms", IEEE TPAMI 2000. It depends on how many people
-    there are to be mistaken for: numbers from galleries of other sizes do not compare, and guessing gives 1 over that
-    size. The target itself is in the gallery, so a perfect output is always found.
+    Nearest by the cosine of a face recogniser's embeddings, as in ``identity``. The mean over all outputs is the
+    closed-set rank-1 rate of face recognition: Phillips, Moon, Rizvi and Rauss, "The FERET evaluation methodology for
+    face-recognition algorithms", IEEE TPAMI 2000. It depends on the number of people in the gallery: values from
+    galleries of different sizes are not comparable, and guessing gives 1 / size. The target itself is in the gallery,
+    so a perfect output is always recognised.
 
     Shapes: features of (N, 3, H, W) in [0, 1]. Range: 0 or 1 for each image; 1 is best.
 
     Args:
-        recogniser: A file of your own, as for ``identity``; dlib's recogniser unless given.
-        size: Height and width in pixels of the images that the file takes; needed with one.
-        range: What the file wants black and white to be, lowest first: [-1, 1], [0, 1], [0, 255].
-        colour: Order of the channels that the file takes.
+        recogniser: TorchScript or ONNX file, as for ``identity`` (default: dlib's recogniser).
+        size: Height and width in pixels of the file's input; required with a file.
+        range: Values of black and white in the file's input: [-1, 1], [0, 1], [0, 255].
+        colour: Channel order of the file's input.
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
-        RecipeError: when the file does not take such images, gives no embeddings, or is not in eval mode.
+        RecipeError: when the file does not accept such images, returns no embeddings, or is not in eval mode.
     """
 
     higher_is_better: ClassVar[bool] = True
@@ -51,10 +51,10 @@ class Rank_1(RecogniserMetric, GalleryMetric):
         gallery: npt.NDArray[np.float32],
         gallery_identities: npt.NDArray[Any],
     ) -> npt.NDArray[np.float32]:
-        cosines = _directions(outputs) @ _directions(gallery).T
+        cosines = _unit_vectors(outputs) @ _unit_vectors(gallery).T
         return (gallery_identities[cosines.argmax(1)] == identities).astype(np.float32)
 
 
-def _directions(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _unit_vectors(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.maximum(lengths, 1e-12)

@@ -1,4 +1,4 @@
-"""What metrics share that look at faces through a recogniser."""
+"""The base of metrics that compare the embeddings of a face recogniser."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from enface_plugins.recognisers import Colour, open_recogniser, recogniser_netwo
 
 
 class RecogniserMetric(Metric):
-    """A metric of what a face recogniser makes of images, compared by its cosine.
+    """A metric of the cosine of a face recogniser's embeddings.
 
     Args:
-        recogniser: A file of the user's own; dlib's recogniser unless given.
-        size: Height and width in pixels of the images that the file takes; needed with one.
-        range: What the file wants black and white to be, lowest first.
-        colour: Order of the channels that the file takes.
+        recogniser: TorchScript or ONNX file of the user (default: dlib's recogniser).
+        size: Height and width in pixels of the file's input; required with a file.
+        range: Values of black and white in the file's input.
+        colour: Channel order of the file's input.
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
-        RecipeError: when the file does not take such images, gives no embeddings, or is not in eval mode.
+        RecipeError: when the file does not accept such images, returns no embeddings, or is not in eval mode.
     """
 
     def __init__(

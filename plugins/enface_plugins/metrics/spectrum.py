@@ -12,21 +12,21 @@ from enface import Metric
 from enface_plugins.metrics.cards import PIXELS
 from enface_plugins.metrics.spectra import amplitudes
 
-# Less than what rounding to 8 bits leaves at each frequency of images up to 1000 px.
+# Below the power of rounding to 8 bits at each frequency, for images up to 1000 px.
 FLOOR = 1e-12
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class Spectrum(Metric):
-    """How far the output's power at each scale is from the target's: mean |log10 P_output(r) - log10 P_target(r)|.
+    """Error of the radial power spectrum: mean over r of |log10 P_output(r) - log10 P_target(r)|.
 
-    P(r) is the mean power of the Hann-windowed Fourier transform of the luma, less its mean, over the frequencies
+    P(r) is the mean power of the Hann-windowed Fourier transform of the luma minus its mean, over the frequencies
     whose distance from 0 rounds to r = 1 ... half the shorter side: Durall, Keuper and Keuper, "Watch your
     up-convolution: CNN based generative deep neural networks are failing to reproduce spectral distributions", CVPR
-    2020, who take the same radial mean, without a window. Powers below 1e-12 count as 1e-12.
+    2020, who use the same radial mean without a window. Powers below 1e-12 count as 1e-12.
 
-    Blur shows as missing power at large r, upsampling's grids and noise as too much. Where details lie it does not
-    see, nor the finest diagonal waves, whose r is beyond the last.
+    Blur lowers the power at large r; upsampling grids and noise raise it. The position of details has no effect, and
+    neither have the finest diagonal waves, whose r is beyond the last.
 
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, inf), 0 is best. Unit: decades; 0.3 is a factor
     of 2 in power.
@@ -44,7 +44,7 @@ class Spectrum(Metric):
 
 
 def profile(image: Tensor) -> Tensor:
-    """Mean power by the distance from frequency 0, rounded: (N, 3, H, W) -> (N, R) for 1 to R steps."""
+    """Mean power by rounded distance from frequency 0: (N, 3, H, W) -> (N, R), for distances of 1 to R steps."""
     luma = (image * image.new_tensor(LUMINANCE)[:, None, None]).sum(1)
     height, width = luma.shape[-2:]
     power = amplitudes(luma).square()

@@ -1,1 +1,1 @@
-"""Observers: they watch a run through hooks and never change it."""
+"""Observers: plugins that watch a run through hooks and never change it."""

@@ -1,4 +1,4 @@
-"""Work of an observer that the training does not wait for."""
+"""Background work of observers, so that training need not wait for slow disks and image compression."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 
 class BackgroundWriter:
-    """Calls functions one after the other in a thread beside the training.
+    """Runs functions one after another in a background thread.
 
     Args:
-        name: Of the thread.
+        name: Name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -19,21 +19,21 @@ class BackgroundWriter:
         self._pending: list[Future[None]] = []
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have a function called when those before it have ended."""
+        """Queue a function."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, self._name)
         self._pending.append(self._thread.submit(function))
 
     def wait(self) -> None:
-        """Wait until all have ended.
+        """Wait until the queue is empty.
 
         Raises:
-            Exception: What the first of those that failed raised, with what others did as notes; once.
+            Exception: the first error of the queued functions, with later ones as notes; each is raised once.
         """
         pending, self._pending = self._pending, []
         wait(pending)
-        errors = [error for error in (one.exception() for one in pending) if error is not None]
+        errors = [error for error in (future.exception() for future in pending) if error is not None]
         if errors:
-            for other in errors[1:]:
-                errors[0].add_note(f"and later: {other!r}")
+            for later in errors[1:]:
+                errors[0].add_note(f"and later: {later!r}")
             raise errors[0]

@@ -1,57 +1,57 @@
-"""A progress bar on the terminal: steps, images a second, time left, and each term's value."""
+"""Progress bar on the terminal: steps, images per second, remaining time, and the value of each term."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from enface import hookimpl
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from enface import Run
 
 SHOWN = 8
 
 
 class ProgressBar:
-    """Shows where a run is; on a terminal that is none it prints a line at each report instead."""
+    """Shows a run's progress: on a terminal as a bar, elsewhere as a line per report. Stays away from silent runs."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     @hookimpl
-    def run_started(self, run: Any) -> None:
+    def run_started(self, run: Run) -> None:
         """Open the bar."""
         self._close()
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"),
-        )
-        self._bar = Progress(*columns)
+        if run.reporter.silent:
+            return
+        self._bar = _bar()
         if self._bar.console.is_terminal:
             self._bar.start()
         self._task = self._bar.add_task(run.recipe.name, total=run.recipe.total_steps, numbers="")
 
     @hookimpl
-    def stage_started(self, run: Any, stage: str, step: int) -> None:
-        """Name the stage."""
+    def stage_started(self, run: Run, stage: str, step: int) -> None:
+        """Show the stage's name."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=stage, completed=run.step)
 
     @hookimpl
     def weights_loaded(
-        self, stage: str, path: Path, loaded: Sequence[str], kept: Sequence[str], unused: Sequence[str]
+        self, run: Run, stage: str, path: Path, loaded: Sequence[str], kept: Sequence[str], unused: Sequence[str]
     ) -> None:
-        """Say what was loaded, and by name what was not."""
+        """Print the number of tensors loaded, and the names of those that were not."""
+        if run.reporter.silent:
+            return
         lines = [f"{stage}: {len(loaded)} tensors loaded from {path}"]
-        for names, what in ((kept, "not in it, left as they were"), (unused, "in it, but not loaded")):
+        for names, meaning in ((kept, "not in it, left unchanged"), (unused, "in it, but not loaded")):
             if names:
                 more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-                lines.append(f"  {len(names)} {what}: {', '.join(names[:SHOWN])}{more}")
+                lines.append(f"  {len(names)} {meaning}: {', '.join(names[:SHOWN])}{more}")
         text = "\n".join(lines)
         if self._bar is not None and self._bar.console.is_terminal:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -59,8 +59,8 @@ class ProgressBar:
             print(text, flush=True)
 
     @hookimpl
-    def step_ended(self, run: Any, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Show the numbers."""
+    def step_ended(self, run: Run, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Show speed and the terms' values."""
         if self._bar is None or self._task is None:
             return
         terms = [f"{key.removeprefix('term/')} {value:.4f}" for key, value in values.items() if key.startswith("term/")]
@@ -70,15 +70,28 @@ class ProgressBar:
             print(f"{stage} {run.step}/{run.recipe.total_steps}  {numbers}", flush=True)
 
     @hookimpl
-    def run_ended(self, run: Any, completed: bool) -> None:
+    def run_ended(self, run: Run, completed: bool) -> None:
         """Close the bar."""
         self._close()
 
     def _close(self) -> None:
-        # One that was never on show would print an empty line.
+        # Stopping a bar that was never started would print an empty line.
         if self._bar is not None and self._bar.live.is_started:
             self._bar.stop()
         self._bar = self._task = None
+
+
+def _bar() -> Progress:
+    # Imported here, because every command loads this module.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[numbers]}"),
+    )
 
 
 plugin = ProgressBar()

@@ -12,59 +12,61 @@ from enface_plugins.observers.background import BackgroundWriter
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from enface import Run
+
 
 class TensorBoard:
-    """Writes event files below the run's ``tensorboard/``; the grids are compressed beside the training."""
+    """Writes event files to the run's ``tensorboard/``; a background thread compresses the grids."""
 
     def __init__(self) -> None:
         self._writer: Any = None
-        self._aside = BackgroundWriter("tensorboard")
+        self._background = BackgroundWriter("tensorboard")
 
     @hookimpl
-    def run_started(self, run: Any) -> None:
-        """Open the event file; a resumed run's values replace those logged after the step it goes on from."""
+    def run_started(self, run: Run) -> None:
+        """Open the event file. A resumed run replaces the values logged after the step it resumes from."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._close()
         self._writer = SummaryWriter(str(run.directory / "tensorboard"), purge_step=run.step + 1)
 
     @hookimpl
-    def step_ended(self, run: Any, stage: str, step: int, values: Mapping[str, float]) -> None:
+    def step_ended(self, run: Run, stage: str, step: int, values: Mapping[str, float]) -> None:
         """Write every value."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, run.step)
 
     @hookimpl
-    def samples_ready(self, run: Any, step: int, images: Mapping[str, Tensor]) -> None:
-        """Write the grids."""
-        self._aside.call(lambda: self._add(images, step))
+    def samples_ready(self, run: Run, step: int, images: Mapping[str, Tensor]) -> None:
+        """Queue the grids for writing."""
+        self._background.call(lambda: self._add(images, step))
 
     @hookimpl
-    def checkpoint_saved(self, run: Any, step: int, path: Path) -> None:
-        """Wait until the grids are written: what cannot be is told now, and not many wait in memory."""
-        self._aside.wait()
+    def checkpoint_saved(self, run: Run, step: int, path: Path) -> None:
+        """Wait until the grids are written, so that errors are raised now and few grids wait in memory."""
+        self._background.wait()
 
     @hookimpl
-    def evaluated(self, run: Any, step: int, summary: Mapping[str, float]) -> None:
+    def evaluated(self, run: Run, step: int, summary: Mapping[str, float]) -> None:
         """Write metric means."""
         for name, value in summary.items():
             self._writer.add_scalar(f"metric/{name}", value, step)
 
     @hookimpl
-    def run_ended(self, run: Any, completed: bool) -> None:
+    def run_ended(self, run: Run, completed: bool) -> None:
         """Close the event file."""
         self._close()
 
     def _close(self) -> None:
         try:
-            self._aside.wait()
+            self._background.wait()
         finally:
             if self._writer is not None:
                 self._writer.close()
             self._writer = None
 
     def _add(self, images: Mapping[str, Tensor], step: int) -> None:
-        # Imported here, for it takes a second, and every command loads this module.
+        # Imported here, because it takes a second and every command loads this module.
         from torchvision.utils import make_grid
 
         for name, image in images.items():

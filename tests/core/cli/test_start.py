@@ -80,7 +80,7 @@ def test_what_was_not_loaded_is_named(run, other):
     said = "".join(found.out.split())
     assert event["kept"]
     assert event["unused"]
-    for names, words in ((event["kept"], "not in it, left as they were"), (event["unused"], "in it, but not loaded")):
+    for names, words in ((event["kept"], "not in it, left unchanged"), (event["unused"], "in it, but not loaded")):
         assert f"{len(names)} {words}: {names[0]}".replace(" ", "") in said
 
 

@@ -1,4 +1,4 @@
-"""Metrics beside other implementations. With ``-s`` each prints the worst difference it found, for the documentation.
+"""Metrics against other implementations. With ``-s`` each test prints the largest difference, for the documentation.
 
 Images are smooth, 64, 96 and 176 px, and their distortions noise, blur, a shift of brightness, and another image.
 """
@@ -43,16 +43,16 @@ def pairs(sizes: tuple[int, ...] = SIZES) -> Iterator[tuple[Tensor, Tensor]]:
         yield target.roll(1, 0), target
 
 
-def agree(name: str, reference: str, tolerance: float, found: list[Tensor], expected: list[Tensor]) -> None:
-    """Hold numbers to others, and print the worst difference."""
-    worst = max(float((one.double() - other.double()).abs().max()) for one, other in zip(found, expected, strict=True))
-    count = sum(len(one) for one in found)
+def agree(name: str, reference: str, tolerance: float, values: list[Tensor], expected: list[Tensor]) -> None:
+    """Compare values with a reference, and print the largest difference."""
+    worst = max(float((one.double() - other.double()).abs().max()) for one, other in zip(values, expected, strict=True))
+    count = sum(len(one) for one in values)
     print(f"\n| `{name}` | {reference} | {count} | {worst:.1e} | {tolerance:.0e} |")
     assert worst <= tolerance
 
 
 def by_numpy(function: Callable[[np.ndarray, np.ndarray], float], output: Tensor, target: Tensor) -> Tensor:
-    """A function of images (H, W, 3) in float64, for each image."""
+    """Apply a function of images (H, W, 3) in float64 to each image."""
     images = (image.permute(0, 2, 3, 1).numpy().astype(np.float64) for image in (output, target))
     return torch.tensor([function(one, other) for one, other in zip(*images, strict=True)], dtype=torch.float64)
 
@@ -81,43 +81,52 @@ def ssim_of(output: np.ndarray, target: np.ndarray) -> float:
 
 def test_ssim():
     given = list(pairs())
-    found = [SSIM(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
-    agree("ssim", "scikit-image, Gaussian, float64", 5e-5, found, [by_numpy(ssim_of, *pair) for pair in given])
+    values = [SSIM(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
+    agree("ssim", "scikit-image, Gaussian, float64", 5e-5, values, [by_numpy(ssim_of, *pair) for pair in given])
 
 
 def test_ssim_of_piq():
     piq = pytest.importorskip("piq")
     given = list(pairs())
-    found = [SSIM(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
+    values = [SSIM(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
     expected = [piq.ssim(*pair, downsample=False, reduction="none") for pair in given]
-    agree("ssim", "piq, downsample=False", 5e-5, found, expected)
+    agree("ssim", "piq, downsample=False", 5e-5, values, expected)
 
 
 def test_ssims_map():
     given = list(pairs())
     metrics = [SSIM(data=DataInfo(pair[0].shape[-1])) for pair in given]
-    found = [metric.map(*pair).flatten(1).mean(1) for metric, pair in zip(metrics, given, strict=True)]
-    agree("ssim", "scikit-image; the mean of the map", 5e-5, found, [by_numpy(ssim_of, *pair) for pair in given])
+    values = [metric.map(*pair).flatten(1).mean(1) for metric, pair in zip(metrics, given, strict=True)]
+    agree("ssim", "scikit-image; the mean of the map", 5e-5, values, [by_numpy(ssim_of, *pair) for pair in given])
 
 
 def test_ms_ssim():
     given = list(pairs((176, 203)))
-    found = [MsSsim(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
+    values = [MsSsim(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
     expected = [pytorch_msssim.ms_ssim(*pair, data_range=1.0, size_average=False) for pair in given]
-    agree("ms_ssim", "pytorch-msssim, 5 scales", 1e-6, found, expected)
+    agree("ms_ssim", "pytorch-msssim, 5 scales", 1e-6, values, expected)
+
+
+def test_fewer_scales_of_ms_ssim():
+    given = list(pairs((176, 203)))
+    metrics = [MsSsim(data=DataInfo(pair[0].shape[-1]), scales=4) for pair in given]
+    values = [metric(*pair) for metric, pair in zip(metrics, given, strict=True)]
+    settings = {"data_range": 1.0, "size_average": False, "weights": metrics[0].exponents}
+    expected = [pytorch_msssim.ms_ssim(*pair, **settings) for pair in given]
+    agree("ms_ssim", "pytorch-msssim, 4 scales", 1e-6, values, expected)
 
 
 def test_ms_ssim_of_piq():
     piq = pytest.importorskip("piq")
-    # Where a side is odd piq repeats its first row, and pytorch-msssim puts zeros there; so only sides that stay even.
+    # At odd sides piq repeats the first row and pytorch-msssim pads with zeros, so all sides here stay even.
     given = list(pairs((64, 96, 176)))
     metrics = [MsSsim(data=DataInfo(pair[0].shape[-1])) for pair in given]
-    found = [metric(*pair) for metric, pair in zip(metrics, given, strict=True)]
+    values = [metric(*pair) for metric, pair in zip(metrics, given, strict=True)]
     expected = [
         piq.multi_scale_ssim(*pair, scale_weights=torch.tensor(metric.exponents), reduction="none")
         for metric, pair in zip(metrics, given, strict=True)
     ]
-    agree("ms_ssim", "piq, 3, 4 and 5 scales", 1e-4, found, expected)
+    agree("ms_ssim", "piq, 3, 4 and 5 scales", 1e-4, values, expected)
 
 
 @needs_trunks
@@ -125,7 +134,7 @@ def test_ms_ssim_of_piq():
 def test_lpips(net):
     import lpips
 
-    # The package's own way of being built, and its own network, with the fetched trunk put in.
+    # The package's own constructor and network, with the fetched trunk.
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
@@ -135,9 +144,9 @@ def test_lpips(net):
         parameter.data.copy_(trunk[f"features.{position}.{kind}"])
     given = list(pairs((64, 96)))
     with torch.no_grad():
-        found = [LPIPS(data=DataInfo(64), net=net)(*pair) for pair in given]
+        values = [LPIPS(data=DataInfo(64), net=net)(*pair) for pair in given]
         expected = [network(*pair, normalize=True).flatten() for pair in given]
-    agree("lpips", f"lpips {version('lpips')}, {net}", 1e-5, found, expected)
+    agree("lpips", f"lpips {version('lpips')}, {net}", 1e-5, values, expected)
 
 
 def energy(image: np.ndarray) -> float:
@@ -147,21 +156,21 @@ def energy(image: np.ndarray) -> float:
 def test_sharpness():
     given = list(pairs())
     expected = [by_numpy(lambda o, t: energy(o) / energy(t), *pair) for pair in given]
-    found = [Sharpness()(*pair) / each.float() for pair, each in zip(given, expected, strict=True)]
-    agree("sharpness", "NumPy, float64 (relative)", 1e-5, found, [torch.ones_like(each) for each in expected])
+    ratios = [Sharpness()(*pair) / each.float() for pair, each in zip(given, expected, strict=True)]
+    agree("sharpness", "NumPy, float64 (relative)", 1e-5, ratios, [torch.ones_like(each) for each in expected])
 
 
 def delta_e(output: np.ndarray, target: np.ndarray) -> float:
     sigma = output.shape[0] / 24
-    # scipy's "mirror" is what torch calls reflection.
+    # scipy's "mirror" is torch's "reflect".
     settings = {"sigma": sigma, "mode": "mirror", "truncate": np.ceil(3 * sigma) / sigma, "channel_axis": -1}
     return float(deltaE_cie76(*(rgb2lab(gaussian(image, **settings)) for image in (output, target))).mean())
 
 
 def test_color_shift():
     given = list(pairs())
-    found = [ColorShift()(*pair) for pair in given]
-    agree("color_shift", "scikit-image, float64", 1e-3, found, [by_numpy(delta_e, *pair) for pair in given])
+    values = [ColorShift()(*pair) for pair in given]
+    agree("color_shift", "scikit-image, float64", 1e-3, values, [by_numpy(delta_e, *pair) for pair in given])
 
 
 def powers(image: np.ndarray) -> np.ndarray:
@@ -185,20 +194,20 @@ def peaks(image: np.ndarray) -> np.ndarray:
     size = len(image)
     window = np.outer(*[0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)] * 2)
     window /= window.sum()
-    found = []
+    heights = []
     for channel in np.moveaxis(image, -1, 0):
         amplitude = np.abs(np.fft.fft2((channel - (channel * window).sum()) * window))
         for down, across in [(down, across) for down in range(4) for across in range(4) if down or across]:
             ring = [(i, j) for i in range(-5, 6) for j in range(-5, 6) if max(abs(i), abs(j)) > 2]
             v, u = down * size // 4, across * size // 4
             around = sorted(amplitude[(v + i) % size, (u + j) % size] for i, j in ring)
-            # The lower of the two in the middle, as torch takes it.
-            found.append(max(0.0, amplitude[v, u] - around[(len(around) - 1) // 2]))
-    return np.array(found)
+            # The lower median, as in torch.
+            heights.append(max(0.0, amplitude[v, u] - around[(len(around) - 1) // 2]))
+    return np.array(heights)
 
 
 def test_checkerboard():
     given = list(pairs((64, 96)))
     expected = [by_numpy(lambda o, t: np.maximum(peaks(o) - peaks(t), 0).sum() / 3, *pair) for pair in given]
-    found = [Checkerboard(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
-    agree("checkerboard", "NumPy, float64", 1e-7, found, expected)
+    values = [Checkerboard(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
+    agree("checkerboard", "NumPy, float64", 1e-7, values, expected)

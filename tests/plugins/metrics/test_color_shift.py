@@ -1,4 +1,4 @@
-"""Colour shift: differences worked by hand and by scikit-image, and what the blur forgives."""
+"""Colour shift: differences computed by hand and by scikit-image, and the effect of the blur."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_differences_are_those_of_scikit_image(one, other):
     assert ColorShift()(first, second).item() == pytest.approx(expected, rel=2e-3)
 
 
-def test_fine_detail_counts_nothing_and_a_tint_counts():
+def test_fine_detail_does_not_count_and_a_tint_does():
     board = (torch.arange(SIZE)[:, None] + torch.arange(SIZE)) % 2 * 0.1
     grey = flat(0.5, 0.5, 0.5)
     metric = ColorShift()
@@ -41,14 +41,14 @@ def test_fine_detail_counts_nothing_and_a_tint_counts():
     assert metric(tinted, grey).item() > 3
 
 
-def test_a_broader_blur_forgives_more():
+def test_a_wider_blur_lowers_the_value():
     generator = torch.Generator().manual_seed(0)
     pair = [torch.rand(2, 3, SIZE, SIZE, generator=generator) for _ in range(2)]
-    found = [ColorShift(sigma=sigma)(*pair) for sigma in (0.01, 0.04, 0.2, 2.0)]
-    assert all((more > less).all() for more, less in pairwise(found))
+    values = [ColorShift(sigma=sigma)(*pair) for sigma in (0.01, 0.04, 0.2, 2.0)]
+    assert all((more > less).all() for more, less in pairwise(values))
 
 
-def test_over_a_part_only_its_own_colours_count():
+def test_over_a_region_only_its_own_colours_count():
     grey, output = flat(0.5, 0.5, 0.5), flat(0.5, 0.5, 0.5)
     output[..., SIZE // 2 :] = 0.9
     left = torch.zeros(1, 1, SIZE, SIZE)

@@ -1,4 +1,4 @@
-"""What every image metric has in common: shape, identity, bounds, direction, a card."""
+"""Properties of every image metric: shape, identity, bounds, direction, card."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS = [
 
 @pytest.fixture(scope="module")
 def faces():
-    """Smooth made-up images (4, 3, 96, 96) in [0.2, 0.8]."""
+    """Smooth synthetic images (4, 3, 96, 96) in [0.2, 0.8]."""
     coarse = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     return 0.2 + 0.6 * torch.nn.functional.interpolate(coarse, size=96, mode="bilinear")
 
@@ -68,7 +68,7 @@ def test_images_do_not_influence_each_other_and_order_does_not_matter(metric, be
 
 
 @pytest.mark.parametrize(("metric", "best", "worst"), METRICS)
-def test_the_card_says_what_makes_numbers_comparable(metric, best, worst):
+def test_the_card_states_what_makes_values_comparable(metric, best, worst):
     card = metric.card
     assert {"implementation", "data_range", "colour", "crop", "resize"} <= card.keys()
     assert all(isinstance(text, str) and text for text in card.values())

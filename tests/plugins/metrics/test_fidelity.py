@@ -1,6 +1,6 @@
-"""FID and KID: torch-fidelity's own numbers, what the weights must be, and what sets are near to each other.
+"""FID and KID: torch-fidelity's values, checks of the weights, and sets that are close.
 
-The weights are random: whoever looks through them sees something, if not what a published FID means.
+The weights are random, so features are meaningful enough for tests, but not those of a published FID.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from enface import WeightsError
 from enface.plugin.catalog import Catalog
 from enface.plugin.manager import load_plugins
 from enface_plugins.metrics import FID, KID
-from enface_tools.conformance import Subject
-from enface_tools.conformance.feature_metrics import FEATURE_RULES
+from enface_tools.conformance import Fixture, run_rule
+from enface_tools.conformance.feature_metrics import FEATURE_METRIC_RULES
 from enface_tools.conformance.metrics import METRIC_RULES
-from enface_tools.conformance.rules import judge
 
 torch_fidelity = pytest.importorskip("torch_fidelity")
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A file of random weights, whose features neither vanish nor explode."""
+    """A file of random weights, with features that neither vanish nor explode."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    # It reads its weights while it is built; this once it gets none.
+    # The constructor loads weights; here it must not.
     original = FeatureExtractorInceptionV3.load_state_dict
     FeatureExtractorInceptionV3.load_state_dict = lambda self, state: None
     try:
@@ -60,7 +59,7 @@ def kid(weights):
 
 @pytest.fixture(scope="module")
 def images():
-    """Two sets of uint8 images, (12, 3, 32, 32) each, of different looks."""
+    """Two sets of uint8 images of different appearance, (12, 3, 32, 32) each."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(2, 12, 3, 6, 6, generator=generator)
     smooth = torch.nn.functional.interpolate(coarse.flatten(0, 1), size=32, mode="bilinear").unflatten(0, (2, 12))
@@ -68,23 +67,23 @@ def images():
     return (smooth * 255).round().byte()
 
 
-class Few(nn.Module):
-    """The first 48 features, each batch seen once: distances of 2048 take seconds, and rules ask for many."""
+class FewFeatures(nn.Module):
+    """The first 48 features, cached by batch: distances of 2048 take seconds, and the rules compute many."""
 
     def __init__(self, inception):
         super().__init__()
-        self.inception, self.card, self.seen = inception, inception.card, {}
+        self.inception, self.card, self.cache = inception, inception.card, {}
 
     def forward(self, image):
         key = image.numpy().tobytes()
-        if key not in self.seen:
-            self.seen[key] = self.inception(image)[:, :48]
-        return self.seen[key].clone()
+        if key not in self.cache:
+            self.cache[key] = self.inception(image)[:, :48]
+        return self.cache[key].clone()
 
 
 @pytest.fixture(scope="module")
 def few(fid):
-    return Few(fid.inception)
+    return FewFeatures(fid.inception)
 
 
 class Images(torch.utils.data.Dataset):
@@ -100,7 +99,7 @@ class Images(torch.utils.data.Dataset):
 
 @pytest.fixture(scope="module")
 def official(weights, images):
-    """What torch-fidelity says when it does everything itself."""
+    """Values of torch-fidelity alone."""
     return torch_fidelity.calculate_metrics(
         input1=Images(images[1]),
         input2=Images(images[0]),
@@ -119,15 +118,15 @@ def official(weights, images):
 
 def measured(metric, images):
     with torch.no_grad():
-        seen = [metric.features(each.float() / 255).numpy() for each in images]
-    return metric.distance(seen[1], seen[0])
+        features = [metric.features(each.float() / 255).numpy() for each in images]
+    return metric.distance(features[1], features[0])
 
 
-def agree(name, found, expected, tolerance):
-    """With ``-s`` it prints the difference, for the documentation."""
-    share = abs(found - expected) / abs(expected)
-    print(f"\n| `{name}` | torch-fidelity (relative) | 1 | {share:.1e} | {tolerance:.0e} |")
-    assert share <= tolerance
+def agree(name, value, expected, tolerance):
+    """Compare, and with ``-s`` print the difference for the documentation."""
+    difference = abs(value - expected) / abs(expected)
+    print(f"\n| `{name}` | torch-fidelity (relative) | 1 | {difference:.1e} | {tolerance:.0e} |")
+    assert difference <= tolerance
 
 
 def test_fid_is_torch_fidelitys(fid, images, official):
@@ -139,21 +138,22 @@ def test_fid_is_torch_fidelitys(fid, images, official):
 def test_kid_is_torch_fidelitys(kid, images, official):
     expected = official["kernel_inception_distance_mean"]
     assert expected > 1e-6
-    # Theirs sums in float32.
+    # torch-fidelity sums in float32.
     agree("kid", measured(kid, images), expected, 1e-4)
 
 
 @pytest.mark.parametrize("name", ["fid", "kid"])
-def test_they_keep_the_rules_of_sets(name, weights, few):
+def test_they_pass_the_conformance_rules_of_sets(name, weights, few):
     catalog = Catalog(load_plugins())
-    with Subject(catalog.get("metric", name), catalog, {"weights": str(weights)}) as subject:
-        made = subject.build()
-        made.inception = few
-        subject.build = lambda *given: made
-        found = {rule.name: judge(rule, subject) for rule in (*METRIC_RULES, *FEATURE_RULES)}
-    assert {name: item.why for name, item in found.items() if item.result == "broken"} == {}
-    held = {name for name, item in found.items() if item.result == "holds"}
-    assert held >= {"features", "features of each image", "equal sets", "distorted sets", "order in a set", "card"}
+    with Fixture(catalog.get("metric", name), catalog, {"weights": str(weights)}) as fixture:
+        metric = fixture.build()
+        metric.inception = few
+        fixture.build = lambda *given: metric
+        verdicts = {rule.name: run_rule(rule, fixture) for rule in (*METRIC_RULES, *FEATURE_METRIC_RULES)}
+    assert {name: item.why for name, item in verdicts.items() if item.result == "failed"} == {}
+    passed = {name for name, item in verdicts.items() if item.result == "passed"}
+    independent = "features independent of the batch"
+    assert passed >= {"features", independent, "equal sets", "distorted sets", "order in a set", "card"}
 
 
 def test_the_sets_may_have_different_sizes(fid, kid, few, images):
@@ -165,14 +165,14 @@ def test_the_sets_may_have_different_sizes(fid, kid, few, images):
         assert one > metric.distance(short, short)
 
 
-def test_building_it_draws_no_random_numbers_and_leaves_nothing_to_train(weights):
+def test_building_draws_no_random_numbers_and_leaves_nothing_to_train(weights):
     before = torch.get_rng_state()
     metric = FID(weights=weights)
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(each.requires_grad for each in metric.parameters())
 
 
-def test_other_weights_than_the_known_ones_are_told_on_the_card(fid, monkeypatch):
+def test_the_card_reports_unknown_weights(fid, monkeypatch):
     assert "random.pth, sha256" in fid.card["network"]
     assert "NOT weights-inception-2015-12-05-6726825d.pth" in fid.card["network"]
     monkeypatch.setattr(fid.inception, "_digest", "6726825d0af5f729")
@@ -186,7 +186,7 @@ def test_weights_that_are_refused(metric, tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save(nn.Linear(2, 2), tmp_path / "module.pth")
     where = "https://github.com/toshas/torch-fidelity/releases"
-    for given, says in (
+    for name, message in (
         (None, "need the weights of an Inception network"),
         ("none.pth", "no such file"),
         ("bad.pth", "cannot be read as a state dict"),
@@ -194,12 +194,12 @@ def test_weights_that_are_refused(metric, tmp_path):
         ("list.pth", "holds no state dict"),
         ("other.pth", "is not of the Inception network"),
     ):
-        with pytest.raises(WeightsError, match=says) as caught:
-            metric(weights=None if given is None else tmp_path / given)
+        with pytest.raises(WeightsError, match=message) as caught:
+            metric(weights=None if name is None else tmp_path / name)
         assert where in str(caught.value)
 
 
-def test_without_torch_fidelity_it_says_how_to_install_it(monkeypatch, weights):
+def test_without_torch_fidelity_the_error_says_how_to_install_it(monkeypatch, weights):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     with pytest.raises(WeightsError, match=r'pip install "enface\[fidelity\]"'):
         FID(weights=weights)

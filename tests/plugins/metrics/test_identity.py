@@ -1,4 +1,4 @@
-"""Identity and rank-1: dlib's recogniser, files of one's own, and the files that are refused."""
+"""Identity and rank-1: dlib's recogniser, users' files, and the files that are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ installed = pytest.mark.skipif(
 
 
 class Means(nn.Module):
-    """Means of halves and channels: an embedding that can be worked by hand."""
+    """Means of halves and channels: an embedding that can be computed by hand."""
 
     def forward(self, image):
         return functional.adaptive_avg_pool2d(image, (1, 2)).flatten(1)
@@ -33,7 +33,7 @@ class Means(nn.Module):
 
 @pytest.fixture
 def torchscript(tmp_path):
-    """Saves a module as TorchScript for 16 px; its path."""
+    """Saves a module as TorchScript for 16 px and returns the path."""
 
     def write(module, name="recogniser.pt"):
         with warnings.catch_warnings():
@@ -46,7 +46,7 @@ def torchscript(tmp_path):
 
 @pytest.fixture
 def onnx_file(tmp_path):
-    """Saves a module as ONNX for 16 px; its path."""
+    """Saves a module as ONNX for 16 px and returns the path."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
 
@@ -68,10 +68,10 @@ def images():
     return torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-# ------------------------------------------------------------------ files of one's own
+# ------------------------------------------------------------------ users' files
 
 
-def test_the_number_is_the_cosine_of_what_the_file_gives(torchscript, images):
+def test_the_value_is_the_cosine_of_the_files_embeddings(torchscript, images):
     metric = Identity(recogniser=torchscript(Means()), size=16, range=(0, 1))
     other = images.flip(0)
     expected = functional.cosine_similarity(Means()(images), Means()(other))
@@ -79,25 +79,25 @@ def test_the_number_is_the_cosine_of_what_the_file_gives(torchscript, images):
     torch.testing.assert_close(metric(images, images), torch.ones(4))
 
 
-def test_range_colour_and_size_say_what_the_file_is_shown(torchscript):
+def test_range_colour_and_size_determine_the_files_input(torchscript):
     image = torch.tensor([0.2, 0.5, 1.0])[None, :, None, None].expand(1, 3, 32, 32).contiguous()
-    shown = recognisers.open_recogniser(torchscript(Means()), 16, (-1.0, 1.0), "bgr")(image)
-    torch.testing.assert_close(shown, torch.tensor([[1.0, 1.0, 0.0, 0.0, -0.6, -0.6]]))
-    shown = recognisers.open_recogniser(torchscript(Means()), 16, (0.0, 255.0), "rgb")(image)
-    torch.testing.assert_close(shown, torch.tensor([[51.0, 51.0, 127.5, 127.5, 255.0, 255.0]]))
+    embedding = recognisers.open_recogniser(torchscript(Means()), 16, (-1.0, 1.0), "bgr")(image)
+    torch.testing.assert_close(embedding, torch.tensor([[1.0, 1.0, 0.0, 0.0, -0.6, -0.6]]))
+    embedding = recognisers.open_recogniser(torchscript(Means()), 16, (0.0, 255.0), "rgb")(image)
+    torch.testing.assert_close(embedding, torch.tensor([[51.0, 51.0, 127.5, 127.5, 255.0, 255.0]]))
 
 
 @pytest.mark.parametrize("batch", [None, 1])
-def test_an_onnx_file_gives_what_the_network_gives(onnx_file, images, batch):
+def test_an_onnx_file_returns_the_networks_embeddings(onnx_file, images, batch):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 7 * 7, 6)).eval()
-    found = recognisers.open_recogniser(onnx_file(network, batch=batch), 16, (0.0, 1.0))
+    recogniser = recognisers.open_recogniser(onnx_file(network, batch=batch), 16, (0.0, 1.0))
     with torch.no_grad():
-        torch.testing.assert_close(found(images), network(images), atol=1e-5, rtol=1e-4)
-    assert "onnxruntime" in found.card["implementation"]
+        torch.testing.assert_close(recogniser(images), network(images), atol=1e-5, rtol=1e-4)
+    assert "onnxruntime" in recogniser.card["implementation"]
 
 
-def test_a_card_names_the_file_by_its_bits(torchscript):
+def test_a_card_identifies_the_file_by_its_digest(torchscript):
     cards = [
         Identity(recogniser=torchscript(module, "a.pt"), size=16).card for module in (Means(), nn.Sequential(Means()))
     ]
@@ -116,14 +116,14 @@ def test_files_that_are_refused(metric, torchscript, tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"no network")
     (tmp_path / "bad.onnx").write_bytes(b"no network")
     for given, error, says in (
-        ({"recogniser": good}, RecipeError, "'size' is needed"),
-        ({"recogniser": good, "size": 16, "range": (1, 0)}, RecipeError, "must rise"),
+        ({"recogniser": good}, RecipeError, "'size' is required"),
+        ({"recogniser": good, "size": 16, "range": (1, 0)}, RecipeError, "must be ascending"),
         ({"recogniser": tmp_path / "none.pt", "size": 16}, WeightsError, "no such file"),
         ({"recogniser": tmp_path / "none.onnx", "size": 16}, WeightsError, "no such file"),
-        ({"recogniser": tmp_path / "bad.pt", "size": 16}, WeightsError, "is no TorchScript file"),
-        ({"recogniser": tmp_path / "bad.onnx", "size": 16}, WeightsError, "is no ONNX file"),
-        ({"recogniser": torchscript(nn.Identity(), "map.pt"), "size": 16}, RecipeError, "an embedding each"),
-        ({"recogniser": torchscript(nn.Linear(16, 2), "w.pt"), "size": 8}, RecipeError, "does not take images"),
+        ({"recogniser": tmp_path / "bad.pt", "size": 16}, WeightsError, "not a TorchScript file"),
+        ({"recogniser": tmp_path / "bad.onnx", "size": 16}, WeightsError, "not a readable ONNX file"),
+        ({"recogniser": torchscript(nn.Identity(), "map.pt"), "size": 16}, RecipeError, "one embedding per image"),
+        ({"recogniser": torchscript(nn.Linear(16, 2), "w.pt"), "size": 8}, RecipeError, "does not accept images"),
     ):
         with pytest.raises(error, match=says):
             metric(**given)
@@ -132,22 +132,22 @@ def test_files_that_are_refused(metric, torchscript, tmp_path):
 # ------------------------------------------------------------------ rank 1
 
 
-def test_the_nearest_by_cosine_is_found(torchscript):
+def test_the_nearest_by_cosine_is_recognised(torchscript):
     metric = Rank_1(recogniser=torchscript(Means()), size=16)
     gallery = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     people = np.array(["a", "b", "c"])
-    # Long vectors do not win: the first is nearest to a by its direction, the second to b.
+    # Length does not matter: by direction the first is nearest to a, the second to b.
     outputs = np.array([[5.0, 4.0], [0.1, 9.0], [-1.0, 0.9], [0.2, 0.3]], np.float32)
-    found = metric.matched(outputs, np.array(["a", "b", "c", "a"]), gallery, people)
-    assert found.tolist() == [1, 1, 1, 0]
+    matched = metric.matched(outputs, np.array(["a", "b", "c", "a"]), gallery, people)
+    assert matched.tolist() == [1, 1, 1, 0]
 
 
-def test_a_person_that_the_gallery_has_twice_is_found_by_either(torchscript):
+def test_a_person_with_two_gallery_images_is_recognised_by_either(torchscript):
     metric = Rank_1(recogniser=torchscript(Means()), size=16)
     gallery = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     outputs = np.array([[0, 2.0], [-3.0, 0]], np.float32)
-    found = metric.matched(outputs, np.array([7, 7]), gallery, np.array([7, 7, 8]))
-    assert found.tolist() == [1, 0]
+    matched = metric.matched(outputs, np.array([7, 7]), gallery, np.array([7, 7, 8]))
+    assert matched.tolist() == [1, 0]
 
 
 # ------------------------------------------------------------------ dlib's
@@ -159,7 +159,7 @@ def test_dlibs_descriptors_are_those_of_its_own_pipeline():
 
     photograph = np.ascontiguousarray(pytest.importorskip("skimage.data").astronaut()[:256, 96:352])
     face = landmarks.find_face(photograph)
-    # As the package's own examples do: a chip of 150 px cut out by the landmarks, then the network.
+    # As in the package's examples: a chip of 150 px cropped by the landmarks, then the network.
     chip = dlib.get_face_chip(face.picture, face.landmarks, size=150, padding=0.25)
     expected = np.array(recognisers._dlib_model().compute_face_descriptor(chip))
     image = torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255
@@ -167,7 +167,7 @@ def test_dlibs_descriptors_are_those_of_its_own_pipeline():
 
 
 @installed
-def test_a_person_is_more_like_herself_than_a_stranger_is():
+def test_a_person_is_more_similar_to_herself_than_a_stranger_is():
     photograph = pytest.importorskip("skimage.data").astronaut()[:256, 96:352]
     face = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None] / 255
     darker = (0.8 * face.flip(-1)).contiguous()
@@ -179,32 +179,32 @@ def test_a_person_is_more_like_herself_than_a_stranger_is():
 
 
 @installed
-def test_synthetic_people_are_found_from_the_side():
+def test_synthetic_people_are_recognised_from_the_side():
     pytest.importorskip("anny")
     pytest.importorskip("embreex")
     from enface import DataInfo
     from enface_plugins.datasets.synthetic_heads import SyntheticHeads
 
     heads = SyntheticHeads(identities=3, poses=9, lights=1, data=DataInfo(64))
-    shown = [row for row in heads.rows() if row["pose"] in (0, 15)]
+    rows = [row for row in heads.rows() if row["pose"] in (0, 15)]
     metric = Rank_1()
-    seen = {
+    embeddings = {
         (row["identity"], row["pose"]): metric.features(
             torch.from_numpy(heads.image(row).copy()).permute(2, 0, 1)[None] / 255
         )[0].numpy()
-        for row in shown
+        for row in rows
     }
-    people = np.array(sorted({row["identity"] for row in shown}))
-    outputs, gallery = (np.stack([seen[person, pose] for person in people]) for pose in (15, 0))
+    people = np.array(sorted({row["identity"] for row in rows}))
+    outputs, gallery = (np.stack([embeddings[person, pose] for person in people]) for pose in (15, 0))
     assert metric.matched(outputs, people, gallery, people).tolist() == [1, 1, 1]
 
 
 @installed
-def test_what_dlib_saw_it_does_not_look_at_again(monkeypatch):
+def test_dlib_embeds_an_image_once(monkeypatch):
     calls = []
     real = recognisers.find_face
-    monkeypatch.setattr(recognisers, "find_face", lambda *given, **more: calls.append(1) or real(*given, **more))
-    monkeypatch.setattr(recognisers, "_MEMORY", {})
+    monkeypatch.setattr(recognisers, "find_face", lambda *args, **kwargs: calls.append(1) or real(*args, **kwargs))
+    monkeypatch.setattr(recognisers, "_CACHE", {})
     image = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(2))
     first = Identity().recogniser(torch.cat([image, image]))
     assert torch.equal(first[0], first[1])
@@ -213,7 +213,7 @@ def test_what_dlib_saw_it_does_not_look_at_again(monkeypatch):
 
 
 @pytest.mark.parametrize("missing", ["dlib", "face_recognition_models"])
-def test_without_dlib_or_its_model_it_says_how_to_install_them(monkeypatch, missing):
+def test_without_dlib_or_its_model_the_error_says_how_to_install_them(monkeypatch, missing):
     if missing == "dlib":
         monkeypatch.setitem(sys.modules, "dlib", None)
     else:

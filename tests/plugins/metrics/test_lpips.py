@@ -1,4 +1,4 @@
-"""LPIPS: refusals without weights, and its values with them (``enface weights fetch``)."""
+"""LPIPS: errors without weights, and values with them (``enface weights fetch``)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def faces():
     return 0.2 + 0.6 * torch.nn.functional.interpolate(coarse, size=48, mode="bilinear")
 
 
-def test_without_weights_it_refuses_and_says_how_to_get_them(tmp_path, monkeypatch):
+def test_without_weights_the_error_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))
     for net, name in (("alex", "alexnet"), ("vgg", "vgg16")):
         with pytest.raises(WeightsError, match=f"enface weights fetch {name}"):
@@ -57,7 +57,7 @@ def test_smallest_images(net):
 
 
 @pytest.mark.parametrize("net", TRUNK)
-def test_building_it_draws_no_random_numbers_and_leaves_nothing_to_train(net):
+def test_building_draws_no_random_numbers_and_leaves_nothing_to_train(net):
     before = torch.get_rng_state()
     metric = LPIPS(data=DATA, net=net)
     assert torch.equal(torch.get_rng_state(), before)
@@ -68,7 +68,7 @@ def test_building_it_draws_no_random_numbers_and_leaves_nothing_to_train(net):
 
 @needs_alexnet
 def test_first_kernel_is_torchvisions():
-    # As torchvision's users have printed it: the beginning of alexnet(...).features[0].weight.
+    # The beginning of alexnet(...).features[0].weight, as printed by users of torchvision.
     kernel = ALEXNET.load()["features.0.weight"]
     assert kernel.shape == (64, 3, 11, 11)
     torch.testing.assert_close(
@@ -81,7 +81,7 @@ def test_first_kernel_is_torchvisions():
 
 @needs_vgg16
 def test_published_value_of_another_implementation():
-    # TorchMetrics 0.11 documents 0.3493 for this example, whose random images come after the network's own draws.
+    # TorchMetrics 0.11 documents 0.3493 for this example, whose images are drawn after the network's parameters.
     import lpips
     import torchvision
 

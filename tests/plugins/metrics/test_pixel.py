@@ -1,4 +1,4 @@
-"""L1, PSNR and SSIM by hand and against scikit-image."""
+"""L1, PSNR and SSIM: values computed by hand and by scikit-image."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_l1_by_hand():
 def test_psnr_by_hand():
     target = torch.zeros(3, 3, 5, 5)
     output = torch.stack([target[0] + 0.1, target[0] + 1, target[0] + 1e-6])
-    # The last one's MSE, 1e-12, counts as 1e-10.
+    # The last MSE, 1e-12, counts as 1e-10.
     torch.testing.assert_close(PSNR()(output, target), torch.tensor([20.0, 0.0, 100.0]))
 
 
-def test_psnr_tells_one_level_of_one_pixel_from_equality():
+def test_psnr_distinguishes_one_level_of_one_pixel_from_equality():
     target = torch.zeros(1, 3, 226, 226)
     output = target.clone()
     output[0, 0, 0, 0] = 1 / 255

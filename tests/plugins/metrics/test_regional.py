@@ -1,4 +1,4 @@
-"""Metrics over a part of the image: numbers worked by hand, and what each one's part is."""
+"""Metrics over regions: values computed by hand, and the meaning of each metric's region."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MAKERS = [
 ]
 
 
-def within(metric, output, target, weights):
-    """The numbers in one part."""
+def over(metric, output, target, weights):
+    """The values over one region."""
     return metric.regional(output, target, weights)[:, 0]
 
 
@@ -48,75 +48,75 @@ def pair():
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_the_whole_image_is_a_part_of_itself(make, pair):
+def test_a_region_may_be_the_whole_image(make, pair):
     metric = make()
     assert metric.has_regional
     for weights in (torch.ones(1, 1, SIZE, SIZE), torch.full((2, 1, SIZE, SIZE), 3.0)):
-        torch.testing.assert_close(within(metric, *pair, weights), metric(*pair), atol=2e-4, rtol=2e-4)
+        torch.testing.assert_close(over(metric, *pair, weights), metric(*pair), atol=2e-4, rtol=2e-4)
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_how_heavy_the_part_is_does_not_matter_and_an_empty_one_has_no_number(make, pair):
+def test_the_scale_of_weights_does_not_matter_and_an_empty_region_has_no_value(make, pair):
     metric = make()
-    torch.testing.assert_close(within(metric, *pair, half(5.0)), within(metric, *pair, half()), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(over(metric, *pair, half(5.0)), over(metric, *pair, half()), atol=1e-5, rtol=1e-4)
     weights = torch.cat([half(), half(0.0)])
-    found = within(metric, *pair, weights)
-    assert math.isfinite(found[0])
-    assert math.isnan(found[1])
+    values = over(metric, *pair, weights)
+    assert math.isfinite(values[0])
+    assert math.isnan(values[1])
 
 
-def test_psnr_is_that_of_the_part_cut_out(pair):
+def test_psnr_is_that_of_the_cropped_region(pair):
     cut = tuple(image[..., : SIZE // 2] for image in pair)
-    torch.testing.assert_close(within(PSNR(), *pair, half()), PSNR()(*cut))
+    torch.testing.assert_close(over(PSNR(), *pair, half()), PSNR()(*cut))
 
 
-def test_psnr_of_an_equal_part_is_the_highest(pair):
+def test_psnr_of_an_equal_region_is_the_highest(pair):
     output = torch.where(half() > 0, pair[1], pair[0])
-    assert within(PSNR(), output, pair[1], half()).tolist() == [100.0, 100.0]
+    assert over(PSNR(), output, pair[1], half()).tolist() == [100.0, 100.0]
 
 
-def test_ssim_is_of_the_windows_whose_middles_are_in_the_part(pair):
-    # The windows around columns 5 to 14 are those of the image cut off after column 19.
+def test_ssim_is_of_the_windows_centred_in_the_region(pair):
+    # The windows around columns 5 to 14 are those of the image cropped after column 19.
     weights = torch.zeros(1, 1, SIZE, SIZE)
     weights[..., :15] = 1
     cut = tuple(image[..., :20] for image in pair)
-    torch.testing.assert_close(within(SSIM(data=DATA), *pair, weights), SSIM(data=DATA)(*cut), atol=2e-5, rtol=0)
+    torch.testing.assert_close(over(SSIM(data=DATA), *pair, weights), SSIM(data=DATA)(*cut), atol=2e-5, rtol=0)
 
 
-def test_ssims_part_at_the_border_has_no_window(pair):
+def test_ssims_region_at_the_border_has_no_window(pair):
     weights = torch.zeros(1, 1, SIZE, SIZE)
     weights[..., :5] = 1
-    assert within(SSIM(data=DATA), *pair, weights).isnan().all()
+    assert over(SSIM(data=DATA), *pair, weights).isnan().all()
 
 
-def test_sharpness_is_that_of_the_part_cut_out(pair):
+def test_sharpness_is_that_of_the_cropped_region(pair):
     cut = tuple(image[..., : SIZE // 2] for image in pair)
-    torch.testing.assert_close(within(Sharpness(), *pair, half()), Sharpness()(*cut))
+    torch.testing.assert_close(over(Sharpness(), *pair, half()), Sharpness()(*cut))
 
 
-def test_ms_ssim_sees_too_far_for_a_part():
+def test_ms_ssim_has_too_large_windows_for_a_region():
     assert not MsSsim(data=DATA).has_regional
 
 
 @needs_trunks
 @pytest.mark.parametrize("net", ["alex", "vgg"])
-def test_lpips_is_the_packages_own_map_where_weights_are_as_coarse_as_its_deepest_layer(net, pair):
-    # The package enlarges each layer's map and adds them; over halves the two ways must be close.
+def test_lpips_is_the_packages_map_if_weights_are_as_coarse_as_its_deepest_layer(net, pair):
+    # The package enlarges each layer's map and adds them; over half the image both must be close.
     metric = LPIPS(data=DATA, net=net)
     metric.network.spatial = True
     enlarged = metric.network(2 * pair[0] - 1, 2 * pair[1] - 1)
     metric.network.spatial = False
     expected = enlarged[..., : SIZE // 2].flatten(1).mean(1)
-    torch.testing.assert_close(within(metric, *pair, half()), expected, atol=0, rtol=0.05)
+    torch.testing.assert_close(over(metric, *pair, half()), expected, atol=0, rtol=0.05)
 
 
 @needs_trunks
-def test_lpips_hardly_sees_what_changes_elsewhere(pair):
+def test_lpips_hardly_depends_on_other_regions(pair):
     _, target = pair
     output = target.clone()
     output[..., SIZE * 3 // 4 :] = pair[0][..., SIZE * 3 // 4 :]
     left = torch.zeros(1, 1, SIZE, SIZE)
     left[..., : SIZE // 4] = 1
     metric = LPIPS(data=DATA)
-    here, there = within(metric, output, target, left), within(metric, output, target, left.flip(-1))
+    here, there = over(metric, output, target, left), over(metric, output, target, left.flip(-1))
     assert (here < 0.2 * there).all()

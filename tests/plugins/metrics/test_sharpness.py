@@ -1,4 +1,4 @@
-"""Sharpness: hand-worked energies, what blur and noise do, and flat images."""
+"""Sharpness: energies computed by hand, the effects of blur and noise, and flat images."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from enface_plugins.metrics import Sharpness
 
 
 def stripes(low: float, high: float) -> torch.Tensor:
-    """(1, 3, 4, 4): columns that alternate, three steps a row."""
+    """Alternating columns, three steps per row: (1, 3, 4, 4)."""
     return torch.tensor([low, high, low, high]).expand(1, 3, 4, 4).clone()
 
 
 def test_half_the_contrast_is_a_quarter_of_the_energy():
-    found = Sharpness()(stripes(0.4, 0.6), stripes(0.3, 0.7))
+    ratio = Sharpness()(stripes(0.4, 0.6), stripes(0.3, 0.7))
     # 12 steps of 0.2 in each of 3 channels against 12 of 0.4.
-    assert found.item() == pytest.approx(0.25, rel=1e-5)
+    assert ratio.item() == pytest.approx(0.25, rel=1e-5)
 
 
 def test_both_directions_count():

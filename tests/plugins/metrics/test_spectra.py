@@ -1,4 +1,4 @@
-"""Checkerboard and spectrum: waves worked by hand, and what blur and noise do to each."""
+"""Checkerboard and spectrum: waves computed by hand, and the effects of blur and noise."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def blurred(image, sigma=1.5):
 
 
 def test_a_waves_amplitude_is_its_own():
-    found = amplitudes(0.5 + 0.02 * COLUMNS + 0.04 * FOUR)
-    assert found[0, SIZE // 2].item() == pytest.approx(0.02, rel=1e-4)
-    assert found[0, SIZE // 4].item() == pytest.approx(0.02, rel=1e-4), "half of it at each of two frequencies"
-    assert found[0, 0].item() == pytest.approx(0, abs=1e-6)
+    spectrum = amplitudes(0.5 + 0.02 * COLUMNS + 0.04 * FOUR)
+    assert spectrum[0, SIZE // 2].item() == pytest.approx(0.02, rel=1e-4)
+    assert spectrum[0, SIZE // 4].item() == pytest.approx(0.02, rel=1e-4), "half of it at each of two frequencies"
+    assert spectrum[0, 0].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_amplitudes_are_those_of_numpy():
@@ -60,14 +60,14 @@ def test_an_added_grid_raises_checkerboard_by_its_amplitude(grid, faces):
     flat = torch.full((1, 3, SIZE, SIZE), 0.5)
     assert metric(flat + 0.02 * grid, flat).item() == pytest.approx(0.02, rel=1e-3)
     for amplitude in (0.005, 0.02, 0.08):
-        found = metric(faces + amplitude * grid, faces)
-        torch.testing.assert_close(found, torch.full((3,), amplitude), rtol=0.1, atol=5e-4)
+        values = metric(faces + amplitude * grid, faces)
+        torch.testing.assert_close(values, torch.full((3,), amplitude), rtol=0.1, atol=5e-4)
 
 
 def test_grids_of_two_periods_add_up():
     flat = torch.full((1, 3, SIZE, SIZE), 0.5)
-    found = Checkerboard(data=DataInfo(SIZE))(flat + 0.02 * DIAGONAL + 0.01 * FOUR, flat)
-    assert found.item() == pytest.approx(0.03, rel=1e-3)
+    value = Checkerboard(data=DataInfo(SIZE))(flat + 0.02 * DIAGONAL + 0.01 * FOUR, flat)
+    assert value.item() == pytest.approx(0.03, rel=1e-3)
 
 
 def test_a_grid_in_one_channel_counts_a_third():
@@ -83,10 +83,10 @@ def test_neither_blur_nor_a_grid_of_another_period_raises_checkerboard(faces):
     assert (metric(faces + 0.02 * THREE, faces) < 1e-3).all()
 
 
-def test_a_grid_that_the_target_has_too_is_no_artifact(faces):
+def test_a_grid_that_the_target_also_has_is_no_artifact(faces):
     metric, board = Checkerboard(data=DataInfo(SIZE)), 0.02 * DIAGONAL
     assert torch.equal(metric(faces + board, faces + board), torch.zeros(3))
-    assert (metric(faces, faces + board) < 1e-6).all(), "one less than the target's is none"
+    assert (metric(faces, faces + board) < 1e-6).all(), "a weaker grid than the target's counts 0"
 
 
 def test_noise_has_hardly_a_peak(faces):
@@ -98,8 +98,8 @@ def test_noise_has_hardly_a_peak(faces):
 def test_checkerboard_at_other_sizes(size):
     at = torch.arange(size)
     flat = torch.full((1, 3, size, size), 0.5)
-    found = Checkerboard(data=DataInfo(size))(flat + 0.02 * (-1.0) ** (at[:, None] + at), flat)
-    assert found.item() == pytest.approx(0.02, rel=1e-3)
+    value = Checkerboard(data=DataInfo(size))(flat + 0.02 * (-1.0) ** (at[:, None] + at), flat)
+    assert value.item() == pytest.approx(0.02, rel=1e-3)
 
 
 def test_checkerboard_refuses_images_too_small():
@@ -112,16 +112,16 @@ def test_checkerboard_refuses_images_too_small():
 
 def test_half_the_contrast_is_a_quarter_of_the_power_at_every_scale():
     image = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    found = Spectrum()(0.5 + (image - 0.5) / 2, image)
-    torch.testing.assert_close(found, torch.full((2,), math.log10(4)), rtol=1e-3, atol=0)
+    values = Spectrum()(0.5 + (image - 0.5) / 2, image)
+    torch.testing.assert_close(values, torch.full((2,), math.log10(4)), rtol=1e-3, atol=0)
 
 
 def test_a_wave_is_at_its_own_radius():
     wave = torch.cos(2 * math.pi * 10 / SIZE * AT).expand(1, 3, SIZE, SIZE)
-    found = profile(0.5 + 0.1 * wave)[0]
-    assert found.argmax().item() == 10 - 1
-    # What the window spreads lies one step to each side.
-    assert (found[12:] < 1e-6 * found.max()).all()
+    power = profile(0.5 + 0.1 * wave)[0]
+    assert power.argmax().item() == 10 - 1
+    # The window spreads it one step to each side.
+    assert (power[12:] < 1e-6 * power.max()).all()
 
 
 def test_the_profile_is_the_mean_over_rings_of_frequencies():
@@ -137,13 +137,13 @@ def test_the_profile_is_the_mean_over_rings_of_frequencies():
     np.testing.assert_allclose(profile(image)[0], expected, rtol=1e-3)
 
 
-def test_blur_and_noise_are_both_errors_and_a_shift_is_none(faces):
+def test_blur_and_noise_are_errors_and_a_shift_is_not(faces):
     metric = Spectrum()
     noise = 0.05 * torch.randn(faces.shape, generator=torch.Generator().manual_seed(1))
     assert (metric(blurred(faces), faces) > metric(blurred(faces, 0.5), faces)).all()
     assert (metric(faces + noise, faces) > 0.5).all()
     shifted = metric(noise.roll((5, 3), (2, 3)), noise)
-    assert (shifted < 0.15).all(), "only the window tells where things are"
+    assert (shifted < 0.15).all(), "only the window depends on position"
 
 
 def test_flat_images_have_equal_spectra():
