@@ -200,25 +200,13 @@ def result(control: float, group: float, outcome: str, *, higher: bool = True) -
 
 
 def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures: bool = True) -> Path:
-    """What ``enface compare`` writes, of a control and others with hostile names; evaluations lie beside it."""
+    """Files of ``enface compare`` for a control and groups with hostile names; evaluations are beside the folder."""
     folder.mkdir(parents=True)
     images = numbers(count)
     names = ["control", HOSTILE, "third"][:groups]
-    told_groups, comparisons = [], []
-    for place, name in enumerate(names):
-        evaluation = folder.parent / f"evaluation-{place}"
-        if pictures:
-            write_evaluation(evaluation, count)
-        run = {"directory": f"../run-{place}", "evaluation": f"../{evaluation.name}", "seed": 0, "step": 1000}
-        told_groups.append(
-            {
-                **{"name": name, "kind": "run", "seeds": [0, 1], "left_out": [], "caveats": [f"few {HOSTILE}"]},
-                "runs": [{**run, "pictures": pictures, "report": "javascript:document.title='hacked'"}],
-                "changes": [{"key": "stages.main.steps", "from": 1, "to": HOSTILE, "training": True}] if place else [],
-                "means": {"ssim": {"mean": 0.5, "by_seed": {"0": 0.4, "1": 0.6}, "seed_sd": 0.1}},
-                "sets": {},
-            }
-        )
+    if pictures:
+        for place in range(groups):
+            write_evaluation(folder.parent / f"evaluation-{place}", count)
     for place in range(1, groups):
         table = images[["key", "target_key", "identity", "pose", "light", "glasses"]].copy()
         # The group has the images in another order, and lacks the last of them.
@@ -227,40 +215,62 @@ def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures
             table[f"{test}.control"], table[f"{test}.group"] = images[test], images[test] + 0.1 * place
             table[f"{test}.difference"] = table[f"{test}.gain"] = (images[test] - 0.5) * place
         table[:-1].to_csv(folder / f"images-{place}.csv", index=False)
-        results = {"ssim": result(0.5, 0.6, "better"), "lpips": result(0.3, 0.35, "worse", higher=False)}
-        by = [
-            {
-                "column": "pose",
-                "value": value,
-                "images": 5,
-                "identities": 3,
-                "results": {"ssim": result(0.5, group, "unclear")},
-            }
-            for value, group in (("-15", 0.52), (HOSTILE, 0.4))
-        ]
-        comparisons.append(
-            {
-                **{"group": place, "seeds": {"matched": [0, 1], "control_only": [], "group_only": []}},
-                **{"images": {"common": count - 1, "control_only": 1, "group_only": 0}, "identities": 4},
-                **{"images_file": f"images-{place}.csv", "results": results, "by": by},
-                "sets": {"fid": {"control": 40.0, "group": 30.0, "difference": -10.0, "gain": 10.0}},
-                "verdicts": [
-                    {"test": "ssim", "outcome": "better", "text": "better on ssim by 0.1"},
-                    {"test": "lpips", "outcome": "worse", "text": f"worse on lpips {HOSTILE}"},
-                ],
-                "left_out": [{"test": "psnr", "reason": f"unlike cards {HOSTILE}"}],
-                "caveats": [f"one seed {HOSTILE}"],
-            }
-        )
     tests = {
-        name: {"metric": name, "region": None, "higher_is_better": higher, "ideal": ideal, "card": {"weights": HOSTILE}}
+        name: _quantity(name, higher=higher, card={"weights": HOSTILE})
         for name, (higher, ideal) in METRICS.items()
         if ideal is None
     }
-    told = {
-        **{"format": 1, "confidence": 0.95, "alpha": 0.05, "resamples": 10000, "groups": told_groups, "tests": tests},
-        **{"sets": {"fid": {"higher_is_better": False, "ideal": None, "card": {}}}, "by_columns": ["pose"]},
-        **{"comparisons": comparisons, "caveats": [f"all {HOSTILE}"]},
+    content = {
+        **{"format": 1, "confidence": 0.95, "alpha": 0.05, "resamples": 10000},
+        **{"groups": [_group(place, name, count, pictures) for place, name in enumerate(names)], "tests": tests},
+        **{"sets": {"fid": _quantity("fid", higher=False, card={})}, "by_columns": ["pose"]},
+        **{"comparisons": [_group_comparison(place, count) for place in range(1, groups)]},
+        "caveats": [f"all {HOSTILE}"],
     }
-    (folder / "comparison.json").write_text(json.dumps(told))
+    (folder / "comparison.json").write_text(json.dumps(content))
     return folder
+
+
+def _quantity(name: str, *, higher: bool, card: dict[str, str]) -> dict[str, Any]:
+    words = "higher is better" if higher else "lower is better"
+    about = {"metric": name, "region": None, "higher_is_better": higher, "ideal": None}
+    return {**about, "direction": words, "card": card}
+
+
+def _group(place: int, name: str, count: int, pictures: bool) -> dict[str, Any]:
+    run = {
+        **{"directory": f"../run-{place}", "evaluation": f"../evaluation-{place}", "seed": 0, "step": 1000},
+        **{"split": "test", "checkpoint": None, "images": count, "identities": 4, "pictures": pictures},
+        "report": "javascript:document.title='hacked'",
+    }
+    change = {"key": "stages.main.steps", "from": 1, "to": HOSTILE, "training": True}
+    mean = {"mean": 0.5, "low": 0.4, "high": 0.6, "images": count, "by_seed": {"0": 0.4, "1": 0.6}, "seed_sd": 0.1}
+    return {
+        **{"name": name, "kind": "run", "seeds": [0, 1], "left_out": [], "caveats": [f"few {HOSTILE}"]},
+        **{"runs": [run], "changes": [change] if place else [], "means": {"ssim": mean}, "sets": {}},
+    }
+
+
+def _group_comparison(place: int, count: int) -> dict[str, Any]:
+    by = [
+        {
+            **{"column": "pose", "value": value, "images": 5, "identities": 3},
+            "results": {"ssim": result(0.5, group, "unclear")},
+        }
+        for value, group in (("-15", 0.52), (HOSTILE, 0.4))
+    ]
+    examples = {"control_only": ["last"], "group_only": []}
+    return {
+        **{"group": place, "seeds": {"matched": [0, 1], "control_only": [], "group_only": []}},
+        **{"images": {"common": count - 1, "control_only": 1, "group_only": 0, "examples": examples}, "identities": 4},
+        **{"resamples": 10000, "images_file": f"images-{place}.csv"},
+        "results": {"ssim": result(0.5, 0.6, "better"), "lpips": result(0.3, 0.35, "worse", higher=False)},
+        "by": by,
+        "sets": {"fid": {"control": 40.0, "group": 30.0, "difference": -10.0, "gain": 10.0}},
+        "verdicts": [
+            {"test": "ssim", "outcome": "better", "text": "better on ssim by 0.1"},
+            {"test": "lpips", "outcome": "worse", "text": f"worse on lpips {HOSTILE}"},
+        ],
+        "left_out": [{"test": "psnr", "reason": f"unlike cards {HOSTILE}"}],
+        "caveats": [f"one seed {HOSTILE}"],
+    }

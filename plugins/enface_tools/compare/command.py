@@ -13,78 +13,83 @@ import typer
 from enface import hookimpl
 from enface.cli.options import say
 
-NAMED, LONGEST = 2, 60
+MAX_GROUPS, MAX_NAME = 2, 60
 
 
-def compare(
+def compare_command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...", help="Run directories, folders of runs, results of --pairs.", show_default=False
+            metavar="RUN...",
+            help="Run directories, folders of runs, results of enface pairs.",
+            show_default=False,
         ),
     ],
     control: Annotated[
-        Path | None, typer.Option("--control", metavar="RUN", help="What the others are compared with; else the first.")
+        Path | None, typer.Option("--control", metavar="RUN", help="The run to compare with (default: the first RUN).")
     ] = None,
     by: Annotated[
-        str, typer.Option("--by", metavar="COLUMN,...", help="Compare inside each value of these, too, as pose,light.")
+        str,
+        typer.Option("--by", metavar="LABEL,...", help="Also compare separately for each value, as in pose,light."),
     ] = "",
-    regions: Annotated[bool, typer.Option("--regions", help="Compare metrics on parts of the face, too.")] = False,
-    metrics: Annotated[str, typer.Option("--metrics", metavar="NAME,...", help="These only; all unless given.")] = "",
+    regions: Annotated[bool, typer.Option("--regions", help="Also compare metrics on regions of the face.")] = False,
+    metrics: Annotated[
+        str, typer.Option("--metrics", metavar="NAME,...", help="Metrics to compare (default: all).")
+    ] = "",
     skip_unlike: Annotated[
-        bool, typer.Option("--skip-unlike", help="Leave out metrics whose cards differ, instead of stopping.")
+        bool, typer.Option("--skip-unlike", help="Skip metrics whose cards differ instead of stopping.")
     ] = False,
     each: Annotated[
-        bool, typer.Option("--each", help="Take every run by itself, not the seeds of one together.")
+        bool, typer.Option("--each", help="Compare every run on its own instead of averaging over seeds.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where files go; comparisons/A-vs-B unless given.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Output folder (default: comparisons/A-vs-B).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json instead of tables.")] = False,
 ) -> None:
     """Compare evaluated runs with a control, image by image: differences, intervals, tests, verdicts.
 
-    Runs whose recipes differ by the seed alone are one group, averaged over the seeds. Writes comparison.json,
-    tables and a page.
+    Runs whose recipes differ only by the seed are one group, averaged over the seeds. Writes comparison.json, tables
+    and a page.
     """
-    from enface_tools.compare import compare as compared
-    from enface_tools.compare import write_files
+    from enface_tools.compare.comparison import compare
     from enface_tools.compare.console import show
+    from enface_tools.compare.files import write_files
     from enface_tools.compare.page import write_comparison
 
-    found = compared(
+    comparison = compare(
         runs,
         control,
         by=_names(by),
         regions=regions,
-        only=_names(metrics) or None,
+        metrics=_names(metrics) or None,
         skip_unlike=skip_unlike,
         each=each,
     )
-    folder = out or Path("comparisons") / folder_name([group.name for group in found.groups])
-    contents = write_files(found, folder)
+    folder = out or Path("comparisons") / folder_name([group.name for group in comparison.groups])
+    content = write_files(comparison, folder)
     page = write_comparison(folder)
     if as_json:
-        typer.echo(json.dumps(contents, indent=1, allow_nan=False))
+        typer.echo(json.dumps(content, indent=1, allow_nan=False))
         return
-    show(found)
+    show(comparison)
     say(f"comparison: {page}")
 
 
 def folder_name(groups: Sequence[str]) -> str:
-    """``A-vs-B``, of what may stand in a file's name."""
-    plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:LONGEST] or "group" for name in groups]
-    control, *others = plain
-    more = f"-and-{len(others) - NAMED}-more" if len(others) > NAMED else ""
-    return f"{control}-vs-{'-'.join(others[:NAMED])}{more}"
+    """Return ``A-vs-B`` in characters that are safe in a file name."""
+    safe = [re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:MAX_NAME] or "group" for name in groups]
+    control, *others = safe
+    more = f"-and-{len(others) - MAX_GROUPS}-more" if len(others) > MAX_GROUPS else ""
+    return f"{control}-vs-{'-'.join(others[:MAX_GROUPS])}{more}"
 
 
 def _names(text: str) -> list[str]:
-    """The parts of a list with commas."""
+    """Split a comma-separated list."""
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 @hookimpl
 def commands(app: typer.Typer) -> None:
     """Add ``compare``."""
-    app.command("compare")(compare)
+    app.command("compare")(compare_command)

@@ -1,4 +1,4 @@
-"""A whole comparison: groups, and each of them against the control."""
+"""Comparison of evaluations with a control: the entry point for the command and for notebooks."""
 
 from __future__ import annotations
 
@@ -9,32 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from enface.errors import DataError
 from enface_tools.compare.changes import changes
 from enface_tools.compare.groups import Group, find_groups
 from enface_tools.compare.means import GroupMean, group_means, set_values
-from enface_tools.compare.outcomes import Outcome, outcomes, outcomes_by
+from enface_tools.compare.outcomes import QuantityResult, SubsetResults, compare_quantities, compare_subsets
 from enface_tools.compare.pairing import Pairing, pair
-from enface_tools.compare.quantities import Quantity, Shared, shared_quantities
-from enface_tools.compare.verdicts import cautions, many_changes, sentence
-from enface_tools.evaluate.summary import MOST_VALUES, NO_LABELS
+from enface_tools.compare.quantities import Quantity, SharedQuantities, shared_quantities
+from enface_tools.compare.verdicts import caveats, many_changes, sentence
+from enface_tools.evaluate.results import ID_COLUMNS, MAX_LABEL_VALUES
+
+SHOWN_COLUMNS = ["control_mean", "group_mean", "difference", "low", "high", "p", "p_adjusted", "outcome"]
+EFFECT_SIZES = ["rank_biserial", "d_z"]
 
 
 @dataclass(frozen=True)
-class Value:
-    """What was found inside one value of a column."""
-
-    column: str
-    value: str
-    images: int
-    identities: int
-    outcomes: list[Outcome]
-
-
-@dataclass(frozen=True)
-class SetValues:
-    """A set metric's one number, averaged over the seeds compared. NaN where there is none."""
+class SetMetricResult:
+    """A set metric's number, averaged over the compared seeds. NaN if missing."""
 
     quantity: Quantity
     control: float
@@ -48,129 +41,196 @@ class SetValues:
 
     @property
     def gain(self) -> float:
-        """The difference, positive where the group is better."""
+        """The difference, positive if the group is better."""
         return self.difference * self.quantity.sign
 
 
 @dataclass(frozen=True)
-class Against:
-    """A group against the control."""
+class GroupComparison:
+    """A group compared with the control.
+
+    Attributes:
+        results: One for each quantity.
+        sets: One for each set metric.
+        subsets: Results inside each value of the requested labels.
+        caveats: Sentences to read before the numbers.
+    """
 
     group: Group
-    shared: Shared
+    shared: SharedQuantities
     pairing: Pairing
-    outcomes: list[Outcome]
-    sets: list[SetValues]
-    by: list[Value]
-    cautions: list[str]
+    results: list[QuantityResult]
+    sets: list[SetMetricResult]
+    subsets: list[SubsetResults]
+    caveats: list[str]
 
     @property
-    def verdicts(self) -> list[tuple[Outcome, str]]:
+    def verdicts(self) -> list[tuple[QuantityResult, str]]:
         """A sentence for each quantity."""
-        return [(outcome, sentence(outcome)) for outcome in self.outcomes]
+        return [(result, sentence(result)) for result in self.results]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups compared with a control, which is the first of them."""
+    """Groups of evaluations compared with a control.
+
+    Attributes:
+        groups: The control is the first.
+        comparisons: One for each group but the control.
+        by: Labels whose values are compared separately.
+    """
 
     groups: list[Group]
-    against: list[Against]
+    comparisons: list[GroupComparison]
     by: list[str] = field(default_factory=list)
 
     @property
     def control(self) -> Group:
-        """What the others are compared with."""
+        """The group that the others are compared with."""
         return self.groups[0]
 
     @property
-    def cautions(self) -> list[str]:
-        """What to know before reading any of it."""
-        count = len(self.against)
-        said = f"{count} groups are compared with {self.control.name}; p is adjusted inside each pair, not over all."
-        return [said] if count > 1 else []
+    def caveats(self) -> list[str]:
+        """Sentences to read before the numbers."""
+        count = len(self.comparisons)
+        text = f"{count} groups are compared with {self.control.name}; p is adjusted within each pair, not over all."
+        return [text] if count > 1 else []
 
     @property
     def quantities(self) -> dict[str, Quantity]:
-        """All that was compared image by image, by name."""
-        return {item.name: item for one in self.against for item in one.shared.quantities}
-
-    @cached_property
-    def means(self) -> list[dict[str, GroupMean]]:
-        """Each group by itself: its quantities by name."""
-        return [group_means(group, list(self.quantities.values())) for group in self.groups]
+        """All quantities compared image by image, by name."""
+        return {quantity.name: quantity for item in self.comparisons for quantity in item.shared.quantities}
 
     @property
     def sets(self) -> dict[str, Quantity]:
         """All set metrics, by name."""
-        return {item.name: item for one in self.against for item in one.shared.sets}
+        return {quantity.name: quantity for item in self.comparisons for quantity in item.shared.sets}
+
+    @cached_property
+    def means(self) -> list[dict[str, GroupMean]]:
+        """Means of each group over all of its images, by quantity."""
+        return [group_means(group, list(self.quantities.values())) for group in self.groups]
+
+    def table(self) -> pd.DataFrame:
+        """Return the results as a table: one row per group and quantity.
+
+        Columns: ``group``, ``test`` (the quantity), ``images``, ``missing``, ``identities``, ``control_mean`` and
+        ``group_mean`` in the metric's unit, ``difference`` (group minus control) with its 95 % interval ``low`` and
+        ``high``, ``gain`` with ``gain_low`` and ``gain_high`` (the same, positive if the group is better), ``p``,
+        ``p_adjusted``, the effect sizes ``rank_biserial`` and ``d_z``, and ``outcome``.
+        """
+        rows = [_row(result, group=item.group.name) for item in self.comparisons for result in item.results]
+        return pd.DataFrame(rows)
+
+    def subset_table(self) -> pd.DataFrame:
+        """Return one row per group, label, value and quantity: as :meth:`table`, without effect sizes."""
+        rows = [
+            _row(result, group=item.group.name, column=subset.column, value=subset.value)
+            for item in self.comparisons
+            for subset in item.subsets
+            for result in subset.results
+        ]
+        return pd.DataFrame(rows).drop(columns=EFFECT_SIZES, errors="ignore")
+
+    def _repr_html_(self) -> str:
+        """Show the main columns of :meth:`table` in a notebook."""
+        table = self.table()
+        shown = table[[name for name in ("group", "test", *SHOWN_COLUMNS) if name in table]]
+        return str(shown.to_html(index=False, na_rep="", float_format="{:.4g}".format))
 
 
 def compare(
-    paths: Sequence[Path],
-    control: Path | None = None,
+    paths: Sequence[Path | str],
+    control: Path | str | None = None,
     *,
     by: Sequence[str] = (),
     regions: bool = False,
-    only: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
     skip_unlike: bool = False,
     each: bool = False,
 ) -> Comparison:
-    """Compare evaluations with a control.
+    """Compare evaluations with a control, image by image.
 
     Args:
-        paths: Run directories, folders of runs, results of pairs of images.
-        control: The control's; the first of ``paths`` unless given.
-        by: Columns inside whose values to compare, too.
-        regions: Compare metrics on regions, too.
-        only: Names of metrics; all unless given.
-        skip_unlike: Leave out metrics whose cards differ.
-        each: Take every run by itself, not seeds together.
+        paths: Run directories, folders of runs, results of ``enface pairs``. Runs whose recipes differ only by the
+            seed are one group, averaged over the seeds.
+        control: Path of the control; default: the first of ``paths``.
+        by: Labels, such as ``pose``, whose values are also compared separately.
+        regions: Also compare metrics on regions of the face.
+        metrics: Names of metrics; default: all.
+        skip_unlike: Skip metrics whose cards differ instead of refusing them.
+        each: Make every run a group of its own.
 
     Raises:
-        DataError: when they cannot be compared, saying why.
+        DataError: if the evaluations cannot be read or compared.
     """
-    first, *others = groups = find_groups(paths, control, each=each)
-    found = []
+    first, *others = groups = find_groups(
+        [Path(path) for path in paths], None if control is None else Path(control), each=each
+    )
+    comparisons = []
     for group in others:
-        shared = shared_quantities(first, group, regions=regions, only=only, skip_unlike=skip_unlike)
+        shared = shared_quantities(first, group, regions=regions, metrics=metrics, skip_unlike=skip_unlike)
         pairing = pair(first, group, shared.quantities)
-        made = outcomes(pairing, shared.quantities)
-        inside = [
-            Value(column, value, images, people, here)
-            for column in by
-            for value, images, people, here in outcomes_by(pairing, shared.quantities, _label(column, pairing))
-        ]
+        for column in by:
+            _require_label(column, pairing)
+        results = compare_quantities(pairing, shared.quantities)
         keys = [item["key"] for item in changes_of(first, group) if item["training"]]
-        said = [*many_changes(group, keys), *cautions(first, group, pairing, made)]
-        sets = [_set_values(quantity, first, group, pairing.matched) for quantity in shared.sets]
-        found.append(Against(group, shared, pairing, made, sets, inside, said))
-    return Comparison(groups, found, list(by))
+        comparisons.append(
+            GroupComparison(
+                group,
+                shared,
+                pairing,
+                results,
+                [_set_result(quantity, first, group, pairing.matched) for quantity in shared.sets],
+                [subset for column in by for subset in compare_subsets(pairing, shared.quantities, column)],
+                [*many_changes(group, keys), *caveats(first, group, pairing, results)],
+            )
+        )
+    return Comparison(groups, comparisons, list(by))
 
 
 def changes_of(control: Group, group: Group) -> list[dict[str, Any]]:
-    """The recipe keys in which a group differs from the control; none where either has no recipe."""
+    """Return the recipe keys in which a group differs from the control; empty if either has no recipe."""
     before, after = control.members[0].recipe, group.members[0].recipe
     return [] if before is None or after is None else changes(before, after)
 
 
-def _set_values(quantity: Quantity, control: Group, group: Group, matched: Sequence[int]) -> SetValues:
+def _set_result(quantity: Quantity, control: Group, group: Group, matched: Sequence[int]) -> SetMetricResult:
     means = []
     for side in (control, group):
-        values = set_values(side, quantity.name)
-        used = [
-            value for member, value in zip(side.members, values, strict=True) if not matched or member.seed in matched
-        ]
-        means.append(float(np.mean(used)))
-    return SetValues(quantity, *means)
+        values = zip(side.members, set_values(side, quantity.name), strict=True)
+        means.append(float(np.mean([value for member, value in values if not matched or member.seed in matched])))
+    return SetMetricResult(quantity, *means)
 
 
-def _label(column: str, pairing: Pairing) -> str:
-    """The column, when images can be grouped by it. Raises DataError."""
-    labels = [str(name) for name in pairing.about if name not in NO_LABELS]
+def _require_label(column: str, pairing: Pairing) -> None:
+    """Raise DataError if images cannot be grouped by a column."""
+    labels = [str(name) for name in pairing.about if name not in ID_COLUMNS]
     if column not in labels:
         raise DataError(f"--by: images have no label {column!r}; they have: {', '.join(labels) or 'none'}")
     count = pairing.about[column].nunique()
-    if count > MOST_VALUES:
-        raise DataError(f"--by: {column!r} has {count} values; a column of at most {MOST_VALUES} can be told by")
-    return column
+    if count > MAX_LABEL_VALUES:
+        raise DataError(f"--by: {column!r} has {count} values; choose a label with at most {MAX_LABEL_VALUES}")
+
+
+def _row(result: QuantityResult, **labels: str) -> dict[str, Any]:
+    difference, gain = result.difference, result.gain
+    return {
+        **labels,
+        "test": result.quantity.name,
+        "images": result.images,
+        "missing": result.missing,
+        "identities": result.identities,
+        "control_mean": result.control,
+        "group_mean": result.group,
+        "difference": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "gain": gain.mean,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+        "p": result.p,
+        "p_adjusted": result.p_adjusted,
+        **{name: getattr(result, name) for name in EFFECT_SIZES},
+        "outcome": result.outcome,
+    }

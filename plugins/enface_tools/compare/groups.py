@@ -1,11 +1,11 @@
-"""Which evaluations are compared: runs found, put together by recipe, and named."""
+"""The evaluations to compare: read from disk, grouped by recipe, and named."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -14,14 +14,17 @@ from enface.recipe.load import runs_in
 from enface_tools.compare.changes import changes, fingerprint
 from enface_tools.evaluate.results import Results
 
+SkippedRuns = list[tuple[Path, str]]
+"""Run directories, each with the reason why it is not used."""
+
 
 @dataclass(frozen=True)
 class Member:
-    """One evaluation: a run's, or that of images another system made.
+    """One evaluation: of a run, or of images that another system made.
 
     Attributes:
-        directory: The run directory; where there is no run, the folder of the evaluation.
-        recipe: As the run resolved it; None without a run.
+        directory: The run directory; without a run, the folder of the evaluation.
+        recipe: The resolved recipe of the run; None without a run.
     """
 
     directory: Path
@@ -30,110 +33,117 @@ class Member:
 
     @property
     def seed(self) -> int | None:
-        """The recipe's; None without a run."""
+        """The recipe's seed; None without a run."""
         return None if self.recipe is None else int(self.recipe.get("seed", 0))
 
     @property
-    def label(self) -> str:
-        """Which of the run's checkpoints was evaluated, when it is not the run's own evaluation; else empty."""
+    def checkpoint(self) -> str:
+        """Name of the evaluated checkpoint; empty for the run's own evaluation."""
         folder = self.results.folder
         return folder.name if self.recipe is not None and folder.parent.name == "checkpoints" else ""
 
     @property
-    def identity(self) -> Hashable:
-        """The same for those that make one group."""
-        return str(self.results.folder) if self.recipe is None else (fingerprint(self.recipe), self.label)
+    def group_key(self) -> Hashable:
+        """A value that is equal for all members of a group."""
+        return str(self.results.folder) if self.recipe is None else (fingerprint(self.recipe), self.checkpoint)
 
 
 @dataclass
 class Group:
-    """Evaluations of one recipe, a seed each.
-
-    Attributes:
-        left_out: (directory, reason) of runs that were found and are not used.
-    """
+    """Evaluations of one recipe, one per seed."""
 
     members: list[Member]
     name: str = ""
-    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    skipped: SkippedRuns = field(default_factory=list)
 
     @property
-    def kind(self) -> str:
-        """``run`` or ``pairs``."""
+    def kind(self) -> Literal["run", "pairs"]:
+        """``pairs`` for images that another system made."""
         return "pairs" if self.members[0].recipe is None else "run"
 
     @property
     def by_seed(self) -> dict[int, Member]:
-        """Its runs by their seed, in order."""
+        """Runs by seed, in ascending order."""
         seeds = {member.seed: member for member in self.members if member.seed is not None}
         return dict(sorted(seeds.items()))
 
+    @property
+    def caveats(self) -> list[str]:
+        """Caveats of the members' own evaluations."""
+        return list(dict.fromkeys(text for member in self.members for text in member.results.summary.caveats))
+
 
 @dataclass
-class _Found:
+class _PathContents:
+    """The evaluations at one path."""
+
     members: list[Member]
-    left_out: list[tuple[Path, str]]
+    skipped: SkippedRuns
 
 
 def find_groups(paths: Sequence[Path], control: Path | None = None, *, each: bool = False) -> list[Group]:
-    """Read evaluations and put those of one recipe together, a seed each; the control is the first group.
+    """Read evaluations and group them by recipe, one member per seed. The control is the first group.
 
     Args:
-        paths: Run directories, folders of runs, results of pairs of images.
-        control: The control's; the first of ``paths`` unless given.
-        each: Take every run by itself.
+        paths: Run directories, folders of runs, results of ``enface pairs``.
+        control: Path of the control; default: the first of ``paths``.
+        each: Make every run a group of its own.
 
     Raises:
-        DataError: when a path is none of these or has no evaluation, when the control is more than one group, or
-            when there is nothing to compare it with.
+        DataError: if a path is none of these or has no evaluation, the control is more than one group, or there is
+            nothing to compare it with.
     """
+
+    def key(member: Member) -> Hashable:
+        return str(member.results.folder) if each else member.group_key
+
     ordered = [*([] if control is None else [control]), *paths]
-    found = [_find(path) for path in ordered]
-    groups: dict[Hashable, Group] = {}
-    for item in found:
+    if not ordered:
+        raise DataError("there is nothing to compare; name the control and at least one other run")
+    contents = [_read_path(path) for path in ordered]
+    by_key: dict[Hashable, Group] = {}
+    for item in contents:
         for member in item.members:
-            key = str(member.results.folder) if each else member.identity
-            _add(groups.setdefault(key, Group([])), member)
-        # Of the runs found beside it, those that cannot be used are told of with the group that could be.
-        if item.members:
-            first = groups[str(item.members[0].results.folder) if each else item.members[0].identity]
-            first.left_out += [one for one in item.left_out if one not in first.left_out]
-    made = list(groups.values())
-    for group in made:
+            _add(by_key.setdefault(key(member), Group([])), member)
+        # Skipped runs of a folder are listed with its first group.
+        first = by_key[key(item.members[0])]
+        first.skipped += [run for run in item.skipped if run not in first.skipped]
+    groups = list(by_key.values())
+    for group in groups:
         group.members.sort(key=lambda member: member.seed or 0)
-    _require_one_control(ordered[0], found[0], each)
-    if len(made) < 2:
-        raise DataError(_nothing_to_compare(made[0]))
-    _name(made)
-    return made
+    _require_one_control(ordered[0], contents[0], each)
+    if len(groups) < 2:
+        raise DataError(_nothing_to_compare(groups[0]))
+    _name(groups)
+    return groups
 
 
-def _find(path: Path) -> _Found:
-    """The evaluations at a path."""
+def _read_path(path: Path) -> _PathContents:
     if not path.is_dir():
-        raise DataError(f"{path} is not a folder; name a run directory, a folder of runs, or a result of --pairs")
+        raise DataError(f"{path} is not a folder; name a run directory, a folder of runs, or results of enface pairs")
     if (path / "recipe.yaml").is_file() or (path / "summary.json").is_file():
-        return _Found([_read(path)], [])
+        return _PathContents([_read(path)], [])
     runs = runs_in(path)
     if not runs:
         raise DataError(
-            f"{path} is neither a run directory (recipe.yaml) nor a folder of runs (runs/NAME) nor a result of "
-            "enface evaluate --pairs (summary.json)"
+            f"{path} is neither a run directory (recipe.yaml) nor a folder of runs (runs/NAME) nor results of "
+            "enface pairs (summary.json)"
         )
-    done = [run for run in runs if (run / "evaluation" / "summary.json").is_file()]
-    if not done:
-        raise DataError(f"no run in {path} has been evaluated; do that with: enface evaluate {runs[-1]}")
-    return _Found([_read(run) for run in done], [(run, "it has no evaluation") for run in runs if run not in done])
+    evaluated = [run for run in runs if (run / "evaluation" / "summary.json").is_file()]
+    if not evaluated:
+        raise DataError(f"no run in {path} has been evaluated; run: enface evaluate {runs[-1]}")
+    skipped = [(run, "it has no evaluation") for run in runs if run not in evaluated]
+    return _PathContents([_read(run) for run in evaluated], skipped)
 
 
 def _read(path: Path) -> Member:
     path = path.resolve()
     if (path / "recipe.yaml").is_file() and not (path / "evaluation" / "summary.json").is_file():
-        raise DataError(f"{path} has not been evaluated; do that with: enface evaluate {path}")
+        raise DataError(f"{path} has not been evaluated; run: enface evaluate {path}")
     results = Results.read(path)
-    # RUN, RUN/evaluation or RUN/evaluation/checkpoints/LABEL.
+    # RUN, RUN/evaluation or RUN/evaluation/checkpoints/NAME.
     for folder in (path, *path.parents[:3]):
-        if (folder / "recipe.yaml").is_file() and results.summary.get("kind", "run") == "run":
+        if (folder / "recipe.yaml").is_file() and results.summary.kind == "run":
             return Member(folder, results, _recipe(folder / "recipe.yaml"))
     return Member(path, results, None)
 
@@ -143,29 +153,29 @@ def _recipe(path: Path) -> dict[str, Any]:
         recipe = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
         int(recipe.get("seed", 0))
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise DataError(f"{path} is damaged: it cannot be read as a recipe") from error
+        raise DataError(f"{path} is damaged and cannot be read as a recipe; restore the file") from error
     return recipe
 
 
 def _add(group: Group, member: Member) -> None:
-    """Put an evaluation into its group; of one seed the newest run stays."""
+    """Add an evaluation to its group; of several runs with one seed keep the newest."""
     if any(other.results.folder == member.results.folder for other in group.members):
         return
-    same = [other for other in group.members if other.seed == member.seed]
-    for other in same:
-        # A run's directory is named by the time it began.
-        old, new = sorted((other, member), key=lambda one: one.directory.name)
-        group.left_out.append((old.directory, f"its recipe and seed are those of {new.directory}, which is newer"))
+    same_seed = [other for other in group.members if other.seed == member.seed]
+    for other in same_seed:
+        # A run directory is named after its start time.
+        old, new = sorted((other, member), key=lambda run: run.directory.name)
+        group.skipped.append((old.directory, f"its recipe and seed are those of {new.directory}, which is newer"))
         if new is member:
             group.members[group.members.index(other)] = member
-    if not same:
+    if not same_seed:
         group.members.append(member)
 
 
-def _require_one_control(path: Path, found: _Found, each: bool) -> None:
-    recipes = {member.identity: member for member in found.members}
-    if each and len(found.members) > 1:
-        raise DataError(f"{path} holds {len(found.members)} runs; name one of them as the control")
+def _require_one_control(path: Path, contents: _PathContents, each: bool) -> None:
+    recipes = {member.group_key: member for member in contents.members}
+    if each and len(contents.members) > 1:
+        raise DataError(f"{path} holds {len(contents.members)} runs; name one of them as the control")
     if len(recipes) > 1:
         first, second = list(recipes.values())[:2]
         keys = [item["key"] for item in changes(first.recipe or {}, second.recipe or {})]
@@ -177,26 +187,22 @@ def _require_one_control(path: Path, found: _Found, each: bool) -> None:
 
 
 def _nothing_to_compare(group: Group) -> str:
-    first = group.members[0].directory
+    if len(group.members) + len(group.skipped) == 1:
+        return f"there is nothing to compare {group.members[0].directory} with; name another run"
     seeds = ", ".join(map(str, group.by_seed))
-    if len(group.members) + len(group.left_out) == 1:
-        return f"there is nothing to compare {first} with; name another run"
-    return (
-        f"all these runs are of one recipe (seeds {seeds}), so there is nothing to compare; --each compares them one "
-        "by one"
-    )
+    return f"all these runs are of one recipe (seeds {seeds}), so there is nothing to compare; --each compares each run"
 
 
 def _name(groups: Sequence[Group]) -> None:
-    """The shortest kind of name that tells all groups apart."""
-    ways: list[Callable[[Member], str]] = [
-        lambda member: str((member.recipe or member.results.summary).get("name") or member.directory.name),
+    """Give all groups the shortest kind of name that is unique."""
+    schemes: list[Callable[[Member], str]] = [
+        lambda member: str((member.recipe or {}).get("name") or member.results.summary.name or member.directory.name),
         lambda member: member.directory.name if member.recipe is None else "/".join(member.directory.parts[-2:]),
         lambda member: str(member.directory),
     ]
-    for way in ways:
+    for scheme in schemes:
         for group in groups:
             first = group.members[0]
-            group.name = way(first) + (f" ({first.label})" if first.label else "")
+            group.name = scheme(first) + (f" ({first.checkpoint})" if first.checkpoint else "")
         if len({group.name for group in groups}) == len(groups):
             return

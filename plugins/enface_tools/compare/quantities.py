@@ -1,4 +1,4 @@
-"""What is compared: metrics and metrics on regions that both sides measured in the same way."""
+"""The metrics, on whole images and on regions, that both sides measured in the same way."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from enface.plugin.direction import Direction
 from enface.plugin.schema import closest
 from enface_tools.compare.changes import with_defaults
 from enface_tools.compare.groups import Group, Member
-from enface_tools.evaluate.measure import AT
+from enface_tools.evaluate.models import MetricInfo
+from enface_tools.evaluate.results import AT
 
-NOT_COMPARED = "such numbers cannot be compared. --skip-unlike leaves them out"
+NOT_COMPARABLE = "such numbers cannot be compared; --skip-unlike skips them"
+KINDS = ("metrics", "sets")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Quantity:
 
     Attributes:
         region: Empty for the whole image.
+        card: Implementation, version, weights of the metric.
     """
 
     name: str
@@ -33,135 +36,116 @@ class Quantity:
 
     @property
     def sign(self) -> int:
-        """1 where a higher number is better, else -1; distances to an ideal, which are compared, are better low."""
+        """1 if a higher compared number is better, else -1. Distances to an ideal value are better if lower."""
         return 1 if self.direction.higher and self.direction.ideal is None else -1
-
-    def about(self) -> dict[str, Any]:
-        """As ``comparison.json`` has it."""
-        return {
-            "metric": self.metric,
-            "region": self.region or None,
-            "higher_is_better": self.direction.higher,
-            "ideal": self.direction.ideal,
-            "direction": self.direction.words,
-            "card": dict(self.card),
-        }
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What two groups have in common.
+class SharedQuantities:
+    """Quantities that two groups have in common.
 
     Attributes:
-        left_out: (test or set metric, reason).
+        quantities: Measured on each image.
+        sets: Set metrics: one number for all images.
+        skipped: (quantity, reason) of those not compared.
     """
 
     quantities: list[Quantity]
     sets: list[Quantity]
-    left_out: list[tuple[str, str]]
+    skipped: list[tuple[str, str]]
 
 
 def shared_quantities(
-    control: Group, group: Group, *, regions: bool, only: Sequence[str] | None, skip_unlike: bool
-) -> Shared:
-    """What can be compared between two groups.
+    control: Group, group: Group, *, regions: bool, metrics: Sequence[str] | None, skip_unlike: bool
+) -> SharedQuantities:
+    """Select the quantities that two groups can be compared by.
 
     Args:
-        regions: Metrics on regions, too.
-        only: Names of metrics; all unless given.
-        skip_unlike: Leave a metric out whose cards differ, instead of refusing it.
+        regions: Include metrics on regions.
+        metrics: Names of metrics; None for all.
+        skip_unlike: Skip metrics whose cards differ instead of refusing them.
 
     Raises:
-        DataError: when cards of a metric differ, no metric is shared, or ``only`` names one that is not there.
+        DataError: if the cards of a metric differ, no metric is shared, or ``metrics`` has an unknown name.
     """
     members = [*control.members, *group.members]
-    _require_known(only or [], members)
-    left_out: list[tuple[str, str]] = []
-    found: dict[str, list[Quantity]] = {}
-    for kind in ("metrics", "sets"):
-        wanted = _names(members, kind, left_out)
-        if only is not None:
-            wanted = [name for name in wanted if name in only]
-            left_out = [(name, reason) for name, reason in left_out if name in only]
-        found[kind] = []
-        for name in wanted:
-            unlike = _unlike(name, kind, members)
-            if unlike and not skip_unlike:
-                raise DataError(f"{unlike}; {NOT_COMPARED}")
-            if unlike:
-                left_out.append((name, unlike))
-            else:
-                found[kind].append(_quantity(name, kind, members[0]))
-    if regions:
-        for item in _on_regions(found["metrics"], members):
-            unlike = _unlike_region(item.region, members)
-            if unlike and not skip_unlike:
-                raise DataError(f"{unlike}; {NOT_COMPARED}")
-            if unlike:
-                left_out.append((item.name, unlike))
-            else:
-                found["metrics"].append(item)
-    if not found["metrics"] and not found["sets"]:
-        raise DataError(_nothing_shared(control, group, members, only, left_out))
-    return Shared(found["metrics"], found["sets"], left_out)
+    _require_known(metrics or [], members)
+    skipped: list[tuple[str, str]] = []
+    shared: dict[str, list[Quantity]] = {kind: [] for kind in KINDS}
+
+    def accept(kind: str, quantity: Quantity, unlike: str) -> None:
+        if unlike and not skip_unlike:
+            raise DataError(f"{unlike}; {NOT_COMPARABLE}")
+        if unlike:
+            skipped.append((quantity.name, unlike))
+        else:
+            shared[kind].append(quantity)
+
+    for kind in KINDS:
+        names = _common_names(members, kind, skipped)
+        if metrics is not None:
+            names = [name for name in names if name in metrics]
+            skipped[:] = [(name, reason) for name, reason in skipped if name in metrics]
+        for name in names:
+            info = _entries(members[0], kind)[name]
+            quantity = Quantity(name, name, "", info.direction, info.card)
+            accept(kind, quantity, _metric_mismatch(name, kind, members))
+    for item in _on_regions(shared["metrics"], members) if regions else ():
+        accept("metrics", item, _region_mismatch(item.region, members))
+    if not shared["metrics"] and not shared["sets"]:
+        raise DataError(_nothing_shared(control, group, members, metrics, skipped))
+    return SharedQuantities(shared["metrics"], shared["sets"], skipped)
 
 
-def _names(members: Sequence[Member], kind: str, left_out: list[tuple[str, str]]) -> list[str]:
-    """The metrics that every evaluation has, in the control's order; the others are put to those left out."""
-    each = [_entries(member, kind) for member in members]
-    for name in dict.fromkeys(name for entries in each for name in entries):
-        lacking = [str(member.directory) for member, entries in zip(members, each, strict=True) if name not in entries]
+def _common_names(members: Sequence[Member], kind: str, skipped: list[tuple[str, str]]) -> list[str]:
+    """The metrics that every evaluation has, in the control's order; the others are appended to ``skipped``."""
+    measured = [_entries(member, kind) for member in members]
+    for name in dict.fromkeys(name for entries in measured for name in entries):
+        lacking = [member for member, entries in zip(members, measured, strict=True) if name not in entries]
         if lacking:
-            left_out.append((name, f"{name} was not measured in {_some(lacking)}"))
-    return [name for name in each[0] if all(name in entries for entries in each)]
+            skipped.append((name, f"{name} was not measured in {_some([str(member.directory) for member in lacking])}"))
+    return [name for name in measured[0] if all(name in entries for entries in measured)]
 
 
 def _require_known(names: Sequence[str], members: Sequence[Member]) -> None:
-    known = list(_measured(members))
+    known = _measured(members)
     for name in names:
         if name not in known:
             raise DataError(f"--metrics: {name!r} was not measured{closest(name, known)}")
 
 
-def _measured(members: Sequence[Member]) -> dict[str, None]:
-    kinds = ("metrics", "sets")
-    return dict.fromkeys(name for member in members for kind in kinds for name in _entries(member, kind))
+def _measured(members: Sequence[Member]) -> list[str]:
+    return list(dict.fromkeys(name for member in members for kind in KINDS for name in _entries(member, kind)))
 
 
-def _entries(member: Member, kind: str) -> dict[str, dict[str, Any]]:
-    found = member.results.summary.get(kind)
-    entries = found if isinstance(found, dict) else {}
+def _entries(member: Member, kind: str) -> Mapping[str, MetricInfo]:
+    if kind == "sets":
+        return member.results.summary.sets
     columns = member.results.numbers.columns
-    return {
-        str(name): item
-        for name, item in entries.items()
-        if isinstance(item, dict) and (kind == "sets" or name in columns)
-    }
+    return {name: info for name, info in member.results.summary.metrics.items() if name in columns}
 
 
-def _unlike(name: str, kind: str, members: Sequence[Member]) -> str:
-    """How a metric differs between evaluations; empty when it does not."""
-    first = members[0]
-    ours = _told(_entries(first, kind)[name])
-    for member in members[1:]:
-        theirs = _told(_entries(member, kind)[name])
-        for key in [*ours, *(key for key in theirs if key not in ours)]:
-            if ours.get(key) != theirs.get(key):
+def _metric_mismatch(name: str, kind: str, members: Sequence[Member]) -> str:
+    """The first difference in a metric's definition between evaluations; empty if there is none."""
+    first, *others = [(member, _definition(_entries(member, kind)[name])) for member in members]
+    for member, definition in others:
+        for key in dict.fromkeys([*first[1], *definition]):
+            if first[1].get(key) != definition.get(key):
                 return (
-                    f"metric {name}: {key} is {_shown(ours.get(key))} in {first.directory} and "
-                    f"{_shown(theirs.get(key))} in {member.directory}"
+                    f"metric {name}: {key} is {_shown(first[1].get(key))} in {first[0].directory} and "
+                    f"{_shown(definition.get(key))} in {member.directory}"
                 )
     return ""
 
 
-def _unlike_region(region: str, members: Sequence[Member]) -> str:
-    """Which runs mean something else by a region; empty when none does, or no recipe says what it is."""
-    meant = [(member, _region(region, member)) for member in members]
-    said = [(member, spec) for member, spec in meant if spec is not None]
-    for member, spec in said[1:]:
-        if spec != said[0][1]:
+def _region_mismatch(region: str, members: Sequence[Member]) -> str:
+    """The first difference in a region's definition between recipes; empty if there is none."""
+    specs = [(member, _region(region, member)) for member in members]
+    defined = [(member, spec) for member, spec in specs if spec is not None]
+    for member, spec in defined[1:]:
+        if spec != defined[0][1]:
             return (
-                f"region {region}: is {json.dumps(said[0][1])} in {said[0][0].directory} and "
+                f"region {region}: is {json.dumps(defined[0][1])} in {defined[0][0].directory} and "
                 f"{json.dumps(spec)} in {member.directory}"
             )
     return ""
@@ -173,51 +157,39 @@ def _region(region: str, member: Member) -> dict[str, Any] | None:
     return spec if isinstance(spec, dict) else None
 
 
-def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
-    card = entry.get("card")
-    told = {f"card entry {str(key)!r}": value for key, value in card.items()} if isinstance(card, dict) else {}
-    return {**told, "higher_is_better": entry.get("higher_is_better"), "ideal": entry.get("ideal")}
+def _definition(info: MetricInfo) -> dict[str, Any]:
+    card = {f"card entry {key!r}": value for key, value in info.card.items()}
+    return {**card, "higher_is_better": info.higher_is_better, "ideal": info.ideal}
 
 
 def _shown(value: Any) -> str:
     return "absent" if value is None else repr(value)
 
 
-def _quantity(name: str, kind: str, member: Member) -> Quantity:
-    entry = _entries(member, kind)[name]
-    ideal = entry.get("ideal")
-    direction = Direction(bool(entry.get("higher_is_better")), None if ideal is None else float(ideal))
-    card = entry.get("card")
-    return Quantity(name, name, "", direction, card if isinstance(card, dict) else {})
-
-
 def _on_regions(quantities: Iterable[Quantity], members: Sequence[Member]) -> list[Quantity]:
     by_name = {item.name: item for item in quantities}
-    found = []
+    regional = []
     for column in map(str, members[0].results.numbers.columns):
         metric, at, region = column.partition(AT)
         everywhere = all(column in member.results.numbers.columns for member in members)
         if at and everywhere and metric in by_name:
             whole = by_name[metric]
-            found.append(Quantity(column, metric, region, whole.direction, whole.card))
-    return found
+            regional.append(Quantity(column, metric, region, whole.direction, whole.card))
+    return regional
 
 
 def _nothing_shared(
     control: Group,
     group: Group,
     members: Sequence[Member],
-    only: Sequence[str] | None,
-    left_out: Sequence[tuple[str, str]],
+    metrics: Sequence[str] | None,
+    skipped: Sequence[tuple[str, str]],
 ) -> str:
-    measured = dict.fromkeys(
-        name for member in members for kind in ("metrics", "sets") for name in _entries(member, kind)
-    )
-    reasons = "".join(f"\n  {reason}" for _, reason in left_out)
-    asked = f" of those asked for ({', '.join(only)})" if only is not None else ""
+    reasons = "".join(f"\n  {reason}" for _, reason in skipped)
+    requested = f" of those requested ({', '.join(metrics)})" if metrics is not None else ""
     return (
-        f"{control.name} and {group.name} share no metric{asked} that can be compared; "
-        f"measured: {', '.join(measured) or 'none'}{reasons}"
+        f"{control.name} and {group.name} share no metric{requested} that can be compared; "
+        f"measured: {', '.join(_measured(members)) or 'none'}{reasons}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The numbers of evaluations as tables: lines are images, columns are quantities."""
+"""Numbers of evaluations as tables: one row per image, one column per quantity."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from enface_tools.compare.quantities import Quantity
 IMAGE = ["key", "target_key"]
 
 
-def keys(member: Member) -> pd.MultiIndex:
-    """(key, target_key) of each line of ``images.csv``, as text; a target without a key has its image's."""
+def image_keys(member: Member) -> pd.MultiIndex:
+    """Return (key, target_key) of each row of ``images.csv`` as text; a missing target key is the image's own."""
     images = member.results.images
     key = images["key"].astype(str)
     target = images["target_key"].astype(str) if "target_key" in images else key
     return pd.MultiIndex.from_arrays([key, target], names=IMAGE)
 
 
-def numbers(members: Sequence[Member], quantities: Sequence[Quantity]) -> pd.DataFrame:
-    """Values, averaged over runs image by image; lines are (key, target_key).
+def mean_values(members: Sequence[Member], quantities: Sequence[Quantity]) -> pd.DataFrame:
+    """Return values averaged over runs image by image, indexed by (key, target_key).
 
     Raises:
-        DataError: when an image stands twice.
+        DataError: if an evaluation lists an image twice.
     """
     return mean_over([_finite(member, quantities) for member in members], IMAGE)
 
 
-def averaged(members: Sequence[Member], quantities: Sequence[Quantity]) -> pd.DataFrame:
-    """What is compared, values or distances to the ideal, averaged likewise."""
+def mean_compared(members: Sequence[Member], quantities: Sequence[Quantity]) -> pd.DataFrame:
+    """Return the compared numbers (values, or distances to the ideal) averaged over runs image by image."""
     frames = [_finite(member, quantities) for member in members]
     for frame in frames:
         for quantity in quantities:
@@ -43,32 +43,33 @@ def averaged(members: Sequence[Member], quantities: Sequence[Quantity]) -> pd.Da
 
 
 def mean_over(frames: Sequence[pd.DataFrame], image: Sequence[str]) -> pd.DataFrame:
-    """The mean of each image over frames, in the order in which images first appear."""
+    """Return each image's mean over frames, in order of first appearance."""
     return pd.concat(frames).groupby(level=list(image), sort=False).mean()
 
 
-def known(member: Member) -> pd.DataFrame:
-    """What is known of each image but its numbers, as text: ``key``, ``target_key``, identity, pose, ..."""
+def image_labels(member: Member) -> pd.DataFrame:
+    """Return ``key``, ``target_key``, ``identity`` and the labels of each image, as text."""
     about = member.results.about
     about = about[[name for name in about.columns if name not in IMAGE]].apply(_text)
-    return pd.concat([keys(member).to_frame(index=False), about], axis=1)
+    return pd.concat([image_keys(member).to_frame(index=False), about], axis=1)
 
 
 def _text(column: pd.Series[Any]) -> pd.Series[str]:
-    """A label as text, empty where there is none. A gap in a column of whole numbers makes no 15.0 of a 15."""
+    """Labels as text, empty if missing. A float column of whole numbers (it has gaps) gives 15, not 15.0."""
     whole = pd.api.types.is_float_dtype(column) and bool((column.dropna() % 1 == 0).all())
     return column.map(lambda value: "" if pd.isna(value) else str(int(value)) if whole else str(value)).astype(object)
 
 
 def _finite(member: Member, quantities: Sequence[Quantity]) -> pd.DataFrame:
-    """An evaluation's numbers; those that are not finite are none."""
-    found = member.results.numbers[[quantity.name for quantity in quantities]].apply(pd.to_numeric, errors="coerce")
-    found = found.astype(np.float64).set_axis(keys(member), axis=0)
-    if found.index.has_duplicates:
-        key, target = found.index[found.index.duplicated()][0]
+    """An evaluation's numbers, NaN if not finite."""
+    columns = [quantity.name for quantity in quantities]
+    values = member.results.numbers[columns].apply(pd.to_numeric, errors="coerce")
+    values = values.astype(np.float64).set_axis(image_keys(member), axis=0)
+    if values.index.has_duplicates:
+        key, target = values.index[values.index.duplicated()][0]
         raise DataError(
-            f"{member.results.folder / 'images.csv'}: image {key!r} with target {target!r} stands there twice, "
-            "so it cannot be paired"
+            f"{member.results.folder / 'images.csv'}: image {key!r} with target {target!r} is listed twice, so it "
+            "cannot be paired; evaluate again"
         )
-    there: pd.DataFrame = found.replace([np.inf, -np.inf], np.nan)
-    return there
+    finite: pd.DataFrame = values.replace([np.inf, -np.inf], np.nan)
+    return finite

@@ -1,4 +1,4 @@
-"""``enface compare``: its files hold all that a page needs, its words are plain, and mistakes are told."""
+"""``enface compare``: its output, its files, and its error messages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def runs(evaluated, tmp_path, monkeypatch):
             seed=seed,
             directions=SENSES,
             stage={"terms": {"l1": {"weight": 2}}},
-            summary={"sets": SETS, "cautions": ["lpips looks through alexnet."]},
+            summary={"sets": SETS, "caveats": ["lpips looks through alexnet."]},
         )
     return Path("runs/a"), Path("runs/b")
 
@@ -64,7 +64,7 @@ def test_in_the_terminal(enface, runs):
     assert "control a: 2 runs, seeds 0, 1" in lines
     assert "b against a: 60 images of 10 people" in lines
     assert "  stages.main.terms.l1.weight: 1.0 -> 2.0" in lines
-    assert [line for line in lines if re.match(r"  lpips of the seeds: 0\.\d{4}, 0\.\d{4} \(sd 0\.\d{4}\)", line)]
+    assert [line for line in lines if re.match(r"  lpips by seed: 0\.\d{4}, 0\.\d{4} \(sd 0\.\d{4}\)", line)]
     assert [
         line for line in lines if re.fullmatch(r"better on lpips by 0\.\d+ \[0\.\d+, 0\.\d+\], in both seeds", line)
     ]
@@ -91,43 +91,43 @@ def test_many_metrics_by_a_column_are_several_tables(enface, evaluated, tmp_path
 def test_the_files_hold_what_a_page_needs(enface, runs):
     outcome = enface("compare", *runs, "--by", "pose", "--regions", "--out", "out")
     assert outcome.code == 0, outcome.err
-    found = read("out")
-    assert set(found) == {
+    comparison = read("out")
+    assert set(comparison) == {
         *("format", "confidence", "alpha", "resamples", "groups", "tests", "sets", "by_columns", "comparisons"),
-        "cautions",
+        "caveats",
     }
-    assert list(found["tests"]) == ["lpips", "ssim", "sharpness", "lpips@eyes"]
-    assert found["tests"]["lpips@eyes"] == {
+    assert list(comparison["tests"]) == ["lpips", "ssim", "sharpness", "lpips@eyes"]
+    assert comparison["tests"]["lpips@eyes"] == {
         **{"metric": "lpips", "region": "eyes", "higher_is_better": False, "ideal": None},
         **{"direction": "lower is better", "card": {"implementation": "toy", "version": "1"}},
     }
-    control, group = found["groups"]
+    control, group = comparison["groups"]
     assert (control["name"], control["seeds"], control["changes"]) == ("a", [0, 1], [])
     assert group["changes"] == [{"key": "stages.main.terms.l1.weight", "from": 1.0, "to": 2.0, "training": True}]
-    assert group["cautions"] == ["lpips looks through alexnet."]
+    assert group["caveats"] == ["lpips looks through alexnet."]
     assert set(group["means"]["lpips"]) == {"mean", "low", "high", "images", "by_seed", "seed_sd"}
     assert group["sets"]["fid"] == {"mean": 12.5, "by_seed": {"0": 12.5, "1": 12.5}, "seed_sd": 0.0}
     run = group["runs"][1]
     assert (run["directory"], run["evaluation"]) == ("../runs/b/1", "../runs/b/1/evaluation")
     assert (run["seed"], run["split"], run["pictures"], run["report"]) == (1, "test", False, None)
-    (one,) = found["comparisons"]
-    assert one["seeds"] == {"matched": [0, 1], "control_only": [], "group_only": []}
-    assert (one["group"], one["images"]["common"], one["identities"]) == (1, 60, 10)
-    assert one["resamples"] == found["resamples"] == 10_000
-    assert all(set(result) == RESULT for result in one["results"].values())
-    assert one["results"]["sharpness"]["compared"] == "distance"
-    assert (one["results"]["lpips@eyes"]["images"], one["results"]["lpips@eyes"]["missing"]) == (50, 10)
-    assert [(item["column"], item["value"], item["images"]) for item in one["by"]] == [
+    (pair,) = comparison["comparisons"]
+    assert pair["seeds"] == {"matched": [0, 1], "control_only": [], "group_only": []}
+    assert (pair["group"], pair["images"]["common"], pair["identities"]) == (1, 60, 10)
+    assert pair["resamples"] == comparison["resamples"] == 10_000
+    assert all(set(result) == RESULT for result in pair["results"].values())
+    assert pair["results"]["sharpness"]["compared"] == "distance"
+    assert (pair["results"]["lpips@eyes"]["images"], pair["results"]["lpips@eyes"]["missing"]) == (50, 10)
+    assert [(item["column"], item["value"], item["images"]) for item in pair["by"]] == [
         *(("pose", "-15", 20), ("pose", "0", 20), ("pose", "15", 20))
     ]
-    inside = one["by"][0]["results"]["lpips"]
+    inside = pair["by"][0]["results"]["lpips"]
     assert set(inside) == RESULT
     assert inside["d_z"] is inside["rank_biserial"] is None
-    assert [(item["test"], item["outcome"]) for item in one["verdicts"]] == [
+    assert [(item["test"], item["outcome"]) for item in pair["verdicts"]] == [
         *(("lpips", "better"), ("ssim", "unclear"), ("sharpness", "better"), ("lpips@eyes", "better"))
     ]
     table = pd.read_csv("out/table.csv").set_index("test")
-    for name, result in one["results"].items():
+    for name, result in pair["results"].items():
         assert table.loc[name, "difference"] == pytest.approx(result["difference"]["mean"])
         assert table.loc[name, "p_adjusted"] == pytest.approx(result["p_adjusted"])
         assert table.loc[name, "outcome"] == result["outcome"]
@@ -163,7 +163,7 @@ def test_the_same_comparison_twice_is_the_same_and_leaves_nothing_old(enface, ru
     third = evaluated("runs/c/0", faces(0.2, 9), name="c", directions=SENSES)
     assert enface("compare", *runs, third, "--by", "pose", "--out", "out").code == 0
     assert {path.name for path in Path("out").glob("*.csv")} == {"table.csv", "by.csv", "images-1.csv", "images-2.csv"}
-    assert "2 groups are compared with a" in read("out")["cautions"][0]
+    assert "2 groups are compared with a" in read("out")["caveats"][0]
     for _ in range(2):
         assert enface("compare", *runs, "--out", "out").code == 0
         assert {path.name for path in Path("out").glob("*.csv")} == {"table.csv", "images-1.csv"}
@@ -200,9 +200,9 @@ def test_hostile_names_stay_text(enface, runs, evaluated):
     assert "\x1b" not in outcome.out
     assert "\\x1b[2J\\x07" in outcome.out
     assert "[red]x[/red]" in outcome.out
-    found = read("out")
-    assert found["groups"][0]["name"] == "[b]\x1b[31m"
-    assert {item["value"] for item in found["comparisons"][0]["by"]} == set(HOSTILE)
+    comparison = read("out")
+    assert comparison["groups"][0]["name"] == "[b]\x1b[31m"
+    assert {item["value"] for item in comparison["comparisons"][0]["by"]} == set(HOSTILE)
     images = pd.read_csv("out/images-1.csv")
     assert list(images["key"][: len(HOSTILE)]) == HOSTILE
     assert set(images["identity"]) == set(HOSTILE)
@@ -217,7 +217,7 @@ def test_a_default_folder_has_a_harmless_name():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["runs/a"], r"one recipe \(seeds 0, 1\)"),
         (["runs/a", "runs/none"], r"runs/none is not a folder"),
@@ -227,10 +227,10 @@ def test_a_default_folder_has_a_harmless_name():
         (["runs/a", "runs/b", "--control", "none"], r"none is not a folder"),
     ],
 )
-def test_mistakes_are_told(enface, runs, words, said):
-    outcome = enface("compare", *words)
+def test_mistakes_are_reported(enface, runs, arguments, message):
+    outcome = enface("compare", *arguments)
     assert outcome.code == 2
-    assert re.search(said, outcome.err), outcome.err
+    assert re.search(message, outcome.err), outcome.err
     assert not Path("comparisons").exists()
 
 
@@ -261,9 +261,9 @@ def test_runs_that_enface_made(enface, recipe, tmp_path, monkeypatch):
         assert outcome.code == 0, outcome.err
     outcome = enface("compare", "made/one", "made/two", "--by", "pose,light", "--out", "made/out")
     assert outcome.code == 0, outcome.err
-    found = read("made/out")
-    assert list(found["tests"]) == ["l1", "psnr"]
-    keys = [item["key"] for item in found["groups"][1]["changes"]]
+    comparison = read("made/out")
+    assert list(comparison["tests"]) == ["l1", "psnr"]
+    keys = [item["key"] for item in comparison["groups"][1]["changes"]]
     assert keys == ["stages.main.steps", "stages.main.batch", "stages.main.terms.l1.weight"]
-    assert found["groups"][0]["runs"][0]["pictures"] is True
-    assert [text for text in found["comparisons"][0]["cautions"] if "With 3 identities" in text]
+    assert comparison["groups"][0]["runs"][0]["pictures"] is True
+    assert [text for text in comparison["comparisons"][0]["caveats"] if "With 3 identities" in text]

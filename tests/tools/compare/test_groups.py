@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from enface.errors import DataError
-from enface_tools.compare import compare
 from enface_tools.compare.changes import changes
+from enface_tools.compare.comparison import compare
 from enface_tools.compare.groups import find_groups
 
 
@@ -85,8 +85,8 @@ def test_seeds_that_start_from_runs_of_their_own_are_one_group(evaluated):
         run = evaluated(f"runs/b/{seed}", faces(0, seed), name="b", seed=seed, stage={"start": start})
     groups = find_groups([run.parent.parent / "a", run.parent])
     assert [list(group.by_seed) for group in groups] == [[0, 1], [0, 1]]
-    found = changes(*(group.members[0].recipe for group in groups))
-    assert [(item["key"].rpartition(".")[2], item["from"], item["to"]) for item in found] == [
+    changed = changes(*(group.members[0].recipe for group in groups))
+    assert [(item["key"].rpartition(".")[2], item["from"], item["to"]) for item in changed] == [
         ("run", "/runs/base", None),
         ("checkpoint", None, "/runs/base/step-00000100.safetensors"),
     ]
@@ -98,7 +98,7 @@ def test_of_one_seed_the_newest_run_counts_and_that_is_said(evaluated, seeds):
     new = evaluated("runs/a/20260102-000000", faces(), name="a")
     groups = find_groups([new.parent, b])
     assert members(groups)[0] == [new.name]
-    assert groups[0].left_out == [(old, f"its recipe and seed are those of {new}, which is newer")]
+    assert groups[0].skipped == [(old, f"its recipe and seed are those of {new}, which is newer")]
 
 
 def test_runs_without_an_evaluation_are_left_out_and_that_is_said(seeds):
@@ -108,11 +108,11 @@ def test_runs_without_an_evaluation_are_left_out_and_that_is_said(seeds):
     (cut_off / "evaluation").mkdir()
     groups = find_groups([a, b])
     assert list(groups[0].by_seed) == [0]
-    assert groups[0].left_out == [(cut_off, "it has no evaluation")]
+    assert groups[0].skipped == [(cut_off, "it has no evaluation")]
     with pytest.raises(DataError, match=f"{cut_off.name} .*evaluate"):
         find_groups([cut_off, b])
     shutil.rmtree(sorted(a.iterdir())[0] / "evaluation")
-    with pytest.raises(DataError, match=r"no run in .*runs/a has been evaluated; do that with: enface evaluate"):
+    with pytest.raises(DataError, match=r"no run in .*runs/a has been evaluated; run: enface evaluate"):
         find_groups([a, b])
 
 
@@ -207,15 +207,15 @@ def test_an_image_is_averaged_over_its_seeds(evaluated):
     for seed, (control, group) in enumerate([([1, 2], [2, 2]), ([3, 4], [6, 4])]):
         evaluated(f"runs/a/{seed}", {**columns, "lpips": control}, name="a", seed=seed)
         run = evaluated(f"runs/b/{seed}", {**columns, "lpips": group}, name="b", seed=seed)
-    found = compare([run.parent.parent / "a", run.parent])
-    (one,) = found.against
-    assert one.pairing.difference["lpips"].tolist() == [2.0, 0.0]
-    assert one.pairing.seeds.tolist() == [2, 2]
-    (outcome,) = one.outcomes
-    assert (outcome.images, outcome.control, outcome.group) == (2, 2.5, 3.5)
-    assert outcome.by_seed == {0: 0.5, 1: 1.5}
-    means = found.means[1]["lpips"]
-    assert means.over.mean == 3.5
+    whole = compare([run.parent.parent / "a", run.parent])
+    (comparison,) = whole.comparisons
+    assert comparison.pairing.difference["lpips"].tolist() == [2.0, 0.0]
+    assert comparison.pairing.seeds.tolist() == [2, 2]
+    (result,) = comparison.results
+    assert (result.images, result.control, result.group) == (2, 2.5, 3.5)
+    assert result.by_seed == {0: 0.5, 1: 1.5}
+    means = whole.means[1]["lpips"]
+    assert means.interval.mean == 3.5
     assert means.seeds.by_seed == {0: 2, 1: 5}
     assert means.seeds.sd == pytest.approx(3 / math.sqrt(2))
 
@@ -223,44 +223,44 @@ def test_an_image_is_averaged_over_its_seeds(evaluated):
 def test_more_seeds_make_no_more_faces(seeds):
     """The same difference seen by three seeds is as uncertain over people as by one."""
     a, b = seeds("a", [0, 1, 2]), seeds("b", [0, 1, 2], 0.1)
-    (one,) = compare([a, b]).against
-    assert one.outcomes[0].images == 16
-    assert one.outcomes[0].identities == 8
-    assert one.outcomes[0].p == pytest.approx(2 / 2**8)
-    assert ", in all 3 seeds" in one.verdicts[0][1]
+    (comparison,) = compare([a, b]).comparisons
+    assert comparison.results[0].images == 16
+    assert comparison.results[0].identities == 8
+    assert comparison.results[0].p == pytest.approx(2 / 2**8)
+    assert ", in all 3 seeds" in comparison.verdicts[0][1]
 
 
 def test_seeds_are_matched_where_both_have_them(seeds):
     a, b = seeds("a", [0, 1, 2]), seeds("b", [1, 2, 3], 0.1)
-    (one,) = compare([a, b]).against
-    assert one.pairing.matched == [1, 2]
+    (comparison,) = compare([a, b]).comparisons
+    assert comparison.pairing.matched == [1, 2]
     # A run and its match were made with the same noise.
-    assert one.outcomes[0].difference.mean == pytest.approx(0.1)
-    assert one.outcomes[0].difference.high - one.outcomes[0].difference.low < 1e-9
-    assert "Runs without a counterpart of their seed are left out: a 0, b 3." in one.cautions
+    assert comparison.results[0].difference.mean == pytest.approx(0.1)
+    assert comparison.results[0].difference.high - comparison.results[0].difference.low < 1e-9
+    assert "Runs whose seed the other group lacks are not compared: a 0, b 3." in comparison.caveats
 
 
 def test_seeds_that_disagree_are_told_of(evaluated):
     for seed, shift in enumerate([0.3, 0.2, -0.05]):
         evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed)
         run = evaluated(f"runs/b/{seed}", faces(shift, seed), name="b", seed=seed)
-    (one,) = compare([run.parent.parent / "a", run.parent]).against
-    assert one.verdicts[0][1].endswith(", but in 2 of 3 seeds only")
+    (comparison,) = compare([run.parent.parent / "a", run.parent]).comparisons
+    assert comparison.verdicts[0][1].endswith(", but in only 2 of 3 seeds")
 
 
 def test_without_a_common_seed_means_are_compared_and_that_is_said(seeds):
     a, b = seeds("a", [0, 1]), seeds("b", [2], 0.1)
-    (one,) = compare([a, b]).against
-    assert one.pairing.matched == []
-    assert one.outcomes[0].by_seed == {}
+    (comparison,) = compare([a, b]).comparisons
+    assert comparison.pairing.matched == []
+    assert comparison.results[0].by_seed == {}
     control = np.mean([faces(0, 0)["lpips"], faces(0, 1)["lpips"]], axis=0)
-    assert one.outcomes[0].difference.mean == pytest.approx((faces(0.1, 2)["lpips"] - control).mean())
-    assert [text for text in one.cautions if text.startswith("No seed is in both (0, 1; 2)")]
+    assert comparison.results[0].difference.mean == pytest.approx((faces(0.1, 2)["lpips"] - control).mean())
+    assert [text for text in comparison.caveats if text.startswith("No seed is in both groups (0, 1; 2)")]
 
 
-def test_one_seed_is_a_caution(seeds):
-    (one,) = compare([seeds("a", [0]), seeds("b", [0])]).against
-    assert "There is one seed of each: what another training would give is not known." in one.cautions
+def test_one_seed_is_a_caveat(seeds):
+    (comparison,) = compare([seeds("a", [0]), seeds("b", [0])]).comparisons
+    assert "Each group has one seed: the variation between trainings is unknown." in comparison.caveats
 
 
 def test_an_image_whose_target_hangs_on_the_seed_is_one_image(evaluated):
@@ -268,10 +268,10 @@ def test_an_image_whose_target_hangs_on_the_seed_is_one_image(evaluated):
         columns = {**faces(0, seed), "target_key": [f"t-{number}-{seed}" for number in range(16)]}
         evaluated(f"runs/a/{seed}", columns, name="a", seed=seed)
         run = evaluated(f"runs/b/{seed}", {**columns, "lpips": columns["lpips"] + 0.1}, name="b", seed=seed)
-    (one,) = compare([run.parent.parent / "a", run.parent]).against
-    assert len(one.pairing.about) == 16
-    assert one.pairing.seeds.tolist() == [2] * 16
-    assert one.pairing.only == {"control": 0, "group": 0}
+    (comparison,) = compare([run.parent.parent / "a", run.parent]).comparisons
+    assert len(comparison.pairing.about) == 16
+    assert comparison.pairing.seeds.tolist() == [2] * 16
+    assert comparison.pairing.only == {"control": 0, "group": 0}
 
 
 # ---------------------------------------------------------------------- metrics
@@ -315,9 +315,9 @@ def test_the_others_are_compared_when_unlike_ones_are_skipped(evaluated):
     runs = [
         evaluated(f"{name}/1", columns, name=name, directions={**card(weights=name), "ssim": {}}) for name in ("a", "b")
     ]
-    (one,) = compare(runs, skip_unlike=True).against
-    assert [item.name for item in one.shared.quantities] == ["ssim"]
-    ((name, reason),) = one.shared.left_out
+    (comparison,) = compare(runs, skip_unlike=True).comparisons
+    assert [item.name for item in comparison.shared.quantities] == ["ssim"]
+    ((name, reason),) = comparison.shared.skipped
     assert name == "lpips"
     assert "card entry 'weights'" in reason
 
@@ -331,23 +331,23 @@ def test_a_region_that_is_another_is_refused(evaluated):
         runs.append(evaluated(f"{name}/1", columns, name=name, regions=regions))
     with pytest.raises(DataError, match=r'region eyes: is .*"part": "eyes".* and .*"part": "brows".*--skip-unlike'):
         compare(runs, regions=True)
-    (one,) = compare(runs, regions=True, skip_unlike=True).against
-    assert [item.name for item in one.shared.quantities] == ["lpips", "lpips@nose"]
-    assert [name for name, _ in one.shared.left_out] == ["lpips@eyes"]
-    assert len(compare(runs).against) == 1
+    (comparison,) = compare(runs, regions=True, skip_unlike=True).comparisons
+    assert [item.name for item in comparison.shared.quantities] == ["lpips", "lpips@nose"]
+    assert [name for name, _ in comparison.shared.skipped] == ["lpips@eyes"]
+    assert len(compare(runs).comparisons) == 1
 
 
 def test_a_metric_of_one_side_is_left_out_and_told_of(evaluated):
     columns = {**faces(), "ssim": np.zeros(16)}
     first = evaluated("a/1", columns, name="a", directions={"lpips": {}, "ssim": {}})
     second = evaluated("b/1", faces(), name="b")
-    (one,) = compare([first, second]).against
-    assert one.shared.left_out == [("ssim", f"ssim was not measured in {second}")]
+    (comparison,) = compare([first, second]).comparisons
+    assert comparison.shared.skipped == [("ssim", f"ssim was not measured in {second}")]
 
 
 def test_a_metric_asked_for_that_nobody_measured(seeds):
     with pytest.raises(DataError, match="--metrics: 'lpisp' was not measured; did you mean 'lpips'"):
-        compare([seeds("a", [0]), seeds("b", [0])], only=["lpisp"])
+        compare([seeds("a", [0]), seeds("b", [0])], metrics=["lpisp"])
 
 
 def test_set_metrics_stand_side_by_side_over_the_matched_seeds(evaluated):
@@ -357,8 +357,8 @@ def test_set_metrics_stand_side_by_side_over_the_matched_seeds(evaluated):
             if (name, seed) != ("b", 2):
                 sets = {"fid": {"value": value, **entry}}
                 run = evaluated(f"runs/{name}/{seed}", faces(), name=name, seed=seed, summary={"sets": sets})
-    (one,) = compare([run.parent, run.parent.parent / "b"]).against
-    (fid,) = one.sets
+    (comparison,) = compare([run.parent, run.parent.parent / "b"]).comparisons
+    (fid,) = comparison.sets
     assert (fid.control, fid.group, fid.difference, fid.gain) == (10.5, 6.0, -4.5, 4.5)
 
 
@@ -366,9 +366,9 @@ def test_only_set_metrics(evaluated):
     columns = {name: values for name, values in faces().items() if name != "lpips"}
     entry = {"fid": {"value": 3.0, "higher_is_better": False, "ideal": None, "card": {}}}
     runs = [evaluated(f"{name}/1", columns, name=name, summary={"sets": entry}) for name in ("a", "b")]
-    (one,) = compare(runs).against
-    assert one.outcomes == []
-    assert one.sets[0].difference == 0
+    (comparison,) = compare(runs).comparisons
+    assert comparison.results == []
+    assert comparison.sets[0].difference == 0
 
 
 # ---------------------------------------------------------------------- recipes
@@ -404,7 +404,7 @@ def test_a_recipe_of_an_earlier_version_is_not_another(seeds):
     assert list(find_groups([a, b])[0].by_seed) == [0, 1]
 
 
-def test_several_changes_are_a_caution(seeds):
+def test_several_changes_are_a_caveat(seeds):
     a, b = seeds("a", [0]), seeds("b", [0], stage={"steps": 9, "batch": 3})
-    (one,) = compare([a, b]).against
-    assert [text for text in one.cautions if "2 keys (stages.main.steps, stages.main.batch)" in text]
+    (comparison,) = compare([a, b]).comparisons
+    assert [text for text in comparison.caveats if "2 keys (stages.main.steps, stages.main.batch)" in text]

@@ -1,4 +1,4 @@
-"""The page of a comparison: what it says of each group, and the same faces side by side."""
+"""The page of a comparison: differences of each group, and the same faces side by side."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def test_the_page_says_what_each_group_bought(text, evaluations):
     words = said(text)
     assert f"{evaluations.HOSTILE} against control" in words
     for part in (
-        *("better on ssim by 0.1", "69 images of 4 identities in both; 1 only in control.", "Seeds matched: 0, 1."),
-        *("stages.main.steps", "psnr left out", "fid", "its 95% interval over 10,000 resamples of identities"),
+        *("better on ssim by 0.1", "69 images of 4 identities in both; 1 only in control.", "Matched seeds: 0, 1."),
+        *("stages.main.steps", "psnr skipped", "fid", "its 95% interval over 10,000 resamples of identities"),
     ):
         assert part in words
-    found = rows(text, "Differences of")
-    assert [line[:2] for line in found] == [["ssim ↑", "✓ better"], ["lpips ↓", "✗ worse"]]
-    assert found[1][3:] == [
+    differences = rows(text, "Differences of")
+    assert [line[:2] for line in differences] == [["ssim ↑", "✓ better"], ["lpips ↓", "✗ worse"]]
+    assert differences[1][3:] == [
         "+0.0500 [+0.0400, +0.0600] by seed 0: +0.0500, 1: +0.0500",
         *("0.3500", "0.3000", "&lt; 0.001", "0.90", "1.20"),
     ]
@@ -88,13 +88,13 @@ def test_the_page_says_what_each_group_bought(text, evaluations):
 def test_gains_lie_on_their_side_of_the_middle(text):
     strips = re.findall(r'<i class="dot (\w+)" style="left: ([\d.]+)%"', text)
     better, worse = (float(place) for _, place in strips[:2])
-    assert [outcome for outcome, _ in strips[:2]] == ["good", "bad"]
+    assert [outcome for outcome, _ in strips[:2]] == ["better", "worse"]
     assert better > 50 > worse
 
 
 def test_values_of_a_column_share_one_axis(text, evaluations):
     table = text[text.index('aria-label="ssim of') :].partition("</table>")[0]
-    (first, second) = (float(place) for place in re.findall(r'class="dot even" style="left: ([\d.]+)%"', table))
+    (first, second) = (float(place) for place in re.findall(r'class="dot unclear" style="left: ([\d.]+)%"', table))
     # Gains of 0.02 and -0.1; the farthest end, -0.11, lies at 46 % from the middle.
     assert first == pytest.approx(50 + 46 * 0.02 / 0.11, abs=0.1)
     assert second == pytest.approx(50 - 46 * 0.1 / 0.11, abs=0.1)
@@ -111,35 +111,35 @@ def test_hostile_text_is_shown_as_text(text, evaluations):
 
 
 def test_the_same_face_stands_beside_itself(text, evaluations, compared):
-    found = data(text)
-    assert [tile["name"] for tile in found["tiles"]] == ["source", "control", evaluations.HOSTILE, "target"]
-    assert found["pairs"] == [[1, 2], [0, 1], [2, 3]]
-    assert len(found["keys"]) == 69
-    control, group = found["rows"]
+    gallery = data(text)
+    assert [tile["name"] for tile in gallery["tiles"]] == ["source", "control", evaluations.HOSTILE, "target"]
+    assert gallery["pairs"] == [[1, 2], [0, 1], [2, 3]]
+    assert len(gallery["keys"]) == 69
+    control, group = gallery["rows"]
     assert control == list(range(69))
     assert group == [69 - row for row in range(69)]
-    assert all((compared / file).is_file() for sheet in found["sheets"] for file in sheet["files"])
-    ssim, lpips = found["metrics"]
+    assert all((compared / file).is_file() for sheet in gallery["sheets"] for file in sheet["files"])
+    ssim, lpips = gallery["metrics"]
     assert ssim["values"][3] == pytest.approx(evaluations.numbers(70)["ssim"][3] - 0.5, abs=1e-4)
     assert list(lpips["others"]) == ["control", evaluations.HOSTILE]
-    assert [label["name"] for label in found["labels"]] == ["pose", "light", "glasses"]
+    assert [label["name"] for label in gallery["labels"]] == ["pose", "light", "glasses"]
 
 
 def test_several_groups_share_one_gallery(tmp_path, evaluations):
     text = page(evaluations.write_comparison(tmp_path / "many", groups=3))
-    found = data(text)
-    assert [tile["name"] for tile in found["tiles"]] == ["source", "control", evaluations.HOSTILE, "third", "target"]
-    assert found["pairs"][:2] == [[1, 2], [1, 3]]
-    assert [metric["name"] for metric in found["metrics"]] == [
+    gallery = data(text)
+    assert [tile["name"] for tile in gallery["tiles"]] == ["source", "control", evaluations.HOSTILE, "third", "target"]
+    assert gallery["pairs"][:2] == [[1, 2], [1, 3]]
+    assert [metric["name"] for metric in gallery["metrics"]] == [
         f"{test}, {group}" for group in (evaluations.HOSTILE, "third") for test in ("ssim", "lpips")
     ]
-    assert len(found["rows"]) == 3
+    assert len(gallery["rows"]) == 3
     assert said(text)
 
 
 def test_without_pictures_the_numbers_are_there(tmp_path, evaluations):
     text = page(evaluations.write_comparison(tmp_path / "bare", pictures=False))
-    assert "No pictures lie beside the evaluations" in text
+    assert "The evaluations have no pictures" in text
     assert data(text)["tiles"] == []
     assert len(data(text)["keys"]) == 69
 
@@ -148,7 +148,7 @@ def test_a_missing_table_of_images_is_said(tmp_path, evaluations):
     folder = evaluations.write_comparison(tmp_path / "gone")
     (folder / "images-1.csv").unlink()
     text = page(folder)
-    assert "No table of the shared images" in text
+    assert "The table of the shared images (images-1.csv) is missing" in text
     assert "better on ssim" in said(text)
 
 
@@ -157,9 +157,9 @@ def test_a_report_is_linked_where_it_is(tmp_path, evaluations):
     report = tmp_path / "run 0" / "report" / "index.html"
     report.parent.mkdir(parents=True)
     report.write_text("")
-    told = json.loads((folder / "comparison.json").read_text())
-    told["groups"][0]["runs"][0]["report"] = "../run 0/report/index.html"
-    (folder / "comparison.json").write_text(json.dumps(told))
+    content = json.loads((folder / "comparison.json").read_text())
+    content["groups"][0]["runs"][0]["report"] = "../run 0/report/index.html"
+    (folder / "comparison.json").write_text(json.dumps(content))
     assert '<a href="../run%200/report/index.html">../run-0</a>' in page(folder)
 
 
@@ -167,23 +167,33 @@ def test_a_report_is_linked_where_it_is(tmp_path, evaluations):
 def test_no_comparison_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / "comparison.json").write_text(content)
-    with pytest.raises(EnfaceError, match=r"comparison.json is missing or damaged"):
+    with pytest.raises(EnfaceError, match=r"comparison.json is (missing or )?damaged"):
         write_comparison(tmp_path)
 
 
-def test_a_comparison_of_anything_leaves_the_page_whole(tmp_path, evaluations):
+def page_or_error(folder):
+    try:
+        return said(page(folder))
+    except EnfaceError as error:
+        return str(error)
+
+
+def test_a_comparison_of_anything_gives_a_page_or_names_the_file(tmp_path, evaluations):
     folder = evaluations.write_comparison(tmp_path / "odd", pictures=False)
-    told = json.loads((folder / "comparison.json").read_text())
-    pair, group = told["comparisons"][0], told["groups"][1]
+    whole = json.loads((folder / "comparison.json").read_text())
+    pair, group = whole["comparisons"][0], whole["groups"][1]
     for value in (None, 3, [1], {"a": {"results": 3}}, [{"a": 1}]):
         odd = [
-            *({**told, key: value} for key in told if key != "groups"),
-            *({**told, "comparisons": [{**pair, key: value}]} for key in pair),
-            *({**told, "groups": [told["groups"][0], {**group, key: value}]} for key in group if key != "name"),
+            *({**whole, key: value} for key in whole),
+            *({**whole, "comparisons": [{**pair, key: value}]} for key in pair),
+            *({**whole, "groups": [whole["groups"][0], {**group, key: value}]} for key in group),
         ]
         for content in odd:
             (folder / "comparison.json").write_text(json.dumps(content))
-            assert "What changed" in said(page(folder))
+            assert re.search(
+                r"Recipe changes|comparison.json is damaged \(.*: .*\); make it again with enface compare$",
+                page_or_error(folder),
+            )
 
 
 def test_only_its_own_files_are_removed(tmp_path, evaluations):
