@@ -22,7 +22,7 @@ pytest_plugins = ["processes", "training"]
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Packs made by tests stay out of the user's cache; fetched weights are found where they are."""
-    from enface.plugin.weights import cache_folder
+    from enface.system.cache import cache_folder
 
     users = cache_folder()
     mine = tmp_path_factory.mktemp("cache")
@@ -151,10 +151,12 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         frame = pd.DataFrame(dict(columns))
         frame.to_csv(where / "images.csv", index=False)
         entry = {"higher_is_better": False, "ideal": None, "card": {"implementation": "toy", "version": "1"}}
+        entry |= {"mean": 0.0, "low": 0.0, "high": 0.0}
         metrics = {key: {**entry, **keys} for key, keys in (directions or {"lpips": {}}).items() if key in frame}
         whole = {
             **{"format": 2, "kind": "pairs" if name is None else "run", "name": name or folder.name, "split": "test"},
-            **{"step": 10, "checkpoint": None, "images": len(frame), "metrics": metrics, "sets": {}, "cautions": []},
+            **{"step": 10, "checkpoint": None, "images": len(frame), "metrics": metrics, "sets": {}, "caveats": []},
+            **{"identities": 3, "interval": "95% bootstrap over identities"},
             **(summary or {}),
         }
         (where / "summary.json").write_text(json.dumps(whole), encoding="utf-8")

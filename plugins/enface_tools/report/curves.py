@@ -1,35 +1,44 @@
-"""What a run logged, as plots that the page draws: a plot a term, the critics' balance, learning rates, validation."""
+"""Plots of a run's log: loss terms, discriminators against the generator, validation metrics, learning rates."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ValidationError
 
 from enface_tools.report.files import rounded
-from enface_tools.report.numbers import labelled, number
+from enface_tools.report.numbers import labelled
 
 POINTS = 2000
-"""A curve of more points is drawn as the means of so many stretches."""
+"""A longer curve is drawn as the means of this many segments."""
 ROLES = ("first", "second", "third", "fourth")
-BALANCE, TERMS, VALIDATION, RATES = "Critics' balance", "Terms", "Validation", "Learning rates and speed"
+BALANCE, TERMS, VALIDATION, RATES = "Discriminators", "Terms", "Validation", "Learning rates and speed"
 ENDS = ("reported", "interrupted", "non_finite")
-"""Events after which a run's log goes on only when someone goes on with the run."""
+"""Events that end a log, unless the run is resumed."""
 Curve = Sequence[tuple[float, float]]
+
+
+class LogEvent(BaseModel):
+    """A line of ``log.jsonl``."""
+
+    event: str
+    step: int
+    stage: str = ""
+    values: dict[str, float] = {}
 
 
 @dataclass
 class Log:
-    """What ``log.jsonl`` says.
+    """Contents of ``log.jsonl``.
 
     Attributes:
         curves: Name of a value -> (step, value) over training.
-        stages: (name, step it began at), in order.
-        ended: Whether the last event says that nothing more will come.
+        stages: (name, first step), in order.
+        ended: True if the last event ends the run.
     """
 
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -38,13 +47,13 @@ class Log:
 
     @property
     def last_step(self) -> int:
-        """The last step anything is known of."""
+        """The last step with a value."""
         return int(max((curve[-1][0] for curve in self.curves.values()), default=0))
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One line of a plot; ``role`` chooses its colour and its dashes, so that no line is told by colour alone."""
+    """One line of a plot; ``role`` determines its colour and dashes, so that colour alone never distinguishes lines."""
 
     name: str
     role: str
@@ -54,7 +63,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes; ``log`` and ``zero`` say how its upright one runs."""
+    """One pair of axes; the vertical one is logarithmic (``log``) or includes zero (``zero``)."""
 
     label: str
     traces: list[Trace]
@@ -64,12 +73,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot: its panels stand one above the other and share the axis along the bottom.
+    """A plot: panels above each other that share the horizontal axis.
 
     Attributes:
-        about: What it shows, in words.
-        linked: The axis is that of the steps: zooming into one such plot zooms into all.
-        marks: Upright lines with a text: where a stage begins.
+        about: Description.
+        linked: The axis shows steps: zooming one such plot zooms all of them.
+        marks: (position, text) of vertical lines: the start of each stage.
     """
 
     id: str
@@ -82,37 +91,40 @@ class Plot:
 
     @property
     def spoken(self) -> str:
-        """The plot in words, for who cannot see it."""
+        """Text alternative of the plot."""
         ends = [_ends(trace, self.x) for panel in self.panels for trace in panel.traces]
         return "; ".join([f"{self.title}, {self.about}" if self.about else self.title, *ends])
 
 
-def read_log(events: Iterable[Mapping[str, Any]]) -> Log:
-    """Curves and stages of a log's events; ``validated`` values get the prefix ``val/``."""
+def read_log(text: str) -> Log:
+    """Parse the text of a log. Values of ``validated`` events get the prefix ``val/``."""
     log = Log()
-    for event in events:
-        kind = str(event.get("event"))
-        log.ended = kind in ENDS
-        step = number(event.get("step"))
-        if not math.isfinite(step):
+    for event in _events(text.splitlines()):
+        log.ended = event.event in ENDS
+        if event.event == "stage_started" and event.stage not in dict(log.stages):
+            log.stages.append((event.stage, event.step))
+        prefix = {"step": "", "validated": "val/"}.get(event.event)
+        if prefix is None:
             continue
-        if kind == "stage_started":
-            name = str(event.get("stage"))
-            if name not in dict(log.stages):
-                log.stages.append((name, int(step)))
-        values, prefix = event.get("values"), {"step": "", "validated": "val/"}.get(kind)
-        if prefix is None or not isinstance(values, Mapping):
-            continue
-        for name, value in values.items():
-            if math.isfinite(number(value)):
-                log.curves.setdefault(f"{prefix}{name}", []).append((step, number(value)))
+        for name, value in event.values.items():
+            if math.isfinite(value):
+                log.curves.setdefault(f"{prefix}{name}", []).append((event.step, value))
     return log
 
 
+def _events(lines: Iterable[str]) -> Iterator[LogEvent]:
+    """The valid lines; a run that was killed may leave half a line."""
+    for line in lines:
+        try:
+            yield LogEvent.model_validate_json(line)
+        except ValidationError:
+            continue
+
+
 def training_plots(log: Log) -> dict[str, list[Plot]]:
-    """Plots under their headings: critics' balance, a plot a term, a validated metric, a learning rate, the speed."""
+    """The plots under each heading."""
     drawn: dict[str, list[tuple[str, str, list[Panel]]]] = {
-        BALANCE: _balances(log),
+        BALANCE: _discriminators(log),
         TERMS: [],
         VALIDATION: [],
         RATES: [],
@@ -140,7 +152,7 @@ def training_plots(log: Log) -> dict[str, list[Plot]]:
 
 
 def label_plot(name: str, metric: str, column: str, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
-    """A metric over a label whose values are numbers: the output and the baselines."""
+    """A metric over a label with numeric values: output and baselines."""
     traces = [
         Trace(labelled(key), role, rounded(curve["x"]), rounded(curve["y"]))
         for (key, curve), role in zip(curves.items(), ROLES, strict=False)
@@ -148,17 +160,17 @@ def label_plot(name: str, metric: str, column: str, curves: Mapping[str, Mapping
     return Plot(name, metric, f"mean at each {column}", column, [Panel(metric, traces)])
 
 
-def _balances(log: Log) -> list[tuple[str, str, list[Panel]]]:
-    """For each term of a critic, its loss and that of the generator's term of the same name, on one pair of axes."""
-    found = []
+def _discriminators(log: Log) -> list[tuple[str, str, list[Panel]]]:
+    """Each discriminator term with the generator's term of the same name."""
+    plots = []
     for name, curve in log.curves.items():
         kind, _, rest = name.partition("/")
-        critic, _, term = rest.partition(".")
-        against = log.curves.get(f"term/{term}")
-        if kind == "term" and term and against:
-            panel = _panel("loss", {f"critic {critic}": curve, "generator": against})
-            found.append((f"{term}: {critic} and generator", "what each loses, raw", [panel]))
-    return found
+        discriminator, _, term = rest.partition(".")
+        generator = log.curves.get(f"term/{term}")
+        if kind == "term" and term and generator:
+            panel = _panel("loss", {f"discriminator {discriminator}": curve, "generator": generator})
+            plots.append((f"{term}: {discriminator} and generator", "raw losses", [panel]))
+    return plots
 
 
 def _term(name: str, log: Log) -> tuple[str, str, list[Panel]]:
@@ -184,7 +196,7 @@ def _panel(label: str, curves: Mapping[str, Curve], *, zero: bool = False, first
 def _ends(trace: Trace, x: str) -> str:
     known = [(x, y) for x, y in zip(trace.x, trace.y, strict=True) if x is not None and y is not None]
     if not known:
-        return f"{trace.name}: nothing"
+        return f"{trace.name}: no values"
     (start, first), (end, last) = known[0], known[-1]
     return f"{trace.name}: from {first:.4g} at {x} {start:g} to {last:.4g} at {x} {end:g}"
 
@@ -204,10 +216,10 @@ def _thinned(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floa
 def _with_gaps(
     steps: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Breaks the line where a stage did not have the term, so that nothing is drawn there."""
+    """Break the line where a stage did not have the term."""
     strides = np.diff(steps)
-    usual = np.median(strides) if len(strides) else 0.0
-    gaps = np.flatnonzero(strides > 5 * usual) + 1
+    typical = np.median(strides) if len(strides) else 0.0
+    gaps = np.flatnonzero(strides > 5 * typical) + 1
     return np.insert(steps, gaps, np.nan), np.insert(values, gaps, np.nan)
 
 

@@ -1,4 +1,4 @@
-"""Reading what lies in a folder, whatever is missing or damaged; and putting a page's own files beside it."""
+"""Reading a folder whose files may be missing or damaged, and writing a page with its assets."""
 
 from __future__ import annotations
 
@@ -6,37 +6,40 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
-from enface.errors import EnfaceError
+from enface.errors import DataError, EnfaceError
 from enface.system.atomic import atomic_write
-from enface_tools.evaluate.results import ID_COLUMNS
+from enface_tools.evaluate.models import parse
+from enface_tools.evaluate.results import parse_table
 
-# What a browser would take for markup, or for the end of a line, inside a script element.
+# A browser would take these for markup, or for the end of a line, inside a script element.
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 QUALITY = 86
 
+T = TypeVar("T")
+
 
 @dataclass
-class Found:
-    """A folder that is read, and what could not be.
+class FolderReader:
+    """Reads the files of a run or an evaluation, and collects what could not be read.
 
     Attributes:
-        problems: Files that are there and cannot be read, each a sentence.
+        problems: A sentence for each file that exists but cannot be read.
     """
 
     directory: Path
     problems: list[str] = field(default_factory=list)
 
     def text(self, name: str) -> str:
-        """A text file, empty when there is none."""
+        """A text file; empty if it does not exist."""
         path = self.directory / name
         try:
             return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -44,43 +47,30 @@ class Found:
             self.problems.append(f"{name} cannot be read ({error.strerror}).")
             return ""
 
-    def mapping(self, name: str) -> dict[str, Any]:
-        """A JSON file's map, empty when there is none."""
+    def model(self, name: str, kind: type[T], remedy: str = "evaluate again") -> T | None:
+        """A JSON file, validated; None if it does not exist or is damaged.
+
+        Args:
+            kind: A model, or a dictionary of models.
+            remedy: End of the sentence if it is damaged.
+        """
         text = self.text(name)
         if not text:
-            return {}
+            return None
         try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            self.problems.append(f"{name} is damaged; it is not shown.")
-            return {}
-        return found
-
-    def events(self) -> Iterator[dict[str, Any]]:
-        """The log's lines; the one a cut-off run was writing is left out."""
-        for line in self.text("log.jsonl").splitlines():
-            try:
-                event = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(event, dict):
-                yield event
+            return parse(text, kind, name, remedy)
+        except DataError as error:
+            self.problems.append(f"{error}.")
+            return None
 
     def table(self, name: str) -> pd.DataFrame:
-        """A CSV file, empty when there is none."""
+        """A CSV file; empty if it does not exist."""
         text = self.text(name)
         try:
-            return _table(text) if text else pd.DataFrame()
+            return parse_table(io.StringIO(text)) if text else pd.DataFrame()
         except ValueError:
             self.problems.append(f"{name} is damaged; it is not shown.")
             return pd.DataFrame()
-
-
-def _table(text: str) -> pd.DataFrame:
-    # A text of "NA" or "None" is a name like any other.
-    return pd.read_csv(io.StringIO(text), dtype=dict.fromkeys(ID_COLUMNS, str), keep_default_na=False, na_values=[""])
 
 
 @dataclass(frozen=True)
@@ -88,7 +78,7 @@ class Picture:
     """An image of the page.
 
     Attributes:
-        file: Where it lies, seen from the page.
+        file: Path relative to the page.
         width: In pixels, as ``height``.
     """
 
@@ -100,93 +90,94 @@ class Picture:
 
 
 @dataclass
-class Beside:
-    """The folder of a page, and the files that it shows.
-
-    Files that an earlier page put there and this one does not are removed by :meth:`tidy`.
+class PageWriter:
+    """Writes a page and its assets into a folder.
 
     Args:
-        folder: Of the page (``report``); made where it is not there.
+        folder: Of ``index.html``; created if necessary.
     """
 
     folder: Path
-    _kept: set[Path] = field(default_factory=set)
+    _written: set[Path] = field(default_factory=set)
 
-    def picture(self, found: Found, path: Path, name: str, alt: str, caption: str = "") -> Picture | None:
-        """A PNG file as WebP; None when there is none, or it is damaged, which is then said.
+    def picture(self, reader: FolderReader, path: Path, name: str, alt: str, caption: str = "") -> Picture | None:
+        """Convert a PNG file to WebP; None if there is none, or if it is damaged, which is added to the problems.
 
         Args:
-            name: Its name below ``assets``, without an ending.
+            name: Of the asset, without suffix.
         """
         if not path.is_file():
             return None
-        to = self.folder / "assets" / f"{name}.webp"
+        asset = self.folder / "assets" / f"{name}.webp"
         try:
-            if not _is_newer(to, path):
-                to.parent.mkdir(parents=True, exist_ok=True)
-                with Image.open(path, formats=["PNG", "WEBP"]) as image, atomic_write(to) as beside:
-                    image.convert("RGB").save(beside, "WEBP", quality=QUALITY, method=4)
-            with Image.open(to, formats=["WEBP"]) as image:
+            if not _is_newer(asset, path):
+                asset.parent.mkdir(parents=True, exist_ok=True)
+                with Image.open(path, formats=["PNG", "WEBP"]) as image, atomic_write(asset) as temporary:
+                    image.convert("RGB").save(temporary, "WEBP", quality=QUALITY, method=4)
+            with Image.open(asset, formats=["WEBP"]) as image:
                 width, height = image.size
         # A damaged image makes Pillow raise OSError, SyntaxError, ValueError or an error of its own.
         except Exception:
-            to.unlink(missing_ok=True)
-            found.problems.append(f"{_relative(path, found.directory)} is not an image that can be read.")
+            asset.unlink(missing_ok=True)
+            reader.problems.append(f"{_relative(path, reader.directory)} is not an image that can be read.")
             return None
-        self._kept.add(to)
-        return Picture(_from_page(to, self.folder), width, height, alt, caption)
+        self._written.add(asset)
+        return Picture(self._link(asset), width, height, alt, caption)
 
     def copy(self, path: Path, name: str) -> str | None:
-        """A file as it is, seen from the page; None when there is none or it cannot be read."""
-        to = self.folder / name
+        """Copy a file; return its path relative to the page, or None if there is none or it cannot be read."""
+        asset = self.folder / name
         try:
             if not path.is_file():
                 return None
-            if not _is_newer(to, path) or to.stat().st_size != path.stat().st_size:
-                to.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_write(to) as beside:
-                    shutil.copyfile(path, beside)
+            if not _is_newer(asset, path) or asset.stat().st_size != path.stat().st_size:
+                asset.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(asset) as temporary:
+                    shutil.copyfile(path, temporary)
         except OSError:
             return None
-        self._kept.add(to)
-        return _from_page(to, self.folder)
+        self._written.add(asset)
+        return self._link(asset)
 
     def plotly(self) -> str:
-        """The plotting library, once."""
+        """Write the plotting library; return its path relative to the page."""
         from plotly.offline import get_plotlyjs
 
-        to = self.folder / "assets" / "plotly.js"
-        text = get_plotlyjs().encode()
-        if not to.is_file() or to.stat().st_size != len(text):
-            to.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(to) as beside:
-                beside.write_bytes(text)
-        self._kept.add(to)
-        return _from_page(to, self.folder)
+        asset = self.folder / "assets" / "plotly.js"
+        library = get_plotlyjs().encode()
+        if not asset.is_file() or asset.stat().st_size != len(library):
+            asset.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(asset) as temporary:
+                temporary.write_bytes(library)
+        self._written.add(asset)
+        return self._link(asset)
 
-    def page(self, text: str) -> Path:
+    def page(self, html: str) -> Path:
         """Write ``index.html``."""
         path = self.folder / "index.html"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as beside:
-            beside.write_text(text, encoding="utf-8", errors="replace")
+        with atomic_write(path) as temporary:
+            temporary.write_text(html, encoding="utf-8", errors="replace")
         return path
 
-    def tidy(self, *folders: str) -> None:
-        """Remove what an earlier page put into some folders and this one does not show."""
+    def remove_stale(self, *folders: str) -> None:
+        """Remove files in some subfolders that an earlier page needed and this one does not."""
         for folder in folders:
             for path in sorted((self.folder / folder).rglob("*"), reverse=True):
-                if path.is_file() and path not in self._kept:
+                if path.is_file() and path not in self._written:
                     path.unlink(missing_ok=True)
                 elif path.is_dir() and not any(path.iterdir()):
                     path.rmdir()
 
+    def _link(self, asset: Path) -> str:
+        return asset.relative_to(self.folder).as_posix()
 
-def writable(folder: Path) -> Path:
-    """A folder that exists or could be made.
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder if necessary, and return it.
 
     Raises:
-        EnfaceError: when it cannot be.
+        EnfaceError: if it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -204,7 +195,7 @@ def embedded(data: Any) -> Markup:
 
 
 def plain(data: Any) -> Any:
-    """Data as JSON can hold it: no NaN, no infinity, only text for keys."""
+    """Data as JSON can hold it: None for NaN and infinity, text for all keys."""
     if isinstance(data, Mapping):
         return {str(key): plain(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
@@ -215,18 +206,11 @@ def plain(data: Any) -> Any:
 
 
 def rounded(values: Iterable[Any], digits: int = 5) -> list[float | None]:
-    """Numbers with a few significant digits, which is what a page shows of them; None for anything else."""
-    found = []
-    for value in values:
-        finite = isinstance(value, int | float) and math.isfinite(value)
-        found.append(float(f"{value:.{digits}g}") if finite else None)
-    return found
-
-
-def mapping(owner: Any, key: str) -> Mapping[str, Any]:
-    """What a map holds under a key, where that is a map; else an empty one."""
-    found = owner.get(key) if isinstance(owner, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    """Numbers with a few significant digits, as a page shows them; None for anything else."""
+    return [
+        float(f"{value:.{digits}g}") if isinstance(value, int | float) and math.isfinite(value) else None
+        for value in values
+    ]
 
 
 def _is_newer(path: Path, than: Path) -> bool:
@@ -238,7 +222,3 @@ def _relative(path: Path, folder: Path) -> str:
         return path.relative_to(folder).as_posix()
     except ValueError:
         return str(path)
-
-
-def _from_page(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()

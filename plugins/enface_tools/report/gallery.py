@@ -1,4 +1,4 @@
-"""A report's gallery: every image with its labels and numbers, as the page's scripts read them."""
+"""The gallery of a report: every image with its labels and numbers, as data for the page's scripts."""
 
 from __future__ import annotations
 
@@ -9,37 +9,32 @@ from typing import Any
 import pandas as pd
 
 from enface.plugin.direction import Direction
-from enface_tools.evaluate.results import column_of
+from enface_tools.evaluate.results import AT, ID_COLUMNS, MAX_LABEL_VALUES, column_of
 from enface_tools.report.files import rounded
 from enface_tools.report.numbers import labelled
-from enface_tools.report.pictures import Sheet, tile_name
-
-NO_LABELS = ("key", "target_key", "identity")
-MOST_VALUES = 40
-"""A column of more values is no label to choose by."""
-AT = "@"
+from enface_tools.report.pictures import SpriteSheet, tile_name
 
 
 def gallery(
     images: pd.DataFrame,
     baselines: Mapping[str, pd.DataFrame],
     directions: Mapping[str, Direction],
-    sheet: Sheet | None,
+    sheet: SpriteSheet | None,
 ) -> dict[str, Any] | None:
-    """What the gallery shows; None when there are no images.
+    """Contents of the gallery; None without images.
 
     Args:
         images: ``images.csv``.
-        baselines: The same rows for copying the source, and for the mean target; one of another length is left out.
-        directions: Metric -> which of its values are better; a column ``METRIC@REGION`` has its metric's.
+        baselines: The same rows for each baseline; a table of another length is skipped.
+        directions: Of each metric; a column ``METRIC@REGION`` has the direction of its metric.
     """
     if images.empty or "key" not in images:
         return None
     columns = [str(name) for name in images.columns]
     measured = {name: column_of(images, name) for name in directions if column_of(images, name)}
     measured |= {name: name for name in columns if AT in name and name.partition(AT)[0] in directions}
-    labels = [name for name in columns if name not in measured.values() and name not in NO_LABELS]
-    beside = {name: table for name, table in baselines.items() if len(table) == len(images)}
+    labels = [name for name in columns if name not in measured.values() and name not in ID_COLUMNS]
+    tables = {name: table for name, table in baselines.items() if len(table) == len(images)}
     tiles = (
         []
         if sheet is None
@@ -56,7 +51,7 @@ def gallery(
                 "values": _numbers(images[column]),
                 "others": {
                     labelled(other): _numbers(table[column])
-                    for other, table in beside.items()
+                    for other, table in tables.items()
                     if column in table.columns
                 },
             }
@@ -70,13 +65,13 @@ def gallery(
 
 
 def pairs(tiles: list[dict[str, Any]]) -> list[tuple[int, int]]:
-    """Which two tiles can be laid over each other: all but the error map, neighbours first."""
+    """Tiles that can be compared under a slider: neighbours, without the error map."""
     shown = [place for place, tile in enumerate(tiles) if tile["name"] != tile_name("error")]
     return list(itertools.pairwise(shown))
 
 
 def with_direction(name: str, direction: Direction) -> dict[str, Any]:
-    """A metric's name and which of its values are better, as the page's scripts read it."""
+    """A metric's name and direction, as data for the page's scripts."""
     return {
         "name": name,
         "higher": direction.higher,
@@ -87,19 +82,19 @@ def with_direction(name: str, direction: Direction) -> dict[str, Any]:
 
 
 def labelled_columns(images: pd.DataFrame, names: Iterable[str]) -> list[dict[str, Any]]:
-    """Columns that images can be chosen by, with the values there are."""
+    """Columns to filter images by, with their values."""
     return [_label(name, images[name]) for name in names]
 
 
 def texts(values: pd.Series[Any]) -> list[str]:
-    """A column as text; empty where it has nothing."""
+    """A column as text; empty for a missing value."""
     return ["" if pd.isna(value) else str(value) for value in values]
 
 
 def _label(name: str, values: pd.Series[Any]) -> dict[str, Any]:
     shown = texts(values)
-    found = sorted(set(shown), key=_order)
-    return {"name": name, "values": shown, "choices": found if 2 <= len(found) <= MOST_VALUES else []}
+    choices = sorted(set(shown), key=_order)
+    return {"name": name, "values": shown, "choices": choices if 2 <= len(choices) <= MAX_LABEL_VALUES else []}
 
 
 def _order(value: str) -> tuple[int, float, str]:

@@ -1,4 +1,4 @@
-"""How pages are made of templates: what comes from data is text, never markup."""
+"""Jinja environment of every page that a tool writes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import jinja2
 
 
 def environment(*packages: str) -> jinja2.Environment:
-    """Templates of these packages, then of the report, escaping their values; an undefined name is an error."""
+    """Templates of some packages, then of the report. Values are escaped; an undefined name is an error."""
     return jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in (*packages, "enface_tools.report")]),
         autoescape=True,

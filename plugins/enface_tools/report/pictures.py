@@ -1,4 +1,4 @@
-"""A report's pictures: the grids over training, what each stage gave, and the sprites that the gallery shows."""
+"""Pictures of a report: sample grids over training, and the sprites of the gallery."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from typing import Any
 
 from PIL import Image
 
-from enface_tools.report.files import Beside, Found, Picture, mapping
+from enface_tools.evaluate.models import PictureIndex
+from enface_tools.report.files import FolderReader, PageWriter, Picture
 
 SAMPLE = re.compile(r"(\d+)-(\w+)\.png")
 OUTPUTS = "outputs"
-GRIDS = 40
-"""At most so many grids over training are shown, evenly spread."""
-LARGE_BYTES = 6_000_000
-"""At most so much of large pictures is put beside the page."""
+MAX_GRIDS = 40
+"""Grids over training that a page shows, evenly spread."""
+MAX_LARGE_BYTES = 6_000_000
+"""Total size of the large pictures copied to a page."""
 FILE = re.compile(r"[\w-]+(\.[\w-]+)*\.webp")
 NAMES = {"error": "error map"}
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The grids of the fixed test faces.
+    """The grids of the fixed test images.
 
     Attributes:
         outputs: (step, grid), in order.
-        fixed: What stays the same at every step: inputs, targets.
-        total: How many grids of outputs the run wrote.
+        fixed: Grids that are the same at every step: inputs and targets.
+        total: Number of output grids that the run wrote.
     """
 
     outputs: list[tuple[int, Picture]]
@@ -38,16 +39,16 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Tiles of many images, on sprites and, for some of them, at full size.
+class SpriteSheet:
+    """Tiles of many images on sprites, some of them also at full size.
 
     Attributes:
-        tiles: What stands side by side: ``source``, ``output``, ``target``, ``error``.
-        files: The sprites, seen from the page; an empty name where one is missing.
-        rows: Images a sprite holds.
-        size: Pixels of a tile; ``large_size`` of those at full size.
-        images: How many images there are.
-        large: Place of an image -> its file at full size.
+        tiles: Side by side, from ``source``, ``output``, ``target`` and ``error``.
+        files: The sprites, relative to the page; an empty name for a missing one.
+        rows: Images per sprite.
+        size: Of a tile in pixels; ``large_size`` is that of a large picture.
+        images: Number of images.
+        large: Index of an image -> its large picture.
     """
 
     tiles: list[str]
@@ -59,7 +60,7 @@ class Sheet:
     large: dict[str, str] = field(default_factory=dict)
 
     def data(self, label: str = "") -> dict[str, Any]:
-        """As the page's scripts read it."""
+        """As data for the page's scripts."""
         return {
             "label": label,
             "tiles": self.tiles,
@@ -72,83 +73,79 @@ class Sheet:
         }
 
 
-def sample_grids(found: Found, beside: Beside) -> Samples:
-    """The grids that lie in ``samples/``; damaged ones are left out and said."""
+def sample_grids(reader: FolderReader, page: PageWriter) -> Samples:
+    """Copy the grids in ``samples/``; damaged ones are added to the problems."""
     kinds: dict[str, dict[int, Path]] = {}
-    for path in sorted((found.directory / "samples").glob("*.png")):
+    for path in sorted((reader.directory / "samples").glob("*.png")):
         name = SAMPLE.fullmatch(path.name)
         if name:
             kinds.setdefault(name[2], {})[int(name[1])] = path
-    outputs, fixed = kinds.pop(OUTPUTS, {}), []
-    shown = []
-    for step in _spread(sorted(outputs)):
-        alt = f"Grid of the fixed test faces: outputs at step {step:,}."
-        grid = beside.picture(found, outputs[step], f"samples/{step:08d}-outputs", alt)
-        if grid is not None:
-            shown.append((step, grid))
-    for kind, grids in sorted(kinds.items()):
-        step = max(grids)
-        alt = f"Grid of the fixed test faces: {kind}."
-        grid = beside.picture(found, grids[step], f"samples/{kind}", alt, kind.capitalize())
-        if grid is not None:
-            fixed.append(grid)
-    return Samples(shown, fixed, len(outputs))
+    outputs = kinds.pop(OUTPUTS, {})
+    shown = {
+        step: page.picture(
+            reader,
+            outputs[step],
+            f"samples/{step:08d}-outputs",
+            f"Grid of the fixed test images: outputs at step {step:,}.",
+        )
+        for step in _evenly_spread(sorted(outputs))
+    }
+    fixed = [
+        page.picture(
+            reader, grids[max(grids)], f"samples/{kind}", f"Grid of the fixed test images: {kind}.", kind.capitalize()
+        )
+        for kind, grids in sorted(kinds.items())
+    ]
+    return Samples(
+        [(step, grid) for step, grid in shown.items() if grid is not None],
+        [grid for grid in fixed if grid is not None],
+        len(outputs),
+    )
 
 
-def _spread(steps: Sequence[int]) -> list[int]:
-    if len(steps) <= GRIDS:
+def _evenly_spread(steps: Sequence[int]) -> list[int]:
+    if len(steps) <= MAX_GRIDS:
         return list(steps)
-    return [steps[round(index * (len(steps) - 1) / (GRIDS - 1))] for index in range(GRIDS)]
+    return [steps[round(index * (len(steps) - 1) / (MAX_GRIDS - 1))] for index in range(MAX_GRIDS)]
 
 
-def sheet(found: Found, beside: Beside, folder: str, name: str = "pictures") -> Sheet | None:
-    """The sprites of an evaluation; None when there are none.
+def sprite_sheet(reader: FolderReader, page: PageWriter, folder: str, name: str = "pictures") -> SpriteSheet | None:
+    """Copy the sprites of an evaluation; None if there are none.
 
     Args:
-        folder: Of the evaluation, below that which is read; empty for the same.
-        name: Of their folder below ``assets``.
+        folder: Of the evaluation, relative to the reader's, with a slash at its end; empty for the same.
+        name: Folder of the copies below ``assets``.
     """
-    about = found.mapping(f"{folder}pictures.json")
-    if not about:
+    index = reader.model(f"{folder}pictures.json", PictureIndex)
+    if index is None:
         return None
-    tiles = [str(tile) for tile in about.get("tiles", [])] if isinstance(about.get("tiles"), list) else []
-    rows, size, images = (_whole(about.get(key)) for key in ("rows", "tile", "images"))
-    if not tiles or not rows or not size:
-        found.problems.append(f"{folder}pictures.json is damaged; it is not shown.")
-        return None
-    listed = about.get("files") if isinstance(about.get("files"), list) else []
-    files = [_sprite(found, beside, f"{folder}pictures", str(file), name) for file in listed or []]
-    large = mapping(about, "large")
-    whole, spent = {}, 0
-    for place, file in mapping(large, "files").items():
-        path = found.directory / f"{folder}pictures" / str(file)
-        if str(place).isdecimal() and FILE.fullmatch(str(file)) and path.is_file():
-            spent += path.stat().st_size
-            if spent <= LARGE_BYTES and (copied := beside.copy(path, f"assets/{name}/{file}")):
-                whole[str(place)] = copied
-    return Sheet(tiles, files, rows, size, images or rows * len(files), _whole(large.get("size")), whole)
+    files = [_sprite(reader, page, f"{folder}pictures", file, name) for file in index.files]
+    large, size = {}, 0
+    for place, file in index.large.files.items():
+        path = reader.directory / f"{folder}pictures" / file
+        if place.isdecimal() and FILE.fullmatch(file) and path.is_file():
+            size += path.stat().st_size
+            if size <= MAX_LARGE_BYTES and (copy := page.copy(path, f"assets/{name}/{file}")):
+                large[place] = copy
+    return SpriteSheet(index.tiles, files, index.rows, index.tile, index.images, index.large.size, large)
 
 
-def _sprite(found: Found, beside: Beside, folder: str, file: str, name: str) -> str:
-    """A sprite beside the page; empty, and said, when it is missing or damaged."""
-    path = found.directory / folder / file
-    # The file comes from a file that anyone may have written: only a plain name may follow the folder.
+def _sprite(reader: FolderReader, page: PageWriter, folder: str, file: str, name: str) -> str:
+    """Copy a sprite; empty, and added to the problems, if it is missing or damaged."""
+    path = reader.directory / folder / file
+    # Anyone may have written the index: only a plain file name may follow the folder.
     if FILE.fullmatch(file) and path.is_file():
         try:
             with Image.open(path, formats=["WEBP"]) as image:
                 image.verify()
         except Exception:
-            found.problems.append(f"{folder}/{file} is not an image that can be read.")
+            reader.problems.append(f"{folder}/{file} is not an image that can be read.")
             return ""
-        return beside.copy(path, f"assets/{name}/{file}") or ""
-    found.problems.append(f"{folder}/{file} is missing.")
+        return page.copy(path, f"assets/{name}/{file}") or ""
+    reader.problems.append(f"{folder}/{file} is missing.")
     return ""
 
 
 def tile_name(tile: str) -> str:
-    """What a tile shows, for people."""
+    """A tile's name for display."""
     return NAMES.get(tile, tile)
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -1,4 +1,4 @@
-"""What a report says of how a run was made: the recipe, what it changes of its parent, the machine, the command."""
+"""Provenance of a run: its recipe, the changes from the parent recipe, the environment, the commands."""
 
 from __future__ import annotations
 
@@ -10,101 +10,138 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
-from enface_tools.report.files import Found, mapping
+from enface_tools.report.files import FolderReader
 from enface_tools.report.numbers import NONE
 
-
-@dataclass(frozen=True)
-class Change:
-    """A key that a recipe sets otherwise than its parent."""
-
-    key: str
-    before: str
-    after: str
+REMEDY = "it is not shown"
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """Where a recipe comes from.
+class GitState(BaseModel):
+    """The commit that a run was started from."""
+
+    commit: str | None = None
+    changed: bool = False
+
+
+class PackInfo(BaseModel):
+    """The run's data.
 
     Attributes:
-        parent: Name of the parent recipe, empty without one.
-        changes: What differs from it.
-        overrides: What the command line set.
+        skipped: Why an image was skipped, for each one.
     """
 
+    model_config = ConfigDict(extra="allow")
+
+    skipped: list[str] = []
+
+
+class Environment(BaseModel):
+    """``environment.json``, its keys in the order in which they are listed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    enface: str = ""
+    python: str = ""
+    platform: str = ""
+    packages: dict[str, str | None] = {}
+    device: str = ""
+    precision: str = ""
+    processes: int = 1
+    threads: int = 1
+    cpus: int | None = None
+    seed: int = 0
+    pack: PackInfo = PackInfo()
+    git: GitState | None = None
+
+    @property
+    def lines(self) -> dict[str, str]:
+        """All keys, nested ones dotted, with their values as text."""
+        return dict(_flat(self.model_dump(exclude_unset=True)))
+
+
+class RecipeChange(BaseModel):
+    """A key with another value than in the parent recipe."""
+
+    key: str
+    before: Any = Field(None, alias="from")
+    after: Any = Field(None, alias="to")
+
+
+class Lineage(BaseModel):
+    """``lineage.json``.
+
+    Attributes:
+        overrides: Keys set on the command line.
+    """
+
+    recipe: str = ""
+    parent: str | None = None
+    changes: list[RecipeChange] = []
+    overrides: list[str] = []
+
+    @property
+    def parent_name(self) -> str:
+        """File name of the parent recipe; empty without one."""
+        return Path(self.parent).name if self.parent else ""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The files that say how a run was made; None for missing ones."""
+
     recipe: str
-    parent: str
-    changes: list[Change]
-    overrides: list[str]
+    environment: Environment | None
+    lineage: Lineage | None
 
+    @classmethod
+    def read(cls, reader: FolderReader) -> Provenance:
+        """Read them."""
+        return cls(
+            reader.text("recipe.yaml"),
+            reader.model("environment.json", Environment, REMEDY),
+            reader.model("lineage.json", Lineage, REMEDY),
+        )
 
-def recipe_name(text: str) -> str:
-    """The name in a recipe's text, empty where it has none."""
-    try:
-        plain = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError):
-        return ""
-    return str(plain.get("name") or "") if isinstance(plain, dict) else ""
+    @property
+    def name(self) -> str:
+        """The recipe's name; empty if it has none or cannot be read."""
+        try:
+            recipe = yaml.safe_load(self.recipe)
+        except (yaml.YAMLError, RecursionError):
+            return ""
+        return str(recipe.get("name") or "") if isinstance(recipe, dict) else ""
 
+    @property
+    def skipped(self) -> int:
+        """Number of images skipped because they could not be read."""
+        return len(self.environment.pack.skipped) if self.environment else 0
 
-def lineage(found: Found) -> Lineage | None:
-    """What ``lineage.json`` says; None when there is none."""
-    plain = found.mapping("lineage.json")
-    if not plain:
-        return None
-    # The parent's file, or the parent itself.
-    parent = plain.get("parent")
-    named = mapping(plain, "parent").get("name") if isinstance(parent, Mapping) else Path(str(parent or "")).name
-    overrides = plain.get("overrides")
-    return Lineage(
-        str(plain.get("recipe") or ""),
-        str(named or ("its parent" if parent else "")),
-        changes(plain.get("changes")),
-        [str(item) for item in overrides] if isinstance(overrides, list) else [],
-    )
-
-
-def changes(listed: Any) -> list[Change]:
-    """Keys that differ, of ``[{"key", "from", "to"}, ...]``."""
-    return [
-        Change(str(item.get("key")), value_text(item.get("from")), value_text(item.get("to")))
-        for item in (listed if isinstance(listed, list) else [])
-        if isinstance(item, Mapping)
-    ]
+    def commands(self, run: Path, *, evaluated: bool) -> list[str]:
+        """The commands that reproduce the run, as far as known."""
+        commit = self.environment.git.commit if self.environment and self.environment.git else None
+        folder = shlex.quote(run.as_posix())
+        commands = [f"git checkout {shlex.quote(commit)}"] if commit else []
+        if self.recipe:
+            commands.append(f"enface run {folder}/recipe.yaml")
+        if self.recipe and evaluated:
+            commands.append(f"enface evaluate {folder}")
+        return commands
 
 
 def value_text(value: Any) -> str:
-    """A recipe's value as a reader of the recipe writes it; a dash for what is not there."""
+    """A recipe's value as text; a dash for None."""
     if value is None:
         return NONE
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def commands(run: Path, about: Mapping[str, Any], summary: Mapping[str, Any], recipe: str) -> list[str]:
-    """The commands that make this again, as far as it is known how."""
-    git, here = mapping(about, "git"), shlex.quote(run.as_posix())
-    found = [f"git checkout {shlex.quote(str(git['commit']))}"] if git.get("commit") else []
-    if recipe:
-        found += [f"enface run {here}/recipe.yaml"]
-    if recipe and summary:
-        found += [f"enface evaluate {here}"]
-    return found
-
-
-def skipped(about: Mapping[str, Any]) -> int:
-    """How many unreadable images were left out of the data."""
-    found = mapping(about, "pack").get("skipped", 0)
-    return len(found) if isinstance(found, list) else found if isinstance(found, int) else 0
-
-
-def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested maps as lines: ``packages.torch``, its version."""
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, item in value.items():
         name = f"{prefix}{key}"
         if isinstance(item, dict):
-            yield from flat(item, f"{name}.")
+            yield from _flat(item, f"{name}.")
         elif isinstance(item, list):
             yield name, shlex.join(map(str, item))
         else:

@@ -1,4 +1,4 @@
-"""From contents to one page: the template, and a policy by which nothing but the page's own scripts can run."""
+"""Rendering a page, with a content security policy that allows only its own scripts."""
 
 from __future__ import annotations
 
@@ -15,23 +15,31 @@ from markupsafe import Markup
 from enface_tools.report import html
 from enface_tools.report.files import embedded
 from enface_tools.report.pictures import tile_name
+from enface_tools.report.provenance import value_text
 
 STYLES = ("base.css", "tables.css", "gallery.css")
 SCRIPTS = ("theme.js", "page.js", "choose.js", "plots.js", "samples.js", "gallery.js", "large.js")
 
 
-def rendered(template: str, contents: Mapping[str, Any], data: Mapping[str, Any], *, refresh: int | None = None) -> str:
-    """A page's HTML.
+def rendered(
+    template: str,
+    contents: Mapping[str, Any],
+    data: Mapping[str, Any],
+    *,
+    package: str = "enface_tools.report",
+    refresh: int | None = None,
+) -> str:
+    """The HTML of a page.
 
     Args:
-        template: Its file in ``templates`` of the report or of the comparison.
-        contents: What the template names.
-        data: What the scripts read, by the id of its element.
-        refresh: Seconds after which the page loads itself again; None for a page that stays as it is.
+        template: A file in ``templates`` of ``package`` or of the report.
+        contents: Variables of the template.
+        data: Data for the scripts, by the id of its element.
+        refresh: Seconds after which the page reloads; None for a page that does not.
     """
     scripts = [read(name) for name in SCRIPTS]
     return (
-        _environment()
+        _environment(package)
         .get_template(template)
         .render(
             **contents,
@@ -45,23 +53,26 @@ def rendered(template: str, contents: Mapping[str, Any], data: Mapping[str, Any]
 
 
 def read(name: str) -> str:
-    """A file of the page, from the package."""
+    """A file in the report's ``templates``."""
     return (resources.files("enface_tools.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """No network; of scripts only ours, by their digests, and those that lie beside the page (the plots)."""
-    ours = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts)
-    here = "'self' file:"
+    """No network access; scripts only from the page, by digest, and from files next to it (the plotting library)."""
+    inline = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts
+    )
+    files = "'self' file:"
     return (
-        f"default-src 'none'; img-src {here} data: blob:; style-src 'unsafe-inline'; script-src {here} {ours}; "
+        f"default-src 'none'; img-src {files} data: blob:; style-src 'unsafe-inline'; script-src {files} {inline}; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    environment = html.environment("enface_tools.compare")
+def _environment(package: str) -> jinja2.Environment:
+    environment = html.environment(package)
     environment.filters["tile_name"] = tile_name
+    environment.filters["value_text"] = value_text
     environment.filters["minus"] = lambda text: str(text).replace("-", "\N{MINUS SIGN}")
     return environment

@@ -1,179 +1,183 @@
-"""The report: a folder with one page, made of what lies in a run's directory or in an evaluation's folder."""
+"""The report page of a run, or of an evaluation without one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from enface.errors import EnfaceError
-from enface_tools.report import curves as report_curves
-from enface_tools.report import numbers as report_numbers
-from enface_tools.report import pictures as report_pictures
-from enface_tools.report import provenance as report_recipe
-from enface_tools.report import stages as report_stages
-from enface_tools.report import tables as report_tables
-from enface_tools.report.files import Beside, Found, mapping, writable
+from enface_tools.evaluate.models import CheckpointSummary, StageSummary, Summary
+from enface_tools.evaluate.results import BASELINES
+from enface_tools.report import tables
+from enface_tools.report.curves import Plot, label_plot, read_log, training_plots
+from enface_tools.report.files import FolderReader, PageWriter, make_folder
 from enface_tools.report.gallery import gallery
+from enface_tools.report.numbers import KeyNumber, baseline_names, key_numbers, labelled, verdicts
+from enface_tools.report.pictures import sample_grids, sprite_sheet
+from enface_tools.report.provenance import Provenance
 from enface_tools.report.render import rendered
+from enface_tools.report.stages import StageRow, checkpoint_table, stage_table
 
-BASELINES = tuple(report_numbers.BASELINES)
 DOWNLOADS = {
-    "summary.json": "all means, intervals and cards",
-    "images.csv": "a line an image: labels and metrics",
-    "source.csv": "the same for copying the source",
+    "summary.json": "all means, intervals and metric cards",
+    "images.csv": "labels and metrics of each image",
+    "source.csv": "the same for the source images",
     "mean_target.csv": "the same for the mean target",
-    "stages.json": "what each stage ended with",
-    "checkpoints.json": "the other checkpoints",
+    "stages.json": "metrics of each stage",
+    "checkpoints.json": "metrics of the other checkpoints",
 }
+
+Contents = dict[str, Any]
 
 
 def write_report(run_dir: Path, *, refresh: int | None = None) -> Path:
-    """Write ``report/index.html`` and what it shows; it needs no network and no server.
+    """Write ``report/index.html`` and its assets; the page needs no network and no server.
 
-    What is not there yet (an evaluation, samples, a log) is said to be missing, and so is what is damaged.
+    Missing and damaged files are listed on the page.
 
     Args:
-        run_dir: A run's directory, or a folder that ``enface evaluate --pairs`` wrote.
-        refresh: Seconds after which the page loads itself again; None for a page that stays as it is.
+        run_dir: A run directory, or a folder written by ``enface pairs``.
+        refresh: Seconds after which the page reloads; None for a page that does not.
 
     Returns:
-        The page's path.
+        Path of the page.
 
     Raises:
-        EnfaceError: when ``run_dir`` does not exist, or the report cannot be written.
+        EnfaceError: if ``run_dir`` does not exist, or the report cannot be written.
     """
     if not run_dir.is_dir():
         raise EnfaceError(f"run directory {run_dir} does not exist")
-    beside = Beside(writable(run_dir / "report"))
+    page = PageWriter(make_folder(run_dir / "report"))
     try:
-        contents, data = _contents(Found(run_dir.resolve()), beside, run_dir)
-        path = beside.page(rendered("run.html", contents, data, refresh=refresh))
-        beside.tidy("assets", "data")
+        contents, data = _contents(FolderReader(run_dir.resolve()), page, run_dir)
+        path = page.page(rendered("run.html", contents, data, refresh=refresh))
+        page.remove_stale("assets", "data")
     except OSError as error:
-        raise EnfaceError(f"cannot write {beside.folder} ({error.strerror or error})") from error
+        raise EnfaceError(f"cannot write {page.folder} ({error.strerror or error})") from error
     return path
 
 
-def _contents(found: Found, beside: Beside, run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the template names, and what the scripts read."""
-    # A folder of --pairs is the evaluation itself; a run has one below it.
-    folder = "" if _is_pairs(found) else "evaluation/"
-    recipe = found.text("recipe.yaml")
-    environment = found.mapping("environment.json")
-    summary = found.mapping(f"{folder}summary.json")
-    log = report_curves.read_log(found.events())
-    numbers = report_numbers.key_numbers(summary)
-    directions = {item.name: item.direction for item in numbers}
-    baselines = report_numbers.baseline_names(summary)
-    images = found.table(f"{folder}images.csv")
-    labels = report_tables.label_tables(summary)
-    sheet = report_pictures.sheet(found, beside, folder)
-    shown = gallery(images, {name: found.table(f"{folder}{name}.csv") for name in BASELINES}, directions, sheet)
-    training = report_curves.training_plots(log)
-    by_label = _label_plots(labels)
-    samples = report_pictures.sample_grids(found, beside)
-    grid = found.directory / folder / "grid.png"
-    contents: dict[str, Any] = {
-        "kind": "run" if folder else "pairs",
-        "name": report_recipe.recipe_name(recipe) or _name(summary) or found.directory.name,
-        "run": found.directory.name,
-        "summary": summary,
-        "checkpoint": mapping(summary, "checkpoint"),
-        "numbers": numbers,
-        "verdicts": report_numbers.verdicts(numbers),
-        "caveats": _sentences(summary.get("caveats")),
-        "baselines": baselines,
-        "labels": {name: report_numbers.labelled(name) for name in baselines},
-        "sets": report_tables.set_numbers(summary, baselines),
-        "unavailable": mapping(summary, "unavailable"),
-        "grid": beside.picture(found, grid, "grid", "Test faces: source images, the outputs, the targets."),
-        "gallery": shown,
-        "sheet": sheet,
-        "regions": report_tables.region_tables(summary),
-        "by": labels,
-        "by_plots": {(plot.x, plot.title): plot.id for plot in by_label},
-        "heat": report_tables.heat_maps(summary),
-        "recognition": report_tables.recognition(summary),
-        "spread": report_tables.spread(images, directions),
-        "ladder": _ladder(found, beside, folder, directions),
-        "checkpoints": report_stages.checkpoint_table(found.mapping(f"{folder}checkpoints.json"), list(directions)),
-        "cards": {str(name): mapping(item, "card") for name, item in _metrics(summary)},
-        "stages": log.stages,
-        "last_step": log.last_step,
-        "plots": training,
-        "samples": samples,
-        "skipped": report_recipe.skipped(environment),
-        "recipe": recipe,
-        "lineage": report_recipe.lineage(found),
-        "environment": dict(report_recipe.flat(environment)),
-        "commands": report_recipe.commands(run, environment, summary, recipe),
-        "downloads": _downloads(found, beside, folder),
-        "plotly": beside.plotly() if training or by_label else "",
+def _contents(reader: FolderReader, page: PageWriter, run: Path) -> tuple[Contents, Contents]:
+    """Variables of the template, and data for the scripts."""
+    # The folder of enface pairs is the evaluation itself; a run has it in a subfolder.
+    folder = "" if _is_pairs(reader) else "evaluation/"
+    summary = reader.model(f"{folder}summary.json", Summary)
+    evaluation = _evaluation(reader, page, folder, summary)
+    training = _training(reader, page)
+    label_plots = _label_plots(evaluation["by"])
+    plots = {plot.id: plot for group in [*training["plots"].values(), label_plots] for plot in group}
+    contents: Contents = {
+        **{"kind": "run" if folder else "pairs", "run": reader.directory.name, "summary": summary},
+        **evaluation,
+        **training,
+        **_provenance(reader, run, summary),
+        "by_plots": {(plot.x, plot.title): plot.id for plot in label_plots},
+        "all_plots": plots,
+        "downloads": _downloads(reader, page, folder),
+        "plotly": page.plotly() if plots else "",
+        "problems": reader.problems,
     }
-    drawn = {plot.id: plot for plots in [*training.values(), by_label] for plot in plots}
-    contents |= {"problems": found.problems, "all_plots": drawn, "parts": _parts(contents)}
-    contents["title"] = f"{contents['name']} · enface report"
+    contents |= {"parts": _parts(contents), "title": f"{contents['name']} · enface report"}
     data = {
-        "plots": {name: asdict(plot) for name, plot in drawn.items()},
-        "gallery": shown,
-        "samples": [{"step": step, **asdict(picture)} for step, picture in samples.outputs],
+        "plots": {name: asdict(plot) for name, plot in plots.items()},
+        "gallery": contents["gallery"],
+        "samples": [{"step": step, **asdict(picture)} for step, picture in training["samples"].outputs],
     }
     return contents, data
 
 
+def _evaluation(reader: FolderReader, page: PageWriter, folder: str, summary: Summary | None) -> Contents:
+    numbers = key_numbers(summary.metrics) if summary else []
+    directions = {item.name: item.direction for item in numbers}
+    baselines = baseline_names(summary) if summary else []
+    images = reader.table(f"{folder}images.csv")
+    baseline_tables = {name: reader.table(f"{folder}{name}.csv") for name in BASELINES}
+    sheet = sprite_sheet(reader, page, folder)
+    grid = reader.directory / folder / "grid.png"
+    checkpoints = reader.model(f"{folder}checkpoints.json", dict[str, CheckpointSummary]) or {}
+    return {
+        "numbers": numbers,
+        "verdicts": verdicts(numbers),
+        "baselines": baselines,
+        "labels": {name: labelled(name) for name in baselines},
+        "grid": page.picture(reader, grid, "grid", "Test images: sources, outputs, targets."),
+        "gallery": gallery(images, baseline_tables, directions, sheet),
+        "sheet": sheet,
+        "spread": tables.spread(images, directions),
+        "sets": tables.set_numbers(summary) if summary else [],
+        "regions": tables.region_tables(summary) if summary else [],
+        "by": tables.label_tables(summary) if summary else {},
+        "heat": tables.heat_maps(summary) if summary else {},
+        "recognition": tables.recognition(summary) if summary else None,
+        "stage_rows": _stages(reader, page, folder, numbers),
+        "checkpoints": checkpoint_table(checkpoints, directions),
+    }
+
+
+def _stages(reader: FolderReader, page: PageWriter, folder: str, numbers: list[KeyNumber]) -> list[StageRow]:
+    stages = reader.model(f"{folder}stages.json", dict[str, StageSummary]) or {}
+    pictures = {
+        name: page.picture(
+            reader,
+            reader.directory / folder / "stages" / f"{name}.png",
+            f"stages/{index}",
+            f"Sources, outputs and targets of test images after stage {name}.",
+        )
+        for index, name in enumerate(stages)
+    }
+    return stage_table(stages, {item.name: item.direction for item in numbers}, pictures)
+
+
+def _training(reader: FolderReader, page: PageWriter) -> Contents:
+    log = read_log(reader.text("log.jsonl"))
+    return {
+        "stages": log.stages,
+        "last_step": log.last_step,
+        "plots": training_plots(log),
+        "samples": sample_grids(reader, page),
+    }
+
+
+def _provenance(reader: FolderReader, run: Path, summary: Summary | None) -> Contents:
+    provenance = Provenance.read(reader)
+    return {
+        "name": provenance.name or (summary.name if summary else "") or reader.directory.name,
+        "recipe": provenance.recipe,
+        "lineage": provenance.lineage,
+        "environment": provenance.environment.lines if provenance.environment else {},
+        "skipped": provenance.skipped,
+        "commands": provenance.commands(run, evaluated=summary is not None),
+    }
+
+
 def _parts(contents: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the bar at the top leads to."""
+    """(id, text) of the links in the navigation bar."""
     training = contents["kind"] == "run"
     return [
         ("numbers", "Key numbers"),
         ("images", "Images"),
-        *([("where", "Where it is good")] if contents["summary"] else []),
-        *([("stages", "Stages")] if contents["ladder"] else []),
+        *([("where", "Breakdown")] if contents["summary"] else []),
+        *([("stages", "Stages")] if contents["stage_rows"] else []),
         *([("training", "Training"), ("samples", "Samples")] if training else []),
-        ("made", "How it was made"),
+        ("made", "Provenance"),
     ]
 
 
-def _is_pairs(found: Found) -> bool:
-    return (found.directory / "summary.json").is_file() and not (found.directory / "recipe.yaml").is_file()
+def _is_pairs(reader: FolderReader) -> bool:
+    return (reader.directory / "summary.json").is_file() and not (reader.directory / "recipe.yaml").is_file()
 
 
-def _name(summary: Mapping[str, Any]) -> str:
-    return str(summary.get("name") or "")
-
-
-def _sentences(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
-
-
-def _metrics(summary: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [*mapping(summary, "metrics").items(), *mapping(summary, "sets").items()]
-
-
-def _label_plots(labels: Mapping[str, Sequence[report_tables.Table]]) -> list[report_curves.Plot]:
-    tables = [(column, table) for column, found in labels.items() for table in found if table.curves]
+def _label_plots(labels: Mapping[str, list[tables.Table]]) -> list[Plot]:
+    numeric = [(column, table) for column, group in labels.items() for table in group if table.curves]
     return [
-        report_curves.label_plot(f"label-{number}", table.metric, column, table.curves)
-        for number, (column, table) in enumerate(tables)
+        label_plot(f"label-{number}", table.metric, column, table.curves)
+        for number, (column, table) in enumerate(numeric)
     ]
 
 
-def _ladder(found: Found, beside: Beside, folder: str, directions: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What every stage bought, when a run had several and they were measured."""
-    pictures = found.directory / folder / "stages"
-    lines = []
-    for number, (name, step, after, cells) in enumerate(
-        report_stages.stage_table(found.mapping(f"{folder}stages.json"), directions)
-    ):
-        alt = f"Sources, outputs and targets of test faces after stage {name}."
-        picture = beside.picture(found, pictures / f"{name}.png", f"stages/{number}", alt)
-        lines.append({"name": name, "step": step, "after": after, "cells": cells, "picture": picture})
-    return lines
-
-
-def _downloads(found: Found, beside: Beside, folder: str) -> list[tuple[str, str, str]]:
-    copies = [(beside.copy(found.directory / folder / name, f"data/{name}"), name) for name in DOWNLOADS]
-    recipe = (beside.copy(found.directory / "recipe.yaml", "data/recipe.yaml"), "recipe.yaml")
+def _downloads(reader: FolderReader, page: PageWriter, folder: str) -> list[tuple[str, str, str]]:
+    copies = [(page.copy(reader.directory / folder / name, f"data/{name}"), name) for name in DOWNLOADS]
+    recipe = (page.copy(reader.directory / "recipe.yaml", "data/recipe.yaml"), "recipe.yaml")
     return [(file, name, DOWNLOADS.get(name, "the resolved recipe")) for file, name in [*copies, recipe] if file]

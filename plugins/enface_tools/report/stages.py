@@ -1,82 +1,96 @@
-"""What each stage of a run ended with, and what its other checkpoints give, as tables."""
+"""Tables of a run's stages and of its other checkpoints."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from enface.plugin.direction import Direction
-from enface_tools.report.files import mapping
-from enface_tools.report.numbers import decimals, get, number, outcome, shown, signed
-from enface_tools.report.tables import count, interval_text
+from enface_tools.evaluate.models import CheckpointSummary, Estimate, StageMetric, StageSummary
+from enface_tools.evaluate.statistics import Outcome
+from enface_tools.report.files import Picture
+from enface_tools.report.numbers import NONE, change_outcome, count, decimals, number, shown, signed
+from enface_tools.report.tables import interval_text
 
 
 @dataclass(frozen=True)
 class StageCell:
-    """One metric at a stage's end, as text, and the change since the stage it started from (empty without one)."""
+    """One metric at the end of a stage, and its change since the stage it started from; empty without one."""
 
     mean: str
-    change: str
-    low: str
-    high: str
-    outcome: str
+    change: str = ""
+    low: str = ""
+    high: str = ""
+    outcome: Outcome = "none"
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage.
+
+    Attributes:
+        after: The stage it started from; empty without one.
+        cells: One per metric.
+    """
+
+    name: str
+    step: str
+    after: str
+    cells: list[StageCell]
+    picture: Picture | None = None
 
 
 def stage_table(
-    stages: Mapping[str, Any], metrics: Mapping[str, Direction]
-) -> list[tuple[str, str, str, list[StageCell]]]:
-    """What every stage ended with: (stage, step, the stage it started from, a cell a metric).
-
-    Args:
-        stages: ``evaluation/stages.json``.
-        metrics: Name -> which values are better.
-    """
+    stages: Mapping[str, StageSummary],
+    metrics: Mapping[str, Direction],
+    pictures: Mapping[str, Picture | None] | None = None,
+) -> list[StageRow]:
+    """One row per stage."""
     places = {
-        name: decimals(number(mapping(mapping(stage, "metrics"), name).get("mean")) for stage in stages.values())
+        name: decimals(number(stage.metrics[name].mean) for stage in stages.values() if name in stage.metrics)
         for name in metrics
     }
     return [
-        (
-            str(stage),
-            count(item.get("step")),
-            str(item.get("after") or ""),
+        StageRow(
+            name,
+            count(stage.step),
+            stage.after or "",
             [
-                _stage_cell(mapping(mapping(item, "metrics"), name), direction, places[name])
-                for name, direction in metrics.items()
+                _stage_cell(stage.metrics.get(metric), direction, places[metric])
+                for metric, direction in metrics.items()
             ],
+            (pictures or {}).get(name),
         )
-        for stage, item in stages.items()
-        if isinstance(item, Mapping)
+        for name, stage in stages.items()
     ]
 
 
-def _stage_cell(item: Mapping[str, Any], direction: Direction, places: int) -> StageCell:
-    change = mapping(item, "change")
-    mean, low, high = (number(change.get(key)) for key in ("mean", "low", "high"))
-    if math.isnan(mean):
-        return StageCell(shown(number(item.get("mean")), places), "", "", "", "none")
-    before = 0.0 if direction.ideal is None else number(item.get("mean")) - mean
-    found = outcome(before + low, before + high, before, direction)
-    texts = [shown(value, places) for value in (number(item.get("mean")), mean, low, high)]
-    return StageCell(texts[0], signed(mean, places), texts[2], texts[3], found)
+def _stage_cell(item: StageMetric | None, direction: Direction, places: int) -> StageCell:
+    if item is None:
+        return StageCell(NONE)
+    mean = number(item.mean)
+    if item.change is None or item.change.mean is None:
+        return StageCell(shown(mean, places))
+    change = item.change.mean
+    low, high = (shown(number(value), places) for value in (item.change.low, item.change.high))
+    outcome = change_outcome(item.change, mean - change, direction)
+    return StageCell(shown(mean, places), signed(change, places), low, high, outcome)
 
 
-def checkpoint_table(checkpoints: Mapping[str, Any], metrics: Sequence[str]) -> list[tuple[str, str, list[str]]]:
-    """Other checkpoints' numbers: (label, step, a text a metric)."""
+def checkpoint_table(
+    checkpoints: Mapping[str, CheckpointSummary], metrics: Iterable[str]
+) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Other checkpoints: (label, step, mean and interval of each metric)."""
+    names = list(metrics)
     return [
-        (
-            str(label),
-            count(get(item, "step")),
-            [_with_interval(mapping(mapping(item, "metrics"), m)) for m in metrics],
-        )
+        (label, count(item.step), [_with_interval(item.metrics.get(name)) for name in names])
         for label, item in checkpoints.items()
-        if isinstance(item, Mapping)
     ]
 
 
-def _with_interval(item: Mapping[str, Any]) -> str:
-    values = [number(item.get(key)) for key in ("mean", "low", "high")]
-    places = decimals(values)
-    return f"{shown(values[0], places)} {interval_text(item, places)}".strip()
+def _with_interval(item: Estimate | None) -> tuple[str, str]:
+    if item is None:
+        return NONE, ""
+    mean = number(item.mean)
+    places = decimals([mean, number(item.low), number(item.high)])
+    return shown(mean, places), interval_text(item, places)

@@ -1,4 +1,4 @@
-"""The page of a run that goes on: written anew whenever the run has something new to tell."""
+"""Rewriting the report while a run trains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from enface_tools.report.curves import read_log
-from enface_tools.report.files import Found
+from enface_tools.report.files import FolderReader
 from enface_tools.report.run_page import write_report
 
 WATCHED = ("log.jsonl", "evaluation/summary.json", "evaluation/stages.json", "evaluation/pictures.json")
@@ -16,17 +16,17 @@ WATCHED = ("log.jsonl", "evaluation/summary.json", "evaluation/stages.json", "ev
 def watch(
     run: Path, *, every: float = 3.0, refresh: int = 5, written: Callable[[Path], None] = lambda path: None
 ) -> Path:
-    """Write a run's report whenever its files change, until its log says that it has ended.
+    """Write a run's report whenever its files change, until its log ends.
 
-    A run that is killed leaves no such line: then this goes on until it is interrupted.
+    The log of a killed run has no end: then this continues until it is interrupted.
 
     Args:
-        every: Seconds between two looks at the files.
-        refresh: Seconds after which the page loads itself again while the run goes on.
-        written: Told the page's path when it was written for the first time.
+        every: Seconds between two checks of the files.
+        refresh: Seconds after which the page reloads while the run trains.
+        written: Called with the page's path after it was first written.
 
     Returns:
-        The last page's path; that page does not load itself again.
+        Path of the last page, which does not reload.
     """
     seen: object = None
     try:
@@ -39,18 +39,18 @@ def watch(
                 seen = now
             time.sleep(every)
     finally:
-        # Nobody waits for a page that will not change, also after an interruption.
+        # The last page must not reload, even after an interruption.
         path = write_report(run)
     return path
 
 
 def _has_ended(run: Path) -> bool:
-    return read_log(Found(run).events()).ended
+    return read_log(FolderReader(run).text("log.jsonl")).ended
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        about = path.stat()
+        state = path.stat()
     except FileNotFoundError:
         return None
-    return about.st_mtime_ns, about.st_size
+    return state.st_mtime_ns, state.st_size

@@ -1,4 +1,4 @@
-"""What stands before the numbers: judges that were teachers, people who were seen in training."""
+"""Caveats: metrics whose network was trained with, and test identities seen in training."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def loaded(tmp_path):
     return load_recipe(tmp_path / "judged.yaml")
 
 
-def test_a_judge_that_was_a_teacher_is_told(loaded):
+def test_a_metric_whose_network_was_trained_with_is_reported(loaded):
     networks = metric_networks(loaded)
     assert networks == {"l1": (), "alex": ("alexnet",), "usual": ("alexnet",), "vgg": ("vgg16",)}
-    found = run_caveats(Split(loaded, ["a", "b"], [0], [1]), networks)
-    assert len(found) == 1
-    assert found[0].startswith("vgg uses vgg16, and so does loss deep of stage second")
+    (caveat,) = run_caveats(Split(loaded, ["a", "b"], [0], [1]), networks)
+    assert caveat.startswith("vgg uses vgg16, and so does ")
+    assert "of stage second: " in caveat
 
 
-def test_people_in_both_splits_are_told(loaded):
+def test_people_in_both_splits_are_reported(loaded):
     people = [f"{number:03}" for number in range(10)]
     found = run_caveats(Split(loaded, people, range(7), range(10)), {})
     assert found == ["7 of the test identities are also in the training split (000, 001, 002, 003, 004, ...)."]

@@ -96,8 +96,7 @@ def test_further_metrics_and_regions(trained, enface):
         (["--checkpoint", "5"], "has no checkpoint '5'"),
         (["--checkpoint", "own2"], "stages (warm, own)"),
         (["--checkpoint", "5", "--processes", "2"], "has no checkpoint '5'"),
-        (["--pairs", "a", "b", "--processes", "2"], "leave out the run directory"),
-        (["--key", "x"], "--key is for --pairs"),
+        (["--pairs", "a", "b"], "--pairs is a command of its own now: enface pairs a b"),
     ],
 )
 def test_what_cannot_be_evaluated(trained, enface, words, message):
@@ -110,5 +109,5 @@ def test_what_cannot_be_evaluated(trained, enface, words, message):
 def test_nothing_to_evaluate(enface, tmp_path):
     found = enface("evaluate")
     assert found.code == 2
-    assert "name a run directory" in found.err
+    assert "Missing argument 'run'" in found.err
     assert enface("evaluate", tmp_path).code == 2

@@ -19,7 +19,7 @@ from enface_tools.evaluate.statistics import interval
 @pytest.fixture
 def run(load, tmp_path):
     """A run of the toy recipe that nothing has trained yet."""
-    from enface.data.pack import prepare
+    from enface.data.pack import make_pack
     from enface.data.pairs import split_rows
     from enface.train.engine import Engine
     from enface.train.run import Run, start_directory
@@ -33,7 +33,7 @@ def run(load, tmp_path):
         }
         loaded = load(content)
         engine = Engine(loaded.recipe.engine)
-        pack = prepare(loaded.recipe, loaded.catalog)
+        pack = make_pack(loaded.recipe, loaded.catalog)
         directory = tmp_path / "run"
         directory.mkdir(exist_ok=True)
         made = Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))

@@ -41,13 +41,13 @@ def test_a_region_is_measured_where_each_target_has_it(run, tmp_path):
 
 def test_the_evaluation_writes_them(run):
     from enface.train.build import build_generator
-    from enface_tools.evaluate.evaluator import evaluate
+    from enface_tools.evaluate.evaluator import evaluate_network
 
     made = run({"evaluation": {"regions": {"face": FACE}}})
     made.directory.mkdir(exist_ok=True)
-    summary = evaluate(Evaluator(made), build_generator(made.loaded, made.info))
+    summary = evaluate_network(Evaluator(made), build_generator(made.loaded, made.info))
     results = Results.read(made.directory)
-    assert summary["regions"]["face"]["metrics"]["l1"]["mean"] == pytest.approx(results.numbers["l1@face"].mean())
+    assert summary.regions["face"].metrics["l1"].mean == pytest.approx(results.numbers["l1@face"].mean())
 
 
 def test_a_region_whose_needs_are_not_installed_is_unavailable(run, plugin):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from enface.errors import DataError
 from enface.plugin.components import Metric
+from enface_tools.evaluate.grid import grid, to_pixels
 from enface_tools.evaluate.measure import Scores
 from enface_tools.evaluate.pictures import MAX_LARGE, ROWS, TILE, PictureWriter, error_map
 from enface_tools.evaluate.results import Results, write_results
@@ -110,12 +111,25 @@ def test_an_earlier_baseline_does_not_stay(tmp_path):
     assert Results.read(tmp_path).baselines == {}
 
 
+def change(folder, key, value):
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, key: value}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda folder: (folder / "summary.json").unlink(), "holds no evaluation"),
         (lambda folder: (folder / "summary.json").write_text("{"), r"summary\.json is damaged"),
         (lambda folder: (folder / "summary.json").write_text('{"format": 1}'), "another version"),
+        (lambda folder: change(folder, "split", 3), r"summary\.json is damaged \(split: .*\); evaluate again"),
+        (
+            lambda folder: change(
+                folder, "by_two", {"a x b": {"rows": ["0"], "columns": ["1"], "metrics": {"l1": []}}}
+            ),
+            r"by_two\.a x b: l1 is not a table of 1 x 1",
+        ),
+        (lambda folder: change(folder, "metrics", {"l1": {}}), r"metrics\.l1\.mean: Field required"),
         (lambda folder: (folder / "images.csv").write_text(""), r"images\.csv cannot be read"),
         (lambda folder: (folder / "images.csv").write_text("key,l1\na,1\n"), "no column 'identity'"),
         (lambda folder: (folder / "source.csv").write_bytes(b"\xff\xfe\x00"), r"source\.csv cannot be read"),
@@ -165,6 +179,16 @@ def test_large_images_shrink_and_some_stay_whole(tmp_path):
     assert len(places) == MAX_LARGE
     assert (places[0], places[-1]) == (0, count - 1)
     assert Image.open(tmp_path / "pictures" / about["large"]["files"]["0"]).size == (3 * size, size)
+
+
+def test_a_grid_has_gaps_and_a_border_and_fills_a_short_row():
+    white = np.full((2, 3, 3), 255, np.uint8)
+    picture = grid([[white, white], [white]], gap=1, border=2)
+    assert picture.shape == (2 + 2 + 1 + 2 + 2, 2 + 3 + 1 + 3 + 2, 3)
+    assert picture.sum() == 3 * white.sum()
+    assert (picture[2:4, 2:5] == 255).all()
+    assert not picture[5:7, 6:9].any()
+    assert to_pixels(torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1)).tolist() == [[[[0, 128, 255]]]]
 
 
 def test_pictures_of_an_earlier_evaluation_are_gone(tmp_path):

@@ -108,7 +108,7 @@ def test_faces_are_chosen_by_labels_and_searched(opened, evaluations):
     opened.choose("pose", "-15")
     opened.choose("light", "2")
     where = ((images["pose"] == -15) & (images["light"] == 2)).to_numpy()
-    assert opened.page.locator("#found").inner_text() == f"{where.sum()} of {COUNT} images"
+    assert opened.page.locator("#count").inner_text() == f"{where.sum()} of {COUNT} images"
     assert opened.keys() == ranked(evaluations, "ssim", where=where)
     opened.choose("glasses", evaluations.HOSTILE_IDENTITY)
     where = where & (images["glasses"] == evaluations.HOSTILE_IDENTITY).to_numpy()
@@ -120,7 +120,7 @@ def test_faces_are_chosen_by_labels_and_searched(opened, evaluations):
     assert set(opened.keys()) == wanted
     opened.page.locator("#search").fill("nobody of that name")
     assert opened.keys() == []
-    assert opened.page.locator("#found").inner_text() == f"0 of {COUNT} images"
+    assert opened.page.locator("#count").inner_text() == f"0 of {COUNT} images"
 
 
 def test_faces_come_a_few_at_a_time(opened):
@@ -304,7 +304,7 @@ def test_a_slider_leads_through_the_sample_grids(opened, until):
     ]
     assert len({src for _, src in seen}) == 5
     until(lambda: image.evaluate("(shown) => shown.naturalWidth") == 6)
-    assert image.get_attribute("alt") == "Grid of the fixed test faces: outputs at step 40."
+    assert image.get_attribute("alt") == "Grid of the fixed test images: outputs at step 40."
 
 
 def test_a_metric_is_chosen_for_a_table(opened):

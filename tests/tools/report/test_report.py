@@ -1,4 +1,4 @@
-"""The report: everything of a run in one folder that asks for nothing else, whatever is missing or hostile."""
+"""The report: a self-contained folder, whatever files are missing, damaged or hostile."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ import pytest
 from PIL import Image
 
 from enface.errors import EnfaceError
+from enface_tools.evaluate.models import MetricSummary, StageSummary, Summary
 from enface_tools.report.curves import POINTS, TERMS, read_log, training_plots
 from enface_tools.report.files import embedded, rounded
 from enface_tools.report.gallery import gallery
 from enface_tools.report.numbers import MINUS, NONE, Direction, decimals, key_numbers, shown
-from enface_tools.report.pictures import GRIDS
+from enface_tools.report.pictures import MAX_GRIDS
 from enface_tools.report.run_page import write_report
 from enface_tools.report.stages import stage_table
-from enface_tools.report.tables import heat_maps, label_tables, spread
+from enface_tools.report.tables import heat_maps, spread
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def data(text, name):
 
 
 class Outline(HTMLParser):
-    """Tags, their attributes, whether all that opens closes, and the text outside of scripts and styles."""
+    """Tags with their attributes, the unclosed ones, and the text outside of scripts and styles."""
 
     VOID = frozenset(("meta", "img", "br", "input", "link"))
 
@@ -82,7 +83,11 @@ class Outline(HTMLParser):
 
 
 def problems(text):
-    return [plain(found) for found in re.findall(r'<p class="missing"[^>]*>(.*?)</p>', text, re.S)]
+    return [plain(problem) for problem in re.findall(r'<p class="missing"[^>]*>(.*?)</p>', text, re.S)]
+
+
+def lines(events):
+    return "\n".join(map(json.dumps, events))
 
 
 def plain(markup):
@@ -102,21 +107,28 @@ def test_page_holds_the_whole_run(text):
     ):
         assert part in said
     for heading in (
-        *("Caution", "Key numbers", "Of the whole set", "Not measured", "Over the images", "Images"),
         *(
-            "By part of the face",
+            "Caveats",
+            "Key numbers",
+            "Metrics of the whole set",
+            "Unavailable metrics",
+            "Distribution over images",
+            "Images",
+        ),
+        *(
+            "By region",
             "Pose \N{MULTIPLICATION SIGN} light",
             "By attribute",
-            "Critics' balance",
+            "Discriminators",
             "Terms",
             "Validation",
         ),
-        *("Samples over training", "Changes from base.yaml", "To make it again", "Recipe, with every default"),
+        *("Samples over training", "Changes from base.yaml", "Commands to reproduce it", "Recipe with all defaults"),
     ):
         assert heading in said
     assert "checkpoint step-00012000, running average of the weights" in said
     assert "git checkout abc123" in said
-    assert not [found for found in problems(text) if "plots need" not in found and "No pictures" not in found]
+    assert not [one for one in problems(text) if "plots need" not in one and "There are no pictures" not in one]
 
 
 def test_html_is_well_formed_and_images_have_alternative_text(text, whole):
@@ -154,26 +166,26 @@ def test_nothing_is_asked_of_a_network(text, whole):
 
 def test_hostile_text_is_shown_as_text(text, evaluations):
     assert evaluations.HOSTILE not in text
-    # Cautions, a reason, regions, labels, cards, recipe, environment, a change, a key and the stage.
+    # Caveats, a reason, regions, labels, cards, recipe, environment, a change, a key and the stage.
     assert text.count("&lt;script&gt;alert(&#39;x&#39;)") >= 10
     assert data(text, "gallery")["keys"][1] == evaluations.HOSTILE
 
 
 def test_data_of_scripts_cannot_end_them():
     hostile = "</script><!--\u2028\u2029&"
-    found = embedded({"a": [hostile, math.nan, math.inf], hostile: np.nan})
-    assert not re.search("[<>&\u2028\u2029]", found)
-    assert json.loads(found) == {"a": [hostile, None, None], hostile: None}
+    script = embedded({"a": [hostile, math.nan, math.inf], hostile: np.nan})
+    assert not re.search("[<>&\u2028\u2029]", script)
+    assert json.loads(script) == {"a": [hostile, None, None], hostile: None}
 
 
 def test_verdict_names_better_worse_and_unclear(text):
     lines = re.search(r'<ul class="verdicts">(.*?)</ul>', text, re.S)[1]
     assert [plain(line) for line in re.findall(r"<li>(.*?)</li>", lines, re.S)] == [
-        "✓ better than both baselines on ssim ( 0.8123 ; +0.1123 [+0.1000, +0.1300] against the mean target) .",
+        "✓ better than both baselines on ssim ( 0.8123 ; +0.1123 [+0.1000, +0.1300] vs. the mean target) .",
         f"≈ not clearly different from the mean target, though better than the source, on psnr "
-        f"( 21.50 ; {MINUS}0.20 [{MINUS}0.70, +0.30] against the mean target) .",
+        f"( 21.50 ; {MINUS}0.20 [{MINUS}0.70, +0.30] vs. the mean target) .",
         "✗ worse than the mean target, though better than the source, on lpips "
-        "( 0.3100 ; +0.0300 [+0.0200, +0.0400] against the mean target) .",
+        "( 0.3100 ; +0.0300 [+0.0200, +0.0400] vs. the mean target) .",
     ]
 
 
@@ -183,18 +195,18 @@ def test_poses_are_in_the_order_of_numbers(text):
 
 
 def test_every_sample_grid_is_under_the_slider(text, whole):
-    found = data(text, "samples")
-    assert [grid["step"] for grid in found] == [0, 10, 20, 30, 40]
-    assert all((whole / "report" / grid["file"]).is_file() and grid["alt"] for grid in found)
+    grids = data(text, "samples")
+    assert [grid["step"] for grid in grids] == [0, 10, 20, 30, 40]
+    assert all((whole / "report" / grid["file"]).is_file() and grid["alt"] for grid in grids)
     assert 'min="0" max="4" value="4"' in text
 
 
 def test_of_many_sample_grids_some_are_shown(run):
-    for step in range(100, 100 + 3 * GRIDS):
+    for step in range(100, 100 + 3 * MAX_GRIDS):
         shutil.copy(run / "samples" / "00000000-outputs.png", run / "samples" / f"{step:08d}-outputs.png")
-    found = data(page(run), "samples")
-    assert len(found) == GRIDS
-    assert (found[0]["step"], found[-1]["step"]) == (0, 99 + 3 * GRIDS)
+    grids = data(page(run), "samples")
+    assert len(grids) == MAX_GRIDS
+    assert (grids[0]["step"], grids[-1]["step"]) == (0, 99 + 3 * MAX_GRIDS)
 
 
 def test_the_folder_alone_is_the_report(text, whole, tmp_path):
@@ -213,9 +225,9 @@ def test_the_folder_alone_is_the_report(text, whole, tmp_path):
     ("gone", "said"),
     [
         ("evaluation/summary.json", "has not been evaluated"),
-        ("evaluation/grid.png", "No picture of the evaluation"),
-        ("evaluation/images.csv", "No images have been measured one by one"),
-        ("log.jsonl", "Nothing has been logged yet"),
+        ("evaluation/grid.png", "There is no picture of the evaluation"),
+        ("evaluation/images.csv", "There is no table of images"),
+        ("log.jsonl", "The log is empty"),
         ("recipe.yaml", "recipe.yaml is missing"),
         ("environment.json", "environment.json is missing"),
     ],
@@ -238,7 +250,7 @@ def test_a_missing_piece_is_said(run, gone, said):
 def test_a_damaged_piece_is_named(run, name):
     (run / name).write_bytes(b"\x00{")
     text = page(run)
-    assert any(found.startswith(f"{name} is ") for found in problems(text))
+    assert any(problem.startswith(f"{name} is ") for problem in problems(text))
     assert Outline(text).open == []
 
 
@@ -250,10 +262,10 @@ def test_a_damaged_table_is_named(run, table):
 
 
 def test_a_summary_of_anything_leaves_the_page_whole(run, evaluations):
-    told = evaluations.summary()
-    for key in told:
+    summary = evaluations.summary()
+    for key in summary:
         for value in (None, 3, [1], {"a": {"metrics": 3}}):
-            (run / "evaluation" / "summary.json").write_text(json.dumps(told | {key: value}))
+            (run / "evaluation" / "summary.json").write_text(json.dumps(summary | {key: value}))
             text = page(run)
             assert "Images" in text
             assert Outline(text).open == []
@@ -262,13 +274,13 @@ def test_a_summary_of_anything_leaves_the_page_whole(run, evaluations):
 def test_an_empty_run_has_a_page(tmp_path):
     text = page(tmp_path)
     assert tmp_path.name in text
-    assert "No sample grids" in text
+    assert "There are no sample grids" in text
     assert Outline(text).open == []
 
 
 def test_evaluation_of_nothing_and_of_nan(run, evaluations):
     path = run / "evaluation" / "summary.json"
-    path.write_text(json.dumps({"metrics": {}, "unavailable": {"lpips": "no weights"}, "images": 3}))
+    path.write_text(json.dumps({**evaluations.summary(), "metrics": {}, "by_two": {}, "images": 3}))
     assert "has not been evaluated on any metric" in page(run)
     path.write_text(json.dumps({**evaluations.summary(), "metrics": {"ssim": evaluations.metric(*[math.nan] * 5)}}))
     assert "no number" in page(run)
@@ -332,20 +344,20 @@ def test_evaluated_pairs_have_a_page_without_training(tmp_path, evaluations):
     assert "recipe.yaml is missing" not in outline.text
     assert len(data(text, "gallery")["keys"]) == 5
     assert outline.open == []
-    assert "From above: source, output, target." in outline.text
+    assert "Rows: source, output, target." in outline.text
 
 
 def test_pairs_without_sources_are_not_said_to_have_any(tmp_path, evaluations):
     folder = evaluations.write_evaluation(tmp_path / "pairs", 5)
     Image.new("RGB", (8, 8)).save(folder / "grid.png")
-    told = json.loads((folder / "summary.json").read_text())
-    for item in told["metrics"].values():
+    summary = json.loads((folder / "summary.json").read_text())
+    for item in summary["metrics"].values():
         item["baselines"], item["gains"] = {}, {}
-    told["by"], told["kind"] = {}, "pairs"
-    (folder / "summary.json").write_text(json.dumps(told))
+    summary["by"], summary["kind"] = {}, "pairs"
+    (folder / "summary.json").write_text(json.dumps(summary))
     text = Outline(page(folder)).text
-    assert "From above: output, target." in text
-    assert "source image itself" not in text
+    assert "Rows: output, target." in text
+    assert "unchanged source image" not in text
 
 
 # ------------------------------------------------------------------ the gallery
@@ -353,23 +365,23 @@ def test_pairs_without_sources_are_not_said_to_have_any(tmp_path, evaluations):
 
 def test_the_gallery_has_every_image_with_its_numbers(tmp_path, evaluations):
     folder = evaluations.write_evaluation(tmp_path / "pairs", 130)
-    found = data(page(folder), "gallery")
+    shown = data(page(folder), "gallery")
     images = evaluations.numbers(130)
-    assert found["keys"] == images["key"].tolist()
-    assert found["identities"][2] == evaluations.HOSTILE_IDENTITY
-    assert [label["name"] for label in found["labels"]] == ["pose", "light", "glasses"]
-    assert found["labels"][0]["choices"] == ["-90", "-15", "0", "15", "90"]
-    metrics = {metric["name"]: metric for metric in found["metrics"]}
+    assert shown["keys"] == images["key"].tolist()
+    assert shown["identities"][2] == evaluations.HOSTILE_IDENTITY
+    assert [label["name"] for label in shown["labels"]] == ["pose", "light", "glasses"]
+    assert shown["labels"][0]["choices"] == ["-90", "-15", "0", "15", "90"]
+    metrics = {metric["name"]: metric for metric in shown["metrics"]}
     assert list(metrics) == ["ssim", "lpips", "sharpness", "lpips@eyes"]
     assert (metrics["lpips"]["higher"], metrics["sharpness"]["ideal"], metrics["ssim"]["arrow"]) == (False, 1.0, "↑")
     assert metrics["ssim"]["values"] == pytest.approx(images["ssim"].tolist(), rel=1e-4)
     assert metrics["ssim"]["others"]["mean target"][3] == pytest.approx(images["ssim"][3] + 0.2, rel=1e-4)
     assert metrics["lpips@eyes"]["values"][0] is None
-    (sheet,) = found["sheets"]
+    (sheet,) = shown["sheets"]
     assert (sheet["rows"], sheet["images"], len(sheet["files"])) == (64, 130, 3)
     assert all((folder / "report" / file).is_file() for file in [*sheet["files"], sheet["large"]["0"]])
-    assert [tile["name"] for tile in found["tiles"]] == ["source", "output", "target", "error map"]
-    assert found["pairs"] == [[0, 1], [1, 2]]
+    assert [tile["name"] for tile in shown["tiles"]] == ["source", "output", "target", "error map"]
+    assert shown["pairs"] == [[0, 1], [1, 2]]
 
 
 def test_pictures_outside_of_their_folder_are_not_shown(tmp_path, evaluations):
@@ -395,49 +407,42 @@ def test_a_damaged_sprite_is_named(tmp_path, evaluations):
 def test_a_metric_may_be_called_as_a_label_is(tmp_path, run, evaluations):
     images = run / "evaluation" / "images.csv"
     images.write_text("key,identity,pose,identity\na,007,0,0.25\nb,008,15,0.75\n")
-    told = evaluations.summary()
-    told["metrics"] = {"identity": evaluations.metric(0.5, 0.4, 0.6, 0.1, 0.2)}
-    (run / "evaluation" / "summary.json").write_text(json.dumps(told))
+    summary = evaluations.summary()
+    summary["metrics"] = {"identity": evaluations.metric(0.5, 0.4, 0.6, 0.1, 0.2)}
+    (run / "evaluation" / "summary.json").write_text(json.dumps(summary))
     text = page(run)
-    found = data(text, "gallery")
-    assert found["identities"] == ["007", "008"]
-    assert [label["name"] for label in found["labels"]] == ["pose"]
-    assert [(metric["name"], metric["values"]) for metric in found["metrics"]] == [("identity", [0.25, 0.75])]
-    assert "identity 0.2500 0.2750 0.5000 0.7250 a" in plain(text.partition('aria-label="Spread')[2])
+    shown = data(text, "gallery")
+    assert shown["identities"] == ["007", "008"]
+    assert [label["name"] for label in shown["labels"]] == ["pose"]
+    assert [(metric["name"], metric["values"]) for metric in shown["metrics"]] == [("identity", [0.25, 0.75])]
+    assert "identity 0.2500 0.2750 0.5000 0.7250 a" in plain(text.partition('aria-label="Distribution')[2])
 
 
 def test_a_baseline_of_other_images_is_left_out():
     images = pd.DataFrame({"key": ["a", "b"], "ssim": [0.1, 0.2]})
-    found = gallery(images, {"source": images[:1], "mean_target": images}, {"ssim": Direction(True)}, None)
-    assert found["metrics"][0]["others"] == {"mean target": [0.1, 0.2]}
+    shown = gallery(images, {"source": images[:1], "mean_target": images}, {"ssim": Direction(True)}, None)
+    assert shown["metrics"][0]["others"] == {"mean target": [0.1, 0.2]}
 
 
 # ------------------------------------------------------------------ tables and plots
 
 
 def test_a_heat_map_tells_the_worst_from_the_best(evaluations):
-    columns, (found,) = heat_maps(evaluations.summary())["pose x light"]
+    columns, (heat_map,) = heat_maps(Summary(**evaluations.summary()))["pose x light"]
     assert columns == ["0", "1"]
     # Lower is better; the poses come in the order of numbers, and one cell has no image.
-    (first, cells), (second, others) = found.rows
+    (first, cells), (second, others) = heat_map.rows
     assert (first, [cell.heat for cell in cells]) == ("-90", [None, 0.0])
     assert (second, [cell.heat for cell in others]) == ("-15", [1.0, pytest.approx(2 / 3, abs=1e-3)])
     assert cells[0].text == NONE
 
 
-def test_old_evaluations_are_told_by_pose(evaluations):
-    told = evaluations.summary()
-    told["by_pose"] = told.pop("by")["pose"]
-    tables = label_tables(told)
-    assert [line.value for line in tables["pose"][0].lines] == ["-90", "-15", "0", "90"]
-
-
 def test_recognition_stands_beside_the_sources(run, evaluations):
-    told = evaluations.summary()
-    told["metrics"]["rank_1"] = {**evaluations.metric(0.6, 0.5, 0.7, 0.2, 0.1), "gallery": True}
-    for pose, group in told["by"]["pose"].items():
+    summary = evaluations.summary()
+    summary["metrics"]["rank_1"] = {**evaluations.metric(0.6, 0.5, 0.7, 0.2, 0.1), "gallery": True}
+    for pose, group in summary["by"]["pose"].items():
         group["metrics"] = {"rank_1": {"mean": 0.5, "baselines": {"source": float(pose == "0")}}}
-    (run / "evaluation" / "summary.json").write_text(json.dumps(told))
+    (run / "evaluation" / "summary.json").write_text(json.dumps(summary))
     text = page(run)
     table = text[text.index("Recognition by pose") :].partition("</table>")[0]
     assert re.findall(r"<td>([\d.]+)</td><td>", table) == ["0.000", "0.000", "1.000", "0.000"]
@@ -445,14 +450,16 @@ def test_recognition_stands_beside_the_sources(run, evaluations):
 
 def test_other_checkpoints_have_a_table(run):
     numbers = {"ssim": {"mean": 0.5, "low": 0.4, "high": 0.6}}
-    (run / "evaluation" / "checkpoints.json").write_text(json.dumps({"best": {"step": 40, "metrics": numbers}}))
+    (run / "evaluation" / "checkpoints.json").write_text(
+        json.dumps({"best": {"step": 40, "file": "best", "weights": "plain", "metrics": numbers}})
+    )
     table = page(run).partition('aria-label="Other checkpoints">')[2].partition("</table>")[0]
     assert plain(table).endswith(f"best 40 0.5000 [0.4000, 0.6000] {NONE} {NONE}")
 
 
 def test_long_curves_are_drawn_as_means_of_stretches():
     events = [{"event": "step", "step": step, "values": {"term/l1": step % 2}} for step in range(10 * POINTS)]
-    (plot,) = training_plots(read_log(events))[TERMS]
+    (plot,) = training_plots(read_log(lines(events)))[TERMS]
     (trace,) = plot.panels[0].traces
     assert len(trace.x) == POINTS
     assert set(trace.y) == {0.5}
@@ -460,9 +467,9 @@ def test_long_curves_are_drawn_as_means_of_stretches():
 
 
 def test_a_critic_stands_beside_the_generator(evaluations):
-    plots = training_plots(read_log(evaluations.log_lines()))
-    (plot,) = plots["Critics' balance"]
-    assert [trace.name for trace in plot.panels[0].traces] == ["critic patch", "generator"]
+    plots = training_plots(read_log(lines(evaluations.log_lines())))
+    (plot,) = plots["Discriminators"]
+    assert [trace.name for trace in plot.panels[0].traces] == ["discriminator patch", "generator"]
     assert len({trace.role for trace in plot.panels[0].traces}) == 2
     assert "generator: from -0.5 at step 600" in plot.spoken
     raw, weighted = plots["Terms"][0].panels
@@ -474,7 +481,7 @@ def test_numbers_are_shortened_to_what_a_page_shows():
     assert rounded([1 / 3, 123456.7, math.nan, None, "x"]) == [0.33333, 123460.0, None, None, None]
 
 
-# ------------------------------------------------------------------ what each stage bought
+# ------------------------------------------------------------------ stages
 
 
 def stages_measured():
@@ -508,7 +515,7 @@ def write_stages(run, stages):
 def test_each_stage_has_its_numbers_and_what_changed(run):
     write_stages(run, stages_measured())
     text = page(run)
-    table = re.search(r'aria-label="What each stage bought">(.*?)</table>', text, re.S)[1]
+    table = re.search(r'aria-label="Metrics of each stage">(.*?)</table>', text, re.S)[1]
     rows = re.findall(r"<tr>(.*?)</tr>", table, re.S)
     cells = [[plain(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S)] for row in rows]
     assert cells[0][:3] == ["Stage", "Step", "Started from"]
@@ -518,7 +525,7 @@ def test_each_stage_has_its_numbers_and_what_changed(run):
         *("0.8123 +0.0123 ✓ [0.0100, 0.0200]", "0.3100 +0.0500 ✗ [0.0400, 0.0600]"),
         f"21.50 {MINUS}0.20 [{MINUS}0.50, 0.10]",
     ]
-    assert re.findall(rf'<span class="under (\w+)">[+{MINUS}]', table) == ["good", "bad", "even"]
+    assert re.findall(rf'<span class="under (\w+)">[+{MINUS}]', table) == ["better", "worse", "unclear"]
 
 
 def test_each_stage_shows_the_same_faces(run):
@@ -527,7 +534,7 @@ def test_each_stage_shows_the_same_faces(run):
     assert outline.open == []
     alts = [attributes["alt"] for tag, attributes in outline.tags if tag == "img"]
     assert [alt for alt in alts if "after stage" in alt] == [
-        f"Sources, outputs and targets of test faces after stage {name}." for name in ("warm", "main")
+        f"Sources, outputs and targets of test images after stage {name}." for name in ("warm", "main")
     ]
     (run / "evaluation" / "stages" / "warm.png").unlink()
     (run / "evaluation" / "stages" / "main.png").write_bytes(b"no picture")
@@ -537,7 +544,7 @@ def test_each_stage_shows_the_same_faces(run):
 
 
 def test_a_run_whose_stages_were_not_measured_says_nothing_of_them(run):
-    assert "What each stage bought" not in page(run)
+    assert "Metrics of each stage" not in page(run)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"a": 3}', '{"a": {}}', '{"a": {"step": null, "metrics": []}}'])
@@ -545,22 +552,27 @@ def test_damaged_stages_leave_the_page_whole(run, content):
     (run / "evaluation" / "stages.json").write_text(content)
     text = page(run)
     assert "Key numbers" in text
-    assert ("evaluation/stages.json is damaged" in text) == (content in ("{", "[]"))
+    assert "evaluation/stages.json is damaged" in text
+    assert "evaluate again" in text
     assert Outline(text).open == []
 
 
-def test_a_change_is_good_or_bad_by_the_metrics_direction():
-    stages = stages_measured()
+def test_a_change_is_better_or_worse_by_the_metrics_direction():
+    stages = {name: StageSummary(**stage) for name, stage in stages_measured().items()}
     for higher in (True, False):
-        cells = stage_table(stages, dict.fromkeys(("ssim", "lpips"), Direction(higher)))[1][3]
-        assert [cell.outcome for cell in cells] == (["good", "good"] if higher else ["bad", "bad"])
-    (cell,) = stage_table(stages, {"ssim": Direction(True)})[0][3]
+        cells = stage_table(stages, dict.fromkeys(("ssim", "lpips"), Direction(higher)))[1].cells
+        assert [cell.outcome for cell in cells] == (["better", "better"] if higher else ["worse", "worse"])
+    (cell,) = stage_table(stages, {"ssim": Direction(True)})[0].cells
     assert (cell.mean, cell.change, cell.outcome) == ("0.8000", "", "none")
-    (cell,) = stage_table(stages, {"gone": Direction(True)})[0][3]
+    (cell,) = stage_table(stages, {"gone": Direction(True)})[0].cells
     assert cell.mean == NONE
 
 
 # ------------------------------------------------------------------ numbers and log
+
+
+def key_number(name, item):
+    return key_numbers({name: MetricSummary(**item)})[0]
 
 
 @pytest.mark.parametrize(
@@ -581,71 +593,70 @@ def test_numbers_of_a_column_align(values, texts):
 @pytest.mark.parametrize(
     ("low", "high", "higher", "outcome"),
     [
-        (0.8, 0.9, True, "good"),
-        (0.5, 0.6, True, "bad"),
-        (0.6, 0.8, True, "even"),
-        (0.2, 0.4, False, "good"),
-        (0.6, 0.7, False, "bad"),
+        (0.8, 0.9, True, "better"),
+        (0.5, 0.6, True, "worse"),
+        (0.6, 0.8, True, "unclear"),
+        (0.2, 0.4, False, "better"),
+        (0.6, 0.7, False, "worse"),
     ],
 )
 def test_outcome_is_against_both_baselines(low, high, higher, outcome, evaluations):
-    found = key_numbers({"metrics": {"m": evaluations.metric((low + high) / 2, low, high, 0.5, 0.7, higher=higher)}})[0]
-    assert (found.outcome, found.rival.name) == (outcome, "mean_target" if higher else "source")
+    item = evaluations.metric((low + high) / 2, low, high, 0.5, 0.7, higher=higher)
+    number = key_number("m", item)
+    assert (number.outcome, number.rival.name) == (outcome, "mean_target" if higher else "source")
 
 
 @pytest.mark.parametrize(
     ("low", "high", "outcome", "rival"),
     [
         # The baselines are 0.5 and 1.3: 0.3 too high is better than half too low.
-        (0.8, 1.2, "good", "mean_target"),
-        (0.4, 0.6, "bad", "mean_target"),
-        (1.5, 1.7, "bad", "mean_target"),
-        (0.6, 0.8, "even", "mean_target"),
-        (0.75, 1.4, "even", "mean_target"),
+        (0.8, 1.2, "better", "mean_target"),
+        (0.4, 0.6, "worse", "mean_target"),
+        (1.5, 1.7, "worse", "mean_target"),
+        (0.6, 0.8, "unclear", "mean_target"),
+        (0.75, 1.4, "unclear", "mean_target"),
     ],
 )
 def test_an_ideal_can_be_missed_on_both_sides(low, high, outcome, rival, evaluations):
     item = evaluations.metric((low + high) / 2, low, high, 0.5, 1.3) | {"ideal": 1.0}
-    found = key_numbers({"metrics": {"sharpness": item}})[0]
-    assert (found.outcome, found.rival.name, found.direction.arrow) == (outcome, rival, "→1")
-    assert found.direction.words == "nearer to 1 is better"
+    number = key_number("sharpness", item)
+    assert (number.outcome, number.rival.name, number.direction.arrow) == (outcome, rival, "→1")
+    assert number.direction.words == "nearer to 1 is better"
 
 
 def test_a_stage_that_overshoots_the_ideal_is_worse():
     def cell(mean: float, change: float) -> str:
-        told = {"mean": change, "low": change - 0.01, "high": change + 0.01}
-        stages = {"main": {"step": 1, "after": "first", "metrics": {"sharpness": {"mean": mean, "change": told}}}}
-        return stage_table(stages, {"sharpness": Direction(True, 1.0)})[0][3][0].outcome
+        estimate = {"mean": change, "low": change - 0.01, "high": change + 0.01}
+        metrics = {"sharpness": {"mean": mean, "low": mean, "high": mean, "change": estimate}}
+        stages = {"main": StageSummary(step=1, after="first", metrics=metrics)}
+        return stage_table(stages, {"sharpness": Direction(True, 1.0)})[0].cells[0].outcome
 
-    assert cell(0.9, 0.3) == "good"
-    assert cell(1.5, 0.4) == "bad"
+    assert cell(0.9, 0.3) == "better"
+    assert cell(1.5, 0.4) == "worse"
 
 
 def test_the_worst_image_is_the_farthest_from_the_ideal():
     images = pd.DataFrame({"key": ["a", "b", "c"], "sharpness": [0.9, 1.7, 0.5]})
-    (found,) = spread(images, {"sharpness": Direction(True, 1.0)})
-    assert (found["key"], found["worst"], found["median"], found["good"]) == ("b", "1.700", "0.500", "0.900")
+    (line,) = spread(images, {"sharpness": Direction(True, 1.0)})
+    assert (line["key"], line["worst"], line["median"], line["best_5"]) == ("b", "1.700", "0.500", "0.900")
 
 
 def test_gains_decide_where_the_mean_alone_cannot(evaluations):
     item = evaluations.metric(0.75, 0.6, 0.9, 0.7, 0.7)
-    assert key_numbers({"metrics": {"m": item}})[0].outcome == "even"
+    assert key_number("m", item).outcome == "unclear"
     item["gains"] = {name: {"mean": 0.05, "low": 0.01, "high": 0.09} for name in item["baselines"]}
-    found = key_numbers({"metrics": {"m": item}})[0]
-    assert (found.outcome, found.rival.difference, found.rival.low) == ("good", "+0.0500", "+0.0100")
-    del item["gains"]
-    found = key_numbers({"metrics": {"m": item}})[0]
-    assert (found.outcome, found.rival.difference, found.rival.low) == ("even", "+0.0500", "")
+    number = key_number("m", item)
+    assert (number.outcome, number.rival.difference, number.rival.low) == ("better", "+0.0500", "+0.0100")
 
 
 def test_an_infinite_baseline_is_the_better_one(evaluations):
-    found = key_numbers({"metrics": {"psnr": evaluations.metric(20.0, 19.0, 21.0, math.inf, 15.0)}})[0]
-    assert (found.outcome, found.rival.name, found.rival.mean, found.mean) == ("bad", "source", "∞", "20.00")
+    number = key_number("psnr", evaluations.metric(20.0, 19.0, 21.0, math.inf, 15.0))
+    assert (number.outcome, number.rival.name, number.rival.mean, number.mean) == ("worse", "source", "∞", "20.00")
 
 
 def test_log_keeps_finite_numbers_and_each_stage_once(evaluations):
     events = [*evaluations.log_lines(), {"event": "stage_started", "step": 450, "stage": "main", "stage_step": 150}]
-    log = read_log(events)
+    log = read_log(lines(events))
     assert [start for _, start in log.stages] == [0, 300]
     assert len(log.curves["term/l1"]) == 599
     assert log.curves["val/ssim"] == [(600, 0.7)]

@@ -1,5 +1,5 @@
 "use strict";
-// One choice (a metric) for many tables: of those in its group only the chosen one's are shown.
+// Selecting a metric: shows only its tables within a group.
 document.querySelectorAll("select[data-group]").forEach((select) => {
   const members = [...document.querySelectorAll("[data-in]")].filter((item) => item.dataset.in === select.dataset.group);
   const show = () => members.forEach((item) => { item.hidden = item.dataset.choice !== select.value; });
@@ -7,7 +7,7 @@ document.querySelectorAll("select[data-group]").forEach((select) => {
   show();
 });
 
-// Tables of many lines can be sorted by a click on a column's heading.
+// Sorting a table by a click on a column's heading.
 document.querySelectorAll("table[data-sortable]").forEach((table) => {
   const body = table.tBodies[0];
   const value = (row, place) => {

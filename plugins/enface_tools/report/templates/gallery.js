@@ -1,17 +1,17 @@
 "use strict";
-// All images: sorted, chosen and searched here; put on the page a few at a time.
+// The gallery: sorts, filters and searches all images, and shows a few at a time.
 (() => {
   const data = enface.data("gallery"), list = document.getElementById("faces");
   if (!data || !list) return;
   const AT_ONCE = innerWidth < 640 ? 12 : 24;
   const sort = document.getElementById("sort"), first = document.getElementById("order"), search = document.getElementById("search");
-  const chosen = document.getElementById("filters"), said = document.getElementById("found"), more = document.getElementById("more");
+  const chosen = document.getElementById("filters"), count = document.getElementById("count"), more = document.getElementById("more");
   const metrics = data.metrics;
   let order = [], shown = 0;
 
   const row = (sheet, item) => data.rows[sheet] ? data.rows[sheet][item] : item;
 
-  // A tile is a window on a sprite; none where there is no picture.
+  // A tile shows its part of a sprite, or a text if there is no picture.
   function tile(part, item, large = false) {
     const sheet = data.sheets[part.sheet], place = row(part.sheet, item), columns = sheet.tiles.length;
     const whole = large ? sheet.large[place] : undefined;
@@ -19,13 +19,13 @@
     const file = whole || sheet.files[number];
     const lines = whole ? 1 : Math.min(sheet.rows, sheet.images - number * sheet.rows);
     if (!file) return enface.make("span", { class: "tile none" }, "no picture");
-    const found = enface.make("span", { class: "tile" });
+    const element = enface.make("span", { class: "tile" });
     const x = columns > 1 ? (100 * part.tile) / (columns - 1) : 0;
     const y = lines > 1 ? (100 * (place % sheet.rows)) / (lines - 1) : 0;
-    found.style.backgroundImage = `url("${file}")`;
-    found.style.backgroundSize = `${100 * columns}% ${100 * lines}%`;
-    found.style.backgroundPosition = `${x}% ${whole ? 0 : y}%`;
-    return found;
+    element.style.backgroundImage = `url("${file}")`;
+    element.style.backgroundSize = `${100 * columns}% ${100 * lines}%`;
+    element.style.backgroundPosition = `${x}% ${whole ? 0 : y}%`;
+    return element;
   }
 
   function card(item) {
@@ -42,7 +42,7 @@
   }
 
   function render() {
-    // More and more of them, so that a thousand are a few clicks away.
+    // Doubles the number shown, so that a thousand images take a few clicks.
     const next = order.slice(shown, shown + Math.max(AT_ONCE, shown));
     list.append(...next.map(card));
     shown += next.length;
@@ -62,14 +62,14 @@
     if (metric) {
       const sign = first.value === "worst" ? 1 : -1;
       const scores = metric.values.map((value) => value === null ? null : sign * enface.score(metric, value));
-      // Images without such a number come last either way.
+      // Images without this number come last in both orders.
       order.sort((a, b) => (scores[a] === null) - (scores[b] === null) || scores[a] - scores[b] || a - b);
     }
     first.disabled = !metric;
     list.replaceChildren();
     shown = 0;
     const all = data.keys.length.toLocaleString("en");
-    said.textContent = order.length === data.keys.length ? `${all} images` : `${order.length.toLocaleString("en")} of ${all} images`;
+    count.textContent = order.length === data.keys.length ? `${all} images` : `${order.length.toLocaleString("en")} of ${all} images`;
     render();
   }
 
@@ -93,7 +93,7 @@
   enface.gallery = {
     data, tile,
     get order() { return order; },
-    // The card of an image, made if it is not there yet.
+    // The card of an image, created if necessary.
     card(item) {
       const place = order.indexOf(item);
       while (place >= shown && shown < order.length) render();

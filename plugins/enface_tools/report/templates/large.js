@@ -1,5 +1,5 @@
 "use strict";
-// One image at a time: two of its pictures under a slider, all of them beside each other, its numbers.
+// The dialog of one image: two of its pictures under a slider, all of them side by side, and its numbers.
 (() => {
   const gallery = enface.gallery, dialog = document.getElementById("large");
   if (!gallery || !dialog) return;
@@ -27,10 +27,10 @@
   }
 
   function pictured(one) {
-    const found = tile(one, item, true);
-    found.setAttribute("role", "img");
-    found.setAttribute("aria-label", `${one.name} of ${data.keys[item]}`);
-    return found;
+    const picture = tile(one, item, true);
+    picture.setAttribute("role", "img");
+    picture.setAttribute("aria-label", `${one.name} of ${data.keys[item]}`);
+    return picture;
   }
 
   function numbers() {
@@ -54,7 +54,7 @@
     stage.children[1].classList.add("over");
     part("left").textContent = left.name;
     part("right").textContent = right.name;
-    slider.setAttribute("aria-label", `How much of ${left.name} is shown over ${right.name}`);
+    slider.setAttribute("aria-label", `Boundary between ${left.name} and ${right.name}`);
     part("pairs").querySelectorAll("button").forEach((button, place) => button.setAttribute("aria-pressed", String(place === pair)));
     slide();
   }
@@ -88,7 +88,7 @@
     else return;
     event.preventDefault();
   });
-  // Back to the image that was looked at last.
+  // Focus the image that was shown last.
   dialog.addEventListener("close", () => gallery.card(item)?.focus());
   let dragged = false;
   const at = (event) => {

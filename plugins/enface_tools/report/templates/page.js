@@ -1,11 +1,11 @@
 "use strict";
-// What all parts of the page share: its data, small makers of elements, light and dark, and loading again.
+// Shared by all scripts: the page's data, creation of elements, light and dark colours, and reloading.
 const enface = {
   data(name) {
     const element = document.getElementById(`data-${name}`);
     return element ? JSON.parse(element.textContent) : null;
   },
-  // Text only: nothing that comes from data is ever taken for markup.
+  // Children are text or elements, so data is never interpreted as markup.
   make(tag, attributes = {}, ...children) {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
@@ -28,7 +28,7 @@ const enface = {
   },
   store: {
     get(name) { try { return sessionStorage.getItem(name); } catch { return null; } },
-    set(name, value) { try { sessionStorage.setItem(name, value); } catch { /* Then it is not kept. */ } },
+    set(name, value) { try { sessionStorage.setItem(name, value); } catch { /* Not stored. */ } },
   },
   color(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); },
 };
@@ -46,14 +46,14 @@ const enface = {
   button.hidden = false;
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("enface-theme", root.dataset.theme); } catch { /* Then it is not kept. */ }
+    try { localStorage.setItem("enface-theme", root.dataset.theme); } catch { /* Not stored. */ }
     changed();
   });
   system.addEventListener("change", changed);
   changed();
 })();
 
-// A page of a run that goes on loads itself again, and stays where its reader was.
+// The page of a training run reloads, and keeps the scroll position and the open details.
 (() => {
   const seconds = Number(document.body.dataset.refresh);
   const name = `enface-${location.pathname}`;

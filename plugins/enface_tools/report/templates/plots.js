@@ -1,5 +1,5 @@
 "use strict";
-// Draws what the page describes, when it comes into view; those over steps zoom together.
+// Draws each plot when it comes into view; plots over steps zoom together.
 (() => {
   const specs = enface.data("plots") || {};
   const places = [...document.querySelectorAll("[data-plot]")].filter((place) => specs[place.dataset.plot]);
@@ -11,7 +11,7 @@
   const from = document.getElementById("step-from"), to = document.getElementById("step-to");
   const all = [0, Math.max(Number(to?.max) || 0, 1)];
 
-  // Plotly reads a few tags in its texts; names are to be shown as they are.
+  // Plotly interprets some tags in texts; names must be shown verbatim.
   const shown = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
   function traces(spec) {
@@ -30,7 +30,7 @@
   function layout(spec) {
     const muted = enface.color("--muted"), rule = enface.color("--rule"), count = spec.panels.length;
     const axis = { color: muted, gridcolor: rule, zeroline: false, linecolor: rule, automargin: true };
-    const found = {
+    const settings = {
       height: 130 + 110 * count, margin: { l: 8, r: 12, t: 20, b: 8 }, paper_bgcolor: "transparent",
       plot_bgcolor: "transparent", hovermode: "x unified", dragmode: coarse ? false : "zoom",
       font: { family: "system-ui, sans-serif", size: 12, color: muted },
@@ -47,13 +47,13 @@
     };
     spec.panels.forEach((panel, row) => {
       const height = (1 - 0.12 * (count - 1)) / count, top = 1 - row * (height + 0.12);
-      found[row ? `yaxis${row + 1}` : "yaxis"] = {
+      settings[row ? `yaxis${row + 1}` : "yaxis"] = {
         ...axis, domain: [Math.max(top - height, 0), top], nticks: 5, fixedrange: spec.linked,
         type: panel.log ? "log" : "linear", rangemode: panel.zero ? "tozero" : "normal",
         title: { text: shown(panel.label), standoff: 4 }, tickformat: "~g",
       };
     });
-    return found;
+    return settings;
   }
 
   function draw(place) {
@@ -69,10 +69,10 @@
     });
   }
 
-  function zoom(wanted, anew = false) {
+  function zoom(wanted, redraw = false) {
     if (wanted && wanted[0] <= all[0] && wanted[1] >= all[1]) wanted = null;
     const same = wanted === range || (wanted && range && wanted[0] === range[0] && wanted[1] === range[1]);
-    if (same && !anew) return;
+    if (same && !redraw) return;
     range = wanted && [...wanted];
     drawn.forEach((place) => {
       if (!specs[place.dataset.plot].linked) return;
@@ -96,7 +96,7 @@
     document.getElementById("all-steps").addEventListener("click", () => zoom(null));
   }
 
-  // The library is large: it is loaded when the first plot comes near.
+  // The library is large: it is loaded when the first plot is about to come into view.
   let library = null;
   function load() {
     library ??= new Promise((done, failed) => {

@@ -1,6 +1,6 @@
-// Before anything is drawn: the colours that were chosen last.
+// Applies the stored colour scheme before anything is drawn.
 "use strict";
 try {
   const chosen = localStorage.getItem("enface-theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
-} catch { /* A page without storage follows the system. */ }
+} catch { /* Without storage the page follows the system. */ }
