@@ -77,7 +77,7 @@ def plan(made: Trainer, name: str) -> BatchPlan:
 def steps(made: Trainer, name: str) -> Iterator[None]:
     """Takes a step of a stage each time it is asked."""
     stage, (_, step), rows = made.run.recipe.stages[name], made._build(name), plan(made, name)
-    with made.run.engine.memory_kept():
+    with made.run.engine.freed_memory_kept():
         for number in itertools.count():
             made._one_step(step, rows, stage, number)
             yield

@@ -193,7 +193,7 @@ def rows(quick: bool = False, pairs: int = 2000, slices: int = 10) -> list[Row]:
     others = {name: make() for name, make in OTHERS.items() if find_spec(name)}
     found += [agreement(name, ours, other) for name, other in others.items()]
     # pyiqa and torchmetrics need more memory at a time, and gain more by this.
-    with Engine(EngineModel(device="cpu")).memory_kept():
+    with Engine(EngineModel(device="cpu")).freed_memory_kept():
         batches = {"enface": batch_for(torch.device("cpu"), SIZE**2)}
         batches |= {name: fastest(system) for name, system in others.items()}
         taken = in_slices({"enface": ours, **others}, batches, bytes_of(2, pairs), slices)

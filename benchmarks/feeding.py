@@ -56,7 +56,7 @@ def ours(work: Path, people: int) -> Callable[[], float]:
     names, stage = step.columns(step.phases), made.run.recipe.stages[STAGE]
 
     def take() -> float:
-        with made.run.engine.memory_kept():
+        with made.run.engine.freed_memory_kept():
             return slice_of(lambda: made._parts(names, drawn, stage, next(number))[0](), 100, READY)
 
     return take

@@ -115,7 +115,7 @@ def take(name: str, batch: int) -> Callable[[], dict[str, float]]:
 
 def ours(made: Trainer, step: Step, batch: dict[str, Tensor]) -> Iterator[dict[str, float]]:
     """Steps of enface on the same batch, as it trains: its memory kept, its losses read back likewise."""
-    with made.run.engine.memory_kept():
+    with made.run.engine.freed_memory_kept():
         while True:
             values = step(0, [lambda: dict(batch)])
             terms = {name.removeprefix("term/"): value for name, value in values.items() if name.startswith("term/")}

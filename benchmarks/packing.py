@@ -52,13 +52,13 @@ def pack(folder: Path) -> int:
     """Pack a folder's pictures at 100 px, from an empty cache; how many there were."""
     from unittest.mock import patch
 
-    from enface.data.pack import prepare
+    from enface.data.pack import make_pack
     from enface.recipe.load import load_recipe
 
     data = f"{{use: multipie, root: {folder}, size: 96, load_size: {LOAD}, split: {{by: identity, train: 0.8}}}}"
     with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, ENFACE_CACHE=cache):
         loaded = load_recipe(RECIPE, [f"data={data}", "metrics=[]"])
-        return len(prepare(loaded.recipe, loaded.catalog).images)
+        return len(make_pack(loaded.recipe, loaded.catalog).images)
 
 
 def decode(path: Path) -> int:

@@ -25,7 +25,7 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")
 
 
 class Device(StrEnum):
-    """Where networks run."""
+    """The device of networks."""
 
     auto = "auto"
     cpu = "cpu"

@@ -37,17 +37,18 @@ def run(
         _launch(recipe, set_ or [], resume, runs, processes)
         return
     from enface.recipe.load import load_recipe
+    from enface.train.engine import leave_process_group
     from enface.train.prepare import train
     from enface.train.trainer import Interrupted
 
     try:
-        finished = train(load_recipe(recipe, set_ or []), runs=runs, resume=resume, progress=Terminal())
+        train(load_recipe(recipe, set_ or []), runs=runs, resume=resume, progress=Terminal())
     except Interrupted as stopped:
         text = f"stopped by {stopped}; everything is saved. Resume with: {_resume_command(stopped.directory)}"
         if not report_to_launcher(text) and stopped.is_main:
             say(text)
         raise typer.Exit(128 + stopped.number) from None
-    finished.engine.close()
+    leave_process_group()
 
 
 def check(

@@ -1,6 +1,6 @@
-"""What a dataset is and what a component may know of the data: the bases that load without torch.
+"""Base classes that load without torch: datasets, and the data facts that components may request.
 
-The processes that read a pack's images load this and no more, for torch takes longer to load than many an image.
+Worker processes that read images import only this module, because importing torch takes longer than reading images.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy.typing as npt
 from enface.errors import DataError
 
 Row = Mapping[str, Any]
-"""One image's line in a dataset's table: ``key``, ``identity`` and whatever else is known of it."""
+"""One image's row of a dataset's table: ``key``, ``identity`` and any further columns."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Some targets of training pairs, each of another identity.
+    """Targets of training pairs, one per identity.
 
     Attributes:
-        keys: Of the rows they are.
+        keys: Keys of their rows.
         images: uint8 (N, 3, H, W).
-        regions: uint8 (N, H, W) of indices into ``region_names``; None when the data has no region maps.
-        region_names: What the regions are called; empty when there are none.
+        regions: uint8 (N, H, W) of indices into ``region_names``; None if the data has no region maps.
+        region_names: Names of the regions, by index; empty without region maps.
     """
 
     keys: tuple[str, ...]
@@ -38,22 +38,21 @@ class Targets:
 
 
 def _no_targets(count: int) -> Targets:
-    raise DataError("the training pairs are not known here, so nothing can be made from their targets")
+    raise DataError("the training pairs are not available here, so nothing can be built from their targets")
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a component may know of the data when it is built.
+    """Facts about the data that a component may request when it is built.
 
-    A component asks for it with an ``__init__`` parameter annotated ``DataInfo``; such a parameter is filled in
-    by the core and is not part of the recipe's schema.
+    A component requests it with an ``__init__`` parameter annotated ``DataInfo``, which the core fills in and which is
+    not part of the recipe's schema.
 
     Attributes:
         size: Height and width of the images in pixels.
-        classes: For each column of the table, how many different values it has.
-        targets: Gives the targets of a number of training identities (fewer where there are fewer), always the
-            same ones for the same data and recipe. Raises DataError where only the network is known, as when a
-            trained one is applied.
+        classes: Number of distinct values of each column of the table.
+        targets: Function that returns the targets of up to a number of training identities, always the same for the
+            same data and recipe. Raises DataError if only the network is available, as when it is applied to photos.
     """
 
     size: int
@@ -62,37 +61,37 @@ class DataInfo:
 
 
 class Component:
-    """What the base classes of all kinds share."""
+    """Base class of all kinds of components."""
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
-        """Small parameters to try the component with, where it has no defaults or large ones.
+        """Return small parameters for conformance tests, if the defaults are missing or large.
 
         Args:
-            folder: Empty; files it needs may be written there.
+            folder: Empty folder for files that the parameters name.
         """
         return {}
 
     @classmethod
     def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        """The pretrained networks that one with these parameters looks through, by name.
+        """Return the names of pretrained networks that a component with these parameters uses.
 
-        A metric is no independent judge of a network that was trained through the same eyes; the report says so.
+        A metric is not independent of a loss that uses the same pretrained network; the report says so.
 
         Args:
-            params: As a recipe gives them, without what is left to defaults.
+            params: Parameters in the recipe, without defaults.
         """
         return ()
 
 
 class Dataset(Component, ABC):
-    """Where images come from: a table and a way to read one. Packing, splitting and pairing are the core's.
+    """A table of images and a way to read each. The core packs, splits and pairs them.
 
     Attributes:
-        pairs: The pairing used when a recipe gives none, in the recipe's own form.
-        splits: Splits that a recipe may call by name (``split: NAME``), in the recipe's own form.
-        mirror: How mirroring an image changes its labels, in the form of a recipe's ``augment.flip.mirror``.
-        region_names: Names of the values in :meth:`regions`, by index; empty when there are no region maps.
+        pairs: Default pairing, in the form of a recipe's ``pairs``.
+        splits: Named splits (``split: NAME`` in a recipe), in the form of a recipe's ``data.split``.
+        mirror: Changes of labels when an image is mirrored, in the form of a recipe's ``augment.flip.mirror``.
+        region_names: Names of the values in :meth:`regions`, by index; empty without region maps.
     """
 
     pairs: ClassVar[Mapping[str, Any]] = {}
@@ -102,26 +101,26 @@ class Dataset(Component, ABC):
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:
-        """One mapping an image: ``key`` (unique text), ``identity``, and any further columns.
+        """Return one mapping per image: ``key`` (unique text), ``identity``, and any further columns.
 
-        Rows that are costly together (one mesh, one file) should be neighbours: packing hands them to one worker.
+        Rows that share work (one mesh, one file) should be neighbours, because one worker reads neighbours.
 
         Raises:
-            DataError: when there is nothing to read, naming the folder.
+            DataError: if there is nothing to read; names the folder.
         """
 
     @abstractmethod
     def image(self, row: Row) -> npt.NDArray[np.uint8]:
-        """The image of a row: uint8 (H, W, 3), sRGB, any size; the pack resizes it.
+        """Return the image of a row: uint8 (H, W, 3), sRGB, any size; the pack resizes it.
 
         Raises:
-            DataError: when it cannot be read, naming the file.
+            DataError: if it cannot be read; names the file.
         """
 
     def regions(self, row: Row) -> npt.NDArray[np.uint8] | None:
-        """The region map of a row: uint8 (H, W) of indices into ``region_names``, or None."""
+        """Return the region map of a row: uint8 (H, W) of indices into ``region_names``, or None."""
         return None
 
     def fingerprint(self) -> str:
-        """Text that changes when the files behind the dataset change; part of the pack's digest."""
+        """Return text that changes when the dataset's files change; part of the pack's digest."""
         return ""

@@ -1,4 +1,4 @@
-"""Kind and name -> class, its parameters and where it came from."""
+"""The catalog of components: kind and name -> class, parameters and origin."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from enface.plugin.schema import ScheduleSpec, closest, params_model, wants_data
 
 
 def snake_case(name: str) -> str:
-    """``PatchGAN`` -> ``patch_gan``: a class name as a recipe writes it."""
+    """Return the recipe name of a class, as ``patch_gan`` for ``PatchGAN``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One component of the catalog."""
+    """A component of the catalog."""
 
     kind: str
     name: str
@@ -33,12 +33,12 @@ class Entry:
 
     @property
     def params(self) -> type[BaseModel]:
-        """The model of its parameters."""
+        """The pydantic model of its parameters."""
         return params_model(self.component)
 
 
 class Catalog:
-    """Every component that the loaded plugins bring."""
+    """All components of the loaded plugins."""
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -50,14 +50,14 @@ class Catalog:
         return iter(self._entries.values())
 
     def names(self, kind: str) -> list[str]:
-        """The names of a kind, sorted."""
+        """Return the names of a kind, sorted."""
         return sorted(name for of_kind, name in self._entries if of_kind == kind)
 
     def get(self, kind: str, name: str) -> Entry:
-        """The entry of a name.
+        """Return the entry of a name.
 
         Raises:
-            RecipeError: when there is none, with the nearest right name.
+            RecipeError: if there is none; suggests the nearest name.
         """
         try:
             return self._entries[kind, name]
@@ -65,17 +65,17 @@ class Catalog:
             raise RecipeError(f"no {kind} is called {name!r}{closest(name, self.names(kind))}") from None
 
     def build(self, kind: str, name: str, params: Mapping[str, Any], data: DataInfo | None = None) -> Any:
-        """A component, from checked parameters; schedules among them are built too.
+        """Build a component from checked parameters, and the schedules among them.
 
         Args:
-            data: Given to components that ask for it; needed for these.
+            data: Passed to components that request it; required for these.
         """
         return self.get(kind, name).component(**self.arguments(kind, name, params, data))
 
     def arguments(
         self, kind: str, name: str, params: Mapping[str, Any], data: DataInfo | None = None
     ) -> dict[str, Any]:
-        """What :meth:`build` calls a component's class with."""
+        """Return the arguments with which :meth:`build` calls a component's class."""
         entry = self.get(kind, name)
         checked = entry.params.model_validate(dict(params))
         arguments = {key: self._value(getattr(checked, key)) for key in checked.model_fields_set}
@@ -86,7 +86,7 @@ class Catalog:
         return arguments
 
     def schedule(self, value: float | ScheduleSpec) -> Any:
-        """A schedule from a recipe's number or ``{use: ..}``."""
+        """Build a schedule from a recipe's number or ``{use: ..}``."""
         if isinstance(value, ScheduleSpec):
             return self.build("schedule", value.use, value.model_extra or {})
         return as_schedule(value)
@@ -117,13 +117,13 @@ class Catalog:
 
 
 def _brought(manager: pluggy.PluginManager) -> list[Iterable[type]]:
-    """What each plugin's ``components`` hook returns.
+    """Return the results of the plugins' ``components`` hooks.
 
     Raises:
-        PluginError: when one fails, or returns something else than several classes.
+        PluginError: if a hook fails, or does not return classes.
     """
     try:
-        found = manager.hook.components()
+        brought = manager.hook.components()
     except EnfaceError:
         raise
     except Exception as error:
@@ -131,7 +131,7 @@ def _brought(manager: pluggy.PluginManager) -> list[Iterable[type]]:
         raise PluginError(
             f"{frame.filename}, line {frame.lineno}: the hook components() fails with {type(error).__name__}: {error}"
         ) from error
-    for classes in found:
+    for classes in brought:
         if not isinstance(classes, Iterable):
             raise PluginError(f"{origin(classes)}: components() must return a list of classes, not {classes!r}")
-    return list(found)
+    return list(brought)

@@ -1,8 +1,7 @@
-"""Base classes of everything a recipe can name with ``use:``.
+"""Base classes of everything that a recipe names with ``use:``.
 
-A component's recipe name is its class name in snake case, its kind is the base class below, and its
-keyword-only, typed ``__init__`` is its schema. Images are float tensors (N, 3, H, W) in [-1, 1] everywhere
-in training; metrics see them in [0, 1].
+The recipe name of a component is its class name in snake case, its kind is its base class, and its keyword-only, typed
+``__init__`` is its schema. Images are float tensors (N, 3, H, W) in [-1, 1] in training and in [0, 1] for metrics.
 """
 
 from __future__ import annotations
@@ -31,26 +30,26 @@ class Schedule(Component, ABC):
 
     @abstractmethod
     def __call__(self, step: int) -> float:
-        """The value at ``step``."""
+        """Return the value at ``step``."""
 
     @property
     def metric(self) -> str | None:
-        """The metric of the recipe whose validation values it follows; None when it depends on the step alone."""
+        """The metric whose validation values the schedule follows; None if it depends on the step alone."""
         return None
 
     def observe(self, value: float) -> None:
-        """Take note of a validation value of ``metric``."""
+        """Record a validation value of ``metric``."""
 
     def state(self) -> dict[str, float]:
-        """What it has noted, as a checkpoint keeps it."""
+        """Return the state for a checkpoint."""
         return {}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Go on from a :meth:`state`."""
+        """Restore a :meth:`state`."""
 
 
 class Constant(Schedule):
-    """The same value at every step; a plain number in a recipe means this.
+    """The same value at every step; a plain number in a recipe builds it.
 
     Args:
         value: The value.
@@ -77,28 +76,28 @@ def as_schedule(value: Schedulable) -> Schedule:
 
 
 Unit = Literal["", "per pixel", "per image", "per feature", "per patch", "per logit", "per batch"]
-"""What one number of a loss's map belongs to."""
+"""Quantity that one number of a loss's map refers to."""
 
 
 class Loss(nn.Module, Component):
-    """A map of errors, never weighted and never reduced: the term masks, averages and weights it.
+    """A map of errors, not weighted and not reduced; the term masks, averages and weights it.
 
-    ``forward``'s argument names are requests: columns of the batch (``source target partner pose ...``), what
-    the generator provides (``output ...``), ``step``, or, for a term that is ``against:`` a discriminator,
-    ``real_* fake_*`` of what that provides (``real_logits fake_features ...``). It runs in float32.
+    Argument names of ``forward`` are requests: columns of the batch (``source target partner pose ...``), values that
+    the generator provides (``output ...``), ``step``, or, in a term ``against:`` a discriminator, ``real_* fake_*``
+    values that the discriminator provides (``real_logits fake_features ...``). It runs in float32.
 
     Returns (from ``forward``): (N, C, H, W), or (N,).
 
-    The attributes are what it claims; ``enface test-plugin`` holds it to them.
+    The attributes are promises that ``enface test-plugin`` checks.
 
     Attributes:
-        unit: What one number of the map belongs to; when empty, it is told from the map's shape.
-        distance: It is 0 where output equals target, and nowhere less.
-        non_negative: It is never below 0, as any distance.
-        per_image: Each image's numbers depend on that image alone, so that a batch's mean is the mean of its halves'.
-        deterministic: The same inputs give the same numbers.
-        stateful: Its buffers change while it is used, and so belong into a checkpoint.
-        uncompilable_reason: Why ``torch.compile`` cannot take it; empty when it can.
+        unit: Quantity that one number of the map refers to; if empty, derived from the map's shape.
+        distance: The loss is 0 where output equals target and non-negative elsewhere.
+        non_negative: The loss is never negative.
+        per_image: The numbers of an image depend on that image alone.
+        deterministic: Equal inputs give equal numbers.
+        stateful: Buffers change during training and are saved in checkpoints.
+        uncompilable_reason: Reason why ``torch.compile`` does not support it; empty if it does.
     """
 
     unit: ClassVar[Unit] = ""
@@ -114,30 +113,30 @@ class Loss(nn.Module, Component):
 
 
 class CriticLoss(Loss):
-    """A loss for a discriminator alone, such as a regulariser: :meth:`critic` is minimised by it.
+    """A loss for a discriminator alone, such as a regulariser, which minimises :meth:`critic`.
 
-    Its term must be ``against:`` that discriminator. Argument names are requests; beside ``real_* fake_*`` of what
-    the discriminator provides there are ``real_image`` and ``fake_image`` (what it was shown, (N, 3, H, W)) and
-    ``judge``, a function from images to what it provides, in float32 and differentiable twice.
+    Its term must be ``against:`` that discriminator. Argument names are requests: ``real_* fake_*`` values that the
+    discriminator provides, ``real_image`` and ``fake_image`` (its inputs, (N, 3, H, W)), and ``judge``, the
+    discriminator as a function of images, in float32 and twice differentiable.
     """
 
     def critic(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The discriminator's map of errors, to be minimised by it."""
+        """Return the map of errors that the discriminator minimises."""
         raise NotImplementedError(f"{type(self).__name__}.critic")
 
 
 class AdversarialLoss(CriticLoss):
-    """A two-player loss: ``forward`` is the generator's side and :meth:`critic` the discriminator's."""
+    """A two-player loss: the generator minimises ``forward``, the discriminator :meth:`critic`."""
 
 
 class Augmentation(nn.Module, Component):
-    """A random, differentiable change to the images (N, 3, H, W) in [-1, 1] that a discriminator is shown.
+    """A random, differentiable augmentation of the images (N, 3, H, W) in [-1, 1] that a discriminator sees.
 
-    It is applied to real and fake images alike, for the discriminator and for the generator, so that neither learns
-    to make it (Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020).
+    Applied to real and fake images, in the discriminator's and the generator's phase, so that it does not leak into
+    outputs (Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020).
 
     Attributes:
-        adaptive: Whether :meth:`observe` is to be called.
+        adaptive: True if :meth:`observe` is to be called.
     """
 
     adaptive: bool = False
@@ -146,28 +145,28 @@ class Augmentation(nn.Module, Component):
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def observe(self, certainty: float) -> None:
-        """Take note of the mean sign of the discriminator's answers to real images, in [-1, 1]."""
+        """Record the mean sign of the discriminator's logits of real images, in [-1, 1]."""
 
 
 class Mask(nn.Module, Component):
-    """Weights >= 0 over the image, (N or 1, 1, H, W); ``forward``'s argument names are requests, as a loss's."""
+    """Weights >= 0 of pixels, (N or 1, 1, H, W); argument names of ``forward`` are requests, as for losses."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
 
 class Generator(nn.Module, Component):
-    """The network that makes the output.
+    """The network that computes the output.
 
-    ``forward(wants, **columns)`` gets the set of names that active terms ask for and, by argument name, the
-    batch's columns these need; it computes nothing else and returns at least the names in ``wants``.
+    ``forward(wants, **columns)`` receives the set of names that active terms request and, as keyword arguments, the
+    batch columns that these need. It computes nothing else and returns at least the names in ``wants``.
 
     Attributes:
-        provides: For each name it can compute, the columns of the batch that name is computed from.
-        encoder_part: The part that turns an image into its code, one tensor (N, ...), where that is all that is done
-            with the image: ``forward`` then takes the code as ``encoded_COLUMN`` in the column's place, and a stage
-            that freezes the part may say ``cache_codes: true``. Empty where there is no such part.
-        uncompilable_reason: Why ``torch.compile`` cannot take it; empty when it can.
+        provides: Names that it can compute -> batch columns that each is computed from.
+        encoder_part: The part that maps an image to its code, a tensor (N, ...), if the image is used for nothing
+            else. ``forward`` then also accepts the code as ``encoded_COLUMN`` in place of the column, and a stage that
+            freezes the part may set ``cache_codes: true``. Empty if there is no such part.
+        uncompilable_reason: Reason why ``torch.compile`` does not support it; empty if it does.
     """
 
     encoder_part: ClassVar[str] = ""
@@ -177,7 +176,7 @@ class Generator(nn.Module, Component):
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:
-        """The parts that ``freeze:`` may name."""
+        """Parts that ``freeze:`` may name."""
         return {}
 
     # Open signatures, so that a subclass naming the columns it asks for is no override error to type checkers.
@@ -186,16 +185,16 @@ class Generator(nn.Module, Component):
 
 
 class Discriminator(nn.Module, Component):
-    """A network that judges images; ``forward``'s first argument is the image (N, 3, H, W).
+    """A network that classifies images as real or generated; the first argument of ``forward`` is (N, 3, H, W).
 
-    Further argument names are requests for columns of the batch (``source`` for a conditional critic).
-    ``forward`` returns a dict holding the names in ``provides``: ``logits`` a tensor (or a tuple of tensors, one
-    a scale), ``features`` a tuple of tensors.
+    Further argument names are requests for batch columns (``source`` for a conditional critic). ``forward`` returns a
+    dict with the names in ``provides``: ``logits``, a tensor or a tuple with a tensor per scale, and ``features``, a
+    tuple of tensors.
 
     Attributes:
-        provides: The names in what ``forward`` returns.
-        once_differentiable_reason: Why no gradient penalty can be taken of it; empty when one can.
-        uncompilable_reason: Why ``torch.compile`` cannot take it; empty when it can.
+        provides: Names in the dict that ``forward`` returns.
+        once_differentiable_reason: Reason why it supports no gradient penalty; empty if it does.
+        uncompilable_reason: Reason why ``torch.compile`` does not support it; empty if it does.
     """
 
     provides: tuple[str, ...] = ("logits", "features")
@@ -207,16 +206,16 @@ class Discriminator(nn.Module, Component):
 
 
 class Metric(nn.Module, Component):
-    """A number for each image: ``forward(output, target)`` in [0, 1], float32 (N, 3, H, W) -> (N,).
+    """A number per image: ``forward(output, target)`` of float32 (N, 3, H, W) in [0, 1] -> (N,).
 
-    ``__init__`` raises :class:`~enface.errors.WeightsError` when weights it needs are missing; the report then
-    says so and shows no number.
+    ``__init__`` raises :class:`~enface.errors.WeightsError` if weights are missing; the report then shows the
+    reason in place of numbers.
 
     Attributes:
-        higher_is_better: Whether a better output has a higher number.
-        ideal: The number of a perfect output, where one may be too high as well as too low; else None.
-        bounds: The lowest and the highest number there can be, where there are such.
-        default: Whether it is measured where none is asked for by name.
+        higher_is_better: True if better outputs have higher numbers.
+        ideal: Number of a perfect output, if a number may be too high as well as too low; else None.
+        bounds: Lowest and highest possible number, if there are bounds.
+        default: True if it is measured when a recipe or command names no metrics.
     """
 
     higher_is_better: ClassVar[bool]
@@ -226,36 +225,36 @@ class Metric(nn.Module, Component):
 
     @property
     def direction(self) -> Direction:
-        """Which of its values are better."""
+        """The direction in which values are better."""
         return Direction(self.higher_is_better, self.ideal)
 
     def score(self, value: float) -> float:
-        """A number that is higher where ``value``, one of this metric's, is better."""
+        """Return a number that is higher if ``value`` of this metric is better."""
         return self.direction.score(value)
 
     def map(self, output: Tensor, target: Tensor) -> Tensor:
-        """The metric at each pixel, (N, C, H, W), where it is a mean of such; a recipe's ``mask`` needs it."""
+        """Return the metric at each pixel, (N, C, H, W), if it is a mean over pixels; ``mask`` in a recipe needs it."""
         raise NotImplementedError(f"{type(self).__name__}.map")
 
     def regional(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-        """The metric over parts of each image: the mean of its map, weighed. A metric may know better.
+        """Return the metric over regions of each image; by default the weighted mean of its map.
 
         Args:
-            weights: float32 (N or 1, R, H, W), >= 0; R parts at once, for what they share is dear.
+            weights: float32 (N or 1, R, H, W), >= 0; R regions at once, so that shared features are computed only once.
 
         Returns:
-            (N, R); NaN for an image whose weights are 0 everywhere in that part.
+            (N, R); NaN for an image whose weights are 0 everywhere in a region.
         """
         return weighted_mean(self.map(output, target), weights)
 
     @property
     def has_regional(self) -> bool:
-        """Whether it can measure a part of an image (:meth:`regional`)."""
+        """True if the metric can measure regions of an image (:meth:`regional`)."""
         return type(self).map is not Metric.map or type(self).regional is not Metric.regional
 
     @property
     def card(self) -> dict[str, str]:
-        """What makes two numbers comparable: implementation, version, weights' digest, data range, crop."""
+        """Facts that must agree for two numbers to be comparable: implementation, version, digest of weights, crop."""
         raise NotImplementedError(f"{type(self).__name__}.card")
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
@@ -263,10 +262,10 @@ class Metric(nn.Module, Component):
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """The mean of a map over each image, weighed.
+    """Return the weighted mean of a map over each image.
 
     Args:
-        values: (N, C, h, w); where it is smaller than the weights, these are averaged down to it.
+        values: (N, C, h, w); if it is smaller than the weights, these are averaged down to its size.
         weights: (N or 1, R, H, W), >= 0.
 
     Returns:
@@ -278,32 +277,32 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 class FeatureMetric(Metric):
-    """A metric that looks at features of whole images; what it does with them its subclasses say.
+    """Base class of metrics on features of whole images.
 
-    It has no ``forward``: the features of all outputs and targets are gathered first.
+    There is no ``forward``, because the features of all outputs and targets are gathered first.
     """
 
     def features(self, image: Tensor) -> Tensor:
-        """What it sees in images in [0, 1], float32 (N, 3, H, W) -> float32 (N, D)."""
+        """Return features of images in [0, 1], float32 (N, 3, H, W) -> float32 (N, D)."""
         raise NotImplementedError(f"{type(self).__name__}.features")
 
 
 class SetMetric(FeatureMetric):
-    """One number for all outputs together, against all targets.
+    """One number for all outputs, compared with all targets.
 
     Attributes:
-        min_images: How many images there must be.
+        min_images: Minimum number of images.
     """
 
     min_images: ClassVar[int] = 2
 
     def distance(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]) -> float:
-        """The number, of features (N, D) and (M, D)."""
+        """Return the number for features (N, D) and (M, D)."""
         raise NotImplementedError(f"{type(self).__name__}.distance")
 
 
 class GalleryMetric(FeatureMetric):
-    """A number for each image, found by looking for it in a gallery: the first target of each identity."""
+    """A number per image from matching it against a gallery, the first target of each identity."""
 
     def matched(
         self,
@@ -312,11 +311,11 @@ class GalleryMetric(FeatureMetric):
         gallery: npt.NDArray[np.float32],
         gallery_identities: npt.NDArray[Any],
     ) -> npt.NDArray[np.float32]:
-        """The numbers, (N,).
+        """Return the numbers, (N,).
 
         Args:
-            outputs: Features of what is looked for, (N, D), and ``identities`` (N,) whose they are.
-            gallery: Features of where it is looked for, (G, D), and ``gallery_identities`` (G,).
+            outputs: Features of the probes, (N, D), of ``identities`` (N,).
+            gallery: Features of the gallery, (G, D), of ``gallery_identities`` (G,).
         """
         raise NotImplementedError(f"{type(self).__name__}.matched")
 

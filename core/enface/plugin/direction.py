@@ -1,4 +1,4 @@
-"""Which values of a metric are better."""
+"""The direction in which values of a metric are better."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Direction:
-    """Which values of a metric are better: higher ones, lower ones, or those nearer to an ideal one."""
+    """Higher values are better, lower ones, or those nearer to an ideal value."""
 
     higher: bool
     ideal: float | None = None
 
     def score(self, value: float) -> float:
-        """A number that is higher where the value is better."""
+        """Return a number that is higher if the value is better."""
         if self.ideal is not None:
             return -abs(value - self.ideal)
         return value if self.higher else -value
 
     @property
     def arrow(self) -> str:
-        """A sign to put beside the metric's name."""
+        """The sign beside the metric's name."""
         if self.ideal is not None:
             return f"\N{RIGHTWARDS ARROW}{self.ideal:g}"
         return "\N{UPWARDS ARROW}" if self.higher else "\N{DOWNWARDS ARROW}"
 
     @property
     def words(self) -> str:
-        """What the sign means."""
+        """The meaning of the sign."""
         if self.ideal is not None:
             return f"nearer to {self.ideal:g} is better"
         return f"{'higher' if self.higher else 'lower'} is better"

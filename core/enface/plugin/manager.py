@@ -1,4 +1,4 @@
-"""Finding plugins: installed ones by entry point (group ``enface``), others by the path a recipe names."""
+"""Discovery of plugins: installed ones by entry point (group ``enface``), others by a path in the recipe."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from enface.plugin import hooks as hookspecs
 
 
 def load_plugins(extra: Iterable[str] = ()) -> pluggy.PluginManager:
-    """A plugin manager holding every installed plugin, and ``extra`` ones.
+    """Return a plugin manager with every installed plugin and extra ones.
 
     Args:
         extra: Paths of Python files, or importable module names.
 
     Raises:
-        PluginError: when one cannot be imported, or implements a hook that does not exist.
+        PluginError: if a plugin cannot be imported, or implements a hook that does not exist.
     """
     manager = pluggy.PluginManager("enface")
     manager.add_hookspecs(hookspecs)
@@ -44,7 +44,7 @@ def load_plugins(extra: Iterable[str] = ()) -> pluggy.PluginManager:
 
 
 def origin(plugin: object) -> str:
-    """Where a plugin or class comes from, for messages: a file's path, or a module's name."""
+    """Return the module and file of a plugin or class, for messages."""
     name = getattr(plugin, "__module__", None) or getattr(plugin, "__name__", repr(plugin))
     module = plugin if isinstance(plugin, ModuleType) else sys.modules.get(str(name))
     file = getattr(module, "__file__", None)
@@ -86,7 +86,7 @@ def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
     if not path.is_file():
         raise PluginError(f"plugin file {path} does not exist")
-    # The name carries the path, so that two files called losses.py do not shadow each other.
+    # The name contains a hash of the path, so that two files called losses.py do not shadow each other.
     name = f"enface_file_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -99,7 +99,7 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
-        # It may be in a file that this one imports.
+        # The error may be in a file that this one imports.
         where = path if error.filename == str(path) else f"{path}: {error.filename}"
         raise PluginError(f"plugin file {where}, line {error.lineno}: {error.msg}") from error
     except Exception as error:

@@ -1,4 +1,4 @@
-"""A component's ``__init__`` signature as its schema: a pydantic model, a JSON Schema and help text."""
+"""Schemas from the signatures of components: pydantic models and help text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from enface.plugin.components import DataInfo, Schedulable
 
-# How pydantic names the branches of a union in a complaint's path.
+# Names of union branches in the paths of pydantic's errors.
 UNION_BRANCHES = {
     "bool",
     "float",
@@ -39,10 +39,10 @@ class _Params(BaseModel):
 
 @cache
 def params_model(component: type) -> type[BaseModel]:
-    """The pydantic model of a component's parameters; what the core fills in (DataInfo) is left out.
+    """Return the pydantic model of a component's parameters, without those that the core fills in (DataInfo).
 
     Raises:
-        TypeError: when a parameter is positional or has no annotation, which is the plugin author's mistake.
+        TypeError: if a parameter is positional or has no annotation, a mistake of the plugin's author.
     """
     hints = get_type_hints(component.__init__, include_extras=True)  # type: ignore[misc]
     fields: dict[str, Any] = {}
@@ -61,13 +61,13 @@ def params_model(component: type) -> type[BaseModel]:
 
 
 def wants_data_info(component: type) -> str | None:
-    """The name of the ``__init__`` parameter annotated DataInfo, if there is one."""
+    """Return the name of the ``__init__`` parameter annotated DataInfo, or None."""
     hints = get_type_hints(component.__init__)  # type: ignore[misc]
     return next((name for name, hint in hints.items() if hint is DataInfo), None)
 
 
 def requested_arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The arguments of a ``forward`` or ``critic``: what it asks for."""
+    """Return the arguments of a ``forward`` or ``critic``, which are its requests."""
     return {
         name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
@@ -76,7 +76,7 @@ def requested_arguments(function: Callable[..., Any]) -> dict[str, inspect.Param
 
 
 def parameter_help(component: type) -> dict[str, str]:
-    """Help text of each parameter, from the class docstring's ``Args:`` section."""
+    """Return the help text of each parameter, from the ``Args:`` section of the class docstring."""
     section = re.search(r"^Args:\n(.*?)(?:\n\S|\Z)", inspect.getdoc(component) or "", re.S | re.M)
     if section is None:
         return {}
@@ -85,7 +85,7 @@ def parameter_help(component: type) -> dict[str, str]:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """A suggestion to append to a message: the nearest right name, or the list of them."""
+    """Return a suggestion to append to a message: the nearest known name, or all of them."""
     names = sorted(known)
     match = difflib.get_close_matches(name, names, n=1)
     if match:
@@ -94,7 +94,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def explain(item: Any, known: Iterable[str]) -> tuple[tuple[str | int, ...], str]:
-    """One of pydantic's complaints as its path and a sentence, with a suggestion for an unknown key."""
+    """Return the path and message of one of pydantic's errors, with a suggestion for an unknown key."""
     path = tuple(part for part in item["loc"] if not _is_union_branch(part))
     if item["type"] == "extra_forbidden":
         return path, f"unknown key {path[-1]!r}{closest(str(path[-1]), known)}"
@@ -105,7 +105,7 @@ def explain(item: Any, known: Iterable[str]) -> tuple[tuple[str | int, ...], str
 
 
 def _is_union_branch(part: str | int) -> bool:
-    # Pydantic adds the tried branch of a union to the path; a recipe has no such key.
+    # Pydantic adds the tried branch of a union to the path.
     return isinstance(part, str) and (part in UNION_BRANCHES or "[" in part)
 
 
@@ -120,6 +120,6 @@ def _init_parameters(component: type) -> list[tuple[str, inspect.Parameter]]:
 def _schema_type(hint: Any) -> Any:
     if get_origin(hint) is Annotated:
         inner, *bounds = get_args(hint)
-        # Bounds speak of the plain number; a schedule's values are known only step by step.
+        # Bounds apply to plain numbers; the values of a schedule are known only step by step.
         return Annotated[float, *bounds] | ScheduleSpec if inner == Schedulable else hint
     return float | ScheduleSpec if hint == Schedulable else hint

@@ -85,8 +85,8 @@ def check_optimizer(catalog: Catalog, model: OptimizerModel) -> Iterator[tuple[t
     try:
         build = optimizer_builder(catalog, model)
     except ValidationError as error:
-        known = options_model(torch_optimizers()[model.use]).model_fields
-        yield from (explain(item, known) for item in error.errors())
+        fields = options_model(torch_optimizers()[model.use]).model_fields  # type: ignore[arg-type]
+        yield from (explain(item, fields) for item in error.errors())
         return
     except RecipeError as error:
         yield ("use",), str(error)

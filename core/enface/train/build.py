@@ -1,4 +1,4 @@
-"""From a checked recipe to networks, terms and phases; a name nobody provides is refused here."""
+"""Building networks, terms and phases from a checked recipe; requests for unknown names are refused here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from enface.train.terms import MaskUse, Term
 
 
 def build_generator(loaded: LoadedRecipe, data: DataInfo) -> Generator:
-    """The recipe's generator, initialised from the recipe's seed."""
+    """Return the recipe's generator, initialised from the recipe's seed."""
     recipe = loaded.recipe
     reseed(recipe.seed, 0)
     try:
@@ -48,18 +48,18 @@ def build_generator(loaded: LoadedRecipe, data: DataInfo) -> Generator:
 
 
 def output_of(network: nn.Module, source: Tensor) -> Tensor:
-    """A generator's output alone, for a source in [-1, 1]."""
+    """Return only the output of a generator for a source in [-1, 1]."""
     output: Tensor = network(frozenset({"output"}), source=source)["output"]
     return output
 
 
 @dataclass
 class StageBuilder:
-    """Builds one stage's step.
+    """Builds the step of one stage.
 
     Args:
-        columns: What the batch can give, by name.
-        masks: Those built already, by name; terms and stages share a mask, for one may take seconds to make.
+        columns: Names of the columns that a batch can have.
+        masks: Masks built so far, by name; terms and stages share them, because building one may take seconds.
     """
 
     loaded: LoadedRecipe
@@ -75,10 +75,10 @@ class StageBuilder:
         return self.loaded.recipe.stages[self.name]
 
     def build(self) -> Step:
-        """The step, with frozen parts frozen.
+        """Return the step, and freeze the stage's frozen parts.
 
         Raises:
-            RecipeError: naming file and key of what does not fit together.
+            RecipeError: if parts of the recipe do not fit together; names file and key.
         """
         stage, number = self._stage, list(self.loaded.recipe.stages).index(self.name)
         if stage.batch % (stage.accumulate * self.engine.processes):
@@ -98,17 +98,17 @@ class StageBuilder:
             self._schedule(stage.optimizer.lr, "optimizer", "lr"),
             stage.clip,
         )
-        own, theirs = self._terms(critics)
+        own, of_critics = self._terms(critics)
         if not own:
             raise self._error("has no term for the generator", "terms")
         models = stage.discriminators
         phases = [
             Phase(critics[name], terms, f"{name}.", models[name].every, models[name].start_at)
-            for name, terms in theirs.items()
+            for name, terms in of_critics.items()
             if terms
         ]
         phases.append(Phase(player, own, ""))
-        idle = [name for name, terms in theirs.items() if not terms]
+        idle = [name for name, terms in of_critics.items() if not terms]
         if idle:
             raise self._error(
                 "no term trains it; name it in the 'against' of an adversarial term", "discriminators", idle[0]
@@ -120,10 +120,10 @@ class StageBuilder:
         return step
 
     def freeze(self) -> None:
-        """Put the generator in training mode, and its frozen parts to rest.
+        """Put the generator in training mode, and its frozen parts in eval mode without gradients.
 
         Raises:
-            RecipeError: when ``freeze`` names a part the generator does not have.
+            RecipeError: if ``freeze`` names a part that the generator does not have.
         """
         self.generator.train()
         self.generator.requires_grad_(True)
@@ -134,15 +134,15 @@ class StageBuilder:
                 raise self._error(f"generator {used} has no part {name!r}{closest(name, parts)}", "freeze", index)
             parts[name].requires_grad_(False).eval()
         if not any(parameter.requires_grad for parameter in self.generator.parameters()):
-            raise self._error("leaves nothing of the generator to learn", "freeze")
+            raise self._error("leaves no part of the generator to train", "freeze")
 
     def _provided_by_codes(self) -> dict[str, tuple[str, ...]]:
-        """What the generator provides, computed from images' codes in their place."""
+        """Return the columns that the generator computes each name from, with codes in place of images."""
         used, part = self.loaded.recipe.generator.use, self.generator.encoder_part
         if not part:
-            raise self._error(f"generator {used} has no encoder whose codes could be kept", "cache_codes")
+            raise self._error(f"generator {used} has no encoder whose codes could be cached", "cache_codes")
         if part not in self._stage.freeze:
-            raise self._error(f"codes change while {part!r} learns; name it in 'freeze'", "cache_codes")
+            raise self._error(f"codes change while {part!r} is trained; name it in 'freeze'", "cache_codes")
         return {
             name: tuple(f"{ENCODED}{column}" if column in ROLES else column for column in columns)
             for name, columns in self.generator.provides.items()
@@ -207,8 +207,9 @@ class StageBuilder:
         for name, group in model.groups.items():
             for index, part in enumerate(group.parts):
                 if part not in parts:
-                    where = (*path, "groups", name, "parts", index)
-                    raise self._error(f"there is no part {part!r}{closest(part, parts)}", *where)
+                    raise self._error(
+                        f"there is no part {part!r}{closest(part, parts)}", *path, "groups", name, "parts", index
+                    )
             of_parts = {id(item) for part in group.parts for item in parts[part].parameters()}
             chosen = [
                 item
@@ -232,7 +233,7 @@ class StageBuilder:
         return schedule
 
     def _check_schedule(self, schedule: Schedule, *path: str) -> None:
-        # A value that grows without bound is largest at an end.
+        # An unbounded schedule has its largest value at the first or the last step.
         for step in (0, self._stage.steps - 1):
             try:
                 value = schedule(step)
@@ -240,7 +241,7 @@ class StageBuilder:
                 value = math.inf
             if not math.isfinite(value):
                 raise self._error(
-                    f"its value at step {step} of the stage's {self._stage.steps} is beyond any number; "
+                    f"its value at step {step} of the stage's {self._stage.steps} overflows; "
                     "let it change less often, or by less",
                     *path,
                 )
@@ -248,9 +249,9 @@ class StageBuilder:
     # ------------------------------------------------------------------ terms
 
     def _terms(self, critics: Mapping[str, Player]) -> tuple[list[Term], dict[str, list[Term]]]:
-        """The generator's terms, and each critic's."""
+        """Return the generator's terms and those of each critic."""
         own: list[Term] = []
-        theirs: dict[str, list[Term]] = {name: [] for name in critics}
+        of_critics: dict[str, list[Term]] = {name: [] for name in critics}
         games: dict[str, str] = {}
         for name, model in self._stage.terms.items():
             loss = self._loss(name, model)
@@ -260,7 +261,7 @@ class StageBuilder:
                     against = self._against(name, model, critics)
                     function = loss.critic if isinstance(loss, CriticLoss) else loss.forward
                     weight = self._schedule(model.weight, "terms", name, "weight")
-                    theirs[against].append(self._term(name, model, loss, function, weight, critics))
+                    of_critics[against].append(self._term(name, model, loss, function, weight, critics))
                     continue
             else:
                 against = self._against(name, model, critics)
@@ -273,10 +274,10 @@ class StageBuilder:
                     )
                 games[against] = name
                 weight = self._schedule(model.critic_weight, "terms", name, "critic_weight")
-                theirs[against].append(self._term(name, model, loss, loss.critic, weight, critics, start_at=0))
+                of_critics[against].append(self._term(name, model, loss, loss.critic, weight, critics, start_at=0))
             weight = self._schedule(model.weight, "terms", name, "weight")
             own.append(self._term(name, model, loss, loss.forward, weight, critics))
-        return own, theirs
+        return own, of_critics
 
     def _against(self, name: str, model: TermModel, critics: Mapping[str, Player]) -> str:
         if model.against is None:
@@ -295,7 +296,7 @@ class StageBuilder:
             raise self._error(str(error), "terms", name) from error
         assert isinstance(loss, Loss)
         loss = loss.to(self.engine.device)
-        # A loss has no optimizer: what it holds is a measure, and must stay what it was.
+        # A loss has no optimizer; its parameters stay fixed.
         loss.requires_grad_(False)
         return loss
 
@@ -316,17 +317,17 @@ class StageBuilder:
             available += [f"{side}_{item}" for side in ("real", "fake") for item in (*judge.provides, "image")]
             available.append("judge")
         sides = [loss.critic, loss.forward] if isinstance(loss, AdversarialLoss) else [function]
-        asked = [argument for side in sides for argument in requested_arguments(side)]
-        self._refuse_unknown_inputs(model.inputs, asked, f"loss {model.use}", "terms", name)
+        requested = [argument for side in sides for argument in requested_arguments(side)]
+        self._refuse_unknown_inputs(model.inputs, requested, f"loss {model.use}", "terms", name)
         arguments = self._arguments(function, model.inputs, available, "terms", name)
         mask = self._mask(model) if model.mask else None
         start_at = model.start_at if start_at is None else start_at
         return Term(name, function, arguments, weight, mask, model.against, model.every, start_at, loss)
 
-    def _refuse_unknown_inputs(self, inputs: Mapping[str, str], asked: Sequence[str], who: str, *path: str) -> None:
+    def _refuse_unknown_inputs(self, inputs: Mapping[str, str], requested: Sequence[str], who: str, *path: str) -> None:
         for argument in inputs:
-            if argument not in asked:
-                raise self._error(f"{who} has no input {argument!r}{closest(argument, asked)}", *path, "inputs")
+            if argument not in requested:
+                raise self._error(f"{who} has no input {argument!r}{closest(argument, requested)}", *path, "inputs")
 
     def _mask(self, model: TermModel) -> MaskUse:
         assert model.mask is not None
@@ -350,9 +351,7 @@ class StageBuilder:
         *path: str,
         first: int = 0,
     ) -> dict[str, str]:
-        """Argument -> name, for what ``function`` asks for from its ``first`` argument on; an argument with a
-        default may be missing.
-        """
+        """Return argument -> requested name, from the ``first`` argument on; those with a default are optional."""
         arguments = {}
         for argument, parameter in list(requested_arguments(function).items())[first:]:
             name = inputs.get(argument, argument)
@@ -367,7 +366,7 @@ class StageBuilder:
         if name not in available:
             listed = ", ".join(sorted(available))
             raise self._error(
-                f"asks for {name!r}, which nobody provides; provided: {listed} (a term's 'inputs' renames)", *path
+                f"requests {name!r}, which nothing provides; provided: {listed} (a term's 'inputs' renames)", *path
             )
 
     def _check_columns(self, step: Step) -> None:

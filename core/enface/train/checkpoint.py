@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file each, written beside and renamed; nothing in it can run code."""
+"""Checkpoints: safetensors files, written atomically. Reading them runs no code."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: tensors by ``PLACE/name`` (``generator/..``, ``ema/..``, ``critic/NAME/..``,
-    ``augment/CRITIC/..``, ``loss/TERM/..``, ``optimizer/PLAYER/..``) and the state as plain data (stage, step,
-    recipe's digest, ...).
+    """A checkpoint file: tensors by ``PLACE/name`` (``generator/..``, ``trained/..``, ``ema/..``, ``critic/NAME/..``,
+    ``augment/CRITIC/..``, ``loss/TERM/..``, ``optimizer/PLAYER/..``) and plain data (stage, step, recipe digest, ...).
     """
 
     path: Path
@@ -33,15 +32,15 @@ class Checkpoint:
     state: Mapping[str, Any]
 
     def part(self, place: str) -> dict[str, Tensor]:
-        """The tensors below a place, by their own names."""
+        """Return the tensors of a place, by name."""
         start = f"{place}/"
         return {name.removeprefix(start): item for name, item in self.tensors.items() if name.startswith(start)}
 
     def load(self, place: str, module: nn.Module) -> None:
-        """Fill a module.
+        """Load the tensors of a place into a module.
 
         Raises:
-            CheckpointError: when names or shapes differ, naming them.
+            CheckpointError: if names or shapes differ; names the tensors.
         """
         found, wanted = self.part(place), module.state_dict()
         different = sorted(
@@ -56,7 +55,7 @@ class Checkpoint:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write a checkpoint; at no moment does a partial file stand at ``path``."""
+    """Write a checkpoint atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {key: item.detach().to("cpu").contiguous().clone() for key, item in tensors.items()}
     with atomic_write(path, sync=True) as beside:
@@ -67,7 +66,7 @@ def load(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        CheckpointError: when it is missing, truncated, no checkpoint of ours, or of a newer version.
+        CheckpointError: if the file is missing, truncated, not a checkpoint, or of a newer format.
     """
     state = read_state(path)
     try:
@@ -79,12 +78,12 @@ def load(path: Path) -> Checkpoint:
 
 
 def saved_steps(directory: Path) -> list[Path]:
-    """A run's checkpoints but for the best one, by steps."""
+    """Return the numbered checkpoints of a run, sorted by step; ``best`` is not among them."""
     return sorted((directory / "checkpoints").glob(f"step-*{SUFFIX}"))
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The state alone, without reading tensors. Raises as :func:`load` does."""
+    """Read the plain data without the tensors. Raises the errors of :func:`load`."""
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist")
     try:
@@ -100,7 +99,7 @@ def read_state(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a checkpoint of enface")
     if state["format"] > FORMAT:
         raise CheckpointError(
-            f"checkpoint {path} is of format {state['format']}, newer than this enface reads ({FORMAT}); "
+            f"checkpoint {path} has format {state['format']}, newer than this enface reads ({FORMAT}); "
             "upgrade: pip install -U enface"
         )
     return state
@@ -111,7 +110,7 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimizer's state as tensors and plain data."""
+    """Return an optimizer's state as tensors and plain data."""
     state = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, Any] = {}
@@ -125,14 +124,14 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
-    """Fill an optimizer from what :func:`optimizer_tensors` gave."""
+    """Load a state that :func:`optimizer_tensors` returned."""
     parameters = [item for group in optimizer.param_groups for item in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for name, value in {**tensors, **plain["scalars"]}.items():
         index, _, key = name.partition("/")
         parameter = parameters[int(index)]
         if isinstance(value, Tensor) and value.shape == parameter.shape:
-            # In the parameter's own memory format, or kernels could round differently than before the save.
+            # In the parameter's memory format; otherwise kernels could round differently than before the save.
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[key] = value
     # JSON turns tuples into lists.
@@ -144,12 +143,12 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
 
 
 def digest(module: nn.Module) -> str:
-    """SHA-256 of a module's tensors: names, shapes and bits."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of the names, shapes and bits of a module's tensors."""
+    hasher = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
-        found.update(f"{name}{tuple(value.shape)}".encode())
-        found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(f"{name}{tuple(value.shape)}".encode())
+        hasher.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return hasher.hexdigest()
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:

@@ -1,12 +1,11 @@
-"""Device, precision and processes, found by Hugging Face Accelerate; exactness is added here."""
+"""Device, precision and process groups, from Hugging Face Accelerate, and reproducibility."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,29 +17,28 @@ from torch import Tensor, nn
 from enface.errors import EnfaceError, RecipeError
 from enface.recipe.models import EngineModel
 from enface.system.locks import hold_lock
+from enface.system.malloc import freed_memory_kept
 from enface.train.sync_batchnorm import synchronized
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""What glibc's ``mallopt`` calls them, in ``malloc.h``."""
 PATIENCE = timedelta(hours=2)
-"""How long processes wait for the main one, which packs the data and writes tables alone."""
+"""How long processes wait for the main process, which packs data and writes tables alone."""
 
 
 class Engine:
-    """Where and how the arithmetic of a run is done.
+    """Device, precision, memory format and process group of a run.
 
     Raises:
-        RecipeError: when ``engine.device: cuda`` is asked for and there is none.
+        RecipeError: if the recipe requests CUDA and there is no CUDA device.
     """
 
     def __init__(self, model: EngineModel) -> None:
-        # CUDA's matrix library reads this once, at its first call.
+        # cuBLAS reads this once, at its first call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         from accelerate import PartialState
 
         if model.device == "cuda" and not torch.cuda.is_available():
-            raise RecipeError("engine.device: cuda is asked for, but torch finds no CUDA device here")
+            raise RecipeError("engine.device: cuda is requested, but torch finds no CUDA device")
         self._state = PartialState(cpu=model.device == "cpu" or not torch.cuda.is_available(), timeout=PATIENCE)
         self.device: torch.device = self._state.device
         self.rank: int = self._state.process_index
@@ -52,9 +50,9 @@ class Engine:
         self._sync_batchnorm = model.sync_batchnorm
         torch.use_deterministic_algorithms(model.deterministic, warn_only=True)
         torch.backends.cudnn.benchmark = not model.deterministic
-        # Both, for torch's own choice is float32 for products and TF32 for convolutions.
+        # torch's defaults are float32 for matrix products and TF32 for convolutions.
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = model.tf32
-        # Filling fresh memory guards against reading it unset; no kernel used here does, and it costs time.
+        # Filling new memory guards against reading it uninitialised; no kernel used here does, and it costs time.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined, unused-ignore]
 
     def _precision(self, wanted: str) -> str:
@@ -63,19 +61,19 @@ class Engine:
         return "bf16" if self.device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
     def autocast(self) -> torch.autocast:
-        """The context in which networks run; losses run outside it."""
+        """Return the context in which networks run; losses run outside it."""
         dtype = PRECISIONS.get(self.precision)
         return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """A loss scaler; it does nothing unless precision is fp16."""
+        """Return a gradient scaler, which does nothing unless the precision is fp16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def place(self, module: nn.Module, *, twice: bool = False) -> nn.Module:
-        """A module on the device, in the memory format and with the BatchNorm this engine uses.
+        """Return the module on the device, with this engine's memory format and BatchNorm.
 
         Args:
-            twice: Gradients of its gradients are asked for, as regularisers of critics do.
+            twice: Support second derivatives, which regularisers of critics take.
         """
         if self.processes > 1 and self._sync_batchnorm:
             module = synchronized(module, self.device, twice=twice)
@@ -85,15 +83,15 @@ class Engine:
         return module
 
     def compiled(self, module: nn.Module) -> Any:
-        """What to call in place of ``module``: a compiled form where the recipe asks for it."""
+        """Return the module, compiled if the recipe says so."""
         mode = self._compile if isinstance(self._compile, str) else None
         return torch.compile(module, mode=mode) if self._compile else module
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Average gradients over processes, once an optimizer step and in one message.
+        """Average gradients over processes with one all-reduce per optimizer step.
 
-        Done here rather than by a DistributedDataParallel wrapper, for in a game of several players each
-        network runs several times a step and parts of it stay unused.
+        DistributedDataParallel does not fit, because with several players each network runs several times a step and
+        parts of it stay unused.
         """
         if self.processes == 1:
             return
@@ -106,7 +104,7 @@ class Engine:
             gradient.copy_(part.view_as(gradient))
 
     def average(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Scalars averaged over processes, as numbers; one transfer from the device."""
+        """Return scalars averaged over processes, with one transfer from the device."""
         if not values:
             return {}
         stacked = torch.stack([value.detach().float() for value in values.values()])
@@ -116,15 +114,15 @@ class Engine:
         return dict(zip(values, stacked.tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so."""
+        """Return True if the flag is set on any process."""
         if self.processes == 1:
             return flag
         tensor = torch.tensor([float(flag)], device=self.device)
         torch.distributed.all_reduce(tensor)
         return bool(tensor.item())
 
-    def share(self, value: Any) -> Any:
-        """The main process's value, on every process."""
+    def broadcast(self, value: Any) -> Any:
+        """Return the main process's value on every process."""
         if self.processes == 1:
             return value
         values = [value]
@@ -132,11 +130,11 @@ class Engine:
         return values[0]
 
     @contextmanager
-    def held(self, path: Path, refusal: str) -> Iterator[None]:
-        """Within, the main process holds a file's lock, as :func:`enface.system.locks.hold_lock` does.
+    def locked(self, path: Path, refusal: str) -> Iterator[None]:
+        """Hold a file's lock on the main process while the context is open.
 
         Raises:
-            EnfaceError: on every process, when another run has it.
+            EnfaceError: on every process, if another run holds the lock.
         """
         with ExitStack() as stack:
             refused = None
@@ -145,22 +143,22 @@ class Engine:
                     stack.enter_context(hold_lock(path, refusal))
                 except EnfaceError as error:
                     refused = str(error)
-            # Else the others would go on, and wait for a main process that has ended.
-            refused = self.share(refused)
+            # Otherwise the other processes would wait for a main process that has ended.
+            refused = self.broadcast(refused)
             if refused is not None:
                 raise EnfaceError(refused)
             yield
 
     def gather(self, value: Any) -> list[Any]:
-        """Every process's value in the order of their ranks, on the main process; nothing on the others."""
+        """Return the values of all processes by rank on the main process; an empty list on the others."""
         if self.processes == 1:
             return [value]
-        found: list[Any] | None = [None] * self.processes if self.is_main else None
-        torch.distributed.gather_object(value, found, dst=0)
-        return found or []
+        values: list[Any] | None = [None] * self.processes if self.is_main else None
+        torch.distributed.gather_object(value, values, dst=0)
+        return values or []
 
     def share_buffers(self, module: nn.Module) -> None:
-        """Give every process the main one's buffers, as BatchNorm's statistics where each keeps its own."""
+        """Broadcast buffers, such as BatchNorm's statistics, from the main process."""
         if self.processes == 1:
             return
         with torch.no_grad():
@@ -168,46 +166,27 @@ class Engine:
                 torch.distributed.broadcast(buffer, src=0)
 
     @contextmanager
-    def memory_kept(self) -> Iterator[None]:
-        """Steps of a CPU find the memory that the one before freed, where the C library is glibc.
-
-        Otherwise every large map is taken from the system anew, which fills it with zeros page by page: a tenth of a
-        step. The next step needs the same again, so the most that is held does not change; afterwards it is given back.
-        """
-        library = _glibc() if self.device.type == "cpu" else None
-        if library is None:
+    def freed_memory_kept(self) -> Iterator[None]:
+        """Keep freed memory for the next step on a CPU; see :func:`enface.system.malloc.freed_memory_kept`."""
+        with freed_memory_kept() if self.device.type == "cpu" else nullcontext():
             yield
-            return
-        library.mallopt(M_MMAP_THRESHOLD, 1 << 30)
-        library.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
-        try:
-            yield
-        finally:
-            # What glibc comes to by itself, at most, in a process that frees large pieces.
-            library.mallopt(M_MMAP_THRESHOLD, 32 << 20)
-            library.mallopt(M_TRIM_THRESHOLD, 64 << 20)
-            library.malloc_trim(0)
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait for all processes."""
         self._state.wait_for_everyone()
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """The main process enters before the others."""
+        """Let the main process enter the context before the others."""
         with self._state.main_process_first():
             yield
 
-    def close(self) -> None:
-        """Leave the process group."""
-        self._state.destroy_process_group()
-
 
 def reseed(*numbers: int) -> None:
-    """Make every random generator's state a function of these numbers.
+    """Seed every random number generator from these numbers.
 
-    Called before each step with (seed, stage, step, rank, part): a resumed run needs no saved generator state,
-    and nothing an observer draws can change what follows.
+    Called before each step with (seed, stage, step, rank, part), so that a resumed run needs no saved generator state
+    and random draws of observers change nothing.
     """
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
@@ -215,9 +194,8 @@ def reseed(*numbers: int) -> None:
     torch.manual_seed(seed)
 
 
-def _glibc() -> ctypes.CDLL | None:
-    try:
-        library = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return None
-    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+def leave_process_group() -> None:
+    """Leave the process group, if there is one; commands call it at their end."""
+    from accelerate import PartialState
+
+    PartialState().destroy_process_group()

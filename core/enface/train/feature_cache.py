@@ -1,4 +1,4 @@
-"""The codes that a frozen encoder gives of images: each computed once, kept on disk, and read back for a batch."""
+"""Codes of a frozen encoder, computed once per image and cached on disk."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from enface.data.augment import Augment, Moves
-from enface.data.batches import Batches, sent
+from enface.data.augment import Augment, CropFlip
+from enface.data.batches import Batches, to_device
 from enface.data.pairs import Indices
 from enface.errors import DataError
 from enface.train.engine import Engine
 
 ENCODED = "encoded_"
-# A fixed number together, whatever a batch draws: an image's code has the same bits in every run, resumed or not.
+# Codes are computed in fixed blocks, so that an image's code has the same bits in every run, resumed or not.
 BLOCK = 16
 
 
 class FeatureCache:
-    """A batch's columns as :class:`Batches` gives them, and ``encoded_ROLE``: the code of that role's image.
+    """Batch columns of :class:`Batches`, and ``encoded_ROLE``, the code of that role's image.
 
-    A code is computed when it is first asked for, along with those of its neighbours in the split. All are in a file
-    without a name, as large as the codes of all images in all their views, of which only what is filled takes room;
-    the system takes it back however the process ends. So memory does not grow with the data.
+    A code is computed at the first request, together with its block of the split. Codes are stored in an unnamed sparse
+    file, which the system removes however the process ends, so that memory does not grow with the data.
 
     Args:
-        columns: Gives the images, and every other column.
-        encoder: Images float (N, 3, H, W) in [-1, 1] to codes (N, ...); at rest, and it learns nothing.
-        rows: Of the pack: those that can be asked for.
-        augment: How images may be looked at.
-        folder: Where the file is put.
+        columns: Source of images and all other columns.
+        encoder: Frozen, in eval mode: float (N, 3, H, W) in [-1, 1] -> codes (N, ...).
+        rows: Rows of the pack that may be requested.
+        augment: The augmentation; its views are cached separately.
+        folder: Folder of the file.
     """
 
     def __init__(
@@ -44,31 +43,33 @@ class FeatureCache:
     ) -> None:
         self._columns, self._encoder, self._engine, self._folder = columns, encoder, engine, folder
         self._rows = np.unique(rows)
-        self._views = augment.views
+        self._views = augment.space
         self._filled = np.zeros((self._views.count, len(self._rows)), bool)
         self._store: _Store | None = None
 
     def __len__(self) -> int:
-        """How many codes there can be: images times views."""
+        """Return the number of possible codes: images times views."""
         return self._filled.size
 
-    def batch(self, names: Sequence[str], rows: Mapping[str, Indices], moves: Mapping[str, Moves]) -> dict[str, Tensor]:
-        """What :meth:`Batches.batch` gives, and the codes that are named.
+    def batch(
+        self, names: Sequence[str], rows: Mapping[str, Indices], moves: Mapping[str, CropFlip]
+    ) -> dict[str, Tensor]:
+        """Return the columns of :meth:`Batches.batch` and the requested codes.
 
         Raises:
-            DataError: when there is no room on disk.
+            DataError: if the disk is full.
         """
         plain = [name for name in names if not name.startswith(ENCODED)]
-        found = self._columns.batch(plain, rows, moves)
+        batch = self._columns.batch(plain, rows, moves)
         for name in names:
             if name.startswith(ENCODED):
                 role = name.removeprefix(ENCODED)
-                found[name] = self._codes(rows[role], moves.get(role))
-        return found
+                batch[name] = self._codes(rows[role], moves.get(role))
+        return batch
 
-    def _codes(self, rows: Indices, move: Moves | None) -> Tensor:
+    def _codes(self, rows: Indices, move: CropFlip | None) -> Tensor:
         places = np.searchsorted(self._rows, rows)
-        views = self._views.number(move) if move is not None else np.zeros(len(rows), np.int64)
+        views = self._views.index(move) if move is not None else np.zeros(len(rows), np.int64)
         missing = ~self._filled[views, places]
         blocks = np.unique(np.stack([views[missing], places[missing] // BLOCK]), axis=1)
         for view, block in blocks.T:
@@ -81,9 +82,9 @@ class FeatureCache:
 
     @torch.no_grad()
     def _fill(self, view: int, first: int) -> None:
-        """Compute the codes of a block of the split's rows in one view."""
+        """Compute the codes of a block of rows in one view."""
         rows = self._rows[first : first + BLOCK]
-        images = self._columns.gather("source", {"source": rows}, {"source": self._views.moves(view, len(rows))})
+        images = self._columns.gather("source", {"source": rows}, {"source": self._views.at(view, len(rows))})
         with self._engine.autocast():
             code: Tensor = self._encoder(images)
         if self._store is None:
@@ -93,40 +94,40 @@ class FeatureCache:
 
 
 class _Store:
-    """Tensors of one shape in a file, by number.
+    """Tensors of one shape in a file, by index.
 
     Args:
-        like: Some, of the shape (N, ...) and type that all have.
+        like: Example (N, ...) with the shape and dtype of all.
     """
 
     def __init__(self, folder: Path, count: int, like: Tensor) -> None:
         self._folder, self._shape, self._dtype = folder, like.shape[1:], like.dtype
         self._size = like[0].numel() * like.element_size()
         self._total = count * self._size
-        with self._said():
+        with self._explained():
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
             self._file.truncate(self._total)
         self._map: npt.NDArray[np.uint8] = np.memmap(self._file, np.uint8, "r", shape=(count, self._size))
 
     def write(self, first: int, values: Tensor) -> None:
-        """Keep (N, ...) as the ones from ``first`` on."""
-        # Not through the map: a full disk would end the process there and then, without a word.
+        """Store (N, ...) at the indices from ``first``."""
+        # Not through the memory map: a full disk would kill the process with SIGBUS.
         bits = values.cpu().contiguous().view(torch.uint8).numpy()
-        with self._said():
+        with self._explained():
             self._file.seek(first * self._size)
             self._file.write(bits.tobytes())
             self._file.flush()
 
     def read(self, numbers: Indices, device: torch.device) -> Tensor:
-        """Those of some numbers, (N, ...)."""
-        return sent(self._map[numbers], device).view(self._dtype).reshape(len(numbers), *self._shape)
+        """Return the tensors of some indices, (N, ...)."""
+        return to_device(self._map[numbers], device).view(self._dtype).reshape(len(numbers), *self._shape)
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise DataError(
-                f"{self._folder}: {error.strerror or error}; the codes of all images take up to "
-                f"{self._total / 1e9:.1f} GB there. Make room, or leave out 'cache_codes'"
+                f"{self._folder}: {error.strerror or error}; cached codes take up to "
+                f"{self._total / 1e9:.1f} GB there. Free some space, or remove 'cache_codes'"
             ) from error

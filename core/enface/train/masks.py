@@ -12,7 +12,7 @@ from enface.recipe.load import LoadedRecipe
 
 
 def build_mask(loaded: LoadedRecipe, name: str, data: DataInfo) -> Mask:
-    """The mask the recipe defines under a name. Raises an error naming file and key when it cannot be made."""
+    """Build the mask that the recipe defines under a name. An error names file and key."""
     spec = loaded.recipe.masks[name]
     try:
         mask = loaded.catalog.build("mask", spec.use, spec.params, data)
@@ -23,10 +23,10 @@ def build_mask(loaded: LoadedRecipe, name: str, data: DataInfo) -> Mask:
 
 
 def check_weights(weights: Tensor, size: int | tuple[int, int], where: str) -> None:
-    """Refuse what a mask gives when it cannot weigh images of a size.
+    """Refuse weights that do not fit images of a size.
 
     Raises:
-        RecipeError: beginning with ``where``.
+        RecipeError: with a message that begins with ``where``.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if weights.dim() != 4 or weights.shape[1] != 1 or tuple(weights.shape[-2:]) != (height, width):
@@ -39,18 +39,18 @@ def check_weights(weights: Tensor, size: int | tuple[int, int], where: str) -> N
 
 
 def static_weights(loaded: LoadedRecipe, name: str, mask: Mask, data: DataInfo) -> Tensor:
-    """What a mask that depends on the step alone gives at its start, (1, 1, H, W).
+    """Return the weights at step 0 of a mask that depends on the step alone, (1, 1, H, W).
 
     Raises:
-        RecipeError: when it asks for columns of a batch, or its weights cannot weigh the images.
+        RecipeError: if the mask requests batch columns, or its weights do not fit the images.
     """
     asked = [
         item for item, parameter in requested_arguments(mask.forward).items() if parameter.default is parameter.empty
     ]
     if set(asked) - {"step"}:
         raise RecipeError(
-            f"{loaded.place(('masks', name))}: differs from image to image (it asks for {', '.join(asked)}); "
-            "one that is the same for all is needed here"
+            f"{loaded.place(('masks', name))}: differs from image to image (it requests {', '.join(asked)}); "
+            "a mask that is the same for all images is needed here"
         )
     weights = mask(**dict.fromkeys(asked, 0))
     assert isinstance(weights, Tensor)

@@ -1,4 +1,4 @@
-"""Players: networks that learn, and the phases in which each does."""
+"""Players, which are trained networks, and the phases in which each is updated."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from enface.train.terms import Term
 
 
 class Player:
-    """A network that learns: its optimizer, learning rate and gradient clipping.
+    """A trained network with its optimizer, learning rate and gradient clipping.
 
     Args:
-        columns: For a critic, what its ``forward`` asks for beside the image: argument -> column of the batch.
-        augment: For a critic, what happens to the images it is shown.
+        columns: For a critic, the columns that its ``forward`` requests beside the image: argument -> column.
+        augment: For a critic, the augmentation of its images.
     """
 
     def __init__(
@@ -42,18 +42,18 @@ class Player:
         self.lr = lr
         self.clip = clip
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        assert self.parameters, f"{name} has nothing to learn"
+        assert self.parameters, f"{name} has no trainable parameter"
         self.optimizer = optimizer(self.parameters)
         training_mode(self.optimizer)
         self.scaler = engine.scaler()
 
-    def learning(self, learns: bool) -> None:
-        """Turn gradients of its parameters on or off."""
+    def require_gradients(self, required: bool) -> None:
+        """Turn gradients of the parameters on or off."""
         for parameter in self.parameters:
-            parameter.requires_grad_(learns)
+            parameter.requires_grad_(required)
 
     def update(self, step: int) -> None:
-        """One optimizer step with the gradients that lie ready."""
+        """Take one optimizer step with the accumulated gradients."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(step) * group.get("lr_scale", 1.0)
         if self.clip is not None:
@@ -95,10 +95,10 @@ class Player:
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimizer step of one player, for its terms.
+    """One optimizer step of one player on its terms.
 
     Attributes:
-        every: The player learns at every such step, counted from ``start_at``.
+        every: The player is updated every ``every`` steps, counted from ``start_at``.
     """
 
     player: Player
@@ -108,20 +108,20 @@ class Phase:
     start_at: int = 0
 
     def at(self, step: int) -> Phase:
-        """The phase with only the terms that count at a step; without any, it is left out."""
+        """Return the phase with only the terms that are active at a step; none if the player is not updated."""
         since = step - self.start_at
         if since < 0 or since % self.every:
             return replace(self, terms=())
         return replace(self, terms=tuple(term for term in self.terms if term.active(step, since // self.every)))
 
     @property
-    def asks(self) -> set[str]:
-        """Every name its terms need."""
-        return {name for term in self.terms for name in term.asks}
+    def requests(self) -> set[str]:
+        """The names that its terms request."""
+        return {name for term in self.terms for name in term.requests}
 
 
 class FiniteCheck:
-    """Which of some scalars are finite, on its way from the device without the host waiting for it.
+    """Checks scalars for NaN and infinity without making the host wait for the device.
 
     Args:
         values: Scalars by name.
@@ -130,15 +130,15 @@ class FiniteCheck:
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         self._names = list(values)
         self._flags = torch.isfinite(torch.stack([value.detach() for value in values.values()]))
-        self._there: torch.cuda.Event | None = None
+        self._ready: torch.cuda.Event | None = None
         if self._flags.is_cuda:
-            there = torch.empty_like(self._flags, device="cpu", pin_memory=True)
-            self._flags = there.copy_(self._flags, non_blocking=True)
-            self._there = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._there.record()
+            flags = torch.empty_like(self._flags, device="cpu", pin_memory=True)
+            self._flags = flags.copy_(self._flags, non_blocking=True)
+            self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._ready.record()
 
     def bad(self) -> list[str]:
-        """The names of those that are not; waits until it is known."""
-        if self._there is not None:
-            self._there.synchronize()
+        """Return the names of non-finite scalars; wait for the device if necessary."""
+        if self._ready is not None:
+            self._ready.synchronize()
         return [name for name, good in zip(self._names, self._flags.tolist(), strict=True) if not good]

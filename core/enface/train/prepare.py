@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from enface.data.open_pack import open_pack
 from enface.data.pack import Pack
 from enface.data.pairs import split_rows
 from enface.errors import DataError, EnfaceError
@@ -47,9 +48,10 @@ def train(
         check_same_recipe(run.directory, loaded.recipe)
     trainer = build_trainer(run)
     if not resume:
-        run.directory = run.engine.share(new_directory(Path(runs), loaded.recipe.name) if run.engine.is_main else None)
+        directory = new_directory(Path(runs), loaded.recipe.name) if run.engine.is_main else None
+        run.directory = run.engine.broadcast(directory)
     refusal = f"{run.directory}: another process is training this run; wait until it ends, or stop it"
-    with run.engine.held(run.directory / LOCK_FILE, refusal):
+    with run.engine.locked(run.directory / LOCK_FILE, refusal):
         _announce(run, resume=resume)
         trainer.train(resume=resume)
         with run.observed(), raise_on_signals():
@@ -66,8 +68,8 @@ def prepare_run(loaded: LoadedRecipe, progress: Reporter | None = None) -> Run:
     reporter = progress if progress is not None and engine.is_main else Silent()
     with engine.main_first():
         pack = prepare_pack(loaded, reporter)
-    main_pack = (pack.about["digest"], len(pack.table))
-    if engine.share(main_pack) != (pack.about["digest"], len(pack.table)):
+    main_pack = (pack.info.digest, len(pack.table))
+    if engine.broadcast(main_pack) != (pack.info.digest, len(pack.table)):
         raise DataError(f"process {engine.rank} has another pack than the main one ({pack.folder}); start again")
     return Run(Path(), loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split), reporter)
 
@@ -75,22 +77,20 @@ def prepare_run(loaded: LoadedRecipe, progress: Reporter | None = None) -> Run:
 def prepare_pack(loaded: LoadedRecipe, progress: Reporter | None = None) -> Pack:
     """Return the recipe's pack; fetch or make it if it is not cached."""
     reporter = progress or Silent()
-    from enface_tools.packs.remote import pack_of
-
     data = loaded.recipe.data
     with (
         reporter.progress("fetching the pack, MiB" if data.pack else f"packing {data.use}") as report,
         raise_on_signals(),
     ):
-        pack = pack_of(loaded.recipe, loaded.catalog, report, reporter.say)
+        pack = open_pack(loaded, report, reporter.say)
     report_skipped(pack, reporter)
     return pack
 
 
 def report_skipped(pack: Pack, reporter: Reporter) -> None:
     """Report how many images a pack lacks, if any."""
-    if pack.about["skipped"]:
-        reporter.say(f"skipped {len(pack.about['skipped'])} unreadable images; {pack.folder}/pack.json names them")
+    if pack.info.skipped:
+        reporter.say(f"skipped {len(pack.info.skipped)} unreadable images; {pack.folder}/pack.json names them")
 
 
 def build_trainer(run: Run, *, check: bool = True) -> Trainer:

@@ -1,4 +1,4 @@
-"""A run: one recipe executed, and the directory it leaves."""
+"""A run: one execution of a recipe, and its directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import torch
 import yaml
 
 import enface
-from enface.data.pack import Pack, centered
+from enface.data.pack import Pack, center_crop
 from enface.data.pairs import Indices, Pairs
 from enface.errors import CheckpointError, RecipeError
 from enface.plugin.components import DataInfo, Targets
@@ -35,7 +35,7 @@ from enface.train import checkpoint
 from enface.train.engine import Engine
 
 FINAL_EVENTS = ("trained", "evaluated", "reported", "interrupted")
-"""What a run logs at its end, and again when it is gone on with."""
+"""Events at the end of a run; a resumed run logs them again."""
 PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "numpy", "pluggy")
 
 
@@ -72,7 +72,7 @@ class Run:
 
     @cached_property
     def info(self) -> DataInfo:
-        """What components may know of the data."""
+        """Image size, label classes and training targets, for components."""
         return DataInfo(self.recipe.data.size, self.pack.classes, self._targets)
 
     def notify(self, hook: str, **arguments: Any) -> None:
@@ -104,7 +104,7 @@ class Run:
                 file.write(line + "\n")
 
     def pairs(self, split: str) -> Pairs:
-        """The pairing of a split."""
+        """Return the pairs of a split."""
         return Pairs(self.pack.table, self.rows[split], self.recipe.pairs)
 
     def _targets(self, count: int) -> Targets:
@@ -116,14 +116,14 @@ class Run:
         pack, size = self.pack, self.recipe.data.size
         return Targets(
             tuple(pack.table["key"].to_numpy()[rows]),
-            centered(pack.images[rows], size),
-            None if pack.regions is None else centered(pack.regions[rows], size),
-            tuple(pack.about["region_names"]),
+            center_crop(pack.images[rows], size),
+            None if pack.regions is None else center_crop(pack.regions[rows], size),
+            tuple(pack.info.region_names),
         )
 
 
 def new_directory(root: Path, name: str) -> Path:
-    """Make ``root/NAME/ID``, the ID being the time."""
+    """Create ``root/NAME/ID``; the ID is the local time."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
         folder = root / name / (stamp if number == 0 else f"{stamp}-{number}")
@@ -136,19 +136,19 @@ def new_directory(root: Path, name: str) -> Path:
 
 
 def latest_directory(root: Path, recipe: Recipe) -> Path:
-    """The newest run of a recipe.
+    """Return the latest run of a recipe.
 
     Raises:
-        CheckpointError: when there is none.
+        CheckpointError: if there is no run.
     """
-    found = runs_in(root / recipe.name)
-    if not found:
+    directories = runs_in(root / recipe.name)
+    if not directories:
         raise CheckpointError(f"no run of {recipe.name!r} under {root}; start one without --resume")
-    return found[-1]
+    return directories[-1]
 
 
 def start_directory(run: Run) -> None:
-    """Write what a run directory holds from the first moment."""
+    """Write the recipe, its lineage and the environment, and create the folders of a run."""
     save_recipe(run.recipe, run.directory / "recipe.yaml")
     lineage = json.dumps(run.loaded.lineage.dump(), indent=1, default=str)
     (run.directory / "lineage.json").write_text(lineage, encoding="utf-8")
@@ -159,7 +159,7 @@ def start_directory(run: Run) -> None:
 
 
 def environment(run: Run) -> dict[str, Any]:
-    """Versions, device, data, git commit of the working directory, seeds."""
+    """Return versions, device, data, seed and the git commit of the working directory."""
     engine, device = run.engine, run.engine.device
     return {
         "enface": enface.__version__,
@@ -173,7 +173,7 @@ def environment(run: Run) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "seed": run.recipe.seed,
         "pack": {
-            **{key: run.pack.about[key] for key in ("dataset", "size", "digest", "images", "skipped")},
+            **run.pack.info.model_dump(include={"dataset", "size", "digest", "images", "skipped"}),
             **({"address": run.pack.address} if run.pack.address is not None else {}),
         },
         "git": _git_commit(),
@@ -200,10 +200,10 @@ def _git_commit() -> dict[str, Any] | None:
 
 
 def check_same_recipe(directory: Path, recipe: Recipe) -> None:
-    """Refuse to go on with a run under a recipe that would train differently.
+    """Refuse to resume a run with a recipe that would train differently.
 
     Raises:
-        CheckpointError: naming the keys that differ.
+        CheckpointError: if the recipes differ; names the keys.
     """
     theirs = yaml.safe_load((directory / "recipe.yaml").read_text(encoding="utf-8"))
     if Recipe.model_validate(theirs).training_digest() == recipe.training_digest():
@@ -228,13 +228,13 @@ def _differences(first: Any, second: Any, path: str = "") -> list[str]:
 
 
 def latest_checkpoint(directory: Path) -> Path | None:
-    """The checkpoint with the most steps, if there is one."""
-    found = checkpoint.saved_steps(directory)
-    return found[-1] if found else None
+    """Return the checkpoint with the most steps, or None."""
+    paths = checkpoint.saved_steps(directory)
+    return paths[-1] if paths else None
 
 
 def rewind_log(directory: Path, step: int) -> None:
-    """Drop what was logged after a step, so that a resumed run's log reads as one run's."""
+    """Drop log entries after a step, so that the log of a resumed run reads like that of one run."""
     path = directory / "log.jsonl"
     if not path.is_file():
         return
@@ -242,11 +242,11 @@ def rewind_log(directory: Path, step: int) -> None:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
-            # What follows training is done again, even by a run that was cut off there.
+            # A resumed run repeats everything after training.
             if entry["step"] <= step and entry["event"] not in FINAL_EVENTS:
                 kept.append(line)
         except (json.JSONDecodeError, KeyError):
-            # The line that was being written when the run was cut off.
+            # The last line of an interrupted run may be incomplete.
             continue
     with atomic_write(path) as beside:
         beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

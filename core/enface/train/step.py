@@ -1,4 +1,4 @@
-"""One training step: names, terms, and a phase for each player."""
+"""One training step: a phase for each player, with the values that its terms request."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from enface.train.terms import Named, Term, averaged
 
 @dataclass(frozen=True)
 class TermPreview:
-    """A term as it is on one batch.
+    """A term measured on one batch.
 
     Attributes:
-        value: Its mean, unweighted.
-        shape: Of its map; of the first scale's, where there are several.
-        gradient: The norm of what the value sends into the output, d value / d output over the whole batch; None
-            where it does not depend on the output, and for a critic's term.
+        value: Mean of its map, unweighted.
+        shape: Shape of its map; of the first scale if there are several.
+        gradient: Norm of d value / d output over the whole batch; None if the value does not depend on the output,
+            and for a critic's term.
     """
 
     phase: Phase
@@ -37,11 +37,10 @@ class TermPreview:
 
 @dataclass
 class Step:
-    """One training step of a stage: every critic's phase, then the generator's.
+    """One training step of a stage: the phases of critics, then that of the generator.
 
-    Each player's networks run only for what the terms ask for that count at the step, and the generator's pass is
-    shared by all phases (with ``accumulate`` above 1 the critics see a first pass without gradients, to keep one
-    part in memory).
+    Networks compute only what active terms request, and all phases share the generator's forward pass. With
+    ``accumulate`` above 1 the critics see a first pass without gradients, so that only one part is in memory.
     """
 
     engine: Engine
@@ -52,56 +51,56 @@ class Step:
     seed: tuple[int, int] = (0, 0)
 
     def active(self, step: int) -> list[Phase]:
-        """The phases that have something to do at a step."""
+        """Return the phases with active terms at a step."""
         return [phase for phase in (phase.at(step) for phase in self.phases) if phase.terms]
 
     def wants(self, phases: Sequence[Phase]) -> frozenset[str]:
-        """What the generator is asked for."""
-        wants = {name for phase in phases for name in phase.asks if name in self.provides}
-        # A critic is shown the output whatever its terms ask for by name.
+        """Return the names that phases request from the generator."""
+        wants = {name for phase in phases for name in phase.requests if name in self.provides}
+        # A critic always sees the output, even if no term requests it by name.
         if any(term.against is not None for phase in phases for term in phase.terms):
             wants.add("output")
         return frozenset(wants)
 
     def columns(self, phases: Sequence[Phase]) -> list[str]:
-        """The batch's columns that are needed."""
-        asked = {name for phase in phases for name in phase.asks if not _is_judged(name)}
-        asked |= {column for name in self.wants(phases) for column in self.provides[name]}
+        """Return the batch columns that phases need."""
+        requested = {name for phase in phases for name in phase.requests if not _is_judged(name)}
+        requested |= {column for name in self.wants(phases) for column in self.provides[name]}
         critics = {term.against for phase in phases for term in phase.terms if term.against is not None}
-        asked |= {column for name in critics for column in self.critics[name].columns.values()}
+        requested |= {column for name in critics for column in self.critics[name].columns.values()}
         if critics:
-            asked.add("target")
-        return sorted(asked - set(self.provides) - {"step"})
+            requested.add("target")
+        return sorted(requested - set(self.provides) - {"step"})
 
     @property
     def losses(self) -> dict[str, Loss]:
-        """The losses whose state changes, by their terms' names."""
+        """The losses with state, by the names of their terms."""
         found = {term.name: term.loss for phase in self.phases for term in phase.terms if term.loss is not None}
         return {name: loss for name, loss in found.items() if loss.stateful}
 
     @property
     def schedules(self) -> dict[str, Schedule]:
-        """The schedules that follow a metric, by what they are of."""
+        """The schedules that follow a metric, by the quantity they set."""
         players = [self.generator, *self.critics.values()]
         found = {f"lr/{player.name}": player.lr for player in players}
         found |= {f"weight/{phase.label}{term.name}": term.weight for phase in self.phases for term in phase.terms}
         return {name: schedule for name, schedule in found.items() if schedule.metric is not None}
 
     def __call__(self, step: int, parts: Sequence[Callable[[], dict[str, Tensor]]]) -> dict[str, Tensor]:
-        """Learn from one batch.
+        """Update all players on one batch.
 
         Args:
-            step: Steps of the stage already done.
-            parts: Make the batch's columns, each an equal part of it.
+            step: Completed steps of the stage.
+            parts: Functions that return the batch's columns, each an equal part of the batch.
 
         Returns:
-            Scalars on the device: ``term/NAME`` as the loss gave it and ``weighted/NAME`` in the objective.
+            Scalars on the device: ``term/NAME``, unweighted, and ``weighted/NAME``, as in the objective.
 
         Raises:
-            NonFiniteLossError: naming the term, before any weight changed.
+            NonFiniteLossError: if a term is NaN or infinite; names it, and no weight has changed.
         """
         if self.generator.call is not self.generator.module:
-            # What CUDA graphs gave before may now be overwritten.
+            # Outputs of earlier CUDA graphs may be overwritten from here on.
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         values: dict[str, Tensor] = {}
         scenes: list[Named] = []
@@ -111,7 +110,7 @@ class Step:
         if len(parts) == 1:
             scenes = [self._scene(step, wants, 0, parts[0])]
         elif has_critics:
-            with torch.no_grad(), _buffers_kept(self.generator.module):
+            with torch.no_grad(), _buffers_restored(self.generator.module):
                 scenes = [self._scene(step, wants, number, part) for number, part in enumerate(parts)]
         for phase in phases:
             is_critic = phase.player is not self.generator
@@ -125,35 +124,35 @@ class Step:
         return values
 
     def preview(self, step: int, part: Callable[[], dict[str, Tensor]]) -> list[TermPreview]:
-        """Every term on one batch, also those that do not count yet; nobody learns, and no statistic changes.
+        """Measure every term on one batch, inactive ones included, without changing weights or statistics.
 
         Args:
-            step: Steps of the stage already done.
-            part: Makes the batch's columns.
+            step: Completed steps of the stage.
+            part: Returns the batch's columns.
 
         Raises:
-            NonFiniteLossError: naming a term that counts at the step.
+            NonFiniteLossError: if a term that is active at the step is NaN or infinite.
         """
         critics = self.critics.values()
         augments = [critic.augment for critic in critics if critic.augment is not None]
         with ExitStack() as kept:
             if self.generator.call is not self.generator.module:
-                # Compiling takes minutes, for one batch.
+                # Compiling would take minutes for one batch.
                 kept.enter_context(torch.compiler.set_stance("force_eager"))
             for module in (self.generator.module, *(critic.module for critic in critics), *augments):
-                kept.enter_context(_buffers_kept(module))
+                kept.enter_context(_buffers_restored(module))
             for loss in self.losses.values():
-                kept.enter_context(_buffers_kept(loss))
+                kept.enter_context(_buffers_restored(loss))
             scene = self._scene(step, self.wants(self.phases), 0, part)
-            return [glance for phase in self.phases for glance in self._glances(phase, step, scene)]
+            return [preview for phase in self.phases for preview in self._previews(phase, step, scene)]
 
-    def _glances(self, phase: Phase, step: int, scene: Named) -> Iterator[TermPreview]:
+    def _previews(self, phase: Phase, step: int, scene: Named) -> Iterator[TermPreview]:
         is_critic = phase.player is not self.generator
-        self._let_learn(phase.player)
+        self._train_only(phase.player)
         judged = self._judged(phase, _detached(scene) if is_critic else scene)
         with torch.autocast(self.engine.device.type, enabled=False):
             maps = {term.name: term.maps(judged[term.against]) for term in phase.terms}
-        values = {name: averaged(found) for name, found in maps.items()}
+        values = {name: averaged(scales) for name, scales in maps.items()}
         counting = {term.name: values[term.name] for term in phase.at(step).terms}
         if counting:
             self._refuse_non_finite(phase, [FiniteCheck(counting)])
@@ -165,10 +164,10 @@ class Step:
     def _gradient(self, value: Tensor, output: Tensor | None) -> float | None:
         if output is None or not (output.requires_grad and value.requires_grad):
             return None
-        # Scaled as in training, for an output in half precision would round a mean's gradient to 0.
+        # Scaled as in training; in half precision the gradient of a mean would round to 0.
         scaler = self.generator.scaler
-        (found,) = torch.autograd.grad(scaler.scale(value), output, retain_graph=True, allow_unused=True)
-        return None if found is None else float(found.float().norm()) / scaler.get_scale()
+        (gradient,) = torch.autograd.grad(scaler.scale(value), output, retain_graph=True, allow_unused=True)
+        return None if gradient is None else float(gradient.float().norm()) / scaler.get_scale()
 
     def _scene(self, step: int, wants: frozenset[str], number: int, part: Callable[[], dict[str, Tensor]]) -> Named:
         reseed(*self.seed, step, self.engine.rank, number)
@@ -182,33 +181,33 @@ class Step:
 
     def _learn(self, phase: Phase, step: int, scenes: Iterable[Named], parts: int, values: dict[str, Tensor]) -> None:
         player = phase.player
-        self._let_learn(player)
+        self._train_only(player)
         player.optimizer.zero_grad(set_to_none=True)
-        seen = []
+        checks = []
         for scene in scenes:
-            found = self._values(phase, scene)
-            seen.append(FiniteCheck(found))
+            losses = self._values(phase, scene)
+            checks.append(FiniteCheck(losses))
             objective = torch.zeros((), device=self.engine.device)
             for term in phase.terms:
-                weighted = term.weight_at(step) * found[term.name]
+                weighted = term.weight_at(step) * losses[term.name]
                 objective = objective + weighted / parts
-                for kind, value in (("term", found[term.name]), ("weighted", weighted)):
+                for kind, value in (("term", losses[term.name]), ("weighted", weighted)):
                     key = f"{kind}/{phase.label}{term.name}"
                     values[key] = values.get(key, torch.zeros_like(value)) + value.detach() / parts
             if not objective.requires_grad:
                 names = ", ".join(term.name for term in phase.terms)
                 raise RecipeError(
-                    f"no term ({names}) reaches a part of {player.name} that learns; freeze less, or add one"
+                    f"no term ({names}) reaches a trained part of {player.name}; freeze less, or add a term"
                 )
             player.scaler.scale(objective).backward()  # type: ignore[no-untyped-call]
-        # Only now, when the device has the backward pass to do while the host waits for an answer.
-        self._refuse_non_finite(phase, seen)
+        # Checked only now, so that the host waits while the device runs the backward pass.
+        self._refuse_non_finite(phase, checks)
         self.engine.average_gradients(player.parameters)
         player.update(step)
 
-    def _let_learn(self, player: Player) -> None:
+    def _train_only(self, player: Player) -> None:
         for critic in self.critics.values():
-            critic.learning(critic is player)
+            critic.require_gradients(critic is player)
 
     def _values(self, phase: Phase, scene: Named) -> dict[str, Tensor]:
         judged = self._judged(phase, scene)
@@ -216,38 +215,38 @@ class Step:
             return {term.name: term(judged[term.against]) for term in phase.terms}
 
     def _judged(self, phase: Phase, scene: Named) -> dict[str | None, Named]:
-        """A scene, for the terms against each critic with what that says of it."""
+        """Return the named values for the terms against each critic (None: no critic), with what it provides."""
         judged: dict[str | None, Named] = {None: scene}
         for name, critic in self.critics.items():
             terms = [term for term in phase.terms if term.against == name]
             if terms:
-                asked = {wanted for term in terms for wanted in term.asks}
-                judged[name] = {**scene, **self._judge(critic, asked, scene)}
+                requested = {wanted for term in terms for wanted in term.requests}
+                judged[name] = {**scene, **self._judge(critic, requested, scene)}
                 if critic is phase.player:
                     self._observe(critic, judged[name])
         return judged
 
-    def _judge(self, critic: Player, asked: set[str], scene: Named) -> dict[str, Any]:
-        """What a critic says of target and output, as far as it is asked for."""
+    def _judge(self, critic: Player, requested: set[str], scene: Named) -> dict[str, Any]:
+        """Return the requested values that a critic provides for target and output."""
         extra = {argument: scene[column] for argument, column in critic.columns.items()}
-        # In float32 and uncompiled: what is asked of it is differentiated twice.
-        found: dict[str, Any] = {"judge": lambda image: critic.module(image, **extra)}
+        # In float32 and not compiled, because its results are differentiated twice.
+        provided: dict[str, Any] = {"judge": lambda image: critic.module(image, **extra)}
         for side, name in (("real", "target"), ("fake", "output")):
-            wanted = {item.removeprefix(f"{side}_") for item in asked if item.startswith(f"{side}_")}
+            wanted = {item.removeprefix(f"{side}_") for item in requested if item.startswith(f"{side}_")}
             if not wanted:
                 continue
             image = scene[name]
             if critic.augment is not None:
                 image = critic.augment(image.float())
-            found[f"{side}_image"] = image
+            provided[f"{side}_image"] = image
             if wanted - {"image"}:
                 with self.engine.autocast():
-                    verdict = critic.call(image, **extra)
-                found |= {f"{side}_{item}": value for item, value in verdict.items()}
-        return found
+                    results = critic.call(image, **extra)
+                provided |= {f"{side}_{item}": value for item, value in results.items()}
+        return provided
 
     def _observe(self, critic: Player, judged: Named) -> None:
-        """Tell an adaptive augmentation how sure the critic is of real images."""
+        """Pass the mean sign of the logits of real images to an adaptive augmentation."""
         if critic.augment is None or not critic.augment.adaptive or "real_logits" not in judged:
             return
         logits = judged["real_logits"]
@@ -255,12 +254,12 @@ class Step:
         sign = torch.stack([scale.detach().float().sign().mean() for scale in scales]).mean()
         critic.augment.observe(self.engine.average({"sign": sign})["sign"])
 
-    def _refuse_non_finite(self, phase: Phase, seen: Sequence[FiniteCheck]) -> None:
-        # What lets a run stop before its weights are spoilt; of several processes all hear of it, once a phase.
-        bad = sorted({name for finite in seen for name in finite.bad()})
+    def _refuse_non_finite(self, phase: Phase, checks: Sequence[FiniteCheck]) -> None:
+        """Abort before the update if any loss is non-finite; one all-reduce per phase."""
+        bad = sorted({name for check in checks for name in check.bad()})
         if self.engine.any(bool(bad)):
-            found = {name for theirs in self.engine.share(self.engine.gather(bad)) for name in theirs}
-            named = ", ".join(f"{phase.label}{name}" for name in sorted(found))
+            on_all_ranks = {name for names in self.engine.broadcast(self.engine.gather(bad)) for name in names}
+            named = ", ".join(f"{phase.label}{name}" for name in sorted(on_all_ranks))
             raise NonFiniteLossError(f"term {named} became NaN or infinite")
 
 
@@ -269,13 +268,13 @@ def _is_judged(name: str) -> bool:
 
 
 def _detached(scene: Named) -> Named:
-    """A scene whose output teaches the generator nothing."""
+    """Return the values with a detached output, through which no gradient reaches the generator."""
     return {**scene, "output": scene["output"].detach()} if "output" in scene else scene
 
 
 @contextmanager
-def _buffers_kept(module: nn.Module) -> Iterator[None]:
-    """Undo what a pass does to running statistics, so that a preview leaves no trace."""
+def _buffers_restored(module: nn.Module) -> Iterator[None]:
+    """Restore running statistics afterwards."""
     kept = [buffer.clone() for buffer in module.buffers()]
     yield
     with torch.no_grad():

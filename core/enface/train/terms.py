@@ -1,4 +1,4 @@
-"""Terms: weighted losses, their masks, and what they are called with."""
+"""Terms: weighted losses, their masks and their arguments."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from enface.errors import EnfaceError, PluginError, RecipeError
 from enface.plugin.components import Loss, Schedule
 
 Named = Mapping[str, Any]
-"""What a term may ask for, by name: tensors, tuples of tensors, and ``step``."""
+"""Values that terms request by name: tensors, tuples of tensors, and ``step``."""
 
 
 @dataclass(frozen=True)
 class MaskUse:
-    """A mask as a term uses it: on the error map, or on output and target before the loss sees them."""
+    """The mask of a term, applied to the error map, or to output and target before the loss."""
 
     name: str
     mask: nn.Module
@@ -37,12 +37,12 @@ class MaskUse:
 
 @dataclass(frozen=True)
 class Term:
-    """One weighted loss: a side of it (``forward`` or ``critic``), what that asks for, its mask and weight.
+    """One weighted loss: one of its functions (``forward`` or ``critic``), its arguments, mask and weight.
 
     Attributes:
-        every: It counts at every such update of its player.
-        start_at: Steps of the stage before it counts.
-        loss: The module ``function`` is of, for its state.
+        every: The term is active at every ``every``-th update of its player.
+        start_at: First step of the stage at which it is active.
+        loss: The module that ``function`` belongs to.
     """
 
     name: str
@@ -56,28 +56,28 @@ class Term:
     loss: Loss | None = None
 
     def active(self, step: int, update: int) -> bool:
-        """Whether it counts at a step, the ``update``-th of its player."""
+        """Return True if the term is active at a step, the ``update``-th update of its player."""
         return step >= self.start_at and update % self.every == 0
 
     def weight_at(self, step: int) -> float:
-        """Its weight, so much heavier as it comes more seldom."""
+        """Return the weight, multiplied by ``every`` because the term is active that much less often."""
         return self.weight(step) * self.every
 
     @property
-    def asks(self) -> set[str]:
-        """The names it needs."""
+    def requests(self) -> set[str]:
+        """The names that it requests."""
         return {*self.arguments.values(), *(self.mask.arguments.values() if self.mask else ())}
 
     def __call__(self, names: Named) -> Tensor:
-        """The mean of the masked map, unweighted: a scalar."""
+        """Return the mean of the masked map, unweighted: a scalar."""
         return averaged(self.maps(names))
 
     def maps(self, names: Named) -> list[Tensor]:
-        """The masked map; for a critic that judges at several scales, one of each.
+        """Return the masked map; one map for each scale of a multi-scale critic.
 
         Raises:
-            PluginError: naming the term, when its loss fails or gives what is no map.
-            RecipeError: when the mask cannot weigh the map.
+            PluginError: if the loss fails or does not return a map; names the term.
+            RecipeError: if the mask does not fit the map.
         """
         arguments = {argument: as_float(names[name]) for argument, name in self.arguments.items()}
         scales = [argument for argument, value in arguments.items() if self._is_scales(argument, value)]
@@ -100,7 +100,7 @@ class Term:
         error = self._map(arguments)
         if error.dim() != 4:
             raise RecipeError(
-                f"term {self.name!r} gives one number an image, so mask {self.mask.name!r} cannot weigh its error; "
+                f"term {self.name!r} gives one number per image, so mask {self.mask.name!r} cannot weigh its error; "
                 "use mask_on: images, or no mask"
             )
         if error.shape[-2:] != weights.shape[-2:]:
@@ -108,30 +108,30 @@ class Term:
         return error * weights
 
     def _map(self, arguments: dict[str, Any]) -> Tensor:
-        found = _called(self.function, arguments, f"the loss of term {self.name!r}")
-        if isinstance(found, Tensor) and found.dim() in (1, 4):
-            return found
-        given = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        value = _called(self.function, arguments, f"the loss of term {self.name!r}")
+        if isinstance(value, Tensor) and value.dim() in (1, 4):
+            return value
+        given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise PluginError(
-            f"the loss of term {self.name!r} gives {given}; it must give a tensor, the map (N, C, H, W) or a number "
-            "an image (N,), which the term then averages"
+            f"the loss of term {self.name!r} gives {given}; it must give a tensor, the map (N, C, H, W) or one number "
+            "per image (N,), which the term then averages"
         )
 
 
 def averaged(maps: Sequence[Tensor]) -> Tensor:
-    """The mean of a map; of several scales, the mean of theirs."""
-    return maps[0].mean() if len(maps) == 1 else torch.stack([found.mean() for found in maps]).mean()
+    """Return the mean of a map; for several scales, the mean of their means."""
+    return maps[0].mean() if len(maps) == 1 else torch.stack([item.mean() for item in maps]).mean()
 
 
 def as_float(value: Any) -> Any:
-    """Floating tensors in float32, as losses see them; all else unchanged."""
+    """Convert floating-point tensors to float32, in which losses run; return other values unchanged."""
     if isinstance(value, tuple):
         return tuple(as_float(item) for item in value)
     return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _called(function: Callable[..., Any], arguments: Mapping[str, Any], who: str) -> Any:
-    """What a component gives; when it fails, which one and in what line, for it is someone's plugin."""
+    """Call a component; if it fails, name it and the line, because it may be a user's plugin."""
     try:
         return function(**arguments)
     except EnfaceError as error:
@@ -141,7 +141,7 @@ def _called(function: Callable[..., Any], arguments: Mapping[str, Any], who: str
 
 
 def _line_of(error: Exception) -> str:
-    """The deepest line of the component's own file, which is the first one called that is not torch's."""
+    """Return the deepest line in the component's own file, the first called file outside torch."""
     inside = os.path.dirname(torch.__file__)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(inside)]
     own = frames[min(1, len(frames) - 1)].filename

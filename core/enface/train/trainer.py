@@ -1,4 +1,4 @@
-"""The stage loop: it trains, logs, saves and resumes exactly, and knows no kind of loss."""
+"""The training loop: trains stages, logs, saves and resumes exactly. It has no branch on a kind of loss."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from enface.train.feature_cache import FeatureCache
 from enface.train.phases import Player
 from enface.train.run import Run, latest_checkpoint, rewind_log
 from enface.train.step import Step, TermPreview
-from enface.train.warm_start import LoadedWeights, check_start, fill, find_start
+from enface.train.warm_start import LoadedWeights, check_start, find_start, load_weights
 
 SAMPLES = 9
 
 
 class Interrupted(Exception):
-    """The run was asked to stop by a signal; everything is saved."""
+    """A signal stopped the run; everything is saved."""
 
     def __init__(self, number: int, run: Run) -> None:
         super().__init__(signal.Signals(number).name)
@@ -56,10 +56,7 @@ class _Best:
 
 @dataclass
 class Trainer:
-    """Trains a run's stages in turn.
-
-    The run's validator, if any, measures networks on the validation split.
-    """
+    """Trains the stages of a run in turn; the run's validator, if any, measures networks on the validation split."""
 
     run: Run
     generator: Generator = field(init=False)
@@ -94,20 +91,20 @@ class Trainer:
 
     @property
     def network(self) -> nn.Module:
-        """The network to judge: the running average where there is one."""
+        """The network to evaluate: the running average if the stage has one."""
         return self.average.module if self.average is not None else self.generator
 
     def train(self, *, resume: bool = False) -> None:
-        """Train to the end.
+        """Train all stages.
 
         Raises:
-            Interrupted: after saving, when SIGINT or SIGTERM came.
-            NonFiniteLossError: when a term became NaN or infinite; the batch is saved.
+            Interrupted: after SIGINT or SIGTERM, once everything is saved.
+            NonFiniteLossError: if a term becomes NaN or infinite; the batch is saved.
         """
         saved = self._resumed() if resume else None
         with self.run.observed():
             self.run.notify("run_started")
-            with on_signals(self._ask_to_stop), self.run.engine.memory_kept():
+            with on_signals(self._ask_to_stop), self.run.engine.freed_memory_kept():
                 for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
                     if saved is not None and _reached(saved) >= (number, stage.steps):
                         continue
@@ -123,38 +120,38 @@ class Trainer:
         return StageBuilder(run.loaded, name, self.generator, run.info, self._columns.names, run.engine, self._masks)
 
     def _build(self, name: str) -> tuple[StageBuilder, Step]:
-        """Build a stage; from here on parts are of its freezes, and batches hold what its step asks for."""
+        """Build a stage, which freezes its parts; use cached codes in its batches if it says so."""
         builder = self._builder(name)
         step = builder.build()
         self._batches = self._codes(name) if self.run.recipe.stages[name].cache_codes else self._columns
         return builder, step
 
     def _codes(self, name: str) -> FeatureCache:
-        """What gives a stage's batches with codes in place of images."""
+        """Return the batches of a stage with codes in place of images."""
         run, stage = self.run, self.run.recipe.stages[name]
         encoder = self.generator.parts[self.generator.encoder_part]
         codes = FeatureCache(self._columns, encoder, self._pairs.rows, self._augment, run.engine, run.directory)
         drawn = stage.steps * stage.batch
         if len(codes) > drawn:
             raise RecipeError(
-                f"{run.loaded.place(('stages', name, 'cache_codes'))}: the images have {len(codes):,} codes, in all "
-                f"the ways that 'augment' shows them, and the stage draws {drawn:,} images: nothing would be saved. "
-                "Leave it out, or augment less"
+                f"{run.loaded.place(('stages', name, 'cache_codes'))}: the images have {len(codes):,} codes over all "
+                f"augmentations, and the stage draws only {drawn:,} images, so that nothing would be saved. "
+                "Remove the key, or augment less"
             )
         return codes
 
     def check(self) -> None:
-        """Build every stage without training it, so that what does not fit is known at once.
+        """Build every stage without training, so that mistakes in later stages are found before the first is trained.
 
         Raises:
-            RecipeError: naming file and key.
-            CheckpointError: when a stage could not start from what it says.
+            RecipeError: if a stage cannot be built; names file and key.
+            CheckpointError: if a stage cannot start from its checkpoint.
         """
-        for _ in self.built():
+        for _ in self.build_stages():
             pass
 
-    def built(self) -> Iterator[tuple[str, Step]]:
-        """Each stage's name and step in turn, built and checked; the next one's freezes what that says."""
+    def build_stages(self) -> Iterator[tuple[str, Step]]:
+        """Build and check the stages in turn; yield name and step of each."""
         for name, stage in self.run.recipe.stages.items():
             _, step = self._build(name)
             self._check_schedules(name, step)
@@ -164,7 +161,7 @@ class Trainer:
         self.generator.requires_grad_(True).train()
 
     def preview(self, name: str, step: Step) -> list[TermPreview]:
-        """A stage's terms on the first part of its first batch; nothing is trained."""
+        """Measure the terms of a stage on the first part of its first batch, without training."""
         stage, number = self.run.recipe.stages[name], list(self.run.recipe.stages).index(name)
         plan = BatchPlan(self._pairs, stage.batch, self.run.recipe.seed, number)
         return step.preview(0, self._parts(step.columns(step.phases), plan, stage, 0)[0])
@@ -190,7 +187,7 @@ class Trainer:
         goes_on = saved is not None and saved.state["stage"] == name
         if not goes_on:
             self._start(name, stage)
-        # What is frozen normalises by its running statistics, which may be each process's own until here.
+        # Frozen parts normalise by running statistics, which may differ between processes until here.
         run.engine.share_buffers(self.generator)
         builder, step = self._build(name)
         self.average = self._new_average(stage)
@@ -226,36 +223,36 @@ class Trainer:
                 run.log("interrupted")
                 raise Interrupted(self._stop or signal.SIGTERM, run)
 
-    def begin(self, stage: StageModel) -> LoadedWeights | None:
-        """Give the generator the weights that the stage starts from; what came of it, where that is a checkpoint."""
+    def load_start(self, stage: StageModel) -> LoadedWeights | None:
+        """Load the weights that the stage starts from; return their names if they come from a checkpoint."""
         if stage.start == "previous":
             return None
         if stage.start == "scratch":
             fresh = build_generator(self.run.loaded, self.run.info)
             self.generator.load_state_dict(fresh.state_dict())
             return None
-        return fill(self.generator, stage.start, find_start(stage.start, self.run.directory))
+        return load_weights(self.generator, stage.start, find_start(stage.start, self.run.directory))
 
     def _start(self, name: str, stage: StageModel) -> None:
-        filled = self.begin(stage)
-        if filled is None:
+        weights = self.load_start(stage)
+        if weights is None:
             return
         self.run.log(
             "weights_loaded",
             stage=name,
-            path=str(filled.path),
-            loaded=len(filled.loaded),
-            kept=filled.kept,
-            unused=filled.unused,
+            path=str(weights.path),
+            loaded=len(weights.loaded),
+            kept=weights.kept,
+            unused=weights.unused,
             digest=checkpoint.digest(self.generator),
         )
         self.run.notify(
             "weights_loaded",
             stage=name,
-            path=filled.path,
-            loaded=filled.loaded,
-            kept=filled.kept,
-            unused=filled.unused,
+            path=weights.path,
+            loaded=weights.loaded,
+            kept=weights.kept,
+            unused=weights.unused,
         )
 
     def _one_step(self, step: Step, plan: BatchPlan, stage: StageModel, current: int) -> dict[str, Tensor]:
@@ -263,7 +260,7 @@ class Trainer:
         try:
             values = step(current, parts)
         except NonFiniteLossError as error:
-            raise self._stopped_by(error, parts) from None
+            raise self._save_bad_batch(error, parts) from None
         if self.average is not None:
             self.average.update_parameters(self.generator)
         return values
@@ -271,14 +268,14 @@ class Trainer:
     def _parts(
         self, names: list[str], plan: BatchPlan, stage: StageModel, current: int
     ) -> list[Callable[[], dict[str, Tensor]]]:
-        """What makes this process's parts of a step's batch."""
+        """Return functions that gather this process's parts of a batch."""
         rows = plan.rows(current)
         moves = self._augment.draw(plan.seed, plan.stage, current, plan.batch) if self._augment else {}
         processes, rank = self.run.engine.processes, self.run.engine.rank
         share = stage.batch // (processes * stage.accumulate)
 
         def part(number: int) -> Callable[[], dict[str, Tensor]]:
-            # Together the processes' parts of one number are one process's part, whose statistics BatchNorm takes.
+            # Part n of all processes together is part n of a single process, so that BatchNorm sees the same images.
             first = (number * processes + rank) * share
             here = slice(first, first + share)
             mine = {role: chosen[here] for role, chosen in rows.items()}
@@ -287,7 +284,7 @@ class Trainer:
 
         return [part(number) for number in range(stage.accumulate)]
 
-    def _stopped_by(
+    def _save_bad_batch(
         self, error: NonFiniteLossError, parts: list[Callable[[], dict[str, Tensor]]]
     ) -> NonFiniteLossError:
         run = self.run
@@ -300,11 +297,11 @@ class Trainer:
         kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been saved yet"
         run.log("non_finite", reason=str(error), batch=path.name)
         return NonFiniteLossError(
-            f"{error} at step {run.step}; no weight was changed by it. {kept}; the batch is saved in {path}. "
+            f"{error} at step {run.step}; no weight has changed. {kept}; the batch is saved in {path}. "
             "Lower the learning rate or the term's weight, or set 'clip'"
         )
 
-    # ------------------------------------------------------------------ what is written
+    # ------------------------------------------------------------------ reports
 
     def _report(
         self, stage: str, step: Step, current: int, values: Mapping[str, Tensor], images_per_second: float
@@ -321,14 +318,14 @@ class Trainer:
         if not self.run.engine.is_main:
             return
         images = {name: self._columns.gather(name, self._samples) for name in ("source", "target")}
-        with _judging(self.network):
+        with _eval_mode(self.network):
             images["output"] = output_of(self.network, images["source"])
         shown = {name: image.float().cpu() for name, image in images.items()}
         self.run.notify("samples_ready", step=self.run.step, images=shown)
         builder.freeze()
 
     def _sample_rows(self) -> dict[str, Indices]:
-        """Nine faces of nine identities of the test split, the same at every step."""
+        """Return the rows of nine faces of nine test identities, the same at every step."""
         pairs = self.run.pairs("test")
         rng = np.random.default_rng([self.run.recipe.seed, 2])
         people = self.run.pack.table["identity"].to_numpy()[pairs.sources]
@@ -337,12 +334,12 @@ class Trainer:
         return pairs.draw(np.array(chosen, np.int64), rng)
 
     def _validated(self, builder: StageBuilder, step: Step) -> bool:
-        """Validate, tell the schedules that follow a metric; whether the one of ``log.best`` improved."""
+        """Validate and pass the values to schedules that follow a metric; return True if ``log.best`` improved."""
         validator = self.run.validator
         if validator is None or not validator.measured:
             return False
         self.run.engine.share_buffers(self.network)
-        with step.generator.evaluation_weights(), _judging(self.network):
+        with step.generator.evaluation_weights(), _eval_mode(self.network):
             means = validator.validate(self.network)
         builder.freeze()
         self.run.log("validated", values=means)
@@ -360,7 +357,7 @@ class Trainer:
 
     def _save(self, step: Step, number: int, name: str, done: int, ends: bool, improved: bool) -> None:
         run = self.run
-        self._refuse_spoilt()
+        self._refuse_non_finite_weights()
         if not run.engine.is_main:
             run.engine.wait()
             return
@@ -369,8 +366,8 @@ class Trainer:
             tensors |= {f"ema/{key}": value for key, value in self.average.state_dict().items()}
         optimizers = {}
         for player in (step.generator, *step.critics.values()):
-            found, plain = checkpoint.optimizer_tensors(player.optimizer)
-            tensors |= {f"optimizer/{player.name}/{key}": value for key, value in found.items()}
+            state_tensors, plain = checkpoint.optimizer_tensors(player.optimizer)
+            tensors |= {f"optimizer/{player.name}/{key}": value for key, value in state_tensors.items()}
             optimizers[player.name] = {**plain, "scaler": player.scaler.state_dict()}
             if player is not step.generator:
                 tensors |= {f"critic/{player.name}/{key}": value for key, value in player.module.state_dict().items()}
@@ -387,14 +384,14 @@ class Trainer:
             "stage_ended": ends,
             "recipe": run.recipe.training_digest(),
             "data": {"size": run.info.size, "classes": dict(run.info.classes)},
-            # Generators' states are derived from these at each step; see enface.train.engine.reseed.
+            # Random number generators are seeded from these at each step; see enface.train.engine.reseed.
             "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
             "optimizers": optimizers,
             "schedules": {name: schedule.state() for name, schedule in step.schedules.items()},
             "best": {"value": self._best.value, "step": self._best.step},
         }
         path = run.checkpoints / f"step-{run.step:08d}{SUFFIX}"
-        # The best first: a run cut off between the two goes on from before, and saves both again.
+        # The best first: a run that is interrupted between the two resumes before both and saves them again.
         if improved:
             checkpoint.save(run.checkpoints / f"best{SUFFIX}", tensors, state)
         checkpoint.save(path, tensors, state)
@@ -411,7 +408,7 @@ class Trainer:
             tensors = {f"generator/{key}": value.clone() for key, value in self.generator.state_dict().items()}
         return tensors | {f"trained/{index}": value for index, value in enumerate(player.parameters)}
 
-    def _refuse_spoilt(self) -> None:
+    def _refuse_non_finite_weights(self) -> None:
         for name, value in self.generator.named_parameters():
             if not bool(torch.isfinite(value).all()):
                 raise NonFiniteLossError(
@@ -420,10 +417,9 @@ class Trainer:
                 )
 
     def _prune(self) -> None:
-        """Keep the latest few, each stage's last, and those at every multiple of ``keep_every``."""
-        found = checkpoint.saved_steps(self.run.directory)
+        """Delete all checkpoints but the latest few, the last of each stage, and multiples of ``keep_every``."""
         log = self.run.recipe.log
-        for path in found[: -log.keep]:
+        for path in checkpoint.saved_steps(self.run.directory)[: -log.keep]:
             state = checkpoint.read_state(path)
             if not state["stage_ended"] and not _due(state["step"], log.keep_every):
                 path.unlink()
@@ -463,7 +459,7 @@ class Trainer:
             saved.load("ema", self.average)
 
     def _load_final(self, saved: Checkpoint | None) -> None:
-        """When nothing was left to train, the saved networks are the result."""
+        """Load the saved networks if nothing is left to train."""
         if saved is None:
             return
         saved.load("generator", self.generator)
@@ -486,14 +482,14 @@ class Trainer:
 
 
 @contextmanager
-def _judging(network: nn.Module) -> Iterator[None]:
+def _eval_mode(network: nn.Module) -> Iterator[None]:
     network.eval()
     with torch.no_grad():
         yield
 
 
 def _reached(saved: Checkpoint) -> tuple[int, int]:
-    """How far a checkpoint is: (stage's number, steps of that stage)."""
+    """Return the progress of a checkpoint: (index of the stage, steps of the stage)."""
     return int(saved.state["stage_number"]), int(saved.state["stage_step"])
 
 

@@ -1,4 +1,4 @@
-"""What a stage starts from: finding the checkpoint, and filling the generator with all or part of it."""
+"""The weights that a stage starts from: finding the checkpoint and loading all or part of it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from enface.train.checkpoint import Checkpoint, load, read_state, saved_steps
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What became of a generator's tensors, by name.
+    """Names of the tensors of a warm start.
 
     Attributes:
-        loaded: LoadedWeights from the checkpoint.
-        kept: Left as they were.
-        unused: In the checkpoint, but not loaded.
+        loaded: Loaded from the checkpoint.
+        kept: Tensors of the generator that keep their values.
+        unused: Tensors of the checkpoint that were not loaded.
     """
 
     path: Path
@@ -32,13 +32,13 @@ class LoadedWeights:
 
 
 def find_start(start: StartModel, own: Path) -> Path:
-    """The checkpoint a stage starts from.
+    """Return the checkpoint that a stage starts from.
 
     Args:
-        own: The directory of the run the stage is of.
+        own: Directory of the stage's own run.
 
     Raises:
-        CheckpointError: when there is none such, listing those there are.
+        CheckpointError: if there is no such checkpoint; lists the existing ones.
     """
     if start.checkpoint is not None:
         return Path(start.checkpoint)
@@ -46,32 +46,32 @@ def find_start(start: StartModel, own: Path) -> Path:
     states = {path: read_state(path) for path in saved_steps(folder)}
     if not states:
         raise CheckpointError(f"start: {folder} has no checkpoint; train that run first, or name another in start.run")
-    found = [path for path, state in states.items() if start.stage in (None, state["stage"])]
+    matching = [path for path, state in states.items() if start.stage in (None, state["stage"])]
     if start.step is not None:
         counted = "step" if start.stage is None else "stage_step"
-        found = [path for path in found if states[path][counted] == start.step]
-    if not found:
+        matching = [path for path in matching if states[path][counted] == start.step]
+    if not matching:
         listed = ", ".join(f"{state['stage']} {state['stage_step']}" for state in states.values())
         wanted = " ".join(str(item) for item in (start.stage, start.step) if item is not None)
         raise CheckpointError(
             f"start: {folder} has no checkpoint of {wanted}; it has (stage, step in it): {listed}. "
             "log.keep_every of that run keeps more"
         )
-    return found[-1]
+    return matching[-1]
 
 
 def check_start(start: StartModel, recipe: Recipe, generator: Generator, own: Path) -> None:
-    """Refuse, before anything is trained, what a stage could not start from.
+    """Refuse a start that is not possible, before anything is trained.
 
     Args:
-        generator: A spare one, for it may be filled.
+        generator: A spare generator; weights may be loaded into it.
 
     Raises:
-        CheckpointError: as :func:`find_start` and :func:`fill`; and when an earlier stage of this run will not have
-            what is asked of it.
+        CheckpointError: as :func:`find_start` and :func:`load_weights`; also if the earlier stage will not have the
+            requested weights.
     """
     if start.run is not None or start.checkpoint is not None:
-        fill(generator, start, find_start(start, own))
+        load_weights(generator, start, find_start(start, own))
         return
     assert start.stage is not None
     stage = recipe.stages[start.stage]
@@ -82,42 +82,42 @@ def check_start(start: StartModel, recipe: Recipe, generator: Generator, own: Pa
         raise CheckpointError(f"start.step: stage {start.stage!r} has {stage.steps} steps, not {start.step}")
 
 
-def fill(generator: Generator, start: StartModel, path: Path) -> LoadedWeights:
-    """Fill a generator from a checkpoint as ``start`` says.
+def load_weights(generator: Generator, start: StartModel, path: Path) -> LoadedWeights:
+    """Load weights into a generator from a checkpoint, as ``start`` says.
 
     Raises:
-        CheckpointError: when a part or the running average is not there, or when tensors differ in name or shape
-            and ``partial`` is not set, naming them.
+        CheckpointError: if a part or the running average is missing, or if tensors differ in name or shape and
+            ``partial`` is not set; names the tensors.
     """
-    found = _tensors(load(path), start)
+    saved = _tensors(load(path), start)
     wanted = _wanted(generator, start)
-    fitting = {name for name, item in wanted.items() if name in found and found[name].shape == item.shape}
-    # With parts named, what the checkpoint holds of the others is no one's concern.
-    different = (set(wanted) if start.parts else set(wanted) | set(found)) - fitting
+    fitting = {name for name, item in wanted.items() if name in saved and saved[name].shape == item.shape}
+    # If `parts` is given, ignore checkpoint tensors outside those parts.
+    different = (set(wanted) if start.parts else set(wanted) | set(saved)) - fitting
     if different and not start.partial:
         raise CheckpointError(
             f"start: the generator in {path} differs from this recipe's in {len(different)} tensors: "
-            f"{', '.join(_told(name, wanted, found) for name in sorted(different)[:10])}; "
+            f"{', '.join(_describe(name, wanted, saved) for name in sorted(different)[:10])}; "
             "name the parts to load (start.parts), or load what fits with start.partial: true"
         )
     if not fitting:
         raise CheckpointError(f"start: nothing in {path} fits this recipe's generator")
     whole = generator.state_dict()
-    generator.load_state_dict({**whole, **{name: found[name] for name in fitting}})
+    generator.load_state_dict({**whole, **{name: saved[name] for name in fitting}})
     return LoadedWeights(
         path,
         tuple(name for name in whole if name in fitting),
         tuple(name for name in whole if name not in fitting),
-        tuple(sorted(set(found) - fitting)),
+        tuple(sorted(set(saved) - fitting)),
     )
 
 
 def _tensors(saved: Checkpoint, start: StartModel) -> dict[str, Tensor]:
     if not start.average:
         return saved.part("generator")
-    # An averaged model holds the network as its own 'module', beside the count of what it averaged.
-    found = saved.part("ema")
-    average = {name.removeprefix("module."): item for name, item in found.items() if name.startswith("module.")}
+    # torch's AveragedModel holds the network as 'module', beside a counter.
+    tensors = saved.part("ema")
+    average = {name.removeprefix("module."): item for name, item in tensors.items() if name.startswith("module.")}
     if not average:
         raise CheckpointError(f"start.average: {saved.path} holds no running average; its stage had no 'ema'")
     return average
@@ -136,6 +136,6 @@ def _wanted(generator: Generator, start: StartModel) -> dict[str, Tensor]:
     return {name: item for name, item in whole.items() if id(item) in mine}
 
 
-def _told(name: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    here, there = (str(tuple(items[name].shape)) if name in items else "missing" for items in (wanted, found))
+def _describe(name: str, wanted: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> str:
+    here, there = (str(tuple(items[name].shape)) if name in items else "missing" for items in (wanted, saved))
     return f"{name} (here {here}, there {there})"

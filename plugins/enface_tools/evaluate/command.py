@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from enface_tools.evaluate.validator import RunValidator
 
 
+def _refuse_pairs(folders: tuple[Path, Path] | None) -> None:
+    if folders is not None:
+        raise EnfaceError(f"--pairs is a command of its own now: enface pairs {folders[0]} {folders[1]}")
+
+
 def evaluate(
     run: RunPath,
     checkpoint: Annotated[
@@ -33,28 +38,24 @@ def evaluate(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of metrics or evaluation.")
     ] = None,
     processes: Processes = 1,
-    pairs: Annotated[tuple[Path, Path] | None, typer.Option("--pairs", hidden=True)] = None,
+    # Eager, so that it is answered before a missing run directory.
+    _pairs: Annotated[
+        tuple[Path, Path] | None, typer.Option("--pairs", hidden=True, is_eager=True, callback=_refuse_pairs)
+    ] = None,
 ) -> None:
     """Evaluate a run and write its report.
 
     The numbers of the last checkpoint are the run's own: RUN/evaluation. Those of any other checkpoint go to
     RUN/evaluation/checkpoints, where checkpoints.json holds the metrics over steps after --checkpoint all.
     """
-    if pairs is not None:
-        raise EnfaceError(f"--pairs is a command of its own now: enface pairs {pairs[0]} {pairs[1]}")
     if processes > 1:
         _launch(run, checkpoint, average=average, overrides=set_ or [], processes=processes)
         return
+    from enface.train.engine import leave_process_group
     from enface_tools.evaluate.run import evaluate as evaluate_run
 
     evaluate_run(run, checkpoint=checkpoint, average=average, overrides=set_ or [], progress=Terminal())
-    _close()
-
-
-def _close() -> None:
-    from accelerate import PartialState
-
-    PartialState().destroy_process_group()
+    leave_process_group()
 
 
 def _launch(run: Path, checkpoint: str, *, average: bool, overrides: list[str], processes: int) -> None:

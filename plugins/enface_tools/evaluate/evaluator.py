@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from enface.data.batches import Batches
-from enface.data.pack import centered
+from enface.data.pack import center_crop
 from enface.data.pairs import Indices, Pairs
 from enface.plugin.components import Metric
 from enface.train.build import output_of
@@ -114,7 +114,7 @@ class Evaluator:
         if engine.is_main:
             identities = self.run.pack.table["identity"].to_numpy()[self.rows["source"]]
             whole = self._measure.gather([parts[number] for number in range(len(batches))], identities)
-        shared: Scores = engine.share(whole)
+        shared: Scores = engine.broadcast(whole)
         return shared
 
     def _measured(
@@ -167,7 +167,9 @@ def mean_target(pairs: Pairs, run: Run) -> Tensor:
     total = np.zeros((run.pack.images.shape[1], size, size), np.float64)
     for start in range(0, len(targets), 256):
         chunk = slice(start, start + 256)
-        total += np.tensordot(counts[chunk].astype(np.float64), centered(run.pack.images[targets[chunk]], size), axes=1)
+        total += np.tensordot(
+            counts[chunk].astype(np.float64), center_crop(run.pack.images[targets[chunk]], size), axes=1
+        )
     return torch.from_numpy(total / counts.sum() / 127.5 - 1).float()
 
 

@@ -87,7 +87,7 @@ def measure_contributions(trainer: Trainer) -> list[StageContributions]:
     """
     weights = _UntrainedWeights(trainer)
     stages = []
-    for name, step in trainer.built():
+    for name, step in trainer.build_stages():
         stage = trainer.run.recipe.stages[name]
         origin, note = weights.start_stage(name, stage)
         previews = trainer.preview(name, step)
@@ -119,7 +119,7 @@ class _UntrainedWeights:
             if self._before:
                 note = f"a run continues from the final weights of stage {self._before}, which is not trained here"
         else:
-            self._origin = _describe(self._trainer.begin(stage))
+            self._origin = _describe(self._trainer.load_start(stage))
         self._before = name
         self._seen[name] = self._origin, self._copy()
         return self._origin, note

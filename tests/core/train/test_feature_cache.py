@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from enface.data.augment import Augment, Moves
+from enface.data.augment import Augment, CropFlip
 from enface.data.pairs import ROLES
 from enface.errors import DataError, RecipeError
 from enface.recipe.load import load_recipe
@@ -76,7 +76,7 @@ def test_a_code_does_not_depend_on_what_was_asked_before(moved):
     first = moved._batches.batch(["encoded_source"], {"source": rows}, moves)["encoded_source"]
     moved._build("main")
     assert isinstance(moved._batches, FeatureCache)
-    one = {"source": Moves(*(getattr(moves["source"], name)[3:4] for name in ("top", "left", "flipped")))}
+    one = {"source": CropFlip(*(getattr(moves["source"], name)[3:4] for name in ("top", "left", "flipped")))}
     alone = moved._batches.batch(["encoded_source"], {"source": rows[3:4]}, one)["encoded_source"]
     assert torch.equal(alone[0], first[3])
 

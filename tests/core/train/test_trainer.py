@@ -19,7 +19,7 @@ PATCH = {"patch": {"use": "patch_gan", "width": 4, "layers": 1}}
 @pytest.fixture
 def trainer(load, tmp_path):
     """A trainer in a run directory of its own; the words are as for a recipe."""
-    from enface.data.pack import prepare
+    from enface.data.pack import make_pack
     from enface.data.pairs import split_rows
     from enface.train.engine import Engine
     from enface.train.run import Run, start_directory
@@ -28,7 +28,7 @@ def trainer(load, tmp_path):
         content = {"engine": {"device": "cpu", "precision": "fp32"}, **content}
         loaded = load(content)
         engine = Engine(loaded.recipe.engine)
-        pack = prepare(loaded.recipe, loaded.catalog)
+        pack = make_pack(loaded.recipe, loaded.catalog)
         directory = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
         directory.mkdir()
         run = Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))

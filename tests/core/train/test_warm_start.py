@@ -15,7 +15,7 @@ from enface.recipe.models import StartModel
 from enface.train import checkpoint
 from enface.train.build import build_generator
 from enface.train.checkpoint import digest, read_state
-from enface.train.warm_start import fill, find_start
+from enface.train.warm_start import find_start, load_weights
 
 UNET = {"use": "unet", "width": 4, "depth": 3}
 STAGE = {"steps": 2, "batch": 4, "optimizer": {"lr": 0.01}, "terms": {"l1": {}}}
@@ -111,7 +111,7 @@ def test_a_run_that_is_not_there(tmp_path):
 
 def test_a_file_that_is_not_there(load, fresh, tmp_path):
     with pytest.raises(CheckpointError, match=r"gone\.safetensors does not exist"):
-        fill(fresh(), StartModel(checkpoint="gone"), tmp_path / "gone.safetensors")
+        load_weights(fresh(), StartModel(checkpoint="gone"), tmp_path / "gone.safetensors")
 
 
 # ------------------------------------------------------------------ what is filled
@@ -138,7 +138,7 @@ def equal(first, second):
 
 def test_all_of_a_generator_is_loaded(fresh, directory):
     generator, path = fresh(), saved(directory, 3)
-    found = fill(generator, StartModel(checkpoint=str(path)), path)
+    found = load_weights(generator, StartModel(checkpoint=str(path)), path)
     assert equal(generator.state_dict(), checkpoint.load(path).part("generator"))
     assert found.loaded == tuple(generator.state_dict())
     assert (found.path, found.kept, found.unused) == (path, (), ())
@@ -147,7 +147,7 @@ def test_all_of_a_generator_is_loaded(fresh, directory):
 def test_parts_are_loaded_and_the_rest_stays(fresh, directory):
     generator, path = fresh(), saved(directory, 3)
     before, there = weights(generator), checkpoint.load(path).part("generator")
-    found = fill(generator, StartModel(checkpoint=str(path), parts=["encoder"]), path)
+    found = load_weights(generator, StartModel(checkpoint=str(path), parts=["encoder"]), path)
     assert found.loaded
     assert set(found.loaded) | set(found.kept) == set(before)
     assert found.unused == tuple(sorted(found.kept)), "the rest of the checkpoint"
@@ -160,15 +160,15 @@ def test_parts_are_loaded_and_the_rest_stays(fresh, directory):
 def test_an_average_is_loaded_where_it_is_asked_for(fresh, directory, other):
     path = saved(directory, 7)
     plain, average = fresh(), fresh()
-    fill(plain, StartModel(checkpoint=str(path)), path)
-    fill(average, StartModel(checkpoint=str(path), average=True), path)
+    load_weights(plain, StartModel(checkpoint=str(path)), path)
+    load_weights(average, StartModel(checkpoint=str(path), average=True), path)
     assert digest(average) == digest(other.network) != digest(plain) == digest(other.generator)
 
 
 def test_a_stage_without_an_average_has_none_to_give(fresh, directory):
     path = saved(directory, 3)
     with pytest.raises(CheckpointError, match=r"start\.average: .*step-00000003.* no running average"):
-        fill(fresh(), StartModel(checkpoint=str(path), average=True), path)
+        load_weights(fresh(), StartModel(checkpoint=str(path), average=True), path)
 
 
 def test_a_generator_that_differs_is_refused_by_name_and_shape(fresh, directory):
@@ -177,7 +177,7 @@ def test_a_generator_that_differs_is_refused_by_name_and_shape(fresh, directory)
     there = checkpoint.load(path).part("generator")
     name = sorted(name for name in there if there[name].shape != before[name].shape)[0]
     with pytest.raises(CheckpointError) as caught:
-        fill(wider, StartModel(checkpoint=str(path)), path)
+        load_weights(wider, StartModel(checkpoint=str(path)), path)
     for part in (
         str(path),
         f"{name} (here {tuple(before[name].shape)}, there {tuple(there[name].shape)})",
@@ -200,13 +200,13 @@ def test_a_tensor_of_one_side_only_is_refused_too(fresh, directory, tmp_path):
     ):
         checkpoint.save(tmp_path / "one.safetensors", tensors, there.state)
         with pytest.raises(CheckpointError, match=says):
-            fill(fresh(), StartModel(checkpoint="one"), tmp_path / "one.safetensors")
+            load_weights(fresh(), StartModel(checkpoint="one"), tmp_path / "one.safetensors")
 
 
 def test_what_fits_is_loaded_and_the_rest_is_named(fresh, directory):
     deeper, path = fresh(depth=4), saved(directory, 3)
     before, there = weights(deeper), checkpoint.load(path).part("generator")
-    found = fill(deeper, StartModel(checkpoint=str(path), partial=True), path)
+    found = load_weights(deeper, StartModel(checkpoint=str(path), partial=True), path)
     fitting = {name for name in before if name in there and there[name].shape == before[name].shape}
     assert fitting
     assert set(found.loaded) == fitting
@@ -220,13 +220,13 @@ def test_when_nothing_fits_even_a_part_is_refused(load, directory, other):
     siamese = build_generator(load({}), other.run.info)
     path = saved(directory, 3)
     with pytest.raises(CheckpointError, match=r"nothing in .*step-00000003.* fits"):
-        fill(siamese, StartModel(checkpoint=str(path), partial=True), path)
+        load_weights(siamese, StartModel(checkpoint=str(path), partial=True), path)
 
 
 def test_an_unknown_part_is_refused_with_the_closest(fresh, directory):
     path = saved(directory, 3)
     with pytest.raises(CheckpointError, match=r"start\.parts: .* no part 'encodr'; did you mean 'encoder'\?"):
-        fill(fresh(), StartModel(checkpoint=str(path), parts=["encodr"]), path)
+        load_weights(fresh(), StartModel(checkpoint=str(path), parts=["encodr"]), path)
 
 
 # ------------------------------------------------------------------ stages of a run

@@ -143,7 +143,7 @@ def test_measuring_changes_nothing_and_is_reproducible(new_trainer):
     trainer = new_trainer({"stages": {"main": False, "one": stage(terms, discriminators=discriminators)}})
     before = digest(trainer.generator)
     files = sorted(trainer.run.directory.rglob("*"))
-    (name, step), *_ = list(trainer.built())
+    (name, step), *_ = list(trainer.build_stages())
     critic = step.critics["patch"]
     modules = (trainer.generator, critic.module, critic.augment, step.losses["lecam"])
     states = [digest(module) for module in modules]
@@ -228,7 +228,7 @@ def test_a_mask_is_built_once_for_all_terms_and_stages(new_trainer, plugin):
             "stages": {"main": False, "one": stage(terms), "two": stage(terms)},
         }
     )
-    phases = [phase for _, step in trainer.built() for phase in step.phases]
+    phases = [phase for _, step in trainer.build_stages() for phase in step.phases]
     masks = {id(term.mask.mask): term.mask.mask for phase in phases for term in phase.terms}
     assert [mask.number for mask in masks.values()] == [1]
 

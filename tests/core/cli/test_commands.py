@@ -1,0 +1,86 @@
+"""Commands are plugins: the command line has none of its own but run and check."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import pytest
+
+SUPPORT = Path(__file__).parents[2] / "support"
+
+
+def only(names):
+    """Let pluggy see the entry points whose modules begin with one of these names."""
+    everything = importlib.metadata.distributions
+
+    def distributions():
+        for distribution in everything():
+            kept = [item for item in distribution.entry_points if item.group != "enface" or item.value.startswith(names)]
+            yield type("Distribution", (), {"entry_points": kept, "metadata": distribution.metadata})()
+
+    return distributions
+
+
+def test_without_tools_there_are_run_and_check(enface, monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "distributions", only(("enface_plugins",)))
+    outcome = enface("--help")
+    commands = outcome.out.partition("Commands:")[2]
+    assert [line.split()[0] for line in commands.splitlines() if line.startswith("  ")][:2] == ["run", "check"]
+    assert "evaluate " not in commands.partition("No tools")[0]
+    assert "No tools are installed" in commands
+    assert "pip install enface" in commands
+
+
+def test_a_run_without_tools_trains(enface, recipe, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.metadata, "distributions", only(("enface_plugins",)))
+    path = recipe({"log": {"best": None}})
+    outcome = enface("run", path, "--runs", tmp_path / "runs")
+    assert outcome.code == 0, outcome.err
+    (directory,) = (tmp_path / "runs" / "mine").iterdir()
+    assert list((directory / "checkpoints").iterdir())
+    assert not (directory / "evaluation" / "summary.json").exists()
+
+
+def test_a_best_metric_without_tools_is_refused(enface, recipe, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.metadata, "distributions", only(("enface_plugins",)))
+    path = recipe({"log": {"best": "l1"}, "metrics": ["l1"], "data": {"split": {"train": 3, "val": 1, "test": 2}}})
+    outcome = enface("run", path, "--runs", tmp_path / "runs")
+    assert outcome.code == 2
+    assert "log.best: no installed plugin measures networks" in outcome.err
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Install a module as a plugin."""
+
+    def install(name, module):
+        entry = importlib.metadata.EntryPoint(name, module, "enface")
+        everything = importlib.metadata.distributions
+        mine = type("Distribution", (), {"entry_points": [entry], "metadata": {"name": name}})()
+        monkeypatch.setattr(importlib.metadata, "distributions", lambda: [*everything(), mine])
+
+    monkeypatch.syspath_prepend(str(SUPPORT))
+    yield install
+    for name in ("hello", "second_run"):
+        sys.modules.pop(name, None)
+
+
+def test_ten_lines_outside_the_project_add_a_command(enface, installed):
+    assert len((SUPPORT / "hello.py").read_text().splitlines()) <= 10
+    installed("hello", "hello")
+    assert "hello" in enface("--help").out
+    assert enface("hello", "Ada").out == "hello Ada\n"
+
+
+def test_a_command_that_exists_is_refused(enface, installed, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "second_run.py").write_text(
+        "import typer\nfrom enface import hookimpl\n\n\n@hookimpl\ndef commands(app: typer.Typer) -> None:\n"
+        '    app.command("run")(lambda: None)\n'
+    )
+    installed("second_run", "second_run")
+    outcome = enface("--help")
+    assert outcome.code == 2
+    assert "two installed plugins bring the command 'run'" in outcome.err
