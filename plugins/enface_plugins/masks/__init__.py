@@ -1,4 +1,4 @@
-"""Masks: weights over the image."""
+"""Masks: per-pixel weights."""
 
 from __future__ import annotations
 

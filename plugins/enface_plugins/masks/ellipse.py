@@ -9,26 +9,26 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from enface import DataInfo, Mask, Schedulable, as_schedule
-from enface_plugins.masks.inside_outside import weigh
+from enface_plugins.masks.inside_outside import inside_outside
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 
 
 class Ellipse(Mask):
-    """One weight inside an ellipse, another outside, and a soft border between.
+    """One weight inside an ellipse, another outside, with a soft transition.
 
     outside + (inside - outside) * shape. With r = 1 on the ellipse and 0 at its center, shape is 1 for
-    r <= 1 - falloff, 0 for r > 1, and between them 3 t^2 - 2 t^3 of t = (1 - r) / falloff. A pixel counts by
-    its middle.
+    r <= 1 - falloff, 0 for r > 1, and between them 3 t^2 - 2 t^3 with t = (1 - r) / falloff, evaluated at pixel
+    centers.
 
     Shape: (1, 1, H, W). Range: between ``inside`` and ``outside``.
 
     Args:
         inside: Weight inside, >= 0.
         outside: Weight outside, >= 0.
-        center: Middle of the ellipse (x, y), as fractions of the image's width and height from its top left.
-        axes: Whole width and height of the ellipse, as fractions of the image's.
-        falloff: Share of the way from the edge to the center over which the weight changes; 0 is a hard edge.
+        center: Center of the ellipse (x, y), as fractions of the image's width and height from the top left.
+        axes: Full width and height of the ellipse, as fractions of the image's.
+        falloff: Fraction of the distance from the edge to the center over which the weight changes; 0 is a hard edge.
     """
 
     shape: Tensor
@@ -45,11 +45,11 @@ class Ellipse(Mask):
     ) -> None:
         super().__init__()
         self.inside, self.outside = as_schedule(inside), as_schedule(outside)
-        # Not persistent: it follows from the recipe, so a checkpoint need not carry it.
+        # Not persistent: it follows from the recipe, so checkpoints need not store it.
         self.register_buffer("shape", _soft_ellipse(data.size, center, axes, falloff), persistent=False)
 
     def forward(self, step: int) -> Tensor:
-        return weigh("ellipse", step, self.shape, self.inside, self.outside)
+        return inside_outside("ellipse", step, self.shape, self.inside, self.outside)
 
 
 def _soft_ellipse(size: int, center: tuple[float, float], axes: tuple[float, float], falloff: float) -> Tensor:

@@ -15,10 +15,10 @@ from torch.nn import functional
 from enface import DataError, DataInfo, Mask, RecipeError
 from enface_plugins.masks.boundary import bands, near_line
 from enface_plugins.masks.boundary_from_landmarks import contour
-from enface_plugins.masks.landmarks import BROWS, EYES, MOUTH, NOSE, Points, remembered_landmarks, require_dlib
+from enface_plugins.masks.landmarks import BROWS, EYES, MOUTH, NOSE, Points, cached_landmarks, require_dlib
 
 BOUNDARY = "boundary"
-# What region maps call the parts: synthetic_heads, drawn faces, and CelebAMask-HQ.
+# Names of the parts in region maps: of synthetic_heads, drawn faces and CelebAMask-HQ.
 _OPEN_FACE = ("face", "head", "skin")
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "eyes": ("eyes", "l_eye", "r_eye"),
@@ -33,28 +33,27 @@ _FOREHEAD = 0.75
 
 
 class FacePart(Mask):
-    """1 on one part of the target's own face, 0 elsewhere: what a recipe's ``evaluation.regions`` measures by itself.
+    """1 on one part of the target's face, 0 elsewhere; for ``evaluation.regions`` of a recipe.
 
-    Parts: ``face``, ``boundary`` (a band along the face's edge), ``eyes``, ``brows``, ``nose``, ``mouth``, ``glasses``,
-    ``hair``, and any name of the data's region maps. Where the data has region maps that know the part, they say where
-    it is: the face is then all of skin, brows, eyes, nose, mouth and glasses. Otherwise the 68 landmarks of the target
-    say it (dlib, ``pip install "enface[landmarks]"``), which know neither glasses nor hair: polygons through the
-    landmarks of an eye, the nose or the lips, lines along the brows, and for the face the jaw, closed over the forehead
-    by half an ellipse three quarters as high as the jaw.
+    Parts: ``face``, ``boundary`` (a band along the edge of the face), ``eyes``, ``brows``, ``nose``, ``mouth``,
+    ``glasses``, ``hair``, and any name in the data's region maps. Region maps are used if they contain the part; the
+    face is then skin, brows, eyes, nose, mouth and glasses together. Otherwise the part is drawn from the target's 68
+    landmarks (dlib, ``pip install "enface[landmarks]"``), which cover neither glasses nor hair: polygons through the
+    landmarks of eyes, nose or lips, lines along the brows, and for the face the jaw, closed over the forehead by a half
+    ellipse three quarters as high as the jaw.
 
-    An image without the part (nobody there wears glasses; no face is found) has weight 0 everywhere. Landmarks are
-    found once for each target: in an evaluation that is quick, on training's random crops it is not (about a tenth of a
-    second an image).
+    An image without the part (no glasses, no face detected) has weight 0 everywhere. Landmarks are cached per target:
+    fast in an evaluation, but not on the random crops of training (about 0.1 s per image).
 
     Shape: (N, 1, H, W). Range: 0 or 1.
 
     Args:
-        part: Which.
-        width: Of the ``boundary`` in pixels, half of it inside.
-        grow: Pixels by which any other part is grown, so that both sides of its edge count.
+        part: Name of the part.
+        width: Width of the ``boundary`` in pixels, half of it inside.
+        grow: Pixels by which any other part is dilated, so that both sides of its edge count.
 
     Raises:
-        RecipeError: when neither the data's region maps nor landmarks know such a part.
+        RecipeError: when neither the data's region maps nor the landmarks have this part.
         WeightsError: when landmarks are needed, and dlib or its model is not installed.
     """
 
@@ -77,12 +76,12 @@ class FacePart(Mask):
             if part not in _BY_LANDMARKS:
                 raise RecipeError(_unknown(part, names))
             require_dlib()
-        # Not persistent: it follows from the recipe and the data, so a checkpoint need not carry it.
+        # Not persistent: it follows from the recipe and the data, so checkpoints need not store it.
         self.register_buffer("table", torch.tensor([name in chosen for name in names]), persistent=False)
 
     def forward(self, target: Tensor, target_regions: Tensor | None = None) -> Tensor:
         if self._by_regions:
-            assert target_regions is not None, "data with region maps gives them"
+            assert target_regions is not None, "data with region maps passes them"
             inside = self.table[target_regions]
         else:
             inside = torch.stack([self._by_landmarks(image) for image in _pixels(target)]).to(target.device)
@@ -94,20 +93,20 @@ class FacePart(Mask):
         return weights
 
     def _by_landmarks(self, image: npt.NDArray[np.uint8]) -> Tensor:
-        points, size = remembered_landmarks(image), image.shape[0]
+        points, size = cached_landmarks(image), image.shape[0]
         return torch.zeros(size, size, dtype=torch.bool) if points is None else _BY_LANDMARKS[self.part](points, size)
 
 
 def _region_names(data: DataInfo) -> tuple[str, ...]:
     try:
         targets = data.targets(1)
-    except DataError:  # No training data is at hand, as where pairs of images are judged: then only landmarks help.
+    except DataError:  # There is no training data when pairs of images are evaluated; landmarks remain.
         return ()
     return targets.region_names if targets.regions is not None else ()
 
 
 def _regions_of(part: str, names: Sequence[str]) -> set[str]:
-    """The names of the region maps that make up a part; none where they do not know it."""
+    """The names in region maps that make up a part; empty if they do not contain it."""
     if part in ("face", BOUNDARY):
         return set(_FACE) & set(names) if set(_OPEN_FACE) & set(names) else set()
     return ({part} | set(_NAMES.get(part, ()))) & set(names)
@@ -115,7 +114,7 @@ def _regions_of(part: str, names: Sequence[str]) -> set[str]:
 
 def _unknown(part: str, names: Sequence[str]) -> str:
     if part in _NAMES and not names:
-        return f"face_part: landmarks know no {part}, and the data has no region maps"
+        return f"face_part: landmarks do not cover {part}, and the data has no region maps"
     known = [*_BY_LANDMARKS, *(name for name in (*_NAMES, *names) if _regions_of(name, names))]
     return f"face_part: no part is called {part!r}; known: {', '.join(dict.fromkeys(known))}"
 
@@ -127,7 +126,7 @@ def _pixels(images: Tensor) -> npt.NDArray[np.uint8]:
 
 
 def _polygon(points: Points, size: int) -> Tensor:
-    """The pixels whose middles lie in a polygon (K, 2), bool (size, size)."""
+    """Mark the pixels whose centres lie in a polygon (K, 2), bool (size, size)."""
     from matplotlib.path import Path
 
     at = np.arange(size)
@@ -140,12 +139,12 @@ def _face(points: Points, size: int) -> Tensor:
 
 
 def _brows(points: Points, size: int) -> Tensor:
-    found = []
+    masks = []
     for line in (points[brow] for brow in BROWS):
-        # As high as a fifth of its length.
+        # A fifth as high as long.
         width = max(1, round(float(np.linalg.norm(line[-1] - line[0])) / 5))
-        found.append(near_line(torch.from_numpy(line), size, width))
-    return torch.stack(found).any(0)
+        masks.append(near_line(torch.from_numpy(line), size, width))
+    return torch.stack(masks).any(0)
 
 
 def _eyes(points: Points, size: int) -> Tensor:

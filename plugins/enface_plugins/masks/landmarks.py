@@ -1,8 +1,8 @@
-"""The 68 landmarks of a face in a photograph, found by dlib.
+"""The 68 landmarks of a face in a photograph, detected by dlib.
 
-Detector: histograms of oriented gradients in a sliding window (King, "Dlib-ml", JMLR 2009). Landmarks: Kazemi and
-Sullivan, "One millisecond face alignment with an ensemble of regression trees", CVPR 2014. The model file of the
-landmarks was trained on the iBUG 300-W dataset, whose terms exclude commercial use.
+Face detector: histograms of oriented gradients in a sliding window (King, "Dlib-ml", JMLR 2009). Landmarks: Kazemi and
+Sullivan, "One millisecond face alignment with an ensemble of regression trees", CVPR 2014. The landmark
+model was trained on the iBUG 300-W dataset, whose terms exclude commercial use.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from enface import WeightsError
 Points = npt.NDArray[np.float64]
 
 JAW = slice(0, 17)
-"""From the ear at the image's left along the chin to the ear at its right."""
+"""From the ear on the image's left along the chin to the ear on its right."""
 CHIN = 8
 BROWS = (slice(17, 22), slice(22, 27))
-"""Lines, each from the image's left to its right."""
+"""Lines, each from left to right in the image."""
 NOSE = (27, 31, 32, 33, 34, 35)
 """A polygon: from the bridge along the nostrils."""
 EYES = (slice(36, 42), slice(42, 48))
@@ -36,22 +36,22 @@ MOUTH = slice(48, 60)
 """A polygon: the outer edge of the lips."""
 
 _INSTALL = 'landmarks need {name}: pip install "enface[landmarks]"'
-# The detector's smallest face is 80 px; larger pictures only take longer.
+# The detector's smallest face is 80 px; larger images only take longer.
 _SMALLEST, _LARGEST = 384, 768
-# A face that fills its crop is found only with something around it.
+# A face that fills its crop is detected only with a margin around it.
 _MARGIN = 0.25
 # A kilobyte each.
-_REMEMBERED = 20_000
-_MEMORY: dict[bytes, Points | None] = {}
+_CACHE_SIZE = 20_000
+_CACHE: dict[bytes, Points | None] = {}
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face in a picture that was enlarged to find it.
+    """A detected face in an enlarged image.
 
     Attributes:
-        picture: uint8 (h, w, 3), with a margin all around.
-        landmarks: dlib's object of the 68 landmarks, in pixels of the picture.
+        picture: The enlarged image with a margin on all sides, uint8 (h, w, 3).
+        landmarks: dlib's object with the 68 landmarks, in pixels of the picture.
     """
 
     picture: npt.NDArray[np.uint8]
@@ -59,16 +59,16 @@ class Face:
 
 
 def find_landmarks(image: npt.NDArray[np.uint8]) -> Points | None:
-    """The landmarks of the biggest face, or None where none is found.
+    """Detect the landmarks of the largest face; None if no face is detected.
 
-    Small images are enlarged first, so that crops of 64 px will do.
+    Small images are enlarged first, so crops of 64 px suffice.
 
     Args:
         image: uint8 (H, W, 3).
 
     Returns:
-        float64 (68, 2), x and y in pixels of the image, in the order of iBUG's 68 points; a pixel's middle has
-        whole numbers. They may lie outside the image.
+        float64 (68, 2), x and y in pixels of the image, with pixel centres at integers, in the order of iBUG's 68
+        points. They may lie outside the image.
 
     Raises:
         WeightsError: when dlib or its model is not installed.
@@ -78,30 +78,30 @@ def find_landmarks(image: npt.NDArray[np.uint8]) -> Points | None:
         return None
     height, width = image.shape[:2]
     wide, high, margin = _enlarged(height, width)
-    found = np.array([(point.x, point.y) for point in face.landmarks.parts()], np.float64)
-    # From middle to middle of pixels of different sizes.
-    return (found - margin + 0.5) * (width / wide, height / high) - 0.5
+    points = np.array([(point.x, point.y) for point in face.landmarks.parts()], np.float64)
+    # Pixel centres of the enlarged image to pixel centres of the image.
+    return (points - margin + 0.5) * (width / wide, height / high) - 0.5
 
 
-def remembered_landmarks(image: npt.NDArray[np.uint8]) -> Points | None:
-    """The same, found once for images of the same bytes: an evaluation meets a target again with each source."""
+def cached_landmarks(image: npt.NDArray[np.uint8]) -> Points | None:
+    """:func:`find_landmarks`, cached by image, because an evaluation uses a target once per source."""
     key = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-    if key not in _MEMORY:
-        if len(_MEMORY) >= _REMEMBERED:
-            _MEMORY.clear()
-        _MEMORY[key] = find_landmarks(image)
-    return _MEMORY[key]
+    if key not in _CACHE:
+        if len(_CACHE) >= _CACHE_SIZE:
+            _CACHE.clear()
+        _CACHE[key] = find_landmarks(image)
+    return _CACHE[key]
 
 
 def find_face(image: npt.NDArray[np.uint8], *, whole: bool = False) -> Face | None:
-    """The biggest face of an image, with its landmarks.
+    """Detect the largest face of an image and its landmarks.
 
     Args:
         image: uint8 (H, W, 3).
-        whole: Where no face is found, take the whole image for one.
+        whole: Use the whole image as the face if none is detected.
 
     Returns:
-        None where no face is found, unless ``whole``.
+        The face; None if none is detected and ``whole`` is false.
 
     Raises:
         WeightsError: when dlib or its model is not installed.
@@ -121,12 +121,12 @@ def find_face(image: npt.NDArray[np.uint8], *, whole: bool = False) -> Face | No
 
 
 def require_dlib() -> None:
-    """Raises WeightsError when dlib or its model is not installed, saying how to install them."""
+    """Raise WeightsError, with the remedy, if dlib or its model is not installed."""
     _models()
 
 
 def _enlarged(height: int, width: int) -> tuple[int, int, int]:
-    """Width, height and margin in pixels of what a face is looked for in."""
+    """Width, height and margin in pixels of the enlarged image that is searched."""
     scale = _scale(height, width)
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
     return wide, high, round(_MARGIN * min(wide, high))
@@ -139,14 +139,14 @@ def _scale(height: int, width: int) -> float:
 
 @cache
 def _models() -> tuple[Any, Any, Any]:
-    """dlib, the detector and the predictor of landmarks; reading its 100 MB takes a second."""
+    """dlib, its face detector and its landmark predictor, whose 100 MB take a second to read."""
     dlib = import_dlib(_INSTALL)
     predictor = dlib.shape_predictor(str(model_file("shape_predictor_68_face_landmarks.dat", _INSTALL)))
     return dlib, dlib.get_frontal_face_detector(), predictor
 
 
 def import_dlib(install: str) -> Any:
-    """The package. Raises WeightsError when it is not installed: ``install``, with its name in it."""
+    """Import dlib. Raise WeightsError with the text ``install`` if it is not installed."""
     try:
         return importlib.import_module("dlib")
     except ImportError as error:
@@ -154,8 +154,8 @@ def import_dlib(install: str) -> Any:
 
 
 def model_file(name: str, install: str) -> Path:
-    """A model of face_recognition_models. Raises WeightsError, as :func:`import_dlib`, when it is not installed."""
-    # Found without importing the package, which asks for pkg_resources and fails where setuptools has none.
+    """Path of a model in face_recognition_models. Raise WeightsError like :func:`import_dlib` if it is missing."""
+    # Without importing the package, which needs pkg_resources and fails with a setuptools that lacks it.
     spec = find_spec("face_recognition_models")
     folders = spec.submodule_search_locations if spec is not None else None
     for folder in folders or ():

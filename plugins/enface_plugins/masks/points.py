@@ -1,4 +1,4 @@
-"""A mask from a file: pixels someone marked."""
+"""A mask from a file of marked pixels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from enface import DataInfo, Mask, RecipeError, Schedulable, as_schedule
-from enface_plugins.masks.inside_outside import weigh
+from enface_plugins.masks.inside_outside import inside_outside
 
 
 class Points(Mask):
-    """One weight at the pixels a file marks, another elsewhere.
+    """One weight at the pixels that a file marks, another elsewhere.
 
-    The file's lowest value means unmarked and its highest marked; values between are weighed between. So an array
-    of 1 and 5 with the default weights is itself. A file of another size but the same aspect is resized by area.
+    The file's lowest value means unmarked and its highest marked; values between them are interpolated. So an array
+    of 1 and 5 with the default weights is unchanged. A square file of another size is resized by area.
 
     Shape: (1, 1, H, W). Range: between ``inside`` and ``outside``.
 
     Args:
-        file: A ``.npy`` array H x W or H x W x C with equal channels, or an image file, read as grey.
+        file: A ``.npy`` array, H x W or H x W x C with equal channels, or an image file, read as grey.
         inside: Weight of marked pixels, >= 0.
         outside: Weight of all others, >= 0.
     """
@@ -36,30 +36,30 @@ class Points(Mask):
     def __init__(self, *, file: Path, inside: Schedulable = 5.0, outside: Schedulable = 1.0, data: DataInfo) -> None:
         super().__init__()
         self.inside, self.outside = as_schedule(inside), as_schedule(outside)
-        # Not persistent: it follows from the recipe, so a checkpoint need not carry it.
+        # Not persistent: it follows from the recipe, so checkpoints need not store it.
         self.register_buffer("shape", _marked(file, data.size), persistent=False)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
-        """A file that marks a ring."""
+        """Write a file that marks a ring."""
         at = np.arange(48) - 23.5
         ring = np.abs(np.hypot(at[:, None], at[None]) - 16) < 1
         np.save(folder / "ring.npy", np.where(ring, 5, 1))
         return {"file": str(folder / "ring.npy")}
 
     def forward(self, step: int) -> Tensor:
-        return weigh("points", step, self.shape, self.inside, self.outside)
+        return inside_outside("points", step, self.shape, self.inside, self.outside)
 
 
 def _marked(file: Path, size: int) -> Tensor:
     values = _array(file) if file.suffix == ".npy" else _grey(file)
     if not np.isfinite(values).all() or values.min() < 0:
-        raise RecipeError(f"mask file {file}: holds values that are negative or not finite; weights are >= 0")
+        raise RecipeError(f"mask file {file} has values that are negative or not finite; weights must be >= 0")
     if values.shape[0] != values.shape[1]:
         height, width = values.shape
-        raise RecipeError(f"mask file {file}: is {height} x {width}, but the images are {size} x {size}")
+        raise RecipeError(f"mask file {file} is {height} x {width}, but the images are {size} x {size}")
     if values.min() == values.max():
-        raise RecipeError(f"mask file {file}: marks nothing, for all its values are {values.min():g}")
+        raise RecipeError(f"mask file {file} marks no pixel: all its values are {values.min():g}")
     shape = torch.from_numpy((values - values.min()) / (values.max() - values.min())).float()[None, None]
     return shape if values.shape[0] == size else functional.interpolate(shape, (size, size), mode="area")
 
@@ -73,7 +73,8 @@ def _array(file: Path) -> npt.NDArray[np.float64]:
         values = values[..., 0]
     if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":
         raise RecipeError(
-            f"mask file {file}: is {values.dtype} {values.shape}; numbers H x W, or H x W x C with equal channels"
+            f"mask file {file} is {values.dtype} {values.shape}; it must hold numbers, H x W, or H x W x C with equal "
+            "channels"
         )
     return values.astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""A mask of each target's own parts."""
+"""A mask of each target's regions."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from enface import DataInfo, Mask, RecipeError
 
 
 class Regions(Mask):
-    """Each part of a face at its own weight, wherever that part lies in the target at hand.
+    """A weight per region, by the region map of each target.
 
-    A thin or rare part, as the frame of glasses, is a small share of all pixels, and of the mean over them; heavier,
-    it counts as its looks do. Where regions overlap, having been grown, the heaviest counts.
+    A thin or rare part, such as the frame of glasses, is a small share of the pixels and of their mean; a larger weight
+    lets it count as much as it is visible. Where dilated regions overlap, the largest weight counts.
 
     Shape: target_regions (N, H, W), indices of regions -> (N, 1, H, W). Range: between the smallest and the largest of
     ``weights`` and ``others``.
 
     Args:
-        weights: Weight of each region named, >= 0; the data's region names.
+        weights: Weight of each region by its name in the data's region maps, >= 0.
         others: Weight of all other pixels, >= 0.
-        grow: Pixels by which each named region is grown, so that both sides of its edge count.
+        grow: Pixels by which each named region is dilated, so that both sides of its edge count.
 
     Raises:
-        RecipeError: when the data has no region maps, or a region's name is unknown.
+        RecipeError: when the data has no region maps, or a region is unknown.
     """
 
     table: Tensor
@@ -56,7 +56,7 @@ class Regions(Mask):
             raise RecipeError(f"regions: no region is called {unknown[0]!r}; known: {', '.join(known)}")
         self.grow = grow
         self.others = others
-        # -1 stands for a region that is not named; weights are never negative.
+        # -1 marks regions without a weight; weights are never negative.
         table = torch.tensor([weights.get(name, -1.0) for name in known])
         self.register_buffer("table", table, persistent=False)
 

@@ -1,4 +1,4 @@
-"""The geometry of boundaries, worked out by hand, and the mask made from region maps and silhouettes."""
+"""The geometry of boundaries, computed by hand, and the mask from region maps and silhouettes."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def test_a_band_of_two_pixels_has_one_on_each_side_of_the_edge():
 
 
 @pytest.mark.parametrize(("width", "inside", "outside"), [(1, 1, 0), (2, 1, 1), (3, 2, 1), (4, 2, 2), (5, 3, 2)])
-def test_a_band_along_a_straight_edge_is_as_wide_as_it_says(width, inside, outside):
+def test_a_band_along_a_straight_edge_has_the_given_width(width, inside, outside):
     half = torch.zeros(1, 12, 12, dtype=torch.bool)
     half[:, :, :6] = True
     expected = torch.zeros(12, 12, dtype=torch.bool)
     expected[:, 6 - inside : 6 + outside] = True
-    # The set runs out of the image on three sides, and none of them is an edge.
+    # The set reaches the image border on three sides, none of which is an edge.
     assert torch.equal(band(half, width), expected)
 
 
@@ -83,7 +83,7 @@ def test_a_full_image_has_no_edge():
     assert not band(torch.ones(1, 5, 5, dtype=torch.bool), 3).any()
 
 
-def test_a_line_between_the_middles_of_pixels_marks_these():
+def test_a_line_between_pixel_centres_marks_these_pixels():
     points = torch.tensor([[1.0, 1.0], [4.0, 1.0], [4.0, 3.0]])
     assert drawn(near_line(points, 6, 1)) == ["......", ".####.", "....#.", "....#.", "......", "......"]
 
@@ -113,7 +113,7 @@ def test_without_falloff_the_edge_is_hard():
     assert torch.equal(soften(SQUARE, 0)[0, 0], SQUARE.float())
 
 
-def test_falloff_falls_by_its_formula_over_so_many_pixels():
+def test_falloff_follows_its_formula():
     marked = torch.zeros(3, 12, dtype=torch.bool)
     marked[:, 2] = True
     row = soften(marked, 3)[0, 0, 1]
@@ -123,7 +123,7 @@ def test_falloff_falls_by_its_formula_over_so_many_pixels():
     torch.testing.assert_close(row[:3].flip(0), row[2:5])
 
 
-def test_names_are_spread_over_all_there_are():
+def test_names_are_spread_evenly():
     assert spread(list("abcdefghi"), 3) == ["a", "e", "i"]
     assert spread(["a", "b"], 20) == ["a", "b"]
     assert spread(["a", "b"], 1) == ["a"]
@@ -145,7 +145,7 @@ def data(regions: np.ndarray | None, size: int = 7) -> DataInfo:
 
 @pytest.fixture
 def head() -> np.ndarray:
-    """Two heads: skin in the middle, and above it two rows of hair; the second is a pixel further right."""
+    """Two heads: skin in the middle and two rows of hair above it; the second is one pixel further right."""
     regions = np.zeros((2, 7, 7), np.uint8)
     regions[0, 3:6, 2:5], regions[0, 1:3, 2:5] = 1, 2
     regions[1] = np.roll(regions[0], 1, axis=1)
@@ -167,7 +167,7 @@ def test_by_default_the_boundary_is_the_outline_of_all_but_the_background(head):
     assert set(weights.unique().tolist()) == {1.0, 5.0}
 
 
-def test_regions_that_are_named_alone_make_up_the_face(head):
+def test_named_regions_alone_make_up_the_face(head):
     weights = BoundaryFromRegions(regions=("skin",), faces=1, width=1, data=data(head))(0)
     assert drawn(weights[0, 0] == 5)[1:6] == [".......", ".......", "..###..", "..#.#..", "..###.."]
 
@@ -179,7 +179,7 @@ def test_marks_are_accumulated_over_the_faces(head):
     assert not torch.equal(both, one)
 
 
-def test_the_default_weights_and_width_are_those_of_marks_made_by_hand(head):
+def test_the_default_width_is_one_pixel(head):
     assert torch.equal(BoundaryFromRegions(data=data(head))(0), BoundaryFromRegions(width=1, data=data(head))(0))
 
 
@@ -192,24 +192,24 @@ def test_falloff_and_strengths_are_the_recipes(head):
     assert soft[3, 0] < soft[3, 1]
 
 
-def test_it_is_the_same_each_time_and_no_part_of_a_checkpoint(head):
+def test_it_is_deterministic_and_not_part_of_a_checkpoint(head):
     mask = BoundaryFromRegions(data=data(head))
     assert torch.equal(mask(0), BoundaryFromRegions(data=data(head))(1))
     assert not mask.state_dict()
 
 
-def test_an_unknown_region_is_refused_with_those_there_are(head):
+def test_an_unknown_region_is_refused_with_the_known_ones(head):
     with pytest.raises(RecipeError, match="no region is called 'skn'; known: background, skin, hair"):
         BoundaryFromRegions(regions=("skin", "skn"), data=data(head))
 
 
-def test_data_without_region_maps_is_refused_with_a_way_out():
+def test_data_without_region_maps_is_refused_with_a_remedy():
     with pytest.raises(RecipeError, match=r"no region maps; give 'silhouettes'.*boundary_from_landmarks"):
         BoundaryFromRegions(data=data(None))
 
 
 def test_faces_without_an_edge_are_refused():
-    with pytest.raises(RecipeError, match="marks nothing, for no face has an edge"):
+    with pytest.raises(RecipeError, match="marks no pixel: no face has an edge"):
         BoundaryFromRegions(data=data(np.ones((2, 7, 7), np.uint8)))
 
 
@@ -218,8 +218,8 @@ def test_a_band_over_everything_is_refused(head):
         BoundaryFromRegions(width=15, data=data(head))
 
 
-def test_where_the_training_pairs_are_not_known_it_says_so():
-    with pytest.raises(DataError, match="not known here"):
+def test_unknown_training_pairs_are_reported():
+    with pytest.raises(DataError, match="not available here"):
         BoundaryFromRegions(data=DataInfo(7))
 
 
@@ -230,40 +230,40 @@ def save(values: np.ndarray, path, mode: str = "L") -> None:
     Image.fromarray(values.astype(np.uint8), mode).save(path)
 
 
-def test_silhouettes_mark_as_the_same_region_maps_do(tmp_path, head):
+def test_silhouettes_mark_the_same_pixels_as_region_maps(tmp_path, head):
     for index, regions in enumerate(head):
         save((regions > 0) * 255, tmp_path / f"{index}.png")
-    found = BoundaryFromRegions(silhouettes=tmp_path, data=data(None))(0)
-    assert torch.equal(found, BoundaryFromRegions(data=data(head))(0))
+    weights = BoundaryFromRegions(silhouettes=tmp_path, data=data(None))(0)
+    assert torch.equal(weights, BoundaryFromRegions(data=data(head))(0))
 
 
-def test_of_pictures_with_transparency_the_opaque_counts(tmp_path, head):
+def test_opaque_pixels_of_transparent_images_are_inside(tmp_path, head):
     inside = head[0] > 0
     pixels = np.zeros((7, 7, 4), np.uint8)
     pixels[..., 3] = np.where(inside, 200, 20)
     pixels[..., :3] = np.where(inside, 0, 255)[..., None]
     save(pixels, tmp_path / "cut.png", "RGBA")
-    found = BoundaryFromRegions(silhouettes=tmp_path, data=data(None))(0)
-    assert torch.equal(found, BoundaryFromRegions(faces=1, data=data(head))(0))
+    weights = BoundaryFromRegions(silhouettes=tmp_path, data=data(None))(0)
+    assert torch.equal(weights, BoundaryFromRegions(faces=1, data=data(head))(0))
 
 
-def test_an_alpha_channel_that_hides_nothing_is_not_looked_at(tmp_path, head):
+def test_an_alpha_channel_that_is_opaque_everywhere_is_ignored(tmp_path, head):
     pixels = np.full((7, 7, 4), 255, np.uint8)
     pixels[..., :3] = ((head[0] > 0) * 255)[..., None]
     save(pixels, tmp_path / "opaque.png", "RGBA")
-    found = BoundaryFromRegions(silhouettes=tmp_path, data=data(None))(0)
-    assert torch.equal(found, BoundaryFromRegions(faces=1, data=data(head))(0))
+    weights = BoundaryFromRegions(silhouettes=tmp_path, data=data(None))(0)
+    assert torch.equal(weights, BoundaryFromRegions(faces=1, data=data(head))(0))
 
 
 def test_silhouettes_of_another_size_are_resized(tmp_path, head):
     save(((head[0] > 0) * 255).repeat(3, 0).repeat(3, 1), tmp_path / "large.png")
-    found = BoundaryFromRegions(silhouettes=tmp_path, data=data(None))(0)
-    assert torch.equal(found, BoundaryFromRegions(faces=1, data=data(head))(0))
+    weights = BoundaryFromRegions(silhouettes=tmp_path, data=data(None))(0)
+    assert torch.equal(weights, BoundaryFromRegions(faces=1, data=data(head))(0))
 
 
-def test_silhouettes_that_will_not_do_are_refused_naming_them(tmp_path, head):
+def test_unusable_silhouettes_are_refused_by_name(tmp_path, head):
     save(np.zeros((4, 6)), tmp_path / "wide.png")
-    with pytest.raises(RecipeError, match=r"wide\.png: is 4 x 6; the images are square, 7 x 7"):
+    with pytest.raises(RecipeError, match=r"wide\.png is 4 x 6; it must be square"):
         BoundaryFromRegions(silhouettes=tmp_path, data=data(None))
     (tmp_path / "wide.png").write_text("no picture")
     with pytest.raises(RecipeError, match=r"wide\.png cannot be read"):

@@ -59,7 +59,7 @@ def test_falloff_is_soft_inside_the_edge_only():
     ray = soft[32, 32:]
     assert (ray.diff() <= 0).all()
     assert ray.diff().abs().max() < 0.2
-    # Half way down: r = 0.75, 18 px from the middle with a half axis of 24 px.
+    # Half way down: r = 0.75, 18 px from the center at a half axis of 24 px.
     assert (ray[17] + ray[18]).item() / 2 == pytest.approx(0.5, abs=0.01)
 
 
@@ -68,7 +68,7 @@ def test_strengths_follow_their_schedules():
     assert mask(3)[0, 0, 32, 32] == 3
     assert mask(7)[0, 0, 32, 32] == 7
     assert mask(7)[0, 0, 0, 0] == 2
-    # Equal weights everywhere: the mask is off.
+    # With equal weights the mask has no effect.
     assert torch.equal(mask(2), torch.full((1, 1, 64, 64), 2.0))
 
 
@@ -77,7 +77,7 @@ def test_negative_weight_is_refused():
         Ellipse(outside=-1.0, data=DATA)(0)
 
 
-def test_moves_with_its_module_and_leaves_checkpoints_alone():
+def test_it_moves_with_its_module_and_is_not_in_checkpoints():
     mask = Ellipse(data=DATA)
     assert not mask.state_dict()
     assert mask.to(torch.float64)(0).dtype == torch.float64

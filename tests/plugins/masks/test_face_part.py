@@ -1,4 +1,4 @@
-"""The mask of one part of the face: from region maps, from landmarks, and where neither knows it."""
+"""The mask of one part of the face: from region maps, from landmarks, and parts that neither has."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ def portrait():
         ("background", [1, 0, 0, 0, 0, 0, 0]),
     ],
 )
-def test_a_part_is_what_the_region_map_calls_it(part, marked):
+def test_a_part_is_the_regions_of_its_names(part, marked):
     assert weights([[[0, 1, 2, 3, 4, 5, 6]]], part=part).flatten().tolist() == marked
 
 
-def test_each_target_has_its_own_part_and_one_without_it_has_none():
-    found = weights([[[6, 0], [0, 0]], [[1, 1], [1, 1]]], part="glasses")
-    assert found.tolist() == [[[[1, 0], [0, 0]]], [[[0, 0], [0, 0]]]]
+def test_each_target_has_its_own_part_and_one_without_it_has_weight_0():
+    glasses = weights([[[6, 0], [0, 0]], [[1, 1], [1, 1]]], part="glasses")
+    assert glasses.tolist() == [[[[1, 0], [0, 0]]], [[[0, 0], [0, 0]]]]
 
 
 def test_the_boundary_is_a_band_half_inside_the_faces_edge():
     line = [0] * 6 + [1] * 8 + [2] * 6
-    found = weights([[line] * 5], part="boundary", width=4)[0, 0, 2]
-    assert found.tolist() == [0] * 4 + [1] * 4 + [0] * 4 + [1] * 4 + [0] * 4
+    boundary = weights([[line] * 5], part="boundary", width=4)[0, 0, 2]
+    assert boundary.tolist() == [0] * 4 + [1] * 4 + [0] * 4 + [1] * 4 + [0] * 4
 
 
 def test_each_targets_boundary_is_its_own():
@@ -77,17 +77,17 @@ def test_each_targets_boundary_is_its_own():
     assert both[1, 0, 2].tolist() == [0] * 7 + [1, 1] + [0] * 3
 
 
-def test_a_grown_part_covers_both_sides_of_its_edge():
+def test_a_dilated_part_covers_both_sides_of_its_edge():
     line = [1, 1, 1, 4, 1, 1, 1]
     assert weights([[line]], part="eyes", grow=2).flatten().tolist() == [0, 1, 1, 1, 1, 1, 0]
 
 
-def test_an_unknown_part_is_refused_with_those_that_are_known():
+def test_an_unknown_part_is_refused_with_the_known_ones():
     with pytest.raises(RecipeError, match=r"no part is called 'ears'; known: face, boundary, eyes, .*glasses, hair"):
         FacePart(part="ears", data=data())
-    with pytest.raises(RecipeError, match="landmarks know no glasses, and the data has no region maps"):
+    with pytest.raises(RecipeError, match="landmarks do not cover glasses, and the data has no region maps"):
         FacePart(part="glasses", data=data(names=()))
-    with pytest.raises(RecipeError, match="landmarks know no hair"):
+    with pytest.raises(RecipeError, match="landmarks do not cover hair"):
         FacePart(part="hair", data=DataInfo(64))
 
 
@@ -95,24 +95,24 @@ def test_an_unknown_part_is_refused_with_those_that_are_known():
 
 
 @installed
-def test_landmarks_say_where_the_parts_are(portrait):
-    found = {
+def test_landmarks_locate_the_parts(portrait):
+    masks = {
         part: FacePart(part=part, data=data(names=(), size=96))(portrait)[0, 0]
         for part in ("face", "eyes", "brows", "nose", "mouth")
     }
     rows = torch.arange(96.0)[:, None]
-    heights = {part: float((mask * rows).sum() / mask.sum()) for part, mask in found.items()}
+    heights = {part: float((mask * rows).sum() / mask.sum()) for part, mask in masks.items()}
     assert heights["brows"] < heights["eyes"] < heights["nose"] < heights["mouth"]
-    face = found.pop("face")
+    face = masks.pop("face")
     assert 0.1 < face.mean() < 0.6
-    for part, mask in found.items():
+    for part, mask in masks.items():
         assert 0 < mask.sum() < 0.2 * face.sum(), part
         assert (mask <= face).all(), part
-    assert not (found["eyes"] * found["mouth"]).any()
+    assert not (masks["eyes"] * masks["mouth"]).any()
 
 
 @installed
-def test_parts_that_the_region_maps_do_not_have_are_asked_of_the_landmarks(portrait):
+def test_parts_missing_in_region_maps_are_drawn_from_landmarks(portrait):
     maps = torch.zeros(1, 96, 96, dtype=torch.int64)
     nose = FacePart(part="nose", data=data(size=96))(portrait, maps)
     assert torch.equal(nose, FacePart(part="nose", data=DataInfo(96))(portrait))
@@ -126,11 +126,11 @@ def test_without_a_face_the_weights_are_0():
 
 
 @installed
-def test_a_targets_landmarks_are_found_once(portrait, monkeypatch):
+def test_a_targets_landmarks_are_detected_once(portrait, monkeypatch):
     calls = []
     real = landmarks.find_landmarks
     monkeypatch.setattr(landmarks, "find_landmarks", lambda image: calls.append(1) or real(image))
-    monkeypatch.setattr(landmarks, "_MEMORY", {})
+    monkeypatch.setattr(landmarks, "_CACHE", {})
     eyes, mouth = (FacePart(part=part, data=DataInfo(96)) for part in ("eyes", "mouth"))
     first = eyes(portrait)
     assert torch.equal(eyes(torch.cat([portrait, portrait])), torch.cat([first, first]))
@@ -140,7 +140,7 @@ def test_a_targets_landmarks_are_found_once(portrait, monkeypatch):
     assert len(calls) == 2
 
 
-def test_without_dlib_it_says_what_to_install(monkeypatch):
+def test_without_dlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "dlib", None)
     landmarks._models.cache_clear()
     try:

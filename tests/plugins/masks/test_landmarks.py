@@ -1,4 +1,4 @@
-"""Landmarks found in real photographs, and the contours drawn through them."""
+"""Landmarks detected in photographs, and the contours drawn through them."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def data(*images: np.ndarray) -> DataInfo:
 
 @pytest.fixture
 def points() -> np.ndarray:
-    """A jaw as half a circle of radius 10 under (20, 20); the other landmarks do not matter."""
-    made = np.zeros((68, 2))
+    """A jaw as a half circle of radius 10 below (20, 20); the other landmarks are not used."""
+    landmarks = np.zeros((68, 2))
     angle = np.linspace(np.pi, 0, 17)
-    made[:17] = 20 + 10 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    return made
+    landmarks[:17] = 20 + 10 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    return landmarks
 
 
-def turned(points: np.ndarray, degrees: float) -> np.ndarray:
+def rotated(points: np.ndarray, degrees: float) -> np.ndarray:
     angle = np.deg2rad(degrees)
     return (points - 20) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) + 20
 
 
-def test_a_forehead_as_high_as_the_jaw_is_deep_closes_a_circle(points):
+def test_a_forehead_as_high_as_the_jaw_closes_a_circle(points):
     line = contour(points, 1.0)
     np.testing.assert_allclose(np.linalg.norm(line - 20, axis=1), 10)
     np.testing.assert_array_equal(line[0], line[-1])
@@ -78,8 +78,9 @@ def test_without_a_forehead_the_line_is_the_jaw_and_stays_open(points):
 
 
 @pytest.mark.parametrize("degrees", [-90, -20, 45, 180])
-def test_the_forehead_turns_with_the_face(points, degrees):
-    np.testing.assert_allclose(contour(turned(points, degrees), 0.7), turned(contour(points, 0.7), degrees), atol=1e-9)
+def test_the_forehead_rotates_with_the_face(points, degrees):
+    line = contour(rotated(points, degrees), 0.7)
+    np.testing.assert_allclose(line, rotated(contour(points, 0.7), degrees), atol=1e-9)
 
 
 # ------------------------------------------------------------------ detection
@@ -87,15 +88,15 @@ def test_the_forehead_turns_with_the_face(points, degrees):
 
 @installed
 def test_landmarks_lie_where_the_face_is(portrait):
-    found = find_landmarks(portrait)
-    assert found.shape == (68, 2)
-    left, chin, right = found[0], found[CHIN], found[16]
+    face = find_landmarks(portrait)
+    assert face.shape == (68, 2)
+    left, chin, right = face[0], face[CHIN], face[16]
     assert left[0] < chin[0] < right[0]
     assert chin[1] > max(left[1], right[1])
     # Eyes, nose and mouth, from top to bottom, between the ears.
-    heights = [found[part, 1].mean() for part in (slice(36, 48), slice(30, 36), slice(48, 68))]
+    heights = [face[part, 1].mean() for part in (slice(36, 48), slice(30, 36), slice(48, 68))]
     assert heights == sorted(heights)
-    assert ((found[17:, 0] > left[0]) & (found[17:, 0] < right[0])).all()
+    assert ((face[17:, 0] > left[0]) & (face[17:, 0] < right[0])).all()
 
 
 @installed
@@ -107,7 +108,7 @@ def test_a_small_crop_gives_the_same_landmarks_in_its_own_pixels(portrait, size)
 
 
 @installed
-def test_the_biggest_face_wins(portrait):
+def test_the_largest_face_is_used(portrait):
     both = np.full((256, 400, 3), 90, np.uint8)
     both[:, :256] = portrait
     both[60:188, 264:392] = resized(portrait, 128, 128)
@@ -117,22 +118,22 @@ def test_the_biggest_face_wins(portrait):
 
 
 @installed
-def test_where_there_is_no_face_none_is_found():
+def test_without_a_face_there_are_no_landmarks():
     noise = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
     assert find_landmarks(noise) is None
 
 
 @installed
-def test_photographs_of_people_have_their_faces_found():
+def test_faces_in_photographs_are_detected():
     files = sorted(PHOTOGRAPHS.glob("*/*_yaw+000_pitch+00.png"))[:20]
     if not files:
-        pytest.skip("the photographs (FRMDB) are not here; they are no part of enface")
+        pytest.skip("the photographs (FRMDB) are missing; they are not part of enface")
     shares = []
     for file in files:
         with Image.open(file) as image:
-            found = find_landmarks(resized(np.asarray(image.convert("RGB")), 96, 96))
-        assert found is not None, file.name
-        shares.append(np.ptp(found[:17], axis=0) / 96)
+            face = find_landmarks(resized(np.asarray(image.convert("RGB")), 96, 96))
+        assert face is not None, file.name
+        shares.append(np.ptp(face[:17], axis=0) / 96)
     assert (np.array(shares) > 0.3).all(), "a face fills a good part of its crop"
 
 
@@ -145,10 +146,10 @@ def test_synthetic_heads_have_landmarks_where_their_regions_end():
     heads = SyntheticHeads(identities=2, poses=9, lights=1, data=DataInfo(96))
     frontal = [row for row in heads.rows() if row["pose"] == 0]
     for row in frontal:
-        found = find_landmarks(heads.image(row))
-        assert found is not None, "a drawn face is near enough to a photographed one"
+        face = find_landmarks(heads.image(row))
+        assert face is not None, "a rendered face is similar enough to a photographed one"
         skin = heads.regions(row) == heads.region_names.index("skin")
-        inner = found[27:36].round().astype(int)
+        inner = face[27:36].round().astype(int)
         assert skin[inner[:, 1], inner[:, 0]].mean() > 0.5, "the nose lies on skin"
 
 
@@ -190,38 +191,38 @@ def test_a_wider_and_softer_line_marks_more(portrait):
 
 @installed
 def test_a_folder_of_photographs_stands_in_for_the_targets(portrait, tmp_path):
-    # Squeezed, as the pack would squeeze it: the contour is that of the square image.
+    # Resized to a square, as in a pack: the contour is that of the square image.
     Image.fromarray(resized(portrait, 256, 192)).save(tmp_path / "wide.png")
-    found = BoundaryFromLandmarks(images=tmp_path, width=3, data=DataInfo(96))(0)
+    wide = BoundaryFromLandmarks(images=tmp_path, width=3, data=DataInfo(96))(0)
     square = BoundaryFromLandmarks(width=3, data=data(resized(portrait, 96, 96)))(0)
-    both, either = ((found > 1) & (square > 1)).sum(), ((found > 1) | (square > 1)).sum()
+    both, either = ((wide > 1) & (square > 1)).sum(), ((wide > 1) | (square > 1)).sum()
     assert both / either > 0.6
 
 
 @installed
-def test_photographs_without_a_face_are_named_and_left_out(portrait, caplog):
+def test_photographs_without_a_face_are_skipped_with_a_warning(portrait, caplog):
     face, blank = resized(portrait, 96, 96), np.full((96, 96, 3), 128, np.uint8)
     with caplog.at_level(logging.WARNING, "enface"):
         mask = BoundaryFromLandmarks(data=data(blank, face, blank))
     (record,) = caplog.records
-    assert record.getMessage() == "no face found in 2 of 3 images: key0, key2"
+    assert record.getMessage() == "no face detected in 2 of 3 images: key0, key2"
     assert torch.equal(mask(0), BoundaryFromLandmarks(data=data(face))(0))
 
 
 @installed
-def test_no_face_at_all_is_an_error_that_says_what_to_do():
+def test_no_face_at_all_is_an_error_with_a_remedy():
     blank = np.full((96, 96, 3), 128, np.uint8)
-    with pytest.raises(DataError, match=r"no face found in any of 2 images \(key0, key1\); name a folder"):
+    with pytest.raises(DataError, match=r"no face detected in any of 2 images \(key0, key1\); set 'images'"):
         BoundaryFromLandmarks(data=data(blank, blank))
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"'images' .*none is not a folder"):
         BoundaryFromLandmarks(images=tmp_path / "none", data=DataInfo(96))
 
 
 @pytest.mark.parametrize("missing", ["dlib", "face_recognition_models"])
-def test_without_dlib_or_its_model_it_says_how_to_install_them(monkeypatch, missing):
+def test_without_dlib_or_its_model_the_error_says_how_to_install_them(monkeypatch, missing):
     if missing == "dlib":
         monkeypatch.setitem(sys.modules, "dlib", None)
     else:
@@ -236,7 +237,7 @@ def test_without_dlib_or_its_model_it_says_how_to_install_them(monkeypatch, miss
 
 
 @installed
-def test_the_model_is_found_without_importing_its_package():
+def test_the_model_is_located_without_importing_its_package():
     sys.modules.pop("face_recognition_models", None)
     landmarks._models.cache_clear()
     landmarks._models()

@@ -26,7 +26,7 @@ def drawn() -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", [0, 1, 3])
-def test_an_array_of_weights_is_itself(tmp_path, drawn, channels):
+def test_an_array_of_weights_is_unchanged(tmp_path, drawn, channels):
     np.save(tmp_path / "m.npy", np.repeat(drawn[..., None], channels, 2) if channels else drawn)
     weights = Points(file=tmp_path / "m.npy", data=DataInfo(SIZE))(0)
     assert weights.shape == (1, 1, SIZE, SIZE)
@@ -50,15 +50,15 @@ def test_another_size_is_resized_by_area(tmp_path, drawn):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.ones((SIZE, SIZE)), "marks nothing"),
+        (np.ones((SIZE, SIZE)), "marks no pixel"),
         (np.eye(SIZE) - 0.5, "negative or not finite"),
         (np.where(np.eye(SIZE) > 0, np.nan, 1), "negative or not finite"),
         (np.eye(SIZE, SIZE + 2), "is 16 x 18, but the images are 16 x 16"),
         (np.arange(SIZE * SIZE * 3).reshape(SIZE, SIZE, 3), "equal channels"),
-        (np.array(["a"]), "numbers H x W"),
+        (np.array(["a"]), "numbers, H x W"),
     ],
 )
-def test_what_is_no_mask_is_refused_naming_the_file(tmp_path, values, message):
+def test_arrays_that_are_not_masks_are_refused_naming_the_file(tmp_path, values, message):
     np.save(tmp_path / "m.npy", values)
     with pytest.raises(RecipeError, match=message) as caught:
         Points(file=tmp_path / "m.npy", data=DataInfo(SIZE))
@@ -80,12 +80,12 @@ def test_mask_on_images_is_the_seeds_formula(tmp_path, drawn, loss):
     output, target = torch.randn(2, 4, 3, SIZE, SIZE).unbind()
     images = {"output": "output", "target": "target"}
     term = Term("t", loss.forward, images, Constant(value=1), MaskUse("m", mask, {"step": "step"}, "images"))
-    found = term({"output": output, "target": target, "step": 0}).item()
+    value = term({"output": output, "target": target, "step": 0}).item()
     weights = drawn.astype(np.float64)
     difference = weights * output.double().numpy() - weights * target.double().numpy()
     expected = np.abs(difference).mean() if isinstance(loss, L1) else np.square(difference).mean()
-    assert found == pytest.approx(expected, rel=1e-6)
+    assert value == pytest.approx(expected, rel=1e-6)
     if isinstance(loss, MSE):
-        # The weight is applied before the square, so on the error it is squared.
+        # The weight is applied before squaring, so the error has its square.
         squared = np.square(weights) * np.square((output - target).double().numpy())
-        assert found == pytest.approx(squared.mean(), rel=1e-5)
+        assert value == pytest.approx(squared.mean(), rel=1e-5)

@@ -1,4 +1,4 @@
-"""The mask of regions: weights by part, growing, and refusals."""
+"""The mask of regions: weights per region, dilation, and errors."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def data(regions: bool = True) -> DataInfo:
     return DataInfo(6, {}, lambda count: targets)
 
 
-def test_each_image_is_weighed_by_its_own_parts():
+def test_each_image_is_weighted_by_its_own_regions():
     maps = torch.tensor([[[0, 1], [2, 1]], [[2, 2], [0, 0]]])
-    found = Regions(weights={"skin": 2.0, "glasses": 7.0}, others=0.5, data=data())(maps)
-    assert found.tolist() == [[[[0.5, 2.0], [7.0, 2.0]]], [[[7.0, 7.0], [0.5, 0.5]]]]
+    weights = Regions(weights={"skin": 2.0, "glasses": 7.0}, others=0.5, data=data())(maps)
+    assert weights.tolist() == [[[[0.5, 2.0], [7.0, 2.0]]], [[[7.0, 7.0], [0.5, 0.5]]]]
 
 
-def test_a_grown_part_covers_both_sides_of_its_edge_and_the_heaviest_counts():
+def test_a_dilated_region_covers_both_sides_of_its_edge_and_the_largest_weight_counts():
     maps = torch.zeros(1, 1, 6, dtype=torch.int64)
     maps[..., 2], maps[..., 3:] = 2, 1
-    found = Regions(weights={"skin": 2.0, "glasses": 7.0}, grow=1, data=data())(maps)
-    assert found.flatten().tolist() == [1.0, 7.0, 7.0, 7.0, 2.0, 2.0]
+    weights = Regions(weights={"skin": 2.0, "glasses": 7.0}, grow=1, data=data())(maps)
+    assert weights.flatten().tolist() == [1.0, 7.0, 7.0, 7.0, 2.0, 2.0]
 
 
-def test_a_part_may_weigh_less_than_the_others_or_nothing():
+def test_a_region_may_weigh_less_than_the_others_or_nothing():
     maps = torch.tensor([[[0, 1, 2]]])
     assert Regions(weights={"background": 0.0}, data=data())(maps).flatten().tolist() == [0.0, 1.0, 1.0]
 

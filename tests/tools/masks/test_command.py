@@ -166,4 +166,4 @@ def test_no_face_in_any_target_ends_with_code_2(enface, masked, tmp_path):
     path = masked({"edge": {"use": "boundary_from_landmarks"}})
     outcome = enface("masks", "build", path, "edge", "--out", tmp_path / "m.npy")
     assert outcome.code == 2
-    assert "masks.edge: boundary_from_landmarks: no face found in any of 4 images" in outcome.err
+    assert "masks.edge: boundary_from_landmarks: no face detected in any of 4 images" in outcome.err
