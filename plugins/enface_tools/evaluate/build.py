@@ -14,7 +14,7 @@ from enface.train.masks import build_mask, static_weights
 
 
 class MaskedMetric(Metric):
-    """A metric over a part of every image, which weights (1, 1, H, W) say: (N,)."""
+    """A metric over a part of every image, given by weights (1, 1, H, W)."""
 
     weights: Tensor
 
@@ -43,13 +43,13 @@ class MaskedMetric(Metric):
 def build_metrics(
     loaded: LoadedRecipe, data: DataInfo, optional: Collection[str] = ()
 ) -> tuple[dict[str, Metric], dict[str, str]]:
-    """The metrics that can be had, and for the others why not.
+    """Build the available metrics; for the others, return the reason.
 
     Args:
         optional: Metrics that may be skipped if they do not fit the data.
 
     Raises:
-        RecipeError: when a mask is asked of a metric that has no map, or cannot weigh one.
+        RecipeError: if a metric cannot take its mask, or the mask does not fit the images.
     """
     metrics: dict[str, Metric] = {}
     missing: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A run's trained network: which checkpoint, and the network it holds."""
+"""A run's trained network: selecting a checkpoint and loading its network."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from enface.train.run import Run, latest_checkpoint
 
 
 def find_checkpoints(directory: Path, which: str) -> dict[str, Path]:
-    """The checkpoints of a run, by a label each, that a word means.
+    """Select checkpoints of a run; return them by label.
 
     Args:
-        which: ``best``, ``last``, ``all``, a number of steps, or a stage's name for the one that stage ended with.
+        which: ``best``, ``last``, ``all``, a number of steps, or the name of a stage for its last checkpoint.
 
     Raises:
-        CheckpointError: when there is none, saying which there are.
+        CheckpointError: if it does not exist, listing the available ones.
     """
     saved = saved_steps(directory)
     best = directory / "checkpoints" / f"best{SUFFIX}"
     if not saved:
-        raise CheckpointError(f"{directory} has no checkpoint yet; train it, or go on with --resume")
+        raise CheckpointError(_no_checkpoint(directory))
     if which in ("all", "last"):
         return {path.stem: path for path in (saved if which == "all" else saved[-1:])}
     if which == "best":
         if not best.is_file():
-            raise CheckpointError(f"{directory} has no best checkpoint; log.best in its recipe would keep one")
+            raise CheckpointError(f"{directory} has no best checkpoint; set log.best in its recipe to keep one")
         return {best.stem: best}
     steps = {str(int(path.stem.rpartition("-")[2])): path for path in saved}
     ends = stage_ends(directory)
@@ -43,24 +43,24 @@ def find_checkpoints(directory: Path, which: str) -> dict[str, Path]:
     if which in ends:
         return {which: ends[which]}
     listed = f"best, last, all, steps ({', '.join(steps)})" + (f", stages ({', '.join(ends)})" if ends else "")
-    raise CheckpointError(f"{directory} has no checkpoint {which!r}; there are {listed}")
+    raise CheckpointError(f"{directory} has no checkpoint {which!r}; available: {listed}")
 
 
 def stage_ends(directory: Path) -> dict[str, Path]:
-    """The checkpoint each finished stage of a run ended with."""
-    found = {path: read_state(path) for path in saved_steps(directory)}
-    return {state["stage"]: path for path, state in found.items() if state.get("stage_ended")}
+    """The last checkpoint of each finished stage of a run."""
+    states = {path: read_state(path) for path in saved_steps(directory)}
+    return {state["stage"]: path for path, state in states.items() if state.get("stage_ended")}
 
 
 def load_network(run: Run, path: Path | None = None, *, raw: bool = False) -> nn.Module:
-    """A run's network as a checkpoint holds it, the running average where there is one.
+    """Load a run's network from a checkpoint, with the running average of the weights if there is one.
 
     Args:
-        path: The checkpoint; the latest unless given.
-        raw: Take the plain weights even where there is a running average.
+        path: The checkpoint; default: the latest.
+        raw: Use the plain weights even if there is a running average.
 
     Raises:
-        CheckpointError: when there is none, or it does not fit the recipe.
+        CheckpointError: if it does not exist or does not fit the recipe.
     """
     saved = _saved(run.directory, path)
     run.step = int(saved.state["step"])
@@ -70,14 +70,14 @@ def load_network(run: Run, path: Path | None = None, *, raw: bool = False) -> nn
 def open_network(
     loaded: LoadedRecipe, directory: Path, path: Path | None, device: torch.device, *, raw: bool = False
 ) -> tuple[nn.Module, Checkpoint]:
-    """A run's network where its data is not at hand, in eval mode, and the checkpoint it was filled from.
+    """Load a run's network without its data; return it in eval mode, with its checkpoint.
 
     Args:
-        path: The checkpoint; the latest unless given.
-        raw: Take the plain weights even where there is a running average.
+        path: The checkpoint; default: the latest.
+        raw: Use the plain weights even if there is a running average.
 
     Raises:
-        CheckpointError: when there is none, or it does not fit the recipe.
+        CheckpointError: if it does not exist or does not fit the recipe.
     """
     saved = _saved(directory, path)
     data, size = saved.state["data"], loaded.recipe.data.size
@@ -90,7 +90,7 @@ def open_network(
 
 
 def averaged(path: Path) -> bool:
-    """Whether a checkpoint holds a running average. Raises as :func:`enface.train.checkpoint.load` does."""
+    """Return True if a checkpoint has a running average. Raises as :func:`enface.train.checkpoint.load` does."""
     read_state(path)
     with safe_open(path, framework="pt") as file:
         return any(name.startswith("ema/") for name in file.keys())  # noqa: SIM118
@@ -99,8 +99,12 @@ def averaged(path: Path) -> bool:
 def _saved(directory: Path, path: Path | None) -> Checkpoint:
     path = path or latest_checkpoint(directory)
     if path is None:
-        raise CheckpointError(f"{directory} has no checkpoint yet; train it, or go on with --resume")
+        raise CheckpointError(_no_checkpoint(directory))
     return load(path)
+
+
+def _no_checkpoint(directory: Path) -> str:
+    return f"{directory} has no checkpoint yet; train it, or resume it with --resume"
 
 
 def _network(

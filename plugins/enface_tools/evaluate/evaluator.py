@@ -1,4 +1,4 @@
-"""A network on people it never saw: numbers an image, pictures, and two baselines."""
+"""Evaluation of a network on a split of a run's data: metrics of each image, pictures, and two baselines."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ Keep = Callable[[Mapping[str, Tensor]], None]
 class Evaluator:
     """Measures a network on one split of a run's data.
 
-    Outputs and targets are compared in [0, 1] in float32, after outputs are clipped to that range.
+    Outputs are clipped to [0, 1]; they are compared with targets in float32.
 
     Args:
         split: ``test`` or ``val``.
 
     Attributes:
-        metrics: Those that can be had, by name.
-        unavailable: For the others, why not.
-        rows: The table's rows of source and target of each pair.
+        metrics: Available metrics, by name.
+        unavailable: Reasons why the others are not available, by name.
+        rows: Rows of source and target in the table, for each pair.
     """
 
     run: Run
@@ -68,9 +68,9 @@ class Evaluator:
         self.unavailable |= absent
 
     def means(self, network: nn.Module) -> dict[str, float]:
-        """Each metric's mean over the split, or its one number."""
-        found = self.measure(lambda source: output_of(network, source), regions=False)
-        return {name: found.sets[name] if name in found.sets else found.mean(name) for name in self.metrics}
+        """Each metric's mean over the split, or its number for the whole set."""
+        scores = self.measure(lambda source: output_of(network, source), regions=False)
+        return {name: scores.sets[name] if name in scores.sets else scores.mean(name) for name in self.metrics}
 
     @torch.no_grad()
     def measure(
@@ -81,40 +81,40 @@ class Evaluator:
         regions: bool = True,
         keep: Keep | None = None,
     ) -> Scores:
-        """What the metrics say of the outputs that ``make`` gives for sources in [-1, 1].
+        """Measure outputs for all sources.
 
-        Several processes measure every so manieth batch each, and all of them learn what was found.
+        Batches are distributed round-robin over ranks; every rank receives the full result.
 
         Args:
-            regions: Measure each region of the recipe's ``evaluation.regions``, too.
-            keep: Gets every batch's images in their order, on the main process; the others need not give one.
+            make: Computes outputs from sources in [-1, 1].
+            regions: Also measure each region of the recipe's ``evaluation.regions``.
+            keep: Called on the main process with the images of each batch, in order.
         """
         engine = self.run.engine
         batches = list(self._batches())
-        found: list[tuple[int, BatchScores]] = []
+        measured: list[tuple[int, BatchScores]] = []
         done = 0
         kept = engine.any(keep is not None)
         for start in range(0, len(batches), engine.processes):
-            mine = start + engine.rank
+            number = start + engine.rank
             images = None
-            if mine < len(batches):
-                part, images = self._measured(make, batches[mine], regions=regions)
-                found.append((mine, part))
+            if number < len(batches):
+                batch, images = self._measured(make, batches[number], regions=regions)
+                measured.append((number, batch))
             if kept:
-                # A round at a time, so that no process holds more than that.
-                for theirs in engine.gather(images and {name: image.cpu() for name, image in images.items()}):
-                    if theirs is not None and keep is not None:
-                        keep(theirs)
+                # One batch per rank at a time bounds the memory.
+                for gathered in engine.gather(images and {name: image.cpu() for name, image in images.items()}):
+                    if gathered is not None and keep is not None:
+                        keep(gathered)
             done += sum(len(rows["source"]) for rows in batches[start : start + engine.processes])
             if progress is not None:
                 progress(done, len(self))
-        # By number: a batch is nobody's twice.
-        parts = dict(item for theirs in engine.gather(found) for item in theirs)
-        whole = None
+        every = dict(item for ranks in engine.gather(measured) for item in ranks)
+        scores = None
         if engine.is_main:
             identities = self.run.pack.table["identity"].to_numpy()[self.rows["source"]]
-            whole = self._measure.gather([parts[number] for number in range(len(batches))], identities)
-        shared: Scores = engine.broadcast(whole)
+            scores = self._measure.gather([every[number] for number in range(len(batches))], identities)
+        shared: Scores = engine.broadcast(scores)
         return shared
 
     def _measured(
@@ -125,14 +125,14 @@ class Evaluator:
 
         source, target = column("source"), column("target")
         images = {"source": unit(source), "output": unit(make(source)), "target": unit(target)}
-        here = {name: region(column) for name, region in self._regions.items()} if regions else {}
-        return self._measure.batch(images["output"], images["target"], here), images
+        weights = {name: region(column) for name, region in self._regions.items()} if regions else {}
+        return self._measure.batch(images["output"], images["target"], weights), images
 
     def __len__(self) -> int:
         return len(self.rows["source"])
 
     def baselines(self) -> dict[str, Scores]:
-        """The same numbers for copying the source, and for the mean target of the training split."""
+        """Scores of copying the source, and of the mean target of the training split."""
         mean = mean_target(self.run.pairs("train"), self.run).to(self.run.engine.device)
         return {
             "source": self.measure(lambda source: source),
@@ -140,7 +140,7 @@ class Evaluator:
         }
 
     def about(self) -> pd.DataFrame:
-        """What is known of each source image: key, identity, pose, light, ..., and its target's key."""
+        """The table's columns for each source image, with the key of its target."""
         table = self.run.pack.table
         about = table.iloc[self.rows["source"]].reset_index(drop=True)
         about.insert(1, "target_key", table["key"].to_numpy()[self.rows["target"]])
@@ -148,10 +148,10 @@ class Evaluator:
 
     def images(self, network: nn.Module, rows: Mapping[str, Indices]) -> dict[str, Tensor]:
         """``source``, ``output`` and ``target`` of some rows, in [0, 1] on the CPU."""
-        found = {name: self._columns.gather(name, rows) for name in ("source", "target")}
+        images = {name: self._columns.gather(name, rows) for name in ("source", "target")}
         with torch.no_grad():
-            found["output"] = output_of(network, found["source"])
-        return {name: unit(image).cpu() for name, image in found.items()}
+            images["output"] = output_of(network, images["source"])
+        return {name: unit(image).cpu() for name, image in images.items()}
 
     def _batches(self) -> Iterator[dict[str, Indices]]:
         size = self.run.recipe.evaluation.batch or batch_for(self.run.engine.device, self.run.info.size**2)
@@ -184,12 +184,12 @@ def evaluate_network(
 ) -> Summary | None:
     """Evaluate a network and write tables, pictures and the summary.
 
-    Several processes all call this and measure a share each; the main one writes.
+    All processes call this and measure a part each; the main one writes.
 
     Args:
-        folder: Where to; the run's ``evaluation`` unless given.
+        folder: Of the files; default: the run's ``evaluation``.
         checkpoint: The checkpoint that the network is from.
-        baselines: What :meth:`Evaluator.baselines` gave, where it is known already.
+        baselines: Result of :meth:`Evaluator.baselines`, to compute it once for several networks.
 
     Returns:
         Contents of ``summary.json``; None except on the main process.
@@ -197,10 +197,10 @@ def evaluate_network(
     run = evaluator.run
     network.eval()
     folder = folder or run.directory / "evaluation"
-    shown = run.recipe.evaluation.pictures and run.engine.is_main
-    pictures = PictureWriter(folder, len(evaluator)) if shown else None
+    wanted = run.recipe.evaluation.pictures and run.engine.is_main
+    pictures = PictureWriter(folder, len(evaluator)) if wanted else None
     keep = pictures.add if pictures else None
-    measured = evaluator.measure(lambda source: output_of(network, source), progress, keep=keep)
+    scores = evaluator.measure(lambda source: output_of(network, source), progress, keep=keep)
     baselines = evaluator.baselines() if baselines is None else baselines
     if not run.engine.is_main:
         return None
@@ -209,7 +209,7 @@ def evaluate_network(
     recipe = run.recipe
     summary = Summarizer(
         about,
-        measured,
+        scores,
         baselines,
         evaluator.metrics,
         networks=networks,
@@ -224,13 +224,13 @@ def evaluate_network(
         unavailable=evaluator.unavailable,
         caveats=run_caveats(run, networks),
     )
-    write_results(folder, about, measured, baselines, summary)
+    write_results(folder, about, scores, baselines, summary)
     if pictures is not None:
         pictures.close()
     save_grid(evaluator, network, about, folder / "grid.png")
     means = {name: item.mean for name, item in summary.metrics.items()}
     means |= {name: item.value for name, item in summary.sets.items()}
-    # A number that there is not (no image has that region, too few images) is for the tables alone.
+    # Undefined numbers (no image has the region, too few images) appear in the tables only.
     means = {name: value for name, value in means.items() if value is not None}
     run.log("evaluated", values=means)
     run.notify("evaluated", step=run.step, summary=means)
@@ -238,10 +238,10 @@ def evaluate_network(
 
 
 def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, path: Path) -> None:
-    """A picture of source, output and target, one above the other: a column a person, each seen differently."""
+    """Write a grid with rows of sources, outputs and targets, and one column per identity."""
     chosen = []
     for number, (_, group) in enumerate(list(about.groupby("identity"))[:GRID]):
-        # A stride coprime to most counts of poses and lights, so that neighbours do not show the same view.
+        # A stride coprime to most counts of poses and lights, so that neighbours differ in pose and light.
         chosen.append(int(group.index[number * 7 % len(group)]))
     rows = {role: indices[chosen] for role, indices in evaluator.rows.items()}
     images = evaluator.images(network, rows)

@@ -50,7 +50,7 @@ class MetricInfo(FileModel):
 
     @property
     def direction(self) -> Direction:
-        """Which values are better."""
+        """Direction in which values are better."""
         return Direction(self.higher_is_better, self.ideal)
 
 

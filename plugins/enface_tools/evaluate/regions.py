@@ -1,4 +1,4 @@
-"""The regions that a recipe's ``evaluation.regions`` asks to be measured by themselves."""
+"""Regions of a recipe's ``evaluation.regions``, which are measured separately."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Region:
 
     def __init__(self, mask: Mask, where: str, names: Sequence[str], size: tuple[int, int]) -> None:
         self._mask, self._where, self._size = mask, where, size
-        asked = requested_arguments(mask.forward)
+        arguments = requested_arguments(mask.forward)
         known = {*names, "step"}
         missing = [
-            name for name, parameter in asked.items() if parameter.default is parameter.empty and name not in known
+            name for name, parameter in arguments.items() if parameter.default is parameter.empty and name not in known
         ]
         if missing:
             raise RecipeError(f"{where}: asks for {missing[0]!r}{closest(missing[0], names)}")
-        self._asked = [name for name in asked if name in known]
+        self._arguments = [name for name in arguments if name in known]
 
     def to(self, device: torch.device) -> Region:
-        """Move it to a device."""
+        """Move the mask to a device."""
         self._mask.to(device)
         return self
 
@@ -46,9 +46,9 @@ class Region:
             column: Returns a column of the batch by name; images are (N, 3, H, W) in [-1, 1].
 
         Raises:
-            RecipeError: when the mask cannot weigh the images.
+            RecipeError: if the weights do not fit the images.
         """
-        weights: Tensor = self._mask(**{name: 0 if name == "step" else column(name) for name in self._asked})
+        weights: Tensor = self._mask(**{name: 0 if name == "step" else column(name) for name in self._arguments})
         check_weights(weights, self._size, self._where)
         return weights
 
@@ -56,26 +56,26 @@ class Region:
 def build_regions(
     loaded: LoadedRecipe, data: DataInfo, names: Sequence[str], size: tuple[int, int] | None = None
 ) -> tuple[dict[str, Region], dict[str, str]]:
-    """The regions that can be had, and for the others, as ``region NAME``, why not.
+    """Build the available regions; for the others, as ``region NAME``, return the reason.
 
     Args:
         names: Columns that a mask may request.
         size: Height and width of the images; default: square images of ``data.size``.
 
     Raises:
-        RecipeError: naming file and key of what does not fit.
+        RecipeError: if a region does not fit, naming file and key.
     """
-    found: dict[str, Region] = {}
-    absent: dict[str, str] = {}
+    regions: dict[str, Region] = {}
+    unavailable: dict[str, str] = {}
     for name, spec in loaded.recipe.evaluation.regions.items():
         where = loaded.place(("evaluation", "regions", name))
         try:
             mask = loaded.catalog.build("mask", spec.use, spec.params, data)
         except WeightsError as error:
-            absent[f"region {name}"] = str(error)
+            unavailable[f"region {name}"] = str(error)
             continue
         except EnfaceError as error:
             raise type(error)(f"{where}: {error}") from error
         assert isinstance(mask, Mask)
-        found[name] = Region(mask.eval(), where, names, size or (data.size, data.size))
-    return found, absent
+        regions[name] = Region(mask.eval(), where, names, size or (data.size, data.size))
+    return regions, unavailable

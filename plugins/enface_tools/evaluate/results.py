@@ -65,7 +65,7 @@ class Results:
         """Read the evaluation of a run directory, or one in its own folder.
 
         Raises:
-            DataError: if there is none, or a file cannot be read, naming it.
+            DataError: if there is no evaluation, or a file cannot be read, naming it.
         """
         folder = path / "evaluation" if (path / "evaluation").is_dir() else path
         summary = folder / SUMMARY

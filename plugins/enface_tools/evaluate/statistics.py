@@ -1,4 +1,4 @@
-"""Intervals and tests for images of people: one person's images are not independent of each other."""
+"""Intervals and tests that account for the dependence between images of one person."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import numpy.typing as npt
 Outcome = Literal["better", "unclear", "worse", "none"]
 """Result of a comparison; ``none`` if a number is missing."""
 CONFIDENCE = 0.95
-# How many random numbers are held at once: 160 MB of them.
-HELD = 20_000_000
+# Random numbers in memory at a time: 160 MB.
+MAX_NUMBERS = 20_000_000
 
 Floats = npt.NDArray[np.float64]
 
 
 def interval(values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: int, seed: int) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean, resampling identities: images of one person are not independent.
+    """The 95 % percentile interval of the mean, resampling identities instead of images.
 
     Args:
-        values: (N,); those that are NaN (an image without such a region) are left out.
-        identities: (N,), whom each image shows.
+        values: (N,); NaN (an image without the region) is ignored.
+        identities: (N,), the person in each image.
 
     Returns:
-        Both ends; NaN when no value is left.
+        Both ends; NaN without values.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval, cluster resampling).
@@ -41,35 +41,35 @@ def intervals(values: Floats, identities: npt.NDArray[Any], resamples: int, seed
     """:func:`interval` of several columns over the same images.
 
     Args:
-        values: (N, K); NaN where an image has no number in that column.
+        values: (N, K); NaN if an image has no number in a column.
         identities: (N,).
 
     Returns:
         (K, 2), NaN for a column without numbers.
     """
-    found = np.full((values.shape[1], 2), np.nan)
+    ends = np.full((values.shape[1], 2), np.nan)
     sums, sizes = per_identity(values, identities)
     # Columns over the same people share their draws.
-    held = sizes > 0
-    for people in np.unique(held, axis=1).T if held.size else ():
-        columns = np.flatnonzero((held == people[:, None]).all(0))
+    present = sizes > 0
+    for people in np.unique(present, axis=1).T if present.size else ():
+        columns = np.flatnonzero((present == people[:, None]).all(0))
         if people.any():
-            found[columns] = _quantiles(sums[people][:, columns], sizes[people][:, columns], resamples, seed)
-    return found
+            ends[columns] = _quantiles(sums[people][:, columns], sizes[people][:, columns], resamples, seed)
+    return ends
 
 
 def per_identity(values: Floats, identities: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-    """Sums and counts of each column's numbers, a line an identity (in the order of their names): both (P, K)."""
+    """Sums and counts of each column's numbers per identity, in the order of their names: both (P, K)."""
     people, place = np.unique(identities.astype(str), return_inverse=True)
-    there = ~np.isnan(values)
+    present = ~np.isnan(values)
     sums, sizes = np.zeros((2, len(people), values.shape[1]))
-    np.add.at(sums, place, np.where(there, values, 0))
-    np.add.at(sizes, place, there)
+    np.add.at(sums, place, np.where(present, values, 0))
+    np.add.at(sizes, place, present)
     return sums, sizes
 
 
 def _quantiles(sums: Floats, sizes: Floats, resamples: int, seed: int) -> Floats:
-    """The interval's ends for each column: (K, 2)."""
+    """Ends of the interval of each column: (K, 2)."""
     means = np.concatenate([(draws @ sums) / (draws @ sizes) for draws in _draws(len(sums), resamples, seed)])
     tail = (1 - CONFIDENCE) / 2
     ends: Floats = np.quantile(means, [tail, 1 - tail], axis=0).T
@@ -77,18 +77,18 @@ def _quantiles(sums: Floats, sizes: Floats, resamples: int, seed: int) -> Floats
 
 
 def _draws(people: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each person is drawn in each resample, some resamples at a time: (R, P)."""
-    if people * resamples <= HELD:
-        yield _kept_draws(people, resamples, seed)
+    """Counts of each person in each resample, some resamples at a time: (R, P)."""
+    if people * resamples <= MAX_NUMBERS:
+        yield _cached_draws(people, resamples, seed)
         return
     rng = np.random.default_rng([seed, 5])
-    step = max(HELD // people, 1)
+    step = max(MAX_NUMBERS // people, 1)
     for start in range(0, resamples, step):
         yield _multinomial(rng, people, min(step, resamples - start))
 
 
 @lru_cache(maxsize=2)
-def _kept_draws(people: int, resamples: int, seed: int) -> Floats:
+def _cached_draws(people: int, resamples: int, seed: int) -> Floats:
     return _multinomial(np.random.default_rng([seed, 5]), people, resamples)
 
 
@@ -98,10 +98,10 @@ def _multinomial(rng: np.random.Generator, people: int, resamples: int) -> Float
 
 @dataclass(frozen=True)
 class SignedRank:
-    """What ranks say of paired differences.
+    """Result of a signed-rank test.
 
     Attributes:
-        p: Two-sided, of the Wilcoxon signed-rank test; NaN without differences to rank.
+        p: Two-sided, of the Wilcoxon signed-rank test; NaN without differences.
         rank_biserial: The matched-pairs rank-biserial correlation, in [-1, 1].
     """
 
@@ -113,7 +113,7 @@ def signed_rank(differences: Floats) -> SignedRank:
     """The Wilcoxon signed-rank test of paired differences, and its effect size. Zeros are dropped.
 
     Args:
-        differences: (P,), one of each person; NaNs are left out.
+        differences: (P,), one per person; NaN is ignored.
 
     Source:
         Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1, 1945; Kerby, The simple
@@ -121,38 +121,38 @@ def signed_rank(differences: Floats) -> SignedRank:
     """
     from scipy import stats
 
-    there = differences[np.isfinite(differences)]
-    moved = there[there != 0]
-    if not len(moved):
-        return SignedRank(1.0, 0.0) if len(there) else SignedRank(float("nan"), float("nan"))
+    finite = differences[np.isfinite(differences)]
+    nonzero = finite[finite != 0]
+    if not len(nonzero):
+        return SignedRank(1.0, 0.0) if len(finite) else SignedRank(float("nan"), float("nan"))
     with warnings.catch_warnings():
-        # A small sample with ties; its p is the best there is.
+        # scipy warns that p is approximate for a small sample with ties.
         warnings.simplefilter("ignore")
-        p = float(stats.wilcoxon(moved).pvalue)
-    ranks = stats.rankdata(np.abs(moved))
-    return SignedRank(p, float((ranks * np.sign(moved)).sum() / ranks.sum()))
+        p = float(stats.wilcoxon(nonzero).pvalue)
+    ranks = stats.rankdata(np.abs(nonzero))
+    return SignedRank(p, float((ranks * np.sign(nonzero)).sum() / ranks.sum()))
 
 
 def least_p(people: int) -> float:
-    """The smallest p that the signed-rank test of so many people can give."""
+    """The smallest possible p of the signed-rank test with this number of people."""
     return float(min(1.0, 2.0 ** (1 - people)))
 
 
 def cohens_dz(differences: Floats) -> float:
-    """The mean of paired differences over their standard deviation (n - 1); NaN where they do not differ.
+    """The mean of paired differences over their standard deviation (n - 1); NaN if that is 0.
 
     Source:
         Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988.
     """
-    there = differences[np.isfinite(differences)]
-    if len(there) < 2:
+    finite = differences[np.isfinite(differences)]
+    if len(finite) < 2:
         return float("nan")
-    spread = there.std(ddof=1)
-    return float(there.mean() / spread) if spread > 0 else float("nan")
+    deviation = finite.std(ddof=1)
+    return float(finite.mean() / deviation) if deviation > 0 else float("nan")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for being several, by Holm's step-down method; a NaN stays one and is no test.
+    """p-values adjusted for multiple tests by Holm's step-down method; NaN is not counted as a test.
 
     Source:
         Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.

@@ -101,7 +101,7 @@ class PageWriter:
     _written: set[Path] = field(default_factory=set)
 
     def picture(self, reader: FolderReader, path: Path, name: str, alt: str, caption: str = "") -> Picture | None:
-        """Convert a PNG file to WebP; None if there is none, or if it is damaged, which is added to the problems.
+        """Convert a PNG file to WebP; None if it does not exist, or if it is damaged, which is added to the problems.
 
         Args:
             name: Of the asset, without suffix.
@@ -125,7 +125,7 @@ class PageWriter:
         return Picture(self._link(asset), width, height, alt, caption)
 
     def copy(self, path: Path, name: str) -> str | None:
-        """Copy a file; return its path relative to the page, or None if there is none or it cannot be read."""
+        """Copy a file; return its path relative to the page, or None if it cannot be read."""
         asset = self.folder / name
         try:
             if not path.is_file():

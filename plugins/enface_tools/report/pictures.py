@@ -110,7 +110,7 @@ def _evenly_spread(steps: Sequence[int]) -> list[int]:
 
 
 def sprite_sheet(reader: FolderReader, page: PageWriter, folder: str, name: str = "pictures") -> SpriteSheet | None:
-    """Copy the sprites of an evaluation; None if there are none.
+    """Copy the sprites of an evaluation; None without any.
 
     Args:
         folder: Of the evaluation, relative to the reader's, with a slash at its end; empty for the same.

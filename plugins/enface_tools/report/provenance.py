@@ -89,7 +89,7 @@ class Lineage(BaseModel):
 
 @dataclass(frozen=True)
 class Provenance:
-    """The files that say how a run was made; None for missing ones."""
+    """A run's recipe, environment and lineage; None for missing files."""
 
     recipe: str
     environment: Environment | None

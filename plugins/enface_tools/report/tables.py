@@ -123,7 +123,7 @@ def _table(
 
 
 def interval_text(item: Estimate | GroupMetric, places: int) -> str:
-    """An interval as text; empty if there is none."""
+    """An interval as text; empty without one."""
     low, high = number(item.low), number(item.high)
     return "" if math.isnan(low) or math.isnan(high) else f"[{shown(low, places)}, {shown(high, places)}]"
 

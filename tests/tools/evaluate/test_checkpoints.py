@@ -42,7 +42,7 @@ def test_a_checkpoint_that_is_not_there(directory, which):
 
 
 def test_no_best_one_was_kept(directory):
-    with pytest.raises(CheckpointError, match=r"no best checkpoint; log\.best"):
+    with pytest.raises(CheckpointError, match=r"no best checkpoint; set log\.best"):
         find_checkpoints(directory, "best")
 
 

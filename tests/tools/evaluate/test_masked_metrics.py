@@ -122,7 +122,7 @@ def test_a_card_names_the_mask_and_its_bits(metrics):
         (
             {"l1": {"mask": "face"}},
             {"face": {}},
-            r"masks\.face: differs from image to image \(it asks for target_regions\)",
+            r"masks\.face: differs from image to image \(it requests target_regions\)",
         ),
         (
             {"l1": {"mask": "small"}},

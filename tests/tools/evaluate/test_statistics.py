@@ -36,7 +36,7 @@ def test_a_column_without_numbers_has_no_interval_and_no_columns_have_none():
 def test_draws_held_in_pieces_are_the_same_draws(monkeypatch):
     people, values = np.arange(30).repeat(2), np.random.default_rng(1).normal(size=60)
     whole = interval(values, people, 1000, 3)
-    monkeypatch.setattr(statistics, "HELD", 30 * 7)
+    monkeypatch.setattr(statistics, "MAX_NUMBERS", 30 * 7)
     assert interval(values, people, 1000, 3) == pytest.approx(whole, rel=1e-12)
 
 
