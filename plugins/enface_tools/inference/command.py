@@ -1,4 +1,4 @@
-"""Using a trained network, without the data it was trained on."""
+"""The ``apply`` and ``export`` commands, which use a trained network without its training data."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import Device, RunPath, progress_bar, require_run, say
-from enface.errors import DataError
+from enface.cli.options import Device, RunPath, Terminal, require_run, say
 
 
 class Fit(StrEnum):
-    """How an image becomes square."""
+    """Ways to make an image square."""
 
     stretch = "stretch"
     crop = "crop"
@@ -22,70 +21,65 @@ class Fit(StrEnum):
 
 
 class Format(StrEnum):
-    """What an export is written as."""
+    """File formats of an export."""
 
     onnx = "onnx"
     torch = "torch"
 
 
 CheckpointPath = Annotated[
-    Path | None, typer.Option("--checkpoint", metavar="FILE", help="The checkpoint; the latest unless given.")
+    Path | None, typer.Option("--checkpoint", metavar="FILE", help="A checkpoint; default: the latest.")
 ]
-Raw = Annotated[bool, typer.Option("--raw", help="The plain weights, where there is a running average too.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Use the plain weights instead of their running average.")]
 
 
 def apply(
     run: RunPath,
-    images: Annotated[list[Path], typer.Argument(help="Image files, and folders to walk.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where outputs go.", show_default=False)],
+    images: Annotated[list[Path], typer.Argument(help="Image files, and folders to search.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the outputs.", show_default=False)],
     checkpoint: CheckpointPath = None,
     fit: Annotated[
-        Fit, typer.Option("--fit", help="How an image becomes square: stretched, its middle, or its edge repeated.")
+        Fit, typer.Option("--fit", help="Make an image square: stretch it, crop its centre, or pad by its edge.")
     ] = Fit.stretch,
-    grid: Annotated[bool, typer.Option("--grid", help="Write DIR/grid.png too: inputs over outputs.")] = False,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at a time.")] = 32,
+    grid: Annotated[bool, typer.Option("--grid", help="Also write DIR/grid.png with inputs above outputs.")] = False,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images per batch.")] = 32,
     raw: Raw = False,
-    device: Annotated[Device, typer.Option("--device", help="Where the network runs.")] = Device.auto,
+    device: Annotated[Device, typer.Option("--device", help="Device of the network.")] = Device.auto,
 ) -> None:
-    """Turn photographs into a trained network's outputs.
+    """Write a trained network's outputs for photographs.
 
-    Writes DIR/NAME.png for each image; those of a folder keep their paths in it. The run's data is not needed.
+    Writes DIR/NAME.png for each image; images of a folder keep their paths within it. The run's data is not needed.
     """
-    from enface.recipe.load import load_recipe
-    from enface_tools.evaluate.checkpoints import open_network
-    from enface_tools.inference.apply import Applier, Sheet, device_of, plan
+    from enface_tools.inference.apply import apply as apply_run
 
-    require_run(run)
-    sheet_path = out / "grid.png" if grid else None
-    jobs, place = plan(images, out, sheet_path), device_of(device.value)
-    loaded = load_recipe(run)
-    network, _ = open_network(loaded, run, checkpoint, place, raw=raw)
-    applier = Applier(network, loaded.recipe.data, place, fit.value, batch)
-    sheet = Sheet(len(jobs), loaded.recipe.data.size) if grid else None
-    with progress_bar("applying") as progress:
-        failed = applier(jobs, sheet, progress)
-    if sheet is not None and sheet_path is not None and sheet.save(sheet_path):
-        say(f"grid: {sheet_path}")
-    say(f"{len(jobs) - len(failed)} images written to {out}")
-    if failed:
-        reasons = "\n  ".join(failed)
-        raise DataError(f"{len(failed)} of {len(jobs)} images could not be read:\n  {reasons}")
+    apply_run(
+        run,
+        images,
+        out,
+        checkpoint=checkpoint,
+        average=not raw,
+        fit=fit.value,
+        grid=grid,
+        batch=batch,
+        device=device.value,
+        progress=Terminal(),
+    )
 
 
 def export(
     run: RunPath,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where files go; RUN/export unless given.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the files; default: RUN/export.")
     ] = None,
     checkpoint: CheckpointPath = None,
     raw: Raw = False,
     format_: Annotated[
-        list[Format] | None, typer.Option("--format", help="What to write; both unless given; repeatable.")
+        list[Format] | None, typer.Option("--format", help="A format to write; repeatable; default: both.")
     ] = None,
 ) -> None:
     """Write a trained network as ONNX and torch.export files.
 
-    Each is read again and checked against the network; export.json says what goes in and what comes out.
+    Each file is read back and compared with the network; export.json describes inputs and outputs.
     """
     require_run(run)
     formats, folder = [item.value for item in format_ or Format], out or run / "export"
@@ -98,14 +92,14 @@ def export(
     require_packages(formats)
     loaded = load_recipe(run)
     network, saved = open_network(loaded, run, checkpoint, torch.device("cpu"), raw=raw)
-    about = Exporter(loaded.recipe, network, saved, raw)(folder, formats)
-    for kind, difference in about["largest_difference"].items():
-        say(f"{kind}: differs from the network by {difference:.1e} at most")
-    say(f"{', '.join(about['files'])} and export.json written to {folder}")
+    metadata = Exporter(loaded.recipe, network, saved, raw)(folder, formats)
+    for format_name, difference in metadata["largest_difference"].items():
+        say(f"{format_name}: differs from the network by {difference:.1e} at most")
+    say(f"{', '.join(metadata['files'])} and export.json written to {folder}")
 
 
 @hookimpl
 def commands(app: typer.Typer) -> None:
-    """Add ``apply`` and ``export``."""
+    """Register ``apply`` and ``export``."""
     app.command("apply")(apply)
     app.command("export")(export)

@@ -1,4 +1,4 @@
-"""A trained network for other programs: its output path as an ONNX file and a torch.export program, both checked."""
+"""Export a trained network as an ONNX file and a torch.export program, both compared with the network."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from enface.train.checkpoint import Checkpoint, digest
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 FILES = {"onnx": "generator.onnx", "torch": "generator.pt2"}
-"""The file of each format."""
-ABOUT = "export.json"
+"""File name of each format."""
+METADATA = "export.json"
 BATCHES = (1, 3)
 LIMIT = 1e-4
 
 
 class OutputPath(nn.Module):
-    """A generator's output alone: source (N, 3, S, S) -> output (N, 3, S, S), float32, both in [-1, 1].
+    """A generator with a single output: source (N, 3, S, S) -> output (N, 3, S, S), float32, both in [-1, 1].
 
-    Clipped, as evaluation clips it, so that the range holds for any generator.
+    The output is clipped as in evaluation, so that the range holds for any generator.
     """
 
     def __init__(self, generator: nn.Module) -> None:
@@ -50,13 +50,13 @@ class OutputPath(nn.Module):
 
 
 def require_packages(formats: Sequence[str]) -> None:
-    """Raises EnfaceError when packages that a format needs are not installed, naming them."""
-    wanted = ONNX_PACKAGES if "onnx" in formats else ()
-    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    """Raise EnfaceError if packages that a format needs are not installed, naming them."""
+    required = ONNX_PACKAGES if "onnx" in formats else ()
+    missing = [name for name in required if importlib.util.find_spec(name) is None]
     if missing:
         raise EnfaceError(
-            f'ONNX needs {", ".join(missing)}, not installed here: pip install "enface[export]" '
-            "(or leave it out: --format torch)"
+            f'ONNX needs {", ".join(missing)}, which are not installed: pip install "enface[export]" '
+            "(or skip ONNX: --format torch)"
         )
 
 
@@ -66,8 +66,8 @@ class Exporter:
 
     Args:
         network: The generator, in eval mode, on the CPU.
-        saved: The checkpoint it was filled from.
-        raw: Whether its plain weights were taken even where there was a running average.
+        saved: The checkpoint of its weights.
+        raw: True if these are the plain weights although the checkpoint may have a running average.
     """
 
     recipe: Recipe
@@ -78,27 +78,27 @@ class Exporter:
     def __call__(self, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
         """Write a file for each format and ``export.json`` into a folder, all or none.
 
-        Each file is read again and must give the network's outputs for batches of 1 and 3 images of random
-        numbers in [-1, 1].
+        Each file is read back and must give the network's outputs for batches of 1 and 3 images of random numbers
+        in [-1, 1].
 
         Returns:
-            What ``export.json`` holds.
+            Content of ``export.json``.
 
         Raises:
-            EnfaceError: when packages are missing, the generator cannot be exported, or an exported file's outputs
-                differ from the network's by more than 1e-4.
+            EnfaceError: if packages are missing, the generator cannot be exported, or a file's outputs differ from
+                the network's by more than 1e-4.
         """
         require_packages(formats)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
                 work = Path(name)
-                about = self._write(work, formats)
-                for path in sorted(work.iterdir(), key=lambda path: path.name == ABOUT):
+                content = self._write(work, formats)
+                for path in sorted(work.iterdir(), key=lambda path: path.name == METADATA):
                     os.replace(path, folder / path.name)
         except OSError as error:
             raise EnfaceError(f"cannot write to {folder} ({error.strerror or error})") from error
-        return about
+        return content
 
     def _write(self, work: Path, formats: Sequence[str]) -> dict[str, Any]:
         model = OutputPath(self.network).to(memory_format=torch.contiguous_format).eval()
@@ -108,41 +108,41 @@ class Exporter:
             for kind in dict.fromkeys(formats):
                 path = work / FILES[kind]
                 self._attempt(kind, WRITERS[kind], program, path)
-                differences[kind] = self._checked(model, kind, path)
-        about = self._about(work, differences)
-        (work / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
-        return about
+                differences[kind] = self._compare(model, kind, path)
+        content = self._metadata(work, differences)
+        (work / METADATA).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        return content
 
     def _attempt(self, kind: str, make: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return make(*arguments)
         except OSError:
             raise
-        # The exporter raises whatever the code of a generator it cannot follow provokes.
+        # Exporters raise many kinds of exceptions for code that they cannot trace.
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise EnfaceError(
                 f"generator {self.recipe.generator.use} cannot be exported ({kind}): {lines[0]}"
             ) from error
 
-    def _checked(self, model: nn.Module, kind: str, path: Path) -> float:
-        """The largest difference between what a file gives and what the network gives."""
-        again, largest = self._attempt(kind, READERS[kind], path), 0.0
+    def _compare(self, model: nn.Module, kind: str, path: Path) -> float:
+        """Largest absolute difference between the outputs of a file and of the network."""
+        exported, largest = self._attempt(kind, READERS[kind], path), 0.0
         for source in check_sources(self.recipe.data.size):
             with torch.inference_mode():
-                wanted = model(source)
-            found = self._attempt(kind, again, source)
-            difference = float((found - wanted).abs().max()) if found.shape == wanted.shape else float("inf")
-            # So written that NaN does not pass.
+                expected = model(source)
+            output = self._attempt(kind, exported, source)
+            difference = float((output - expected).abs().max()) if output.shape == expected.shape else float("inf")
+            # Not "difference > LIMIT", which is false for NaN.
             if not difference <= LIMIT:
                 raise EnfaceError(
                     f"the {kind} export of generator {self.recipe.generator.use} differs from the network by "
-                    f"{difference:.2g} (at most {LIMIT:g} is allowed) for {len(source)} images; nothing was written"
+                    f"{difference:.2g} (limit: {LIMIT:g}) for {len(source)} images; nothing was written"
                 )
             largest = max(largest, difference)
         return largest
 
-    def _about(self, work: Path, differences: Mapping[str, float]) -> dict[str, Any]:
+    def _metadata(self, work: Path, differences: Mapping[str, float]) -> dict[str, Any]:
         data, state = self.recipe.data, self.saved.state
         shape = {"shape": ["batch", 3, data.size, data.size], "dtype": "float32", "range": [-1, 1], "colors": "RGB"}
         return {
@@ -163,7 +163,7 @@ class Exporter:
 
 
 def check_sources(size: int) -> list[Tensor]:
-    """What exports are checked on, the same every time: float (1, 3, S, S) and (3, 3, S, S) in [-1, 1]."""
+    """Fixed inputs for comparing exports: float (1, 3, S, S) and (3, 3, S, S) in [-1, 1]."""
     random = torch.Generator().manual_seed(0)
     return [torch.rand(count, 3, size, size, generator=random) * 2 - 1 for count in BATCHES]
 
@@ -172,16 +172,16 @@ def check_sources(size: int) -> list[Tensor]:
 
 
 def _traced(model: nn.Module, size: int) -> ExportedProgram:
-    # Two images, for a size of 1 would be taken for a constant.
+    # Two images, because torch.export specialises a size of 1 to a constant.
     example = torch.zeros(2, 3, size, size)
     return torch.export.export(model, (example,), dynamic_shapes={"source": {0: Dim("batch", min=1)}})
 
 
 def _write_onnx(program: ExportedProgram, path: Path) -> None:
-    made = torch.onnx.export(program, dynamo=True, input_names=["source"], output_names=["output"], verbose=False)
-    assert made is not None
-    # In the one file, as far as ONNX allows that (2 GB).
-    made.save(path, external_data=False)
+    model = torch.onnx.export(program, dynamo=True, input_names=["source"], output_names=["output"], verbose=False)
+    assert model is not None
+    # A single file, which ONNX limits to 2 GB.
+    model.save(path, external_data=False)
 
 
 def _write_torch(program: ExportedProgram, path: Path) -> None:
@@ -224,7 +224,7 @@ def _versions(formats: Mapping[str, float]) -> dict[str, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to ourselves what the exporter tells its own developers."""
+    """Suppress the exporter's warnings and log messages."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

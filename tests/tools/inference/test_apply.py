@@ -1,4 +1,4 @@
-"""Applying a network to image files: what is written where, how images are fitted, what is shown."""
+"""Apply a network to image files: planning, fitting, outputs and the grid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from enface.errors import DataError, EnfaceError
 from enface.recipe.models import DataModel
-from enface_tools.inference.apply import FITS, Applier, Job, Sheet, device_of, plan
+from enface_tools.inference.apply import FITS, ImageTask, ImageTranslator, PairGrid, device_of, plan_tasks
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ def pixels_of(path: Path) -> np.ndarray:
 
 
 class Negative(torch.nn.Module):
-    """Its output is the source's negative; it remembers how many images it was shown at a time."""
+    """Its output is the source's negative; it records its batch sizes."""
 
     def __init__(self, gain: float = 1.0) -> None:
         super().__init__()
@@ -43,12 +43,12 @@ class Negative(torch.nn.Module):
         return {"output": -self.gain * source}
 
 
-def applier(network: torch.nn.Module | None = None, **keys) -> Applier:
+def translator(network: torch.nn.Module | None = None, **keys) -> ImageTranslator:
     sizes = {key: keys.pop(key) for key in ("size", "load_size") if key in keys}
-    return Applier(network or Negative(), DataModel(use="x", **{"size": 16, **sizes}), CPU, **keys)
+    return ImageTranslator(network or Negative(), DataModel(use="x", **{"size": 16, **sizes}), CPU, **keys)
 
 
-# ------------------------------------------------------------------ what is written where
+# ------------------------------------------------------------------ planning
 
 
 def test_files_and_folders_become_pngs_in_natural_order(tmp_path):
@@ -56,8 +56,8 @@ def test_files_and_folders_become_pngs_in_natural_order(tmp_path):
         picture(tmp_path / name)
     (tmp_path / "many/notes.txt").write_text("no image")
     out = tmp_path / "out"
-    jobs = plan([tmp_path / "one.bmp", tmp_path / "many"], out)
-    names = [job.output.relative_to(out).as_posix() for job in jobs]
+    tasks = plan_tasks([tmp_path / "one.bmp", tmp_path / "many"], out)
+    names = [task.output.relative_to(out).as_posix() for task in tasks]
     assert names == ["one.png", "2.png", "10.png", "inner/a.b.png"]
     assert not out.exists()
 
@@ -66,59 +66,59 @@ def test_files_and_folders_become_pngs_in_natural_order(tmp_path):
 def test_two_images_for_one_file_are_refused(tmp_path, first, second):
     given = [picture(tmp_path / first), picture(tmp_path / second)]
     with pytest.raises(DataError, match=r"1\.(png|jpg) would both be written to .*out/1\.png"):
-        plan(given, tmp_path / "out")
+        plan_tasks(given, tmp_path / "out")
 
 
-def test_one_image_given_twice_is_done_once(tmp_path):
+def test_an_image_given_twice_is_planned_once(tmp_path):
     path = picture(tmp_path / "a/1.png")
-    assert len(plan([path, tmp_path / "a", path], tmp_path / "out")) == 1
+    assert len(plan_tasks([path, tmp_path / "a", path], tmp_path / "out")) == 1
 
 
 def test_no_input_is_overwritten(tmp_path):
     path = picture(tmp_path / "a/1.png")
     with pytest.raises(DataError, match=r"1\.png would overwrite the input"):
-        plan([path], tmp_path / "a")
+        plan_tasks([path], tmp_path / "a")
     with pytest.raises(DataError, match="is the folder of the images"):
-        plan([tmp_path / "a"], tmp_path / "b" / ".." / "a")
-    # Nor one that a link in the folder of outputs leads to, nor by the grid.
+        plan_tasks([tmp_path / "a"], tmp_path / "b" / ".." / "a")
+    # Neither through a link in the output folder, nor by the grid.
     (tmp_path / "out").mkdir()
     (tmp_path / "out/1.png").symlink_to(path)
     with pytest.raises(DataError, match="would overwrite the input"):
-        plan([path], tmp_path / "out")
+        plan_tasks([path], tmp_path / "out")
     grid = picture(tmp_path / "c/grid.png")
     with pytest.raises(DataError, match=r"grid\.png would overwrite the input"):
-        plan([grid], tmp_path / "elsewhere", grid=grid)
+        plan_tasks([grid], tmp_path / "elsewhere", grid=grid)
 
 
 def test_an_output_and_the_grid_cannot_share_a_name(tmp_path):
     out = tmp_path / "out"
     with pytest.raises(DataError, match="an output and the grid"):
-        plan([picture(tmp_path / "grid.jpg")], out, grid=out / "grid.png")
+        plan_tasks([picture(tmp_path / "grid.jpg")], out, grid=out / "grid.png")
 
 
-def test_outputs_below_the_inputs_are_not_taken_for_inputs(tmp_path):
+def test_outputs_below_the_inputs_are_not_used_as_inputs(tmp_path):
     picture(tmp_path / "a/1.jpg")
     out = tmp_path / "a/out"
     for _ in range(2):
-        jobs = plan([tmp_path / "a"], out)
-        assert [job.output.name for job in jobs] == ["1.png"]
-        applier()(jobs)
+        tasks = plan_tasks([tmp_path / "a"], out)
+        assert [task.output.name for task in tasks] == ["1.png"]
+        translator()(tasks)
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["1.jpg", "1.png"]
     (tmp_path / "a/1.jpg").unlink()
-    with pytest.raises(DataError, match="no image but what lies in"):
-        plan([tmp_path / "a"], out)
+    with pytest.raises(DataError, match="no image outside of"):
+        plan_tasks([tmp_path / "a"], out)
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_missing_images_are_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.png does not exist"):
-        plan([tmp_path / "gone.png"], tmp_path / "out")
+        plan_tasks([tmp_path / "gone.png"], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty holds no image"):
-        plan([tmp_path / "empty"], tmp_path / "out")
+        plan_tasks([tmp_path / "empty"], tmp_path / "out")
     with pytest.raises(DataError, match="no image is given"):
-        plan([], tmp_path / "out")
-    with pytest.raises(DataError, match="outputs go into a folder"):
-        plan([picture(tmp_path / "a.png")], tmp_path / "a.png")
+        plan_tasks([], tmp_path / "out")
+    with pytest.raises(DataError, match="give --out a folder"):
+        plan_tasks([picture(tmp_path / "a.png")], tmp_path / "a.png")
 
 
 # ------------------------------------------------------------------ fitting
@@ -132,13 +132,13 @@ def test_every_fit_gives_a_square_of_any_image(fit, height, width):
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_a_square_image_is_fitted_alike_by_all(fit):
+def test_all_fits_agree_on_a_square_image(fit):
     image = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
-    wanted = np.asarray(Image.fromarray(image).resize((16, 16), Image.Resampling.LANCZOS))
-    np.testing.assert_array_equal(FITS[fit](image, 16), wanted)
+    expected = np.asarray(Image.fromarray(image).resize((16, 16), Image.Resampling.LANCZOS))
+    np.testing.assert_array_equal(FITS[fit](image, 16), expected)
 
 
-def test_crop_takes_the_middle_and_pad_keeps_all():
+def test_crop_takes_the_centre_and_pad_keeps_everything():
     # Three squares beside each other: red, green, blue.
     image = np.zeros((16, 48, 3), np.uint8)
     for place in range(3):
@@ -153,9 +153,9 @@ def test_crop_takes_the_middle_and_pad_keeps_all():
     assert (stretched[:, 44] == [0, 0, 200]).all()
 
 
-def test_images_are_loaded_larger_and_their_middle_is_used(tmp_path):
+def test_images_are_loaded_larger_and_cropped_to_their_centre(tmp_path):
     path = picture(tmp_path / "a.png", 50, 40)
-    applier(size=16, load_size=24)([Job(path, tmp_path / "out.png")])
+    translator(size=16, load_size=24)([ImageTask(path, tmp_path / "out.png")])
     packed = np.asarray(Image.open(path).resize((24, 24), Image.Resampling.LANCZOS))
     np.testing.assert_array_equal(255 - pixels_of(tmp_path / "out.png"), packed[4:20, 4:20])
 
@@ -163,13 +163,13 @@ def test_images_are_loaded_larger_and_their_middle_is_used(tmp_path):
 # ------------------------------------------------------------------ applying
 
 
-def test_images_go_through_in_batches(tmp_path):
+def test_images_are_processed_in_batches(tmp_path):
     paths = [picture(tmp_path / f"in/{number}.png", 16, 16, number) for number in range(7)]
     network, reports = Negative(), []
-    failed = applier(network, batch=3)(
-        plan(paths, tmp_path / "out"), progress=lambda done, total: reports.append((done, total))
+    errors = translator(network, batch=3)(
+        plan_tasks(paths, tmp_path / "out"), progress=lambda done, total: reports.append((done, total))
     )
-    assert failed == []
+    assert errors == {}
     assert network.batches == [3, 3, 1]
     assert reports == [(3, 7), (6, 7), (7, 7)]
     for path in paths:
@@ -177,68 +177,67 @@ def test_images_go_through_in_batches(tmp_path):
 
 
 def test_outputs_beyond_the_range_are_clipped(tmp_path):
-    applier(Negative(gain=3))([Job(picture(tmp_path / "a.png", 16, 16), tmp_path / "out.png")])
-    wanted = (127.5 - 3 * (pixels_of(tmp_path / "a.png").astype(float) - 127.5)).clip(0, 255)
-    assert np.abs(pixels_of(tmp_path / "out.png") - wanted).max() <= 0.5 + 1e-4
+    translator(Negative(gain=3))([ImageTask(picture(tmp_path / "a.png", 16, 16), tmp_path / "out.png")])
+    expected = (127.5 - 3 * (pixels_of(tmp_path / "a.png").astype(float) - 127.5)).clip(0, 255)
+    assert np.abs(pixels_of(tmp_path / "out.png") - expected).max() <= 0.5 + 1e-4
 
 
-def test_an_unreadable_image_is_told_and_the_others_are_done(tmp_path):
+def test_an_unreadable_image_is_reported_and_the_others_are_written(tmp_path):
     paths = [picture(tmp_path / f"in/{number}.png", seed=number) for number in range(5)]
     paths[1].write_bytes(b"no image")
     paths[4].write_bytes(paths[4].read_bytes()[:200])
     network = Negative()
-    failed = applier(network, batch=2)(plan([tmp_path / "in"], tmp_path / "out"))
+    errors = translator(network, batch=2)(plan_tasks([tmp_path / "in"], tmp_path / "out"))
     assert network.batches == [1, 2]
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["0.png", "2.png", "3.png"]
-    assert len(failed) == 2
-    assert str(paths[1]) in failed[0]
-    assert str(paths[4]) in failed[1]
+    assert [task.source for task in errors] == [paths[1], paths[4]]
+    assert all(str(task.source) in message for task, message in errors.items())
 
 
-def test_an_output_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    job = Job(picture(tmp_path / "a.png"), tmp_path / "out.png")
-    job.output.write_bytes(b"earlier")
+def test_an_output_is_replaced_atomically(tmp_path, monkeypatch):
+    task = ImageTask(picture(tmp_path / "a.png"), tmp_path / "out.png")
+    task.output.write_bytes(b"earlier")
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(DataError, match=r"cannot write .*out\.png \(No space left"):
-        applier()([job])
-    assert job.output.read_bytes() == b"earlier"
+        translator()([task])
+    assert task.output.read_bytes() == b"earlier"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "out.png"]
     monkeypatch.undo()
-    applier()([job])
-    assert pixels_of(job.output).shape == (16, 16, 3)
+    translator()([task])
+    assert pixels_of(task.output).shape == (16, 16, 3)
 
 
-def test_cuda_is_refused_where_there_is_none(monkeypatch):
+def test_cuda_is_refused_if_not_available(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_of("auto") == device_of("cpu") == CPU
     with pytest.raises(EnfaceError, match="no CUDA device"):
         device_of("cuda")
 
 
-def test_a_batch_too_large_for_the_device_says_so(tmp_path):
+def test_a_batch_too_large_for_the_device_is_reported(tmp_path):
     class Greedy(torch.nn.Module):
         def forward(self, wants, source):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(EnfaceError, match="smaller --batch"):
-        applier(Greedy())([Job(picture(tmp_path / "a.png"), tmp_path / "out.png")])
+        translator(Greedy())([ImageTask(picture(tmp_path / "a.png"), tmp_path / "out.png")])
 
 
 # ------------------------------------------------------------------ the grid
 
 
-def test_the_grid_shows_inputs_over_outputs(tmp_path):
+def test_the_grid_shows_inputs_above_outputs(tmp_path):
     for number in range(12):
         picture(tmp_path / f"in/{number}.png", 16, 16, number)
-    jobs, sheet = plan([tmp_path / "in"], tmp_path / "out"), Sheet(12, 16)
-    applier(batch=5)(jobs, sheet)
-    assert sheet.save(tmp_path / "grid.png")
+    tasks, pairs = plan_tasks([tmp_path / "in"], tmp_path / "out"), PairGrid(12, 16)
+    translator(batch=5)(tasks, pairs)
+    assert pairs.save(tmp_path / "grid.png")
     grid = pixels_of(tmp_path / "grid.png")
-    # Ten columns and two lines, with a gap of 4 between them.
+    # Ten columns and two rows, with a gap of 4 between them.
     assert grid.shape == (2 * 32 + 4, 10 * 16 + 9 * 4, 3)
     eleventh = pixels_of(tmp_path / "in/11.png")
     np.testing.assert_array_equal(grid[36:52, 20:36], eleventh)
@@ -246,14 +245,14 @@ def test_the_grid_shows_inputs_over_outputs(tmp_path):
     assert (grid[36:, 40:] == 0).all()
 
 
-def test_the_grid_stays_of_bounded_size():
+def test_the_size_of_the_grid_is_bounded():
     tile = np.zeros((8, 8, 3), np.uint8)
-    sheet = Sheet(100_000, 8)
-    sheet.add(dict.fromkeys(range(100_000), tile), dict.fromkeys(range(100_000), tile))
-    assert len(sheet._pairs) == 100
-    assert len(Sheet(100_000, 2048)._chosen) == 5
+    pairs = PairGrid(100_000, 8)
+    pairs.add(dict.fromkeys(range(100_000), tile), dict.fromkeys(range(100_000), tile))
+    assert len(pairs._pairs) == 100
+    assert len(PairGrid(100_000, 2048)._chosen) == 5
 
 
-def test_a_grid_of_nothing_is_not_written(tmp_path):
-    assert not Sheet(3, 8).save(tmp_path / "grid.png")
+def test_an_empty_grid_is_not_written(tmp_path):
+    assert not PairGrid(3, 8).save(tmp_path / "grid.png")
     assert not (tmp_path / "grid.png").exists()

@@ -1,4 +1,4 @@
-"""Exports: what they hold equals the network, or there is no file."""
+"""Exported files equal the network, or are not written."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ PATH = Path("checkpoints/step-00000007.safetensors")
 
 @pytest.fixture
 def exporter(load):
-    """An exporter of a network whose outputs are spread over the whole range, as after training."""
+    """Build an exporter of a network whose outputs are spread over the whole range, as after training."""
 
     def build(generator, network=None, raw=False, places=("generator",)):
         loaded = load({"generator": generator})
-        made = network or build_generator(loaded, INFO)
+        module = network or build_generator(loaded, INFO)
         torch.manual_seed(1)
-        for name, value in made.state_dict().items():
+        for name, value in module.state_dict().items():
             if name.endswith("running_mean"):
                 value.normal_(0, 0.1)
             elif name.endswith("running_var"):
                 value.uniform_(0.001, 0.01)
             elif value.dim() == 4:
                 value.normal_(0, 0.1)
-        made.eval().requires_grad_(False)
+        module.eval().requires_grad_(False)
         tensors = {f"{place}/x": torch.zeros(1) for place in places}
-        return Exporter(loaded.recipe, made, Checkpoint(PATH, tensors, {"step": 7}), raw)
+        return Exporter(loaded.recipe, module, Checkpoint(PATH, tensors, {"step": 7}), raw)
 
     return build
 
@@ -64,38 +64,38 @@ def onnx_call(path):
     ],
     ids=["siamese", "siamese-bilinear", "unet", "unet-batch"],
 )
-def test_both_files_give_what_the_network_gives(exporter, generator, tmp_path):
+def test_both_files_give_the_networks_outputs(exporter, generator, tmp_path):
     pytest.importorskip("onnxruntime")
-    made = exporter(generator)
+    export_network = exporter(generator)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        about = made(tmp_path / "out", ["onnx", "torch"])
+        content = export_network(tmp_path / "out", ["onnx", "torch"])
     files = {"onnx": onnx_call(tmp_path / "out/generator.onnx")}
     files["torch"] = torch.export.load(tmp_path / "out/generator.pt2").module()
     for count in (1, 2, 5):
         source = torch.rand(count, 3, 32, 32) * 2 - 1
-        wanted = output_of(made.network, source)
-        assert wanted.std() > 0.05, "outputs so alike would hide a difference"
+        expected = output_of(export_network.network, source)
+        assert expected.std() > 0.05, "similar outputs would hide a difference"
         for call in files.values():
             with torch.inference_mode():
-                assert (call(source) - wanted).abs().max() < 1e-4
-    assert all(0 <= about["largest_difference"][kind] < 1e-4 for kind in ("onnx", "torch"))
+                assert (call(source) - expected).abs().max() < 1e-4
+    assert all(0 <= content["largest_difference"][kind] < 1e-4 for kind in ("onnx", "torch"))
 
 
-def test_the_description_says_what_a_user_must_know(exporter, tmp_path):
-    made = exporter({"use": "unet", "width": 4}, places=("generator", "ema"))
-    about = made(tmp_path, ["torch"])
-    assert json.loads((tmp_path / "export.json").read_text()) == about
-    assert about["source"]["shape"] == about["output"]["shape"] == ["batch", 3, 32, 32]
-    assert about["source"]["range"] == [-1, 1]
-    assert about["source"]["colors"] == "RGB"
-    assert about["resize"] == {"to": 32, "filter": "lanczos", "keep_aspect": False, "crop_middle": 32}
-    assert (about["step"], about["checkpoint"]) == (7, "step-00000007.safetensors")
-    assert about["digest"] == digest(made.network)
-    assert about["versions"]["torch"] == metadata.version("torch")
+def test_the_metadata_describe_inputs_outputs_and_files(exporter, tmp_path):
+    export_network = exporter({"use": "unet", "width": 4}, places=("generator", "ema"))
+    content = export_network(tmp_path, ["torch"])
+    assert json.loads((tmp_path / "export.json").read_text()) == content
+    assert content["source"]["shape"] == content["output"]["shape"] == ["batch", 3, 32, 32]
+    assert content["source"]["range"] == [-1, 1]
+    assert content["source"]["colors"] == "RGB"
+    assert content["resize"] == {"to": 32, "filter": "lanczos", "keep_aspect": False, "crop_middle": 32}
+    assert (content["step"], content["checkpoint"]) == (7, "step-00000007.safetensors")
+    assert content["digest"] == digest(export_network.network)
+    assert content["versions"]["torch"] == metadata.version("torch")
     written = (tmp_path / "generator.pt2").read_bytes()
-    assert about["files"] == {"generator.pt2": {"bytes": len(written), "sha256": hashlib.sha256(written).hexdigest()}}
-    assert about["running_average"] is True
+    assert content["files"] == {"generator.pt2": {"bytes": len(written), "sha256": hashlib.sha256(written).hexdigest()}}
+    assert content["running_average"] is True
     plain = exporter({"use": "unet", "width": 4}, places=("generator", "ema"), raw=True)
     assert plain(tmp_path, ["torch"])["running_average"] is False
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".yaml") == [
@@ -104,39 +104,39 @@ def test_the_description_says_what_a_user_must_know(exporter, tmp_path):
     ]
 
 
-def test_the_formulas_of_the_description_hold():
-    from enface_tools.inference.apply import _bytes
+def test_the_formulas_of_the_metadata_hold():
+    from enface_tools.inference.apply import output_pixels
 
     pixels = np.arange(256)
     source = (pixels.astype(np.float32) / np.float32(127.5) - 1).reshape(1, 1, 16, 16)
     back = np.floor((source + 1) / 2 * 255 + 0.5)
     np.testing.assert_array_equal(back.ravel(), pixels)
-    np.testing.assert_array_equal(_bytes(torch.from_numpy(source)).ravel(), pixels)
+    np.testing.assert_array_equal(output_pixels(torch.from_numpy(source)).ravel(), pixels)
 
 
 class Noisy(torch.nn.Module):
-    """Another output at every call."""
+    """Its output differs at every call."""
 
     def forward(self, wants, source):
         return {"output": source * 0.5 + torch.rand_like(source) * 0.1}
 
 
-class Spoilt(torch.nn.Module):
-    """An output that is no number."""
+class NotFinite(torch.nn.Module):
+    """Its output is NaN."""
 
     def forward(self, wants, source):
         return {"output": source * float("nan")}
 
 
-class Asking(torch.nn.Module):
-    """A network whose path depends on the pixels."""
+class DataDependent(torch.nn.Module):
+    """Its control flow depends on the pixels."""
 
     def forward(self, wants, source):
         return {"output": source if float(source.sum()) > 0 else -source}
 
 
-class One(torch.nn.Module):
-    """A network for two images and no other number of them."""
+class TwoImages(torch.nn.Module):
+    """Accepts batches of two images only."""
 
     def forward(self, wants, source):
         assert source.shape[0] == 2
@@ -148,26 +148,26 @@ class One(torch.nn.Module):
     ("network", "message"),
     [
         (Noisy, "differs from the network by"),
-        (Spoilt, "differs from the network by nan"),
-        (Asking, "cannot be exported"),
+        (NotFinite, "differs from the network by nan"),
+        (DataDependent, "cannot be exported"),
     ],
 )
-def test_what_differs_leaves_no_file_and_an_earlier_one_alone(exporter, network, message, kind, tmp_path):
+def test_a_failed_export_leaves_earlier_files_alone(exporter, network, message, kind, tmp_path):
     if kind == "onnx":
         pytest.importorskip("onnxruntime")
     out = tmp_path / "out"
     out.mkdir()
     (out / export.FILES[kind]).write_text("earlier")
-    made = exporter({"use": "unet", "width": 4}, network=network())
+    export_network = exporter({"use": "unet", "width": 4}, network=network())
     with pytest.raises(EnfaceError, match=message):
-        made(out, [kind])
+        export_network(out, [kind])
     assert [path.name for path in out.iterdir()] == [export.FILES[kind]]
     assert (out / export.FILES[kind]).read_text() == "earlier"
 
 
-def test_a_network_for_one_number_of_images_is_refused(exporter, tmp_path):
+def test_a_network_for_one_batch_size_is_refused(exporter, tmp_path):
     with pytest.raises(EnfaceError, match="cannot be exported"):
-        exporter({"use": "unet", "width": 4}, network=One())(tmp_path / "out", ["torch"])
+        exporter({"use": "unet", "width": 4}, network=TwoImages())(tmp_path / "out", ["torch"])
 
 
 def test_outputs_beyond_the_range_are_clipped(exporter, tmp_path):
@@ -182,22 +182,22 @@ def test_outputs_beyond_the_range_are_clipped(exporter, tmp_path):
 
 @pytest.mark.parametrize("missing", export.ONNX_PACKAGES)
 def test_missing_packages_are_named_before_any_work(exporter, missing, monkeypatch, tmp_path):
-    made = exporter({"use": "unet", "width": 4})
+    export_network = exporter({"use": "unet", "width": 4})
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == missing else real(name, *more))
     with pytest.raises(EnfaceError, match=rf'ONNX needs {missing}, .*pip install "enface\[export\]"'):
-        made(tmp_path / "out", ["torch", "onnx"])
+        export_network(tmp_path / "out", ["torch", "onnx"])
     assert not (tmp_path / "out").exists()
-    assert made(tmp_path / "out", ["torch"])["files"].keys() == {"generator.pt2"}
+    assert export_network(tmp_path / "out", ["torch"])["files"].keys() == {"generator.pt2"}
 
 
 def test_the_exporter_leaves_logging_as_it_was(exporter, tmp_path):
     with pytest.raises(EnfaceError):
-        exporter({"use": "unet", "width": 4}, network=Asking())(tmp_path / "out", ["torch"])
+        exporter({"use": "unet", "width": 4}, network=DataDependent())(tmp_path / "out", ["torch"])
     assert logging.root.manager.disable == 0
 
 
-def test_a_folder_that_cannot_be_made_is_named(exporter, tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(exporter, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnfaceError, match=r"cannot write to .*file/out"):
         exporter({"use": "unet", "width": 4})(tmp_path / "file/out", ["torch"])
