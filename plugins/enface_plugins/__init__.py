@@ -14,8 +14,17 @@ if TYPE_CHECKING:
 @hookimpl
 def components() -> list[type]:
     """Every built-in component."""
-    from enface_plugins import augmentations, datasets, discriminators, generators, losses, masks, metrics
-    from enface_plugins import optimizers, schedules
+    from enface_plugins import (
+        augmentations,
+        datasets,
+        discriminators,
+        generators,
+        losses,
+        masks,
+        metrics,
+        optimizers,
+        schedules,
+    )
 
     kinds = (losses, masks, discriminators, augmentations, schedules, generators, datasets, metrics, optimizers)
     return [component for kind in kinds for component in kind.COMPONENTS]

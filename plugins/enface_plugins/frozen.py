@@ -1,4 +1,4 @@
-"""What all networks that measure have in common."""
+"""Frozen networks, used by losses, metrics and discriminators."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class Frozen(nn.Module):
-    """A network that measures: its weights take no gradient, and ``train()`` around it does not reach it."""
+    """A network whose weights take no gradient and which stays in eval mode when a parent module is trained."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network.eval()
-        for parameter in network.parameters():  # One by one, for TorchScript's modules lack requires_grad_.
+        for parameter in network.parameters():  # One by one, because TorchScript modules have no requires_grad_.
             parameter.requires_grad_(False)
         self.training = False
 
@@ -24,6 +24,6 @@ class Frozen(nn.Module):
         return self.network(image)
 
 
-def own_network(file: str | Path) -> str:
-    """A user's network is named after its file: two components that read the same one see alike."""
+def user_network_name(file: str | Path) -> str:
+    """Return a user's network's name for ``networks()``: the path, so that two components of one file agree."""
     return str(Path(file).expanduser().resolve())

@@ -1,4 +1,4 @@
-"""The frozen networks of perceptual losses: torchvision's features, weights or a refusal, and nothing that moves."""
+"""Frozen backbones: torchvision's features, weights or an error, and no change in training."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ IMAGENET = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def network(name: str) -> nn.Module:
-    """A classifier of torchvision with weights and statistics that are nobody's, but not at their defaults."""
+    """A torchvision classifier with random weights and batch statistics that are not at their defaults."""
     torch.manual_seed(0)
     module = models.get_model(name, weights=None)
-    for each in module.modules():
-        if isinstance(each, nn.BatchNorm2d):
-            nn.init.normal_(each.running_mean, 0, 0.1)
-            nn.init.uniform_(each.weight, 0.5, 1.5)
-            nn.init.normal_(each.bias, 0, 0.3)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.running_mean, 0, 0.1)
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, 0, 0.3)
     return module.eval()
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """Writes a network's state dict; its path."""
+    """Return a function that writes a network's state dict and returns its path."""
 
     def write(name: str):
         path = tmp_path_factory.getbasetemp() / f"{name}.safetensors"
@@ -47,32 +47,32 @@ def images(size: int = 64, count: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
-        # The first of each is changed in place by what follows it.
+        # The first layer of each is changed in place by the next.
         ("resnet18", ["layer1.0.bn2", "layer1.1.bn1", "layer3.0.bn2", "layer3"]),
         ("alexnet", ["features.0", "features.3", "features.6", "features.7"]),
         ("densenet121", ["features.denseblock1.denselayer1.norm1", "features.norm5"]),
     ],
 )
 def test_features_are_those_torchvision_computes(name, layers, file):
-    backbone, reference, seen = Backbone(name, layers, 64, file(name)), network(name), {}
+    backbone, reference, expected = Backbone(name, layers, 64, file(name)), network(name), {}
     for layer in layers:
-        hook = lambda module, given, found, layer=layer: seen.update({layer: found.clone()})  # noqa: E731
+        hook = lambda module, inputs, output, layer=layer: expected.update({layer: output.clone()})  # noqa: E731
         reference.get_submodule(layer).register_forward_hook(hook)
     source = images()
     with torch.no_grad():
         reference(IMAGENET((source + 1) / 2))
-    found = backbone(source)
-    assert list(found) == layers
-    assert found[layers[0]].min() < 0, "taken before the ReLU that follows"
+    features = backbone(source)
+    assert list(features) == layers
+    assert features[layers[0]].min() < 0, "taken before the ReLU that follows"
     for layer in layers:
-        torch.testing.assert_close(found[layer], seen[layer], rtol=1e-4, atol=1e-5)
-        assert backbone.shapes[layer] == found[layer].shape[1:]
+        torch.testing.assert_close(features[layer], expected[layer], rtol=1e-4, atol=1e-5)
+        assert backbone.shapes[layer] == features[layer].shape[1:]
 
 
-def test_nothing_past_the_deepest_layer_is_there(file):
+def test_layers_past_the_deepest_one_are_removed(file):
     backbone = Backbone("alexnet", ["relu2", "features.0"], 64, file("alexnet"))
-    places = [name for name, module in backbone.network.named_modules() if isinstance(module, nn.Conv2d)]
-    assert places == ["features.0", "features.3"]
+    convolutions = [name for name, module in backbone.network.named_modules() if isinstance(module, nn.Conv2d)]
+    assert convolutions == ["features.0", "features.3"]
     assert list(backbone(images())) == ["relu2", "features.0"]
 
 
@@ -85,16 +85,16 @@ def test_nothing_past_the_deepest_layer_is_there(file):
         ("alexnet", {"relu1": 1, "pool1": 2, "conv3": 6, "relu5": 11}),
     ],
 )
-def test_names_that_papers_use(name, known):
+def test_the_papers_layer_names(name, known):
     from enface_plugins.backbones import _block_names
 
     with torch.device("meta"):
         named = _block_names(name, models.get_model(name, weights=None))
-    assert {layer: named[layer] for layer in known} == {layer: f"features.{place}" for layer, place in known.items()}
+    assert {layer: named[layer] for layer in known} == {layer: f"features.{index}" for layer, index in known.items()}
     assert set(default_layers(name)) <= set(named)
 
 
-def test_it_is_frozen_at_rest_and_leaves_the_random_numbers_alone(file):
+def test_it_stays_frozen_in_eval_mode_and_draws_no_random_numbers(file):
     path, before = file("resnet18"), torch.get_rng_state()
     backbone = nn.Sequential(Backbone("resnet18", ["layer2"], 64, path))
     assert torch.equal(torch.get_rng_state(), before)
@@ -111,10 +111,10 @@ def test_it_is_frozen_at_rest_and_leaves_the_random_numbers_alone(file):
     assert all(torch.equal(item, state[name]) for name, item in backbone.state_dict().items())
 
 
-def test_dropout_in_something_still_stays_off():
-    still = Frozen(nn.Dropout(0.5))
-    nn.Sequential(still).train()
-    assert torch.equal(still(torch.ones(100)), torch.ones(100))
+def test_dropout_in_a_frozen_network_stays_off():
+    frozen = Frozen(nn.Dropout(0.5))
+    nn.Sequential(frozen).train()
+    assert torch.equal(frozen(torch.ones(100)), torch.ones(100))
 
 
 def test_channels_last_gives_the_same(file):
@@ -124,42 +124,42 @@ def test_channels_last_gives_the_same(file):
         torch.testing.assert_close(plain[layer], last[layer], rtol=1e-4, atol=1e-5)
 
 
-def test_fixed_features_are_equal_and_carry_no_graph(file):
+def test_detached_features_are_equal_and_carry_no_graph(file):
     backbone = Backbone("alexnet", ["relu2"], 64, file("alexnet"))
     source = images().requires_grad_()
-    assert torch.equal(backbone.fixed(source)["relu2"], backbone(source)["relu2"])
-    assert not backbone.fixed(source)["relu2"].requires_grad
+    assert torch.equal(backbone.detached(source)["relu2"], backbone(source)["relu2"])
+    assert not backbone.detached(source)["relu2"].requires_grad
 
 
-# ------------------------------------------------------------------ refusals
+# ------------------------------------------------------------------ errors
 
 
-def test_without_weights_it_refuses_and_says_how_to_get_them(tmp_path, monkeypatch):
+def test_missing_weights_are_an_error_that_names_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="enface weights fetch vgg16"):
         Backbone("vgg16", ["relu3_3"], 64)
-    with pytest.raises(WeightsError, match=r"'resnet18' are known here: name a file .* with 'weights', or use vgg16"):
+    with pytest.raises(WeightsError, match=r"no weights for backbone 'resnet18': set 'weights' .*, or use vgg16"):
         Backbone("resnet18", ["layer1"], 64)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (("vgg17", ["x"], 64), "no classification network 'vgg17'; did you mean 'vgg1"),
         (("vgg16", ["relu3_9"], 64), "'relu3_9'; did you mean 'relu3_"),
         (("vgg16", ["features.99"], 64), "'features.99'; did you mean 'features.9'"),
         (("vgg16", ["nothing"], 64), "it has conv1_1, relu1_1, conv1_2"),
-        (("vgg16", ["relu5_1"], 8), "takes no images of 8 px; the next size it takes is 16 px"),
-        (("vit_b_16", ["encoder.ln"], 200), "the next size it takes is 224 px"),
-        (("regnet_y_400mf", ["trunk_output"], 64), "use another one"),
+        (("vgg16", ["relu5_1"], 8), "does not accept images of 8 px; use 16 px"),
+        (("vit_b_16", ["encoder.ln"], 200), "use 224 px, the next larger size"),
+        (("regnet_y_400mf", ["trunk_output"], 64), "use another backbone"),
     ],
 )
-def test_what_does_not_exist_or_fit_is_refused_with_what_does(arguments, words):
-    with pytest.raises(RecipeError, match=words):
+def test_an_unknown_name_or_size_is_an_error_with_a_suggestion(arguments, message):
+    with pytest.raises(RecipeError, match=message):
         Backbone(*arguments)
 
 
-def test_a_file_of_something_else_is_refused(tmp_path, file):
+def test_a_file_without_the_weights_is_an_error(tmp_path, file):
     part, shaped = tmp_path / "part.pth", tmp_path / "shaped.pth"
     tensors = {name: item for name, item in network("alexnet").state_dict().items() if name.startswith("features.0")}
     torch.save(tensors, part)
@@ -167,20 +167,20 @@ def test_a_file_of_something_else_is_refused(tmp_path, file):
     damaged, listed = tmp_path / "damaged.safetensors", tmp_path / "list.pt"
     damaged.write_bytes(file("alexnet").read_bytes()[:1000])
     torch.save([1, 2], listed)
-    for path, words in (
-        (part, r"part.pth: tensor features.3.weight \(192, 64, 5, 5\) is needed; no such tensor"),
-        (shaped, r"features.0.bias \(64,\) is needed; it is \(65,\)"),
+    for path, message in (
+        (part, r"part.pth: expected a tensor features.3.weight of shape \(192, 64, 5, 5\), but it is missing"),
+        (shaped, r"features.0.bias of shape \(64,\), but its shape is \(65,\)"),
         (damaged, "damaged.safetensors: cannot be read as a state dict"),
-        (listed, "holds a list, not a state dict"),
+        (listed, "contains a list, not a state dict"),
         (tmp_path / "none.pth", "there is no such file"),
     ):
-        with pytest.raises(WeightsError, match=words):
+        with pytest.raises(WeightsError, match=message):
             Backbone("alexnet", ["relu2"], 64, path)
     assert Backbone("alexnet", ["relu1"], 64, part)(images())["relu1"].shape == (2, 64, 15, 15)
 
 
 class Trap:
-    """An object whose unpickling would leave a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, place):
         self.place = place
@@ -189,7 +189,7 @@ class Trap:
         return (open, (str(self.place), "w"))
 
 
-def test_a_file_that_holds_code_is_refused_unread(tmp_path):
+def test_a_file_with_code_is_an_error_and_the_code_does_not_run(tmp_path):
     torch.save({"features.0.weight": Trap(tmp_path / "sprung")}, tmp_path / "trap.pth")
     with pytest.raises(WeightsError, match="cannot be read as a state dict"):
         Backbone("alexnet", ["relu1"], 64, tmp_path / "trap.pth")

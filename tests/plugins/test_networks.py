@@ -1,4 +1,4 @@
-"""What each component looks through, so that a report can tell a judge from a teacher."""
+"""The pretrained networks that components report, from which a report warns of metrics that were trained on."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ CATALOG = Catalog(load_plugins())
         ("metric", "kid", {}, ("fid_inception",)),
     ],
 )
-def test_networks_are_named_from_what_a_recipe_gives(kind, name, params, networks):
+def test_networks_follow_from_the_recipes_parameters(kind, name, params, networks):
     assert CATALOG.get(kind, name).component.networks(params) == networks

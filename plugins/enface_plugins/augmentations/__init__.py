@@ -1,4 +1,4 @@
-"""Augmentations: what happens to the images a discriminator is shown."""
+"""Augmentations of a discriminator's input images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Differentiable augmentation of what a discriminator is shown."""
+"""Differentiable augmentation of a discriminator's input."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Policy = Literal["color", "translation", "cutout"]
 
 
 class DiffAugment(Augmentation):
-    """Random color, translation and cutout, each image by itself, with gradients through all of them.
+    """Random color, translation and cutout of each image, differentiable throughout.
 
     color: brightness + u, then saturation times 2v about each pixel's grey, then contrast times w + 1/2 about the
-    image's mean, with u in [-1/2, 1/2) and v, w in [0, 1) (images in [-1, 1] here; the paper's figures). translation:
-    by up to an eighth of the side, zeros moving in. cutout: a square of half the side is zero. After Zhao et al.,
-    "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020.
+    image's mean, with u in [-1/2, 1/2) and v, w in [0, 1) (the paper's values, for images in [-1, 1] here).
+    translation: by up to an eighth of the side, padded with zeros. cutout: a square of half the side becomes zero.
+    After Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020.
 
     With a ``target`` the strength adapts as in Karras et al., "Training generative adversarial networks with limited
-    data" (ADA), NeurIPS 2020: it rises while the critic's answers to real images have a mean sign above the target,
-    a sign of overfitting, and falls below it. The strength is then part of a checkpoint.
+    data" (ADA), NeurIPS 2020: it rises while the mean sign of the critic's logits of real images is above the target,
+    which indicates overfitting, and falls while it is below. The strength is saved in checkpoints.
 
-    Only whole pixels are moved, for gradients of resampling are not reproducible on CUDA.
+    Translations are by whole pixels, because gradients of resampling are not reproducible on CUDA.
 
     Args:
-        policy: Which of the changes, in this order.
-        strength: Chance of each change, for each image; where it starts when it adapts.
-        target: Mean sign of the critic's answers to real images to aim at, as 0.6; None leaves the strength alone.
-        reach: Updates of the critic in which the strength can go from 0 to 1.
+        policy: Changes to apply, in this order.
+        strength: Probability of each change for each image; the initial one if it adapts.
+        target: Desired mean sign of the critic's logits of real images, such as 0.6; null keeps the strength fixed.
+        reach: Number of critic updates in which the strength can go from 0 to 1.
     """
 
     level: Tensor
@@ -59,31 +59,31 @@ class DiffAugment(Augmentation):
 
     def forward(self, image: Tensor) -> Tensor:
         for change in self.changes:
-            chosen = torch.rand(len(image), 1, 1, 1, device=image.device) < self.level
-            image = torch.where(chosen, change(image), image)
+            selected = torch.rand(len(image), 1, 1, 1, device=image.device) < self.level
+            image = torch.where(selected, change(image), image)
         return image
 
     def observe(self, certainty: float) -> None:
         assert self.target is not None
-        up = 1 if certainty > self.target else -1
-        self.level.add_(up / self.reach).clamp_(0, 1)
+        sign = 1 if certainty > self.target else -1
+        self.level.add_(sign / self.reach).clamp_(0, 1)
 
 
 def _color(image: Tensor) -> Tensor:
-    brighter, saturated, contrasted = torch.rand(3, len(image), 1, 1, 1, device=image.device)
-    image = image + (brighter - 0.5)
+    brightness, saturation, contrast = torch.rand(3, len(image), 1, 1, 1, device=image.device)
+    image = image + (brightness - 0.5)
     grey = image.mean(1, keepdim=True)
-    image = (image - grey) * (2 * saturated) + grey
+    image = (image - grey) * (2 * saturation) + grey
     mean = image.mean((1, 2, 3), keepdim=True)
-    return (image - mean) * (contrasted + 0.5) + mean
+    return (image - mean) * (contrast + 0.5) + mean
 
 
 def _translation(image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
-    up, aside = height // 8, width // 8
-    padded = pad(image, (aside, aside, up, up))
-    tops = torch.randint(2 * up + 1, (len(image),)).tolist()
-    lefts = torch.randint(2 * aside + 1, (len(image),)).tolist()
+    vertical, horizontal = height // 8, width // 8
+    padded = pad(image, (horizontal, horizontal, vertical, vertical))
+    tops = torch.randint(2 * vertical + 1, (len(image),)).tolist()
+    lefts = torch.randint(2 * horizontal + 1, (len(image),)).tolist()
     corners = zip(padded, tops, lefts, strict=True)
     return torch.stack([one[:, top : top + height, left : left + width] for one, top, left in corners])
 
@@ -91,8 +91,8 @@ def _translation(image: Tensor) -> Tensor:
 def _cutout(image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     rows, columns = torch.arange(height, device=image.device), torch.arange(width, device=image.device)
-    # The square's middle may lie anywhere, so part of it may be outside.
-    middle = torch.rand(2, len(image), 1, device=image.device)
-    down = (rows - middle[0] * height).abs() <= height / 4
-    across = (columns - middle[1] * width).abs() <= width / 4
+    # The square's centre may lie anywhere, so part of the square may lie outside the image.
+    centre = torch.rand(2, len(image), 1, device=image.device)
+    down = (rows - centre[0] * height).abs() <= height / 4
+    across = (columns - centre[1] * width).abs() <= width / 4
     return image * ~(down[:, None, :, None] & across[:, None, None, :])

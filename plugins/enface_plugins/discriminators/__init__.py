@@ -1,4 +1,4 @@
-"""Discriminators: networks that judge images."""
+"""Discriminators: networks that tell real images from generated ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The discriminator that also tells who it is, from where and in which light."""
+"""A discriminator that also classifies identity, pose and light."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from enface import DataInfo, Discriminator, RecipeError
-from enface_plugins.discriminators.blocks import Verdict, classes_of
+from enface_plugins.discriminators.blocks import DiscriminatorOutput, class_count
 
-USUAL = ("identity", "pose", "light")
-# Each line but the first begins with the layer that halves the size.
+DEFAULT_COLUMNS = ("identity", "pose", "light")
+# In each line but the first, the first layer halves the size.
 _LAYOUT = ((32, 64), (64, 64, 128), (128, 96, 192), (192, 128, 256), (256, 160, 320))
 _SMALLEST = 32
 
 
 class Attributes(Discriminator):
-    """Judges the whole image, and classifies it: one trunk with a head for real or fake and one for each column.
+    """Whole-image discriminator that also classifies: one trunk, a head for real or fake and a head per column.
 
-    The trunk has 14 3x3 convolutions with batch norm and ELU, four of them of stride 2, and averages what is left over
-    the image; each head is linear. Trained to classify real images, its heads teach a generator to draw a face that is
-    recognised as that person, pose or light. After Tran, Yin and Liu, "Disentangled representation learning GAN for
-    pose-invariant face recognition" (DR-GAN), CVPR 2017. There "fake" is one more identity; here it has a head of its
-    own, so that any adversarial loss can be used.
+    The trunk has 14 3x3 convolutions with batch norm and ELU, four of them of stride 2, and averages its activations
+    over the image; each head is linear. Trained to classify real images, the heads teach a generator to synthesise a
+    face that is recognised as that person, pose or light. After Tran, Yin and Liu, "Disentangled representation
+    learning GAN for pose-invariant face recognition" (DR-GAN), CVPR 2017. There "fake" is one more identity; here it
+    has its own head, so that any adversarial loss can be used.
 
-    The classes are those of the whole data, as ``COLUMN_class`` counts them. Judged against it, a term sees a head's
+    The classes are those of the whole data, as counted by ``COLUMN_class``. A term ``against`` it requests a head's
     logits as ``real_pose_logits`` and ``fake_pose_logits``.
 
     Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits`` (N,); for each column ``COLUMN_logits`` (N, classes); and
     ``features``: the trunk's activations at H, H/2, H/4, H/8 and H/16, rounded up.
 
     Args:
-        columns: Columns of the data to classify. By default those of identity, pose and light that the data has.
+        columns: Columns of the data to classify. Default: those of identity, pose and light that the data has.
         width: Factor on the trunk's channel counts, which are then rounded to a multiple of 8.
 
     Raises:
@@ -51,34 +51,34 @@ class Attributes(Discriminator):
                 "projection with fewer levels"
             )
         if columns is None:
-            columns = tuple(name for name in USUAL if name in data.classes)
-        classes = {name: classes_of("attributes", name, data) for name in columns}
+            columns = tuple(name for name in DEFAULT_COLUMNS if name in data.classes)
+        classes = {name: class_count("attributes", name, data) for name in columns}
         self.stages, channels = nn.ModuleList(), 3
         for number, layout in enumerate(_LAYOUT):
             stage = nn.Sequential()
-            for place, wanted in enumerate(layout):
-                outputs = max(8, 8 * round(wanted * width / 8))
-                stage.append(_layer(channels, outputs, stride=2 if number > 0 and place == 0 else 1))
+            for index, unscaled in enumerate(layout):
+                outputs = max(8, 8 * round(unscaled * width / 8))
+                stage.append(_layer(channels, outputs, stride=2 if number > 0 and index == 0 else 1))
                 channels = outputs
             self.stages.append(stage)
         self.judge = nn.Linear(channels, 1)
-        # A list, for a column's name may be any text and a module's may not.
+        # A list, because not every column name is a valid module name.
         self.heads = nn.ModuleList(nn.Linear(channels, count) for count in classes.values())
-        self.named = tuple(f"{name}_logits" for name in classes)
-        self.provides = ("logits", "features", *self.named)
+        self.class_logits = tuple(f"{name}_logits" for name in classes)
+        self.provides = ("logits", "features", *self.class_logits)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
         return {"width": 0.125}
 
-    def forward(self, image: Tensor) -> Verdict:
+    def forward(self, image: Tensor) -> DiscriminatorOutput:
         features = []
         for stage in self.stages:
             image = stage(image)
             features.append(image)
         code = image.mean((2, 3))
-        classified = {name: head(code) for name, head in zip(self.named, self.heads, strict=True)}
-        return {"logits": self.judge(code).squeeze(1), "features": tuple(features), **classified}
+        class_logits = {name: head(code) for name, head in zip(self.class_logits, self.heads, strict=True)}
+        return {"logits": self.judge(code).squeeze(1), "features": tuple(features), **class_logits}
 
 
 def _layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:

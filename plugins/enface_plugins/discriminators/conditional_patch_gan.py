@@ -1,4 +1,4 @@
-"""The patch discriminator that also sees the source."""
+"""A patch discriminator that also sees the source."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from enface import DataInfo, Discriminator
-from enface_plugins.discriminators.blocks import Norm, Verdict, check_patches, judge, patch_layers
+from enface_plugins.discriminators.blocks import (
+    DiscriminatorOutput,
+    Norm,
+    check_patch_size,
+    logits_and_features,
+    patch_layers,
+)
 
 
 class ConditionalPatchGAN(Discriminator):
-    """Judges patches of source and image together: whether this is an answer to that source, not only real.
+    """Patch discriminator on source and image together: a patch must match the source and not only look real.
 
-    The network of ``patch_gan`` on the six channels of source and image, in that order, so a logit compares the
-    two at one place. That is meant for pairs that are aligned; where the face turns, what lies there differs.
-    Conditional as in Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017.
+    The network of ``patch_gan`` on the six channels of source and image, in that order, so a logit compares the two at
+    one position. Meant for aligned pairs; if the face turns, the two show different parts of it there. Conditional as
+    in Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017.
     With 3 layers a logit sees 70x70 pixels (1: 16, 2: 34, 4: 142).
 
     Shapes: image, source (N, 3, H, H) in [-1, 1] -> ``logits`` (N, 1, h, h) with h = floor(H / 2^layers) - 2, and
@@ -28,12 +34,12 @@ class ConditionalPatchGAN(Discriminator):
     Args:
         width: Channels of the first layer; each further layer has twice as many, up to 8 times.
         layers: Number of stride-2 layers; more of them see larger patches.
-        norm: What follows each inner convolution.
-        spectral_norm: Whether each convolution is divided by its spectral norm, which bounds how fast the
-            critic can change (Miyato et al., ICLR 2018); usually with ``norm: none``.
+        norm: Normalisation after each inner convolution.
+        spectral_norm: Divide each convolution by its spectral norm, which bounds the critic's gradient (Miyato et al.,
+            ICLR 2018); usually with ``norm: none``.
 
     Raises:
-        RecipeError: when the images are too small for so many layers.
+        RecipeError: when the images are too small for this number of layers.
     """
 
     def __init__(
@@ -46,12 +52,12 @@ class ConditionalPatchGAN(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        check_patches("conditional_patch_gan", data.size, layers)
+        check_patch_size("conditional_patch_gan", data.size, layers)
         self.blocks, self.judge = patch_layers(6, width, layers, norm, spectral_norm)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
         return {"width": 4, "layers": 2}
 
-    def forward(self, image: Tensor, source: Tensor) -> Verdict:
-        return judge(self.blocks, self.judge, torch.cat((source, image), dim=1))
+    def forward(self, image: Tensor, source: Tensor) -> DiscriminatorOutput:
+        return logits_and_features(self.blocks, self.judge, torch.cat((source, image), dim=1))

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Discriminator, RecipeError
-from enface_plugins.discriminators.blocks import Norm, smallest_for
+from enface_plugins.discriminators.blocks import Norm, smallest_size
 from enface_plugins.discriminators.patch_gan import PatchGAN
 
 
 class MultiScale(Discriminator):
-    """Judges patches of the image and of its halves: the first critic sees texture, the last whole features.
+    """Patch discriminators at several scales: the first sees texture, the last whole facial features.
 
-    One ``patch_gan`` a scale, each with weights of its own. Images are halved by averaging 3x3 pixels at every second
-    one, with no padding counted. A logit that sees r pixels sees 2 r + 1 one scale further: 70, 141, 283 with 3
-    layers (16, 33, 67 with 1). After Wang et al., "High-resolution image synthesis and semantic manipulation with
+    One ``patch_gan`` per scale, each with its own weights. Images are halved by averaging 3x3 pixels at every second
+    one, padding excluded. A logit that sees r pixels sees 2 r + 1 at the next scale: 70, 141, 283 with 3 layers (16,
+    33, 67 with 1). After Wang et al., "High-resolution image synthesis and semantic manipulation with
     conditional GANs" (pix2pixHD), CVPR 2018, which has three scales, for larger images; unconditional here.
 
     Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits``: a tensor for each scale, the full size first, as ``patch_gan``
@@ -28,15 +28,15 @@ class MultiScale(Discriminator):
     then the second's, and so on.
 
     Args:
-        scales: Number of critics.
-        width: Channels of each critic's first layer; each further layer has twice as many, up to 8 times.
-        layers: Number of stride-2 layers of each; more of them see larger patches.
-        norm: What follows each inner convolution.
-        spectral_norm: Whether each convolution is divided by its spectral norm, which bounds how fast the
-            critic can change (Miyato et al., ICLR 2018); usually with ``norm: none``.
+        scales: Number of discriminators.
+        width: Channels of each one's first layer; each further layer has twice as many, up to 8 times.
+        layers: Number of stride-2 layers in each; more of them see larger patches.
+        norm: Normalisation after each inner convolution.
+        spectral_norm: Divide each convolution by its spectral norm, which bounds the critic's gradient (Miyato et al.,
+            ICLR 2018); usually with ``norm: none``.
 
     Raises:
-        RecipeError: when the images are too small for so many scales and layers.
+        RecipeError: when the images are too small for this number of scales and layers.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class MultiScale(Discriminator):
         for number, critic in enumerate(self.scales):
             if number:
                 image = functional.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
-            found = critic(image)
-            logits.append(found["logits"])
-            features += found["features"]
+            output = critic(image)
+            logits.append(output["logits"])
+            features += output["features"]
         return {"logits": tuple(logits), "features": tuple(features)}
 
 
@@ -87,5 +87,5 @@ def _check_size(size: int, scales: int, layers: int) -> None:
 
 
 def _smallest(scales: int, layers: int) -> int:
-    # Halves are rounded up, so one pixel more than the last size too small is enough.
-    return (smallest_for(layers) - 1) * 2 ** (scales - 1) + 1
+    # Halves are rounded up, so one pixel more than the largest size that is too small suffices.
+    return (smallest_size(layers) - 1) * 2 ** (scales - 1) + 1

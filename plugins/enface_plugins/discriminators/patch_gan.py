@@ -10,11 +10,17 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from enface import DataInfo, Discriminator
-from enface_plugins.discriminators.blocks import Norm, Verdict, check_patches, judge, patch_layers
+from enface_plugins.discriminators.blocks import (
+    DiscriminatorOutput,
+    Norm,
+    check_patch_size,
+    logits_and_features,
+    patch_layers,
+)
 
 
 class PatchGAN(Discriminator):
-    """Judges overlapping patches: a convolutional network whose every logit sees only a part of the image.
+    """Patch discriminator: a convolutional network in which each logit sees only a part of the image.
 
     4x4 convolutions with LeakyReLU 0.2: ``layers`` of stride 2, then one of stride 1, then one to the logits.
     The first has no norm. With 3 layers a logit sees 70x70 pixels (1: 16, 2: 34, 4: 142). After Isola et al.,
@@ -26,12 +32,12 @@ class PatchGAN(Discriminator):
     Args:
         width: Channels of the first layer; each further layer has twice as many, up to 8 times.
         layers: Number of stride-2 layers; more of them see larger patches.
-        norm: What follows each inner convolution.
-        spectral_norm: Whether each convolution is divided by its spectral norm, which bounds how fast the
-            critic can change (Miyato et al., ICLR 2018); usually with ``norm: none``.
+        norm: Normalisation after each inner convolution.
+        spectral_norm: Divide each convolution by its spectral norm, which bounds the critic's gradient (Miyato et al.,
+            ICLR 2018); usually with ``norm: none``.
 
     Raises:
-        RecipeError: when the images are too small for so many layers.
+        RecipeError: when the images are too small for this number of layers.
     """
 
     def __init__(
@@ -44,12 +50,12 @@ class PatchGAN(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        check_patches("patch_gan", data.size, layers)
+        check_patch_size("patch_gan", data.size, layers)
         self.blocks, self.judge = patch_layers(3, width, layers, norm, spectral_norm)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
         return {"width": 4, "layers": 2}
 
-    def forward(self, image: Tensor) -> Verdict:
-        return judge(self.blocks, self.judge, image)
+    def forward(self, image: Tensor) -> DiscriminatorOutput:
+        return logits_and_features(self.blocks, self.judge, image)

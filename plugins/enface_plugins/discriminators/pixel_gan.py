@@ -1,4 +1,4 @@
-"""The discriminator of single pixels."""
+"""The pixel discriminator of pix2pix."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from enface import Discriminator
-from enface_plugins.discriminators.blocks import Norm, Verdict, block, conv, judge
+from enface_plugins.discriminators.blocks import DiscriminatorOutput, Norm, block, conv, logits_and_features
 
 
 class PixelGAN(Discriminator):
-    """Judges every pixel by itself: it learns which colours occur, and nothing of shape.
+    """Pixel discriminator: it learns which colours occur, but nothing about shape.
 
-    Three 1x1 convolutions, to ``width``, twice that, and the logits, with LeakyReLU 0.2 between; the second has a
-    norm. A logit sees 1x1 pixel, and by the norm's statistics how it differs from the rest of the image
+    Three 1x1 convolutions, to ``width``, twice that, and the logits, with LeakyReLU 0.2 between them; the second has a
+    norm. A logit sees one pixel and, through the norm's statistics, its difference from the rest of the image
     (``instance``) or batch. After Isola et al., "Image-to-image translation with conditional adversarial networks",
-    CVPR 2017, where it made colours livelier without making images sharper; unconditional here.
+    CVPR 2017, where it increased colourfulness but not sharpness; unconditional here.
 
     Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits`` (N, 1, H, H), and ``features``: the two activations before
     them, (N, width, H, H) and (N, 2 width, H, H).
 
     Args:
         width: Channels of the first layer.
-        norm: What follows the second convolution.
-        spectral_norm: Whether each convolution is divided by its spectral norm, which bounds how fast the
-            critic can change (Miyato et al., ICLR 2018); usually with ``norm: none``.
+        norm: Normalisation after the second convolution.
+        spectral_norm: Divide each convolution by its spectral norm, which bounds the critic's gradient (Miyato et al.,
+            ICLR 2018); usually with ``norm: none``.
     """
 
     def __init__(
@@ -47,5 +47,5 @@ class PixelGAN(Discriminator):
     def example(cls, folder: Path) -> Mapping[str, Any]:
         return {"width": 4}
 
-    def forward(self, image: Tensor) -> Verdict:
-        return judge(self.blocks, self.judge, image)
+    def forward(self, image: Tensor) -> DiscriminatorOutput:
+        return logits_and_features(self.blocks, self.judge, image)

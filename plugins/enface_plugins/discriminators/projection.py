@@ -11,31 +11,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Discriminator, RecipeError
-from enface_plugins.discriminators.blocks import Verdict, classes_of, conv, spectral_norm
+from enface_plugins.discriminators.blocks import DiscriminatorOutput, class_count, conv, spectral_norm
 
 
 class Projection(Discriminator):
-    """Judges the whole image given its class: whether it is real, and real as one of that class.
+    """Whole-image discriminator conditioned on a class: an image must look real and belong to its class.
 
     psi(phi(x)) + <embed(label), phi(x)>: phi is a residual network whose last activations are summed over the image,
-    psi linear, embed a vector for each class. Each of ``levels`` residual blocks halves the size by averaging, one more
-    keeps it; two 3x3 convolutions each, ReLU, spectral norm on every layer, the embedding too. After Miyato and Koyama,
-    "cGANs with projection discriminator", ICLR 2018. The sum grows with the image, so a critic of another size gives
-    other logits.
+    psi is linear, and embed is one vector per class. ``levels`` residual blocks halve the size by averaging and one
+    more keeps it; each has two 3x3 convolutions with ReLU. Every layer and the embedding have spectral norm. After
+    Miyato and Koyama, "cGANs with projection discriminator", ICLR 2018. The sum, and with it the logits, grows with the
+    image size.
 
-    ``label`` is the class of the image judged, counted from 0: ``inputs: {label: target_pose_class}`` with
-    ``column: pose``.
+    ``label`` is the image's class, counted from 0: ``inputs: {label: target_pose_class}`` with ``column: pose``.
 
     Shapes: image (N, 3, H, H) in [-1, 1], label (N,) int64 in [0, classes) -> ``logits`` (N,), and ``features``: the
     outputs of the ``levels + 1`` blocks, of sizes H/2, ..., H/2^levels, H/2^levels, rounded down.
 
     Args:
-        column: Column of the data whose classes the label counts.
+        column: Column of the data with the label's classes.
         width: Channels of the first block; each further one has twice as many, up to 8 times.
-        levels: How often the size is halved.
+        levels: Number of times the size is halved.
 
     Raises:
-        RecipeError: when the data has no such column, the images are too small, or a label is none of its classes.
+        RecipeError: when the data has no such column, the images are too small, or a label is not one of its classes.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class Projection(Discriminator):
     ) -> None:
         super().__init__()
         _check_size(data.size, levels)
-        self.column, self.classes = column, classes_of("projection", column, data)
+        self.column, self.classes = column, class_count("projection", column, data)
         widths = [3, *(width * min(2**level, 8) for level in range(levels))]
         blocks = [_Residual(widths[i], widths[i + 1], halve=True, first=i == 0) for i in range(levels)]
         self.blocks = nn.ModuleList([*blocks, _Residual(widths[-1], widths[-1], halve=False)])
@@ -59,7 +58,7 @@ class Projection(Discriminator):
     def example(cls, folder: Path) -> Mapping[str, Any]:
         return {"column": "pose", "width": 4, "levels": 2}
 
-    def forward(self, image: Tensor, label: Tensor) -> Verdict:
+    def forward(self, image: Tensor, label: Tensor) -> DiscriminatorOutput:
         self._check_label(label)
         features = []
         for block in self.blocks:
@@ -72,20 +71,20 @@ class Projection(Discriminator):
     def _check_label(self, label: Tensor) -> None:
         hint = f"use inputs: {{label: target_{self.column}_class}}"
         if label.is_floating_point():
-            raise RecipeError(f"projection: its label is a number with a fraction, not a class; {hint}")
-        # A read back from the device; without it CUDA would stop with no word of the recipe.
+            raise RecipeError(f"projection: the label is a floating-point number, not a class; {hint}")
+        # This waits for the device, but without it CUDA would abort with an error that does not mention the recipe.
         if bool(((label < 0) | (label >= self.classes)).any()):
             raise RecipeError(
-                f"projection: a label is none of the {self.classes} classes of column {self.column!r}, "
+                f"projection: a label is not one of the {self.classes} classes of column {self.column!r}, "
                 f"0 to {self.classes - 1}; {hint}"
             )
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions and, where channels or size change, a 1x1 one beside them.
+    """Two 3x3 convolutions with a shortcut, which is a 1x1 convolution if channels or size change.
 
     Args:
-        first: Whether this block sees the image, which no ReLU may cut.
+        first: True for the block on the image, which must not pass through a ReLU.
     """
 
     def __init__(self, inputs: int, outputs: int, *, halve: bool, first: bool = False) -> None:
@@ -102,8 +101,8 @@ class _Residual(nn.Module):
         self.shortcut = conv(inputs, outputs, kernel=1, spectral=True) if changes else nn.Identity()
 
     def forward(self, image: Tensor) -> Tensor:
-        found = self.body(image) + self.shortcut(image)
-        return functional.avg_pool2d(found, 2) if self.halve else found
+        features = self.body(image) + self.shortcut(image)
+        return functional.avg_pool2d(features, 2) if self.halve else features
 
 
 def _check_size(size: int, levels: int) -> None:

@@ -11,26 +11,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Discriminator, RecipeError
-from enface_plugins.discriminators.blocks import Verdict, block, conv
+from enface_plugins.discriminators.blocks import DiscriminatorOutput, block, conv
 
 
 class UnetGAN(Discriminator):
-    """Judges every pixel by what lies around it: an encoder, and a decoder with skips.
+    """U-Net discriminator: an encoder, and a decoder with skips that gives a logit for every pixel.
 
-    A 3x3 convolution, ``levels`` 4x4 ones of stride 2, each with twice the channels, as many bilinear enlargements
-    with a 3x3 convolution, each followed by adding the encoder's activations of that size, then two more 3x3
-    convolutions and one to the logits; LeakyReLU 0.2 between, and spectral norm on all but the first and the last. A
-    logit sees 56x56 to 64x64 pixels with 3 levels, by its place on the coarse maps (1: 16; 2: 28 to 32). After
-    Wang et al., "Real-ESRGAN: training real-world blind super-resolution with pure synthetic data", ICCVW 2021. That
-    simplifies Schoenfeld et al., "A U-Net based discriminator for generative adversarial networks", CVPR 2020, whose
-    encoder gives a logit for the whole image as well, and which mixes real and fake by cut-outs; neither is here.
+    A 3x3 convolution; ``levels`` 4x4 ones of stride 2, each with twice the channels; as many bilinear enlargements with
+    a 3x3 convolution, each followed by adding the encoder's activations of that size; then two more 3x3 convolutions
+    and one to the logits. LeakyReLU 0.2 lies between them, and all but the first and the last have spectral norm. With
+    3 levels a logit sees 56x56 to 64x64 pixels, depending on its position on the coarse maps (1: 16; 2: 28 to 32).
+    After Wang et al., "Real-ESRGAN: training real-world blind super-resolution with pure synthetic data", ICCVW 2021.
+    That simplifies Schoenfeld et al., "A U-Net based discriminator for generative adversarial networks", CVPR 2020,
+    without the encoder's logit for the whole image and the mixing of real and fake images.
 
     Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits`` (N, 1, H, H), and ``features``: the ``2 levels + 1``
     activations of encoder and decoder, first to last, of sizes H, H/2, ..., H/2^levels, ..., H/2, H.
 
     Args:
         width: Channels at full size; each level has twice as many.
-        levels: How often the size is halved.
+        levels: Number of times the size is halved.
 
     Raises:
         RecipeError: when the images' side is not a multiple of 2^levels.
@@ -46,7 +46,7 @@ class UnetGAN(Discriminator):
         self.down = nn.ModuleList(_block(widths[i], widths[i + 1], stride=2) for i in range(levels))
         self.up = nn.ModuleList(_block(widths[i + 1], widths[i]) for i in reversed(range(levels)))
         self.judge = nn.Sequential(_block(width, width), _block(width, width), conv(width, 1, kernel=3))
-        # Spectral norm undoes the scale of its weights; these two keep theirs, and 0.02 would shut the door.
+        # Spectral norm cancels the scale of weights. These two layers have none, so N(0, 0.02) would shrink the signal.
         for layer in (self.first[0], self.judge[-1]):
             nn.init.kaiming_normal_(layer.weight, a=0.2)
 
@@ -54,16 +54,16 @@ class UnetGAN(Discriminator):
     def example(cls, folder: Path) -> Mapping[str, Any]:
         return {"width": 4, "levels": 1}
 
-    def forward(self, image: Tensor) -> Verdict:
+    def forward(self, image: Tensor) -> DiscriminatorOutput:
         encoded = [self.first(image)]
         for down in self.down:
             encoded.append(down(encoded[-1]))
-        features, found = list(encoded), encoded.pop()
+        features, decoded = list(encoded), encoded.pop()
         for up in self.up:
-            larger = functional.interpolate(found, scale_factor=2, mode="bilinear")
-            found = up(larger) + encoded.pop()
-            features.append(found)
-        return {"logits": self.judge(found), "features": tuple(features)}
+            larger = functional.interpolate(decoded, scale_factor=2, mode="bilinear")
+            decoded = up(larger) + encoded.pop()
+            features.append(decoded)
+        return {"logits": self.judge(decoded), "features": tuple(features)}
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""Generators: networks that make the output."""
+"""Generators: networks that produce the output."""
 
 from __future__ import annotations
 

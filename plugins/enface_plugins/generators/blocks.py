@@ -1,4 +1,4 @@
-"""What several generators share: how they begin, and which sizes to suggest."""
+"""Initialisation and size suggestions that generators share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def initialize(module: nn.Module) -> None:
-    """Begin as pix2pix does, for ``Module.apply``: convolutions N(0, 0.02), norms N(1, 0.02), biases 0."""
+    """Initialise as pix2pix does, for ``Module.apply``: convolutions N(0, 0.02), norms N(1, 0.02), biases 0."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d) and module.affine:
@@ -18,6 +18,6 @@ def initialize(module: nn.Module) -> None:
 
 
 def nearest_sizes(size: int, multiple: int, smallest: int) -> str:
-    """The sizes that are multiples next to one that is not, as text for a message; none below ``smallest``."""
+    """Return the multiples next to ``size``, which is none, as text for a message; none below ``smallest``."""
     below = size // multiple * multiple
     return f"{below} or {below + multiple}" if below >= smallest else str(smallest)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class ELU(nn.ELU):
     """max(x, exp(min(x, 0)) - 1), of any shape; alpha is 1.
 
-    In float32 on a CPU torch spends most of an ELU on expm1, so there it is 2 t / (1 - t) with t = tanh(x / 2), in half
-    the time and right to a relative error of 2e-7, also near 0. Elsewhere this is torch.nn.ELU.
+    In float32 on a CPU, torch spends most of an ELU's time on expm1. There this computes 2 t / (1 - t) with
+    t = tanh(x / 2), in half the time and with a relative error of 2e-7, also near 0. Elsewhere it is torch.nn.ELU.
 
     Source:
         Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear units",
@@ -24,13 +24,13 @@ class ELU(nn.ELU):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.is_cpu and input.dtype is torch.float32 and not torch.compiler.is_compiling():
-            result = _Fast.apply(input)
+            result = _FastELU.apply(input)
             assert isinstance(result, Tensor)
             return result
         return super().forward(input)
 
 
-class _Fast(torch.autograd.Function):
+class _FastELU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor) -> Tensor:
         half = input.clamp(max=0).mul_(0.5).tanh_()
@@ -42,5 +42,5 @@ class _Fast(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (result,) = ctx.saved_tensors
-        found: Tensor = torch.ops.aten.elu_backward(gradient, 1, 1, 1, True, result)
-        return found
+        input_gradient: Tensor = torch.ops.aten.elu_backward(gradient, 1, 1, 1, True, result)
+        return input_gradient

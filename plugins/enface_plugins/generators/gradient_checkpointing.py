@@ -1,4 +1,4 @@
-"""Less memory for more time: layers whose insides are computed again when the backward pass needs them."""
+"""Gradient checkpointing: recompute activations in the backward pass to save memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-class Stages(nn.Sequential):
-    """Modules one after another; with ``recompute``, of each only its input is kept for the backward pass.
+class CheckpointedSequential(nn.Sequential):
+    """A sequence of modules; with ``recompute``, only the input of each is kept for the backward pass.
 
     Outputs, gradients, dropout and running statistics are the same either way.
     """
@@ -21,42 +21,42 @@ class Stages(nn.Sequential):
         self.recompute = recompute
 
     def forward(self, features: Tensor) -> Tensor:
-        for stage in self:
-            features = self.call(stage, features)
+        for module in self:
+            features = self.call(module, features)
         return features
 
-    def call(self, stage: nn.Module, features: Tensor) -> Tensor:
-        """One module's output, kept or to be computed again as this sequence's own are."""
-        return recomputed(stage, features) if self.recompute else stage(features)
+    def call(self, module: nn.Module, features: Tensor) -> Tensor:
+        """Return one module's output, checkpointed if this sequence is."""
+        return checkpointed(module, features) if self.recompute else module(features)
 
 
-def recomputed(module: nn.Module, features: Tensor) -> Tensor:
-    """A module's output, whose backward pass runs the module again.
+def checkpointed(module: nn.Module, features: Tensor) -> Tensor:
+    """Return a module's output; the backward pass runs the module again.
 
     Source:
         Chen, Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost", 2016.
     """
-    # A compiler chooses by itself what it keeps and what it computes again.
+    # torch.compile itself chooses the activations to recompute.
     if torch.compiler.is_compiling():
         return module(features)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _on_copies_of_buffers(module)
+        return nullcontext(), _preserved_buffers(module)
 
     return checkpoint(module, features, use_reentrant=False, context_fn=contexts)
 
 
 @contextmanager
-def _on_copies_of_buffers(module: nn.Module) -> Iterator[None]:
-    """Keep from the module's buffers what a pass does to them: BatchNorm would count the same batch twice.
+def _preserved_buffers(module: nn.Module) -> Iterator[None]:
+    """Discard a pass's changes to the module's buffers: BatchNorm would count the same batch twice.
 
-    Its momentum or flags are not touched, for each kind of BatchNorm reads others.
+    BatchNorm's momentum and flags stay as they are, because its variants read different ones.
     """
-    kept = [(each, dict(each._buffers)) for each in module.modules() if each._buffers]
-    for each, buffers in kept:
-        each._buffers.update({name: None if item is None else item.clone() for name, item in buffers.items()})
+    originals = [(part, dict(part._buffers)) for part in module.modules() if part._buffers]
+    for part, buffers in originals:
+        part._buffers.update({name: None if item is None else item.clone() for name, item in buffers.items()})
     try:
         yield
     finally:
-        for each, buffers in kept:
-            each._buffers.update(buffers)
+        for part, buffers in originals:
+            part._buffers.update(buffers)

@@ -1,4 +1,4 @@
-"""NAFNet: a restoration network without nonlinear activations, here for translation."""
+"""NAFNet: a restoration network without nonlinear activations, used for translation here."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from torch.nn import functional
 
 from enface import DataInfo, Generator, RecipeError
 from enface_plugins.generators.blocks import nearest_sizes
-from enface_plugins.generators.gradient_checkpointing import Stages
+from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential
 
 Counts = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
 
 
 class Nafnet(Generator):
-    """A U-shaped network of blocks that multiply two halves of their channels where others have an activation.
+    """A U-shaped network of blocks that multiply two halves of their channels instead of using an activation.
 
-    Each block normalises over channels, convolves depthwise, weighs its channels by their means over the image, and
-    adds what it finds to its input, at first by a factor 0: a new network is its convolutions between sizes alone.
-    Skips are sums. Chen, Chu, Zhang and Sun, "Simple baselines for image restoration", ECCV 2022; for deblurring the
-    paper has ``encoder_blocks: [1, 1, 1, 28]``, ``middle_blocks: 1``, ``decoder_blocks: [1, 1, 1, 1]``.
+    Each block normalises over channels, convolves depthwise, weights its channels by their means over the image, and
+    adds the result to its input with a factor that starts at 0, so a new network consists of the convolutions between
+    sizes. Skips are sums. After Chen, Chu, Zhang and Sun, "Simple baselines for image restoration", ECCV 2022, who use
+    ``encoder_blocks: [1, 1, 1, 28]``, ``middle_blocks: 1``, ``decoder_blocks: [1, 1, 1, 1]`` for deblurring.
 
     Provides: ``output`` (N, 3, H, H) of ``source``. Parts: ``encoder``, ``middle``, ``decoder``.
 
     Args:
         width: Channels at full size; each halving of the size doubles them.
-        encoder_blocks: Blocks at each size, largest first; as many halvings follow.
+        encoder_blocks: Blocks at each size, largest first; each size ends with a halving.
         middle_blocks: Blocks at the smallest size.
-        decoder_blocks: Blocks at each size on the way back, smallest first; as many sizes as the encoder has.
-        residual: Add the source to the output, as the paper does for restoration. The output then has no bounds;
-            without, tanh keeps it in [-1, 1]. Of use where output and source are aligned; a turned face is not.
-        checkpoint_gradients: Compute each block a second time in the backward pass rather than keep what it needs:
-            less memory, more time, the same numbers.
+        decoder_blocks: Blocks at each size of the decoder, smallest first; as many sizes as the encoder has.
+        residual: Add the source to the output, as the paper does for restoration; the output is then unbounded.
+            Otherwise tanh keeps it in [-1, 1]. Useful if output and source are aligned, unlike a turned face.
+        checkpoint_gradients: Recompute each block in the backward pass instead of keeping its activations: less memory,
+            more time, same results.
 
     Raises:
-        RecipeError: when encoder and decoder differ in their number of sizes, or the images' side is not a multiple
+        RecipeError: when encoder and decoder have different numbers of sizes, or the images' side is not a multiple
             of 2^sizes.
     """
 
@@ -59,7 +59,8 @@ class Nafnet(Generator):
         deepest = width * 2 ** len(encoder_blocks)
         self.residual = residual
         self.encoder = Encoder(width, encoder_blocks, checkpoint_gradients)
-        self.middle = Stages(*(Block(deepest) for _ in range(middle_blocks)), recompute=checkpoint_gradients)
+        middle = [Block(deepest) for _ in range(middle_blocks)]
+        self.middle = CheckpointedSequential(*middle, recompute=checkpoint_gradients)
         self.decoder = Decoder(deepest, decoder_blocks, checkpoint_gradients)
 
     @classmethod
@@ -73,10 +74,10 @@ class Nafnet(Generator):
     def forward(self, wants: frozenset[str], source: Tensor | None = None) -> dict[str, Tensor]:
         if "output" not in wants:
             return {}
-        assert source is not None, "the core passes the columns that provides names"
+        assert source is not None, "the core passes the columns named in provides"
         *skips, smallest = self.encoder(source)
-        drawn = self.decoder(self.middle(smallest), skips)
-        return {"output": source + drawn if self.residual else drawn.tanh()}
+        decoded = self.decoder(self.middle(smallest), skips)
+        return {"output": source + decoded if self.residual else decoded.tanh()}
 
 
 class Encoder(nn.Module):
@@ -88,19 +89,19 @@ class Encoder(nn.Module):
         self.levels, self.downs = nn.ModuleList(), nn.ModuleList()
         for level, count in enumerate(blocks):
             channels = width * 2**level
-            self.levels.append(Stages(*(Block(channels) for _ in range(count)), recompute=recompute))
+            self.levels.append(CheckpointedSequential(*(Block(channels) for _ in range(count)), recompute=recompute))
             self.downs.append(nn.Conv2d(channels, 2 * channels, 2, 2))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        features, found = self.first(image), []
+        features, skips = self.first(image), []
         for level, down in zip(self.levels, self.downs, strict=True):
-            found.append(level(features))
-            features = down(found[-1])
-        return [*found, features]
+            skips.append(level(features))
+            features = down(skips[-1])
+        return [*skips, features]
 
 
 class Decoder(nn.Module):
-    """Features of the smallest size and the encoder's -> (N, 3, H, H)."""
+    """Features of the smallest size and the encoder's skips -> (N, 3, H, H)."""
 
     def __init__(self, channels: int, blocks: Sequence[int], recompute: bool) -> None:
         super().__init__()
@@ -109,7 +110,7 @@ class Decoder(nn.Module):
             wider = nn.Conv2d(channels, 2 * channels, 1, bias=False)
             self.ups.append(nn.Sequential(wider, nn.PixelShuffle(2)))
             channels //= 2
-            self.levels.append(Stages(*(Block(channels) for _ in range(count)), recompute=recompute))
+            self.levels.append(CheckpointedSequential(*(Block(channels) for _ in range(count)), recompute=recompute))
         self.last = nn.Conv2d(channels, 3, 3, padding=1)
 
     def forward(self, features: Tensor, skips: Sequence[Tensor]) -> Tensor:
@@ -179,12 +180,12 @@ class ChannelAttention(nn.Module):
 
 def _check_size(size: int, down: int, up: int) -> None:
     if down != up:
-        raise RecipeError(f"nafnet: encoder_blocks has {down} sizes and decoder_blocks {up}; give as many")
+        raise RecipeError(f"nafnet: encoder_blocks has {down} sizes and decoder_blocks {up}; both need the same number")
     unit = 2**down
     if size % unit == 0 and size > 0:
         return
     nearest = nearest_sizes(size, unit, unit)
     raise RecipeError(
         f"nafnet with {down} sizes needs images whose side is a multiple of {unit}; "
-        f"for size: {size} use {nearest}, or fewer blocks in the lists"
+        f"for size: {size} use {nearest}, or shorter lists of blocks"
     )

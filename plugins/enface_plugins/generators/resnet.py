@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from enface import DataInfo, Generator, RecipeError
 from enface_plugins.generators.blocks import initialize, nearest_sizes
-from enface_plugins.generators.gradient_checkpointing import Stages
+from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential
 
 Norm = Literal["batch", "instance"]
 SMALLEST = 8
@@ -22,8 +22,8 @@ SMALLEST = 8
 class Resnet(Generator):
     """Residual blocks at a quarter of the size, without skips from source to output.
 
-    A 7x7 convolution, two 3x3 ones of stride 2, the blocks, two transposed convolutions, a 7x7 convolution and tanh;
-    edges are mirrored. After Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and
+    A 7x7 convolution, two 3x3 ones of stride 2, the blocks, two transposed convolutions, a 7x7 convolution and tanh,
+    with reflection padding. After Johnson, Alahi and Fei-Fei, "Perceptual losses for real-time style transfer and
     super-resolution", ECCV 2016, as in Zhu et al., "Unpaired image-to-image translation using cycle-consistent
     adversarial networks", ICCV 2017: 9 blocks from 256 px on, 6 below.
 
@@ -33,10 +33,10 @@ class Resnet(Generator):
 
     Args:
         width: Channels of the first layer; the blocks have four times as many.
-        blocks: Number of residual blocks; by default 9 for images of 256 px or more, else 6.
-        norm: What follows each convolution but the last. ``instance`` learns no scale, as in the papers.
-        checkpoint_gradients: Compute each layer a second time in the backward pass rather than keep what it needs:
-            less memory, more time, the same numbers.
+        blocks: Number of residual blocks; default: 9 for images of 256 px or more, else 6.
+        norm: Normalisation after each convolution but the last. ``instance`` has no learned scale, as in the papers.
+        checkpoint_gradients: Recompute each layer in the backward pass instead of keeping its activations: less memory,
+            more time, same results.
 
     Raises:
         RecipeError: when the images' side is not a multiple of 4, or is below 8.
@@ -55,14 +55,15 @@ class Resnet(Generator):
         _check_size(data.size)
         widths = (width, 2 * width, 4 * width)
         count = blocks or (9 if data.size >= 256 else 6)
-        self.encoder = Stages(_conv(3, width, norm, 7), recompute=checkpoint_gradients)
+        self.encoder = CheckpointedSequential(_conv(3, width, norm, 7), recompute=checkpoint_gradients)
         for inputs, outputs in pairwise(widths):
             self.encoder.append(_halve(inputs, outputs, norm))
-        self.blocks = Stages(*(Block(widths[-1], norm) for _ in range(count)), recompute=checkpoint_gradients)
-        self.decoder = Stages(recompute=checkpoint_gradients)
+        residual_blocks = [Block(widths[-1], norm) for _ in range(count)]
+        self.blocks = CheckpointedSequential(*residual_blocks, recompute=checkpoint_gradients)
+        self.decoder = CheckpointedSequential(recompute=checkpoint_gradients)
         for inputs, outputs in pairwise(reversed(widths)):
             self.decoder.append(_double(inputs, outputs, norm))
-        self.decoder.append(nn.Sequential(Mirror(3), nn.Conv2d(width, 3, 7), nn.Tanh()))
+        self.decoder.append(nn.Sequential(ReflectionPad(3), nn.Conv2d(width, 3, 7), nn.Tanh()))
         self.apply(initialize)
         self.provides = dict.fromkeys(("output", "features", "output_features"), ("source",))
 
@@ -77,14 +78,14 @@ class Resnet(Generator):
     def forward(self, wants: Set[str], source: Tensor | None = None) -> dict[str, Any]:
         if not wants:
             return {}
-        assert source is not None, "the core passes the columns that provides names"
+        assert source is not None, "the core passes the columns named in provides"
         features = self._features(source)
-        found: dict[str, Any] = {"features": features}
+        computed: dict[str, Any] = {"features": features}
         if {"output", "output_features"} & wants:
-            found["output"] = self.decoder(self.blocks(features[-1]))
+            computed["output"] = self.decoder(self.blocks(features[-1]))
         if "output_features" in wants:
-            found["output_features"] = self._features(found["output"])
-        return {name: found[name] for name in found if name in wants}
+            computed["output_features"] = self._features(computed["output"])
+        return {name: computed[name] for name in computed if name in wants}
 
     def _features(self, image: Tensor) -> tuple[Tensor, ...]:
         features = []
@@ -95,20 +96,20 @@ class Resnet(Generator):
 
 
 class Block(nn.Module):
-    """x + body(x), with two mirrored 3x3 convolutions."""
+    """x + body(x), with two 3x3 convolutions and reflection padding."""
 
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
         second = _conv(channels, channels, norm)
-        # Without the last ReLU, so that a block can take away as well as add.
+        # Without the last ReLU, so that a block can subtract as well as add.
         self.body = nn.Sequential(*_conv(channels, channels, norm), *list(second)[:-1])
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.body(features)
 
 
-class Mirror(nn.Module):
-    """Reflection padding. From slices, for the gradient of torch's own is not deterministic on CUDA."""
+class ReflectionPad(nn.Module):
+    """Reflection padding by slicing, because the gradient of torch's own is not deterministic on CUDA."""
 
     def __init__(self, pixels: int) -> None:
         super().__init__()
@@ -125,7 +126,7 @@ class Mirror(nn.Module):
 
 def _conv(inputs: int, outputs: int, norm: Norm, size: int = 3) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, size, bias=norm == "instance")
-    return nn.Sequential(Mirror(size // 2), conv, _norm(outputs, norm), nn.ReLU())
+    return nn.Sequential(ReflectionPad(size // 2), conv, _norm(outputs, norm), nn.ReLU())
 
 
 def _halve(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:

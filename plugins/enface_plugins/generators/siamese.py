@@ -1,4 +1,4 @@
-"""The Siamese network that keeps identity apart from pose and light."""
+"""The Siamese network that separates identity from pose and light."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 from enface import DataInfo, Generator, RecipeError
 from enface_plugins.generators.blocks import initialize, nearest_sizes
 from enface_plugins.generators.elu import ELU
-from enface_plugins.generators.gradient_checkpointing import Stages
+from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential
 
 HEADS = ("pose", "light")
 
@@ -22,29 +22,29 @@ HEADS = ("pose", "light")
 class Siamese(Generator):
     """Frontal face synthesis by a Siamese encoder whose code is split by channel.
 
-    Three quarters of the code (240 channels) are the identity, from which the decoder draws the frontal face.
-    From the last quarter (80) one convolution over the whole code each reads pose and light. The encoder's
-    second branch, on ``partner``, shares its weights and runs only when something ``partner_*`` is wanted. It
-    is a separate call, so each branch is normalised by its own batch statistics. The network of a 2018 system
-    for Multi-PIE: 6.3 M parameters for 96 px, 9 poses and 20 lights.
+    Three quarters of the code (240 channels) are the identity, from which the decoder synthesises the frontal face.
+    From the last quarter (80) one convolution each over the whole code predicts pose and light. The encoder's
+    second branch, on ``partner``, shares its weights and runs only if a ``partner_*`` name is requested. It is a
+    separate call, so each branch is normalised by its own batch statistics. The network of a 2018 system for
+    Multi-PIE: 6.3 M parameters for 96 px, 9 poses and 20 lights.
 
-    Provides: ``output`` (N, 3, H, H) in [-1, 1], ``identity_code`` (N, 240 (H/16)^2), and, for the columns
-    ``pose`` and ``light`` that the data has, ``pose_logits`` (N, poses) and ``light_logits`` (N, lights); all
-    but the output also as ``partner_*``. Parts: ``encoder``, ``decoder``, ``heads``.
+    Provides: ``output`` (N, 3, H, H) in [-1, 1], ``identity_code`` (N, 240 (H/16)^2), and, if the data has the columns
+    ``pose`` and ``light``, ``pose_logits`` (N, poses) and ``light_logits`` (N, lights); all but the output also as
+    ``partner_*``. Parts: ``encoder``, ``decoder``, ``heads``.
 
-    With ``codes`` and ``noise`` the decoder is also told, at every position of the code, how the target is seen, and
-    given random numbers, as in Tran, Yin and Liu, "Disentangled representation learning GAN for pose-invariant face
-    recognition" (DR-GAN), CVPR 2017. The numbers are standard normal in training and 0 at rest.
+    With ``codes`` and ``noise`` the decoder also receives, at every position of the code, classes of the target and
+    random numbers, as in Tran, Yin and Liu, "Disentangled representation learning GAN for pose-invariant face
+    recognition" (DR-GAN), CVPR 2017. The numbers are standard normal in training and 0 in eval mode.
 
     Args:
         width: Factor on all channel counts, which are then rounded to a multiple of 8.
-        decoder: How the decoder enlarges: by transposed convolutions (the published results), or by bilinear
-            interpolation and a convolution (the first model; no checkerboard patterns).
-        codes: Columns whose value for the target the decoder is told, as ``{pose: 2}``; the number is the class (as
-            ``pose_class`` counts) to draw where no target is known, as for a photograph.
-        noise: How many random numbers the decoder is given.
-        checkpoint_gradients: Compute each layer a second time in the backward pass rather than keep what it needs:
-            less memory, more time, the same numbers.
+        decoder: Upsampling in the decoder: transposed convolutions (the published results), or bilinear interpolation
+            and a convolution (the first model; no checkerboard patterns).
+        codes: Columns whose target class the decoder receives, such as ``{pose: 2}``; the number is the class (as
+            counted by ``pose_class``) to use if no target is known, as for a photograph.
+        noise: Number of random numbers that the decoder receives.
+        checkpoint_gradients: Recompute each layer in the backward pass instead of keeping its activations: less memory,
+            more time, same results.
 
     Raises:
         RecipeError: when the images' side is not a multiple of 16, or the data lacks a column or class of ``codes``.
@@ -69,8 +69,8 @@ class Siamese(Generator):
         self.encoder = Encoder(width, checkpoint_gradients)
         self.noise, self.codes = noise, codes or {}
         self.classes = _classes(self.codes, data)
-        told = sum(self.classes.values()) + noise
-        self.decoder = _decoder(self.split[0] + told, width, decoder == "transposed", checkpoint_gradients)
+        inputs = self.split[0] + sum(self.classes.values()) + noise
+        self.decoder = _decoder(inputs, width, decoder == "transposed", checkpoint_gradients)
         self.heads = nn.ModuleDict(
             {
                 name: nn.Conv2d(self.split[1], data.classes[name], data.size // 16)
@@ -79,11 +79,11 @@ class Siamese(Generator):
             }
         )
         self.apply(initialize)
-        read = ["identity_code", *(f"{name}_logits" for name in self.heads)]
+        encoded = ["identity_code", *(f"{name}_logits" for name in self.heads)]
         self.provides = (
             {"output": ("source", *(f"target_{name}_class" for name in self.codes))}
-            | dict.fromkeys(read, ("source",))
-            | dict.fromkeys((f"partner_{name}" for name in read), ("partner",))
+            | dict.fromkeys(encoded, ("source",))
+            | dict.fromkeys((f"partner_{name}" for name in encoded), ("partner",))
         )
 
     @classmethod
@@ -111,10 +111,10 @@ class Siamese(Generator):
                 f"it provides {', '.join(self.provides)}"
             )
         of_partner = {name for name in wants if name.startswith("partner_")}
-        found = self._branch(wants - of_partner, source, encoded_source, target)
-        theirs = {name.removeprefix("partner_") for name in of_partner}
-        second = self._branch(theirs, partner, encoded_partner, {})
-        return found | {f"partner_{name}": value for name, value in second.items()}
+        first = self._branch(wants - of_partner, source, encoded_source, target)
+        unprefixed = {name.removeprefix("partner_") for name in of_partner}
+        second = self._branch(unprefixed, partner, encoded_partner, {})
+        return first | {f"partner_{name}": value for name, value in second.items()}
 
     def _branch(
         self, wants: Set[str], image: Tensor | None, code: Tensor | None, target: Mapping[str, Tensor]
@@ -122,34 +122,34 @@ class Siamese(Generator):
         if not wants:
             return {}
         if code is None:
-            assert image is not None, "the core passes the columns that provides names, or their codes"
+            assert image is not None, "the core passes the columns named in provides, or their codes"
             code = self.encoder(image)
         identity, rest = code.split(self.split, dim=1)
-        found = {}
+        computed = {}
         if "output" in wants:
-            found["output"] = self.decoder(self._told(identity, target))
+            computed["output"] = self.decoder(self._conditioned(identity, target))
         if "identity_code" in wants:
-            found["identity_code"] = identity.flatten(1)
+            computed["identity_code"] = identity.flatten(1)
         for name, head in self.heads.items():
             if f"{name}_logits" in wants:
-                found[f"{name}_logits"] = head(rest).flatten(1)
-        return found
+                computed[f"{name}_logits"] = head(rest).flatten(1)
+        return computed
 
-    def _told(self, identity: Tensor, target: Mapping[str, Tensor]) -> Tensor:
-        """The identity code with what else the decoder is told, spread over its positions."""
+    def _conditioned(self, identity: Tensor, target: Mapping[str, Tensor]) -> Tensor:
+        """Return the identity code with the target's classes and noise, repeated at each position, as channels."""
         if not self.codes and not self.noise:
             return identity
-        count, told = identity.shape[0], []
-        for name, standard in self.codes.items():
+        count, conditions = identity.shape[0], []
+        for name, default in self.codes.items():
             labels = target.get(f"target_{name}_class")
             if labels is None:
-                labels = torch.full((count,), standard, device=identity.device)
-            told.append(functional.one_hot(labels, self.classes[name]).to(identity.dtype))
+                labels = torch.full((count,), default, device=identity.device)
+            conditions.append(functional.one_hot(labels, self.classes[name]).to(identity.dtype))
         if self.noise:
-            drawn = identity.new_zeros(count, self.noise)
-            told.append(drawn.normal_() if self.training else drawn)
-        spread = [item[:, :, None, None].expand(-1, -1, *identity.shape[2:]) for item in told]
-        return torch.cat([identity, *spread], dim=1)
+            noise = identity.new_zeros(count, self.noise)
+            conditions.append(noise.normal_() if self.training else noise)
+        channels = [item[:, :, None, None].expand(-1, -1, *identity.shape[2:]) for item in conditions]
+        return torch.cat([identity, *channels], dim=1)
 
 
 class Encoder(nn.Module):
@@ -157,7 +157,7 @@ class Encoder(nn.Module):
 
     Args:
         width: Factor on all channel counts.
-        recompute: Whether the stages are computed a second time in the backward pass.
+        recompute: Recompute the stages in the backward pass.
     """
 
     def __init__(self, width: float, recompute: bool = False) -> None:
@@ -167,7 +167,7 @@ class Encoder(nn.Module):
             shortcut=nn.Conv2d(3, inputs, 1, bias=False),
             body=nn.Sequential(_conv(3, inputs), ELU(), _conv(inputs, inputs)),
         )
-        self.stages = Stages(recompute=recompute)
+        self.stages = CheckpointedSequential(recompute=recompute)
         for channels in (128, 192, 256, 320):
             narrow, wide = _scaled(channels / 2, width), _scaled(channels, width)
             self.stages.append(_stage(inputs, narrow, wide))
@@ -194,13 +194,13 @@ def _stage(inputs: int, narrow: int, wide: int) -> nn.Sequential:
 
 
 def _decoder(inputs: int, width: float, transposed: bool, recompute: bool) -> nn.Sequential:
-    # Each line but the first begins with the layer that doubles the size.
+    # In each line but the first, the first layer doubles the size.
     layout = ((160, 256), (256, 128, 192), (192, 96, 128), (128, 64, 64), (64, 32))
-    layers = Stages(recompute=recompute)
+    layers = CheckpointedSequential(recompute=recompute)
     for number, stage in enumerate(layout):
-        for place, channels in enumerate(stage):
+        for index, channels in enumerate(stage):
             outputs = _scaled(channels, width)
-            layers.append(_up(inputs, outputs, double=number > 0 and place == 0, transposed=transposed))
+            layers.append(_up(inputs, outputs, double=number > 0 and index == 0, transposed=transposed))
             inputs = outputs
     last = nn.ConvTranspose2d if transposed else nn.Conv2d
     return layers.append(nn.Sequential(last(inputs, 3, 3, padding=1), nn.Tanh()))
@@ -226,13 +226,12 @@ def _scaled(channels: float, width: float) -> int:
 
 
 def _classes(codes: Mapping[str, int], data: DataInfo) -> dict[str, int]:
-    for name, standard in codes.items():
+    for name, default in codes.items():
         if name not in data.classes:
             raise RecipeError(f"siamese: codes: the data has no column {name!r}; it has {', '.join(data.classes)}")
-        if standard >= data.classes[name]:
-            raise RecipeError(
-                f"siamese: codes: {name} has {data.classes[name]} classes, from 0; there is no {standard}"
-            )
+        count = data.classes[name]
+        if default >= count:
+            raise RecipeError(f"siamese: codes: {name} has the classes 0 to {count - 1}, not {default}")
     return {name: data.classes[name] for name in codes}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from enface import DataInfo, Generator, RecipeError
 from enface_plugins.generators.blocks import initialize, nearest_sizes
-from enface_plugins.generators.gradient_checkpointing import Stages
+from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential
 
 Norm = Literal["batch", "instance"]
 
@@ -21,20 +22,20 @@ class Unet(Generator):
     """An encoder and a decoder with skips between layers of the same size.
 
     Down by 4x4 convolutions of stride 2 with LeakyReLU 0.2, up by 4x4 transposed ones with ReLU, tanh at the
-    end. The skips carry the source's layout, which helps where output and source are aligned and may hinder
-    where the face turns. After Isola et al., "Image-to-image translation with conditional adversarial
+    end. The skips carry the source's layout, which helps if output and source are aligned and may hinder if the
+    face turns. After Isola et al., "Image-to-image translation with conditional adversarial
     networks", CVPR 2017; the paper's norm is ``batch``.
 
     Provides: ``output`` (N, 3, H, H) in [-1, 1] of ``source``. Parts: ``encoder``, ``decoder``.
 
     Args:
         width: Channels of the first layer; each further layer has twice as many, up to 8 times.
-        depth: Number of times the size is halved. By default as often as the size allows, from 3 to 7: 5 at
-            96 px, 7 at 128 px and 256 px (the paper has 8 at 256 px).
-        norm: What follows each inner convolution.
-        dropout: Chance of dropping an activation in the first three decoder layers (the paper: 0.5).
-        checkpoint_gradients: Compute each layer a second time in the backward pass rather than keep what it needs:
-            less memory, more time, the same numbers.
+        depth: Number of times the size is halved. Default: as often as the size allows, from 3 to 7: 5 at 96 px, 7 at
+            128 px and 256 px (the paper has 8 at 256 px).
+        norm: Normalisation after each inner convolution.
+        dropout: Probability of dropping an activation in the first three decoder layers (the paper: 0.5).
+        checkpoint_gradients: Recompute each layer in the backward pass instead of keeping its activations: less memory,
+            more time, same results.
 
     Raises:
         RecipeError: when the images' side is not a multiple of 2^depth.
@@ -69,7 +70,7 @@ class Unet(Generator):
     def forward(self, wants: frozenset[str], source: Tensor | None = None) -> dict[str, Tensor]:
         if "output" not in wants:
             return {}
-        assert source is not None, "the core passes the columns that provides names"
+        assert source is not None, "the core passes the columns named in provides"
         return {"output": self.decoder(self.encoder(source))}
 
 
@@ -78,9 +79,9 @@ class Encoder(nn.Module):
 
     def __init__(self, widths: list[int], norm: Norm, recompute: bool) -> None:
         super().__init__()
-        self.levels = Stages(recompute=recompute)
-        for level, (inputs, outputs) in enumerate(zip([3, *widths], widths, strict=False)):
-            # No norm on the innermost level: at 1x1 it would leave nothing of the code.
+        self.levels = CheckpointedSequential(recompute=recompute)
+        for level, (inputs, outputs) in enumerate(pairwise([3, *widths])):
+            # No norm on the innermost level, because at 1x1 it would erase the code.
             inner = 0 < level < len(widths) - 1
             conv = nn.Conv2d(inputs, outputs, 4, 2, padding=1, bias=not inner)
             norms = [_norm(outputs, norm)] if inner else []
@@ -99,11 +100,11 @@ class Decoder(nn.Module):
 
     def __init__(self, widths: list[int], norm: Norm, dropout: float, recompute: bool) -> None:
         super().__init__()
-        self.levels = Stages(recompute=recompute)
+        self.levels = CheckpointedSequential(recompute=recompute)
         inputs = widths[-1]
-        for place, outputs in enumerate(reversed(widths[:-1])):
+        for index, outputs in enumerate(reversed(widths[:-1])):
             conv = nn.ConvTranspose2d(inputs, outputs, 4, 2, padding=1, bias=False)
-            drop = [nn.Dropout(dropout)] if place < 3 and dropout else []
+            drop = [nn.Dropout(dropout)] if index < 3 and dropout else []
             self.levels.append(nn.Sequential(conv, _norm(outputs, norm), *drop, nn.ReLU()))
             inputs = 2 * outputs
         self.last = nn.Sequential(nn.ConvTranspose2d(inputs, 3, 4, 2, padding=1), nn.Tanh())

@@ -1,4 +1,4 @@
-"""Loss terms: maps of errors that the core masks, averages and weights."""
+"""Losses: maps of errors that the core masks, averages and weights."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Charbonnier(Loss):
     Shapes: output, target (N, C, H, W) -> (N, C, H, W). Range: [eps, sqrt(4 + eps^2)] for images in [-1, 1].
 
     Args:
-        eps: Where the curve turns from squared to absolute, in units of the image ([-1, 1]).
+        eps: Error at which the curve turns from squared to absolute, in units of the image ([-1, 1]).
     """
 
     unit = "per pixel"

@@ -13,16 +13,16 @@ from enface_plugins.filters import blur, gaussian_taps
 
 
 class Color(Loss):
-    """Absolute error of blurred images: colour and light at large, without detail or exact place.
+    """Absolute error of blurred images: overall colour and brightness, without detail or exact position.
 
-    |blur(output) - blur(target)| with a Gaussian of ``sigma``, cut at 3 sigma; beyond the border the image is
-    reflected. After the colour loss of Ignatov et al., "DSLR-quality photos on mobile devices with deep
+    |blur(output) - blur(target)| with a Gaussian of ``sigma``, truncated at 3 sigma; the image is reflected at the
+    border. After the colour loss of Ignatov et al., "DSLR-quality photos on mobile devices with deep
     convolutional networks", ICCV 2017, which squares and sums.
 
     Shapes: output, target (N, C, H, W) -> (N, C, H, W). Range: [0, 2] for images in [-1, 1]. Unit: the image's.
 
     Args:
-        sigma: Of the Gaussian, in pixels; detail smaller than that hardly counts.
+        sigma: Standard deviation of the Gaussian, in pixels; smaller detail hardly counts.
 
     Raises:
         RecipeError: when the images are not larger than 3 sigma.
@@ -42,5 +42,5 @@ class Color(Loss):
         self.taps = gaussian_taps(sigma, radius)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        # The blur is linear, so one of the difference will do.
+        # The blur is linear, so blurring the difference is enough.
         return blur(output - target, self.taps).abs()

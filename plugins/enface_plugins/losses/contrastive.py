@@ -12,19 +12,19 @@ from enface import Loss
 
 
 class Contrastive(Loss):
-    """Pulls codes of a same pair together and pushes others apart, up to a margin.
+    """Pulls the codes of matching pairs together and pushes those of other pairs apart, up to a margin.
 
     same * d^2 + (1 - same) * max(0, margin - d)^2, with d the Euclidean distance of the flattened codes.
     After Hadsell, Chopra and LeCun, "Dimensionality reduction by learning an invariant mapping", CVPR 2006,
-    without its factors 1/2. A term names its pair:
+    without its factors 1/2. The term names the pair:
     ``inputs: {a: identity_code, b: partner_identity_code, same: same_identity}``.
 
-    Two equal codes of a different pair get no gradient: no direction is better than another there.
+    Equal codes of other pairs get no gradient, because no direction is better than another.
 
     Shapes: a, b (N, ...), same (N,) bool or float in [0, 1] -> (N,). Range: [0, inf).
 
     Args:
-        margin: Distance beyond which codes of different pairs are left alone, in units of the code.
+        margin: Distance beyond which the codes of other pairs are not pushed further, in units of the code.
     """
 
     unit = "per image"

@@ -11,9 +11,9 @@ from enface import Loss
 class CrossEntropy(Loss):
     """Cross-entropy of class logits, -log softmax(logits)[label], in nats.
 
-    A term names what it classifies: ``inputs: {logits: pose_logits, labels: pose}``.
+    The term names logits and labels: ``inputs: {logits: pose_logits, labels: pose}``.
 
-    Shapes: logits (N, K), labels (N,) int64 in [0, K) -> (N,). Range: [0, inf); log K for even logits.
+    Shapes: logits (N, K), labels (N,) int64 in [0, K) -> (N,). Range: [0, inf); log K for equal logits.
     """
 
     unit = "per image"

@@ -9,11 +9,11 @@ from enface import Loss
 
 
 class FeatureMatching(Loss):
-    """Mean absolute difference of what the critic's layers see in output and target, averaged over layers.
+    """Mean absolute difference between the critic's features of output and target, averaged over layers.
 
     Its term is ``against`` a discriminator that provides features; it trains the generator only. After Wang et al.,
     "High-resolution image synthesis and semantic manipulation with conditional GANs" (pix2pixHD), CVPR 2018,
-    equation 4, with the mean over layers in place of the sum.
+    equation 4, with the mean over layers instead of the sum.
 
     Shapes: features, tuples of (N, C, h, w) -> (N,). Range: [0, inf), 0 for equal images. Unit: the critic's
     activations.

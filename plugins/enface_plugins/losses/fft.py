@@ -11,11 +11,11 @@ from enface import Loss
 
 
 class FFT(Loss):
-    """Absolute error of the images' spectra: all pixels judge each frequency.
+    """Absolute error of the images' spectra: each frequency depends on all pixels.
 
     With F the orthonormal 2-D discrete Fourier transform of each channel: the mean of |F(output) - F(target)|
     (``complex``) or of ||F(output)| - |F(target)|| (``amplitude``). The first after Cho et al., "Rethinking
-    coarse-to-fine approach in single image deblurring", ICCV 2021, with the modulus for its real and imaginary
+    coarse-to-fine approach in single image deblurring", ICCV 2021, with the modulus instead of its real and imaginary
     parts; the second is the amplitude term of Fuoli, Van Gool and Timofte, "Fourier space losses for efficient
     perceptual image super-resolution", ICCV 2021, over the whole plane.
 
@@ -23,8 +23,8 @@ class FFT(Loss):
     [-1, 1]; ``amplitude`` is never above ``complex``. Unit: the image's. A mask needs ``mask_on: images``.
 
     Args:
-        compare: ``complex`` numbers, or their ``amplitude`` only, which an image moved around its border shares
-            with the original: texture without place.
+        compare: ``complex`` numbers, or only their ``amplitude``, which circular shifts do not change: texture
+            regardless of position.
     """
 
     unit = "per image"
@@ -36,7 +36,7 @@ class FFT(Loss):
         self.compare = compare
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        # Torch gives the modulus gradient 0 at 0.
+        # In torch the modulus has gradient 0 at 0.
         if self.compare == "complex":
             return _spectrum(output - target).abs().mean((1, 2, 3))
         return (_spectrum(output).abs() - _spectrum(target).abs()).abs().mean((1, 2, 3))

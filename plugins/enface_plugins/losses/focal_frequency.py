@@ -12,19 +12,18 @@ from enface import Loss
 
 
 class FocalFrequency(Loss):
-    """Squared error of spectra that looks most at the frequencies which are worst.
+    """Squared error of spectra, weighted towards the frequencies with the largest errors.
 
     With D the orthonormal 2-D discrete Fourier transform of output - target, one for each image and channel: the
     mean of w |D|^2 over frequencies and channels, where w = (|D| / max |D|)^alpha is held constant in the
-    gradient. Jiang, Dai, Wu and Loy, "Focal frequency loss for image reconstruction and synthesis", ICCV 2021,
+    gradient. After Jiang, Dai, Wu and Loy, "Focal frequency loss for image reconstruction and synthesis", ICCV 2021,
     on whole images.
 
     Shapes: output, target (N, C, H, W) -> (N,). Range: [0, MSE of the image], which is at most 4 for images in
     [-1, 1]. Unit: the image's, squared. A mask needs ``mask_on: images``.
 
     Args:
-        alpha: How much the worst frequencies are preferred. At 0 all count alike, and the loss is the squared
-            error.
+        alpha: Strength of the weighting; at 0 all frequencies count alike, and the loss is the squared error.
     """
 
     unit = "per image"
@@ -43,5 +42,5 @@ class FocalFrequency(Loss):
 
     def _weights(self, power: Tensor) -> Tensor:
         peak = power.amax((2, 3), keepdim=True)
-        # Where all is 0 the weights may be anything finite.
+        # If the error is 0 everywhere, any finite weights will do.
         return (power / peak.clamp(min=torch.finfo(power.dtype).tiny)) ** (self.alpha / 2)

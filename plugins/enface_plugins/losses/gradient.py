@@ -11,10 +11,10 @@ from enface_plugins.filters import forward_differences
 
 
 class Gradient(Loss):
-    """Absolute error of spatial derivatives: edges must lie where the target's do, whatever the brightness.
+    """Absolute error of spatial derivatives: compares edges, regardless of brightness.
 
-    (|Dx(output - target)| + |Dy(output - target)|) / 2. A constant shift costs nothing, so it needs a term
-    beside it that sees colour. After the gradient terms of Mathieu, Couprie and LeCun, "Deep multi-scale video
+    (|Dx(output - target)| + |Dy(output - target)|) / 2. A constant offset costs nothing, so combine it with a term
+    that compares colour. After the gradient terms of Mathieu, Couprie and LeCun, "Deep multi-scale video
     prediction beyond mean square error", ICLR 2016, and of Eigen and Fergus, "Predicting depth, surface normals
     and semantic labels with a common multi-scale convolutional architecture", ICCV 2015, which square them.
 
@@ -22,9 +22,9 @@ class Gradient(Loss):
     pixel: a ramp of 0.1 a pixel along one axis against a flat target gives 0.05.
 
     Args:
-        operator: ``sobel`` looks two pixels far and averages over three rows (kornia's, normalised so that a ramp
-            gives its slope; the border is repeated), so it overlooks a checkerboard. ``difference`` is a pixel's
-            right or lower neighbour minus it, 0 in the last column or row.
+        operator: ``sobel`` spans two pixels and averages over three rows (kornia's, normalised so that a ramp gives
+            its slope, with the border replicated), so it does not see a checkerboard. ``difference`` is the right or
+            lower neighbour minus the pixel, 0 in the last column or row.
     """
 
     unit = "per pixel"
@@ -42,7 +42,7 @@ class Gradient(Loss):
     def _derivatives(self, images: Tensor) -> tuple[Tensor, Tensor]:
         if self.operator == "difference":
             return forward_differences(images)
-        # Imported here, for it takes a moment that recipes without this loss need not wait for.
+        # Imported here to keep the start of recipes without this loss fast.
         from kornia.filters import spatial_gradient
 
         across, down = spatial_gradient(images, mode="sobel").unbind(2)

@@ -1,4 +1,4 @@
-"""The gradient penalty of WGAN-GP, and its zero-centred form."""
+"""The gradient penalty of WGAN-GP and its zero-centred form."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from annotated_types import Ge
 from torch import Tensor
 
 from enface import CriticLoss
-from enface_plugins.losses.slopes import Judge, slopes, squared_norm
+from enface_plugins.losses.critic_gradient import Critic, critic_gradient, squared_norm
 
 
 class GradientPenalty(CriticLoss):
-    """How far the critic's slope between real and fake images is from ``center``: (|grad D(x)| - center)^2.
+    """Squared deviation of the critic's gradient norm from ``center``: (|grad D(x)| - center)^2.
 
-    x = a target + (1 - a) output, with a drawn evenly from [0, 1) for each image. ``center: 1`` is WGAN-GP's
+    x = a target + (1 - a) output, with a drawn uniformly from [0, 1) for each image. ``center: 1`` is WGAN-GP's
     (Gulrajani et al., "Improved training of Wasserstein GANs", NeurIPS 2017, with weight 10), ``center: 0`` the
     zero-centred one (Thanh-Tung et al., "Improving generalization and stability of generative adversarial networks",
     ICLR 2019).
@@ -23,7 +23,7 @@ class GradientPenalty(CriticLoss):
     Shape: (N,). Range: [0, inf). Unit: squared logits per squared unit of the image.
 
     Args:
-        center: The slope wanted.
+        center: Desired norm of the gradient.
     """
 
     unit = "per image"
@@ -35,10 +35,11 @@ class GradientPenalty(CriticLoss):
         super().__init__()
         self.center = center
 
-    def critic(self, real_image: Tensor, fake_image: Tensor, judge: Judge) -> Tensor:
+    def critic(self, real_image: Tensor, fake_image: Tensor, judge: Critic) -> Tensor:
         share = torch.rand(len(real_image), 1, 1, 1, device=real_image.device)
-        squared = squared_norm(slopes(judge, share * real_image.detach() + (1 - share) * fake_image.detach()))
+        mixed = share * real_image.detach() + (1 - share) * fake_image.detach()
+        squared = squared_norm(critic_gradient(judge, mixed))
         if self.center == 0:
             return squared
-        # The root's slope at 0 is infinite; a critic that is flat there still gets a finite gradient.
+        # The root has an infinite derivative at 0; the constant keeps the gradient of a flat critic finite.
         return ((squared + 1e-12).sqrt() - self.center).square()

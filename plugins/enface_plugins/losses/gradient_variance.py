@@ -1,4 +1,4 @@
-"""Squared error of the variance of gradients in patches."""
+"""Squared error of the variance of image gradients in patches."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from enface_plugins.filters import forward_differences
 
 
 class GradientVariance(Loss):
-    """Squared error of how much the gradients vary within patches: as much detail as the target has, anywhere.
+    """Squared error of the gradients' variance within patches: the target's amount of detail, at any position.
 
-    The variance over each patch of the differences of neighbouring pixels, right and below, of every channel;
-    of these the squared error. A blurred output has too little of it, whatever its mean error, and no pixel is told
-    where its edge lies, so it needs a term beside it that does. After Abrahamyan, Truong, Philips and Deligiannis,
-    "Gradient variance loss for structure-enhanced image super-resolution", ICASSP 2022, with plain differences in
-    place of Sobel's, which overlook the finest detail, and of each channel in place of the grey image.
+    The variance is taken over each patch of the differences to the right and lower neighbour, for every channel. A
+    blurred output has too little of it, whatever its mean error. The loss does not say where an edge belongs, so
+    combine it with a term that does. After Abrahamyan, Truong, Philips and Deligiannis, "Gradient variance loss for
+    structure-enhanced image super-resolution", ICASSP 2022, with plain differences instead of Sobel's, which miss the
+    finest detail, and each channel instead of the grey image.
 
     Shapes: output, target (N, C, H, W) -> (N, 2 C, h, w), h = H // patch. Range: [0, 16] for images in [-1, 1],
     usually below 0.01. Unit: the image's, to the fourth power.
 
     Args:
-        patch: Side of a patch in pixels; what is left at the right and lower border is not looked at.
+        patch: Side of a patch in pixels; a remainder at the right and lower border is ignored.
 
     Raises:
         RecipeError: when the images are smaller than a patch.
@@ -38,15 +38,17 @@ class GradientVariance(Loss):
     def __init__(self, *, patch: Annotated[int, Ge(2)] = 8, data: DataInfo) -> None:
         super().__init__()
         if data.size < patch:
-            raise RecipeError(f"gradient_variance with patch: {patch} needs images that large; these have {data.size}")
+            raise RecipeError(
+                f"gradient_variance with patch: {patch} needs images of at least {patch} px; these have {data.size}"
+            )
         self.patch = patch
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return (self._variances(output) - self._variances(target)).square()
 
     def _variances(self, images: Tensor) -> Tensor:
-        slopes = [functional.unfold(item, self.patch, stride=self.patch) for item in forward_differences(images)]
+        differences = [functional.unfold(item, self.patch, stride=self.patch) for item in forward_differences(images)]
         count, channels, height, width = images.shape
         side = self.patch**2
         shape = (count, channels, side, height // self.patch, width // self.patch)
-        return torch.cat([item.view(shape).var(2, correction=0) for item in slopes], dim=1)
+        return torch.cat([item.view(shape).var(2, correction=0) for item in differences], dim=1)

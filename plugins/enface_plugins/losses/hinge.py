@@ -8,13 +8,13 @@ from enface import AdversarialLoss
 
 
 class Hinge(AdversarialLoss):
-    """Hinge adversarial loss: the critic stops caring about images it is already sure of.
+    """Hinge adversarial loss: images that the critic classifies with a margin of 1 do not train it further.
 
     Generator: -fake. Critic: max(0, 1 - real) + max(0, 1 + fake). After Lim and Ye, "Geometric GAN", 2017,
     and Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018.
 
     Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: the generator's side is unbounded, the critic's is
-    [0, inf): 2 for a critic that answers 0, 0 for one that is sure and right.
+    [0, inf): 2 for a critic that outputs 0, 0 for one that is confident and right.
     """
 
     unit = "per logit"

@@ -1,4 +1,4 @@
-"""Huber's error."""
+"""The Huber loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enface import Loss
 
 
 class Huber(Loss):
-    """Squared error where it is small, absolute error where it is large.
+    """Squared error up to ``delta``, absolute error beyond.
 
     With d = |output - target|: d^2 / 2 up to ``delta``, delta * (d - delta / 2) beyond. After Huber, "Robust
     estimation of a location parameter", Annals of Mathematical Statistics 1964. The gradient never exceeds
@@ -22,8 +22,8 @@ class Huber(Loss):
     [-1, 1] and ``delta`` up to 2. Unit: the image's, squared.
 
     Args:
-        delta: Where the curve turns from squared to absolute, in units of the image ([-1, 1]); 0.1 is about
-            13 of 255 grey levels.
+        delta: Error at which the curve turns from squared to absolute, in units of the image ([-1, 1]); 0.1 is
+            about 13 of 255 grey levels.
     """
 
     unit = "per pixel"

@@ -10,8 +10,8 @@ from enface import Loss
 class L1(Loss):
     """Absolute error, |output - target|.
 
-    The gradient has the same size wherever the two differ, so small errors are not neglected and the result
-    tends to the median of the possible targets: sharper than with :class:`~enface_plugins.losses.mse.MSE`.
+    The gradient has the same magnitude for small and large errors, so the result tends to the median of the possible
+    targets, which is sharper than with :class:`~enface_plugins.losses.mse.MSE`.
 
     Shapes: output, target (N, C, H, W) -> (N, C, H, W). Range: [0, 2] for images in [-1, 1].
     """

@@ -12,17 +12,17 @@ from enface import CriticLoss
 
 
 class Lecam(CriticLoss):
-    """Keeps the critic's answers near what it used to say of the other side.
+    """Keeps the critic's logits of real and fake images close to the running average of the other's.
 
     max(0, real - a_fake)^2 + max(0, a_real - fake)^2, where a_real and a_fake are running averages of the critic's
-    mean answers; it helps where there are few images. After Tseng et al., "Regularizing generative adversarial
+    mean logits; it helps if there are few training images. After Tseng et al., "Regularizing generative adversarial
     networks under limited data", CVPR 2021 (weights 0.01 to 0.3), with the one-sided form of its published code.
-    The averages are part of a checkpoint.
+    The averages are saved in checkpoints.
 
     Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: [0, inf). Unit: squared logits.
 
     Args:
-        decay: Of the running averages.
+        decay: Decay of the running averages per step.
     """
 
     unit = "per logit"

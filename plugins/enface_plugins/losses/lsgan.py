@@ -8,12 +8,12 @@ from enface import AdversarialLoss
 
 
 class Lsgan(AdversarialLoss):
-    """Least squares: images are judged by how far their logit is from a label, 1 for real and 0 for fake.
+    """Least squares: squared distance of the logits from the labels 1 for real and 0 for fake.
 
     Generator: (fake - 1)^2 / 2. Critic: ((real - 1)^2 + fake^2) / 2. After Mao et al., "Least squares generative
     adversarial networks", ICCV 2017, equation 9.
 
-    Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: [0, inf); a critic that answers 0 gives 0.5, as does its
+    Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: [0, inf); a critic that outputs 0 gives 0.5, as does its
     generator. Unit: squared logits.
     """
 

@@ -10,8 +10,8 @@ from enface import Loss
 class MSE(Loss):
     """Squared error, (output - target)^2.
 
-    It tends to the mean of the possible targets, which looks blurred where they disagree. With
-    ``mask_on: images`` the weight on the squared error is the mask's square.
+    The result tends to the mean of the possible targets, which looks blurred where they differ. With
+    ``mask_on: images`` the squared error is weighted by the mask's square.
 
     Shapes: output, target (N, C, H, W) -> (N, C, H, W). Range: [0, 4] for images in [-1, 1].
     """

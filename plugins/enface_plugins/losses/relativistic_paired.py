@@ -9,14 +9,14 @@ from enface import AdversarialLoss
 
 
 class RelativisticPaired(AdversarialLoss):
-    """How much more real the target looks than the output that should equal it.
+    """Compares the logit of each target with that of its output.
 
     Generator: softplus(real - fake). Critic: softplus(fake - real), both of one pair. After Jolicoeur-Martineau,
     "The relativistic discriminator", ICLR 2019 (RpGAN); with ``r1`` and ``r2`` it is the loss of Huang et al., "The
-    GAN is dead; long live the GAN! A modern GAN baseline", NeurIPS 2024 (R3GAN), where it is shown to have no
-    mode-dropping minima.
+    GAN is dead; long live the GAN! A modern GAN baseline", NeurIPS 2024 (R3GAN), who show that it has no mode-dropping
+    minima.
 
-    Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: [0, inf), log 2 = 0.69 where the logits are equal. Unit:
+    Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: [0, inf), log 2 = 0.69 if the logits are equal. Unit:
     nats.
     """
 

@@ -8,11 +8,11 @@ from enface import Loss
 
 
 class Symmetry(Loss):
-    """Absolute error between the output and its mirror image, left to right; it knows no target.
+    """Absolute error between the output and its left-right mirror image; it uses no target.
 
-    For outputs that are faces seen from the front and centred. Light from one side is an asymmetry too, and is
-    punished like one. After Huang, Zhang, Li and He, "Beyond face rotation: global and local perception GAN for
-    photorealistic and identity preserving frontal view synthesis", ICCV 2017; its mean over the left half is
+    For outputs that show centred, frontal faces. Light from one side is an asymmetry too and is penalised. After
+    Huang, Zhang, Li and He, "Beyond face rotation: global and local perception GAN for
+    photorealistic and identity preserving frontal view synthesis", ICCV 2017, whose mean over the left half equals
     this mean over both.
 
     Shapes: output (N, C, H, W) -> (N, C, H, W), itself symmetric. Range: [0, 2] for images in [-1, 1]. Unit: the

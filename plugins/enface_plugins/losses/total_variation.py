@@ -11,17 +11,17 @@ from enface_plugins.filters import forward_differences
 
 
 class TotalVariation(Loss):
-    """How much neighbouring pixels of the output differ; it knows no target, and smooths.
+    """Difference between neighbouring pixels of the output; it smooths and uses no target.
 
     |Dx output| + |Dy output|, or both squared, with D the right or lower neighbour minus the pixel; 0 in the last
     column or row. After Rudin, Osher and Fatemi, "Nonlinear total variation based noise removal algorithms",
-    Physica D 1992, in its anisotropic form, as a mean over pixels where theirs is a sum.
+    Physica D 1992, in its anisotropic form, as a mean over pixels instead of a sum.
 
     Shapes: output (N, C, H, W) -> (N, C, H, W). Range: [0, 4], squared [0, 8], for images in [-1, 1]. Unit: the
     image's, a pixel; squared, that squared.
 
     Args:
-        penalty: ``absolute`` lets edges stand and flattens what lies between; ``squared`` blurs edges too.
+        penalty: ``absolute`` keeps edges and flattens the areas between them; ``squared`` also blurs edges.
     """
 
     unit = "per pixel"

@@ -18,11 +18,11 @@ class Vanilla(AdversarialLoss):
     - log(1 - D(fake)), where s is ``smoothing``. After Goodfellow et al., "Generative adversarial nets", NeurIPS
     2014; one-sided label smoothing after Salimans et al., "Improved techniques for training GANs", NeurIPS 2016.
 
-    Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: [0, inf); a critic that answers 0 gives 2 log 2 = 1.39,
+    Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: [0, inf); a critic that outputs 0 gives 2 log 2 = 1.39,
     its generator log 2 = 0.69. Unit: nats.
 
     Args:
-        smoothing: How far below 1 the critic's label of real images is; 0.1 makes it 0.9.
+        smoothing: Reduction of the critic's label for real images; 0.1 makes it 0.9.
     """
 
     unit = "per logit"

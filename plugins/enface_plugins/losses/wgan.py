@@ -8,14 +8,14 @@ from enface import AdversarialLoss
 
 
 class Wgan(AdversarialLoss):
-    """Wasserstein-1: the critic pulls real and fake apart as far as its slope allows.
+    """Wasserstein-1 distance: the critic separates real from fake as far as its bounded gradient allows.
 
-    Generator: -fake. Critic: fake - real. The critic's slope must be bounded by something else: a
-    ``gradient_penalty`` term (WGAN-GP) or spectral norm. After Arjovsky et al., "Wasserstein generative adversarial
+    Generator: -fake. Critic: fake - real. Something else must bound the critic's gradient: a ``gradient_penalty``
+    term (WGAN-GP) or spectral norm. After Arjovsky et al., "Wasserstein generative adversarial
     networks", ICML 2017.
 
-    Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: unbounded. Unit: logits; minus the critic's side
-    estimates the distance of the two distributions.
+    Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: unbounded. Unit: logits; the negated critic's side
+    estimates the distance between the two distributions.
     """
 
     unit = "per logit"

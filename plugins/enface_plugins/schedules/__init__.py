@@ -1,4 +1,4 @@
-"""Schedules: numbers that depend on the step, or on how training goes."""
+"""Schedules: values that depend on the step or on validation results."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ class Cosine(Schedule):
     """Half a cosine wave from ``start`` down (or up) to ``end``, after a linear warm-up.
 
     With t = (step - warmup) / (over - warmup): end + (start - end) * (1 + cos(pi t)) / 2. The value stays
-    ``end`` from step ``over`` on. After Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts.
+    ``end`` after step ``over``. After Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts.
 
     Args:
         start: Value at the top of the wave, at step ``warmup``.
         end: Value at and after step ``over``.
-        over: Step at which the wave ends; the warm-up is part of it.
-        warmup: Steps of a linear rise towards ``start``, whose first value is start / (warmup + 1), not 0.
+        over: Step at which the wave ends, counting the warm-up.
+        warmup: Steps of a linear rise towards ``start``; the first value is start / (warmup + 1), not 0.
 
     Raises:
         RecipeError: when the warm-up leaves no step for the wave.
@@ -47,6 +47,6 @@ class Cosine(Schedule):
     def __call__(self, step: int) -> float:
         if step < self.warmup:
             return self.start * (step + 1) / (self.warmup + 1)
-        done = min((step - self.warmup) / (self.over - self.warmup), 1.0)
-        height = (1 + math.cos(math.pi * done)) / 2
+        progress = min((step - self.warmup) / (self.over - self.warmup), 1.0)
+        height = (1 + math.cos(math.pi * progress)) / 2
         return self.start * height + self.end * (1 - height)

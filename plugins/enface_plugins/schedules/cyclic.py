@@ -12,17 +12,17 @@ from enface import RecipeError, Schedule
 
 
 class Cyclic(Schedule):
-    """A triangular wave between ``low`` and ``high``, beginning at ``low``.
+    """A triangular wave between ``low`` and ``high``, starting at ``low``.
 
-    Smith, "Cyclical learning rates for training neural networks", WACV 2017: its "triangular" policy, and with
+    After Smith, "Cyclical learning rates for training neural networks", WACV 2017: its "triangular" policy, and with
     ``shrink: 0.5`` its "triangular2".
 
     Args:
         low: Value at the bottom of every wave.
         high: Value at the top of the first wave.
         up: Steps from bottom to top.
-        down: Steps from top to bottom; as many as ``up`` unless given.
-        shrink: What a wave's height is multiplied by for the next.
+        down: Steps from top to bottom (default: ``up``).
+        shrink: Factor between the heights of successive waves.
 
     Raises:
         RecipeError: when ``low`` is above ``high``.

@@ -14,12 +14,12 @@ from enface import Schedule
 class Exponential(Schedule):
     """Exponential decay towards 0: start * factor ^ (step / every).
 
-    The smooth curve through the corners of ``step_decay`` with the same numbers.
+    The smooth curve through the corners of ``step_decay`` with the same parameters.
 
     Args:
         start: Value at step 0.
         every: Steps after which the value has been multiplied by ``factor``.
-        factor: At most 1, so that the value stays finite however long the stage.
+        factor: Factor per ``every`` steps; at most 1, so that the value stays finite in a stage of any length.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from enface import Schedule
 
 
 class Linear(Schedule):
-    """A straight line: ``start`` until step ``begin``, ``end`` from step ``begin + over`` on.
+    """A straight line: ``start`` up to step ``begin``, ``end`` from step ``begin + over``.
 
     Args:
         start: Value up to and at step ``begin``.
@@ -31,6 +31,6 @@ class Linear(Schedule):
         return {"start": 1.0, "end": 0.0, "over": 100}
 
     def __call__(self, step: int) -> float:
-        done = min(max((step - self.begin) / self.over, 0.0), 1.0)
-        # This form, unlike start + (end - start) * done, gives both ends exactly.
-        return self.start * (1 - done) + self.end * done
+        progress = min(max((step - self.begin) / self.over, 0.0), 1.0)
+        # Unlike start + (end - start) * progress, this form gives both ends exactly.
+        return self.start * (1 - progress) + self.end * progress

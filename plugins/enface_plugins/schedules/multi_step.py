@@ -1,4 +1,4 @@
-"""A staircase with steps at given places."""
+"""Step decay at given milestones."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from enface import RecipeError, Schedule
 
 
 class MultiStep(Schedule):
-    """A staircase with steps at given places: start * factor ^ (number of milestones reached).
+    """Step decay at given milestones: start * factor ^ (number of milestones reached).
 
-    A milestone is reached at its own step: with ``milestones: [100]`` step 99 is the last with ``start``.
+    A milestone is reached at its own step: with ``milestones: [100]``, step 99 is the last with ``start``.
 
     Args:
         start: Value before the first milestone.
-        milestones: Steps at which the value changes, in rising order.
-        factor: What the value is multiplied by at each.
+        milestones: Steps at which the value changes, in ascending order.
+        factor: Factor applied at each milestone.
 
     Raises:
-        RecipeError: when the milestones do not rise.
+        RecipeError: when the milestones are not in ascending order.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class MultiStep(Schedule):
         factor: Annotated[float, Gt(0)] = 0.1,
     ) -> None:
         if milestones != sorted(set(milestones)):
-            raise RecipeError(f"multi_step: milestones must rise; given: {', '.join(map(str, milestones))}")
+            raise RecipeError(f"multi_step: milestones must be ascending, not {', '.join(map(str, milestones))}")
         self.start, self.milestones, self.factor = start, milestones, factor
 
     @classmethod

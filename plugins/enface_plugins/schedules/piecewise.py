@@ -15,13 +15,13 @@ from enface import Schedule
 class Piecewise(Schedule):
     """A table of values at steps, ``points: {0: 0, 1000: 1.0e-3, 50_000: 0}``.
 
-    Before the first step of the table the value is the first one's, after the last the last one's. A recipe that
-    extends another adds its points to the parent's, as with any map.
+    Before the first point the value is that of the first, after the last that of the last. A recipe that extends
+    another adds its points to the parent's, as with any map.
 
     Args:
         points: Value at each step, in any order.
-        between: What lies between two points: a straight ``line``, or ``steps``, where each value lasts until
-            the next point.
+        between: Interpolation between points: a straight ``line``, or ``steps``, which hold each value until the next
+            point.
     """
 
     def __init__(
@@ -43,5 +43,5 @@ class Piecewise(Schedule):
         if reached in (0, len(self.points)) or self.between == "steps":
             return value
         until, following = self.points[reached]
-        done = (step - since) / (until - since)
-        return value * (1 - done) + following * done
+        progress = (step - since) / (until - since)
+        return value * (1 - progress) + following * progress

@@ -1,4 +1,4 @@
-"""A value that falls when validation no longer improves."""
+"""A value that decays when validation stops improving."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from enface import Schedule
 
 
 class Plateau(Schedule):
-    """start * factor^k, where k counts how often a metric has not improved for ``patience`` validations.
+    """start * factor^k, where k counts how often a metric has not improved for more than ``patience`` validations.
 
-    It needs a ``val`` split, ``log.validate`` and the metric among the recipe's. What it has seen is part of a
-    checkpoint, so a resumed run goes on as it would have. torch's ReduceLROnPlateau, without cooldown.
+    It needs a ``val`` split, ``log.validate`` and the metric among the recipe's. Its state is saved in checkpoints, so
+    a resumed run continues exactly. Equal to torch's ReduceLROnPlateau without cooldown.
 
     Args:
-        start: Value at first.
+        start: Initial value.
         metric: Name of the metric in the recipe.
-        mode: ``min`` when lower is better, as for lpips; ``max`` when higher is.
-        factor: What it is multiplied by.
-        patience: Validations without improvement that are borne.
-        threshold: An improvement is more than this share of the best value.
-        end: It does not fall below this.
+        mode: ``min`` if lower is better, as for lpips; ``max`` if higher is.
+        factor: Factor applied at each decay.
+        patience: Number of validations without improvement that are tolerated.
+        threshold: Fraction of the best value by which a new value must be better to count as an improvement.
+        end: Lower bound of the value.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class Plateau(Schedule):
             self._value, self._waited = max(self._value * self.factor, self.end), 0.0
 
     def state(self) -> dict[str, float]:
-        seen = {} if self._best is None else {"best": self._best}
-        return {"value": self._value, "waited": self._waited, **seen}
+        best = {} if self._best is None else {"best": self._best}
+        return {"value": self._value, "waited": self._waited, **best}
 
     def restore(self, state: Mapping[str, float]) -> None:
         self._value, self._waited, self._best = state["value"], state["waited"], state.get("best")

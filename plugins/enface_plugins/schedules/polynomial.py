@@ -1,4 +1,4 @@
-"""A power of the time that is left."""
+"""Polynomial decay."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from enface import Schedule
 
 
 class Polynomial(Schedule):
-    """A power of the time that is left: end + (start - end) * (1 - step / over)^power.
+    """Polynomial decay: end + (start - end) * (1 - step / over)^power.
 
-    The value stays ``end`` from step ``over`` on. The "poly" policy of Chen et al., "DeepLab: semantic image
+    The value stays ``end`` after step ``over``. The "poly" policy of Chen et al., "DeepLab: semantic image
     segmentation with deep convolutional nets, atrous convolution, and fully connected CRFs", IEEE TPAMI 2018
     (power 0.9).
 
@@ -22,7 +22,7 @@ class Polynomial(Schedule):
         start: Value at step 0.
         end: Value at and after step ``over``.
         over: Length of the change, in steps.
-        power: 1 is a straight line; above, the value changes fast at first; below, fast at last.
+        power: 1 is a straight line; above 1 the value changes fast at first, below 1 fast at the end.
     """
 
     def __init__(
@@ -40,5 +40,5 @@ class Polynomial(Schedule):
         return {"start": 1.0, "over": 100}
 
     def __call__(self, step: int) -> float:
-        left = float((1 - min(step / self.over, 1.0)) ** self.power)
-        return self.start * left + self.end * (1 - left)
+        height = float((1 - min(step / self.over, 1.0)) ** self.power)
+        return self.start * height + self.end * (1 - height)

@@ -1,4 +1,4 @@
-"""A staircase."""
+"""Step decay."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from enface import Schedule
 
 
 class StepDecay(Schedule):
-    """A staircase: start * factor ^ floor(step / every).
+    """Step decay: start * factor ^ floor(step / every).
 
     Args:
         start: Value of the first ``every`` steps.
         every: Steps between two changes.
-        factor: What the value is multiplied by at each change.
+        factor: Factor applied at each change.
     """
 
     def __init__(self, *, start: float, every: Annotated[int, Ge(1)], factor: Annotated[float, Gt(0)] = 0.5) -> None:

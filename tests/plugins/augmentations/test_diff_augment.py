@@ -1,4 +1,4 @@
-"""DiffAugment: each change does what it says, at the strength it has."""
+"""DiffAugment: each change, and the strength."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from enface_plugins.augmentations.diff_augment import DiffAugment
 
 
-def test_without_strength_nothing_changes():
+def test_strength_0_changes_nothing():
     image = torch.rand(4, 3, 16, 16)
     assert torch.equal(DiffAugment(strength=0.0)(image), image)
 
@@ -20,7 +20,7 @@ def test_a_share_of_the_images_is_changed():
     assert 0.2 < float(changed.float().mean()) < 0.4
 
 
-def test_translation_moves_whole_pixels_and_brings_zeros():
+def test_translation_moves_whole_pixels_and_pads_with_zeros():
     torch.manual_seed(0)
     image = torch.ones(64, 1, 16, 16)
     moved = DiffAugment(policy=("translation",))(image)
@@ -29,7 +29,7 @@ def test_translation_moves_whole_pixels_and_brings_zeros():
     assert int(lost[lost < 16].max()) <= 2, "an eighth of the side"
 
 
-def test_cutout_takes_at_most_a_quarter():
+def test_cutout_removes_at_most_a_quarter():
     torch.manual_seed(0)
     share = (DiffAugment(policy=("cutout",))(torch.ones(64, 1, 16, 16)) == 0).float().mean((1, 2, 3))
     assert float(share.min()) > 0

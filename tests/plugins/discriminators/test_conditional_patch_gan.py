@@ -1,4 +1,4 @@
-"""The conditional patch discriminator: shapes, and that source and image are seen together."""
+"""The conditional patch discriminator: its shapes and its dependence on the source."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from enface_plugins.discriminators.patch_gan import PatchGAN
 def test_its_shapes_are_those_of_the_patch_discriminator(size):
     data = DataInfo(size)
     image, source = torch.randn(2, 2, 3, size, size)
-    found, plain = ConditionalPatchGAN(width=4, data=data)(image, source), PatchGAN(width=4, data=data)(image)
-    assert found["logits"].shape == plain["logits"].shape
-    assert [item.shape for item in found["features"]] == [item.shape for item in plain["features"]]
+    output, plain = ConditionalPatchGAN(width=4, data=data)(image, source), PatchGAN(width=4, data=data)(image)
+    assert output["logits"].shape == plain["logits"].shape
+    assert [item.shape for item in output["features"]] == [item.shape for item in plain["features"]]
 
 
 @pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70)])
@@ -33,15 +33,15 @@ def test_a_logit_sees_the_same_patch_of_source_and_image(layers, field):
     assert of_image.any(0).sum() == of_image.any(1).sum() == field
 
 
-def test_the_verdict_depends_on_the_source_and_on_which_of_the_two_it_is():
+def test_the_logits_depend_on_the_source_and_on_the_order():
     torch.manual_seed(0)
     critic = ConditionalPatchGAN(width=4, data=DataInfo(32))
     image, source, other = torch.randn(3, 1, 3, 32, 32)
-    verdict = critic(image, source)["logits"]
-    assert not torch.allclose(critic(image, other)["logits"], verdict, rtol=1e-2)
-    assert not torch.allclose(critic(source, image)["logits"], verdict, rtol=1e-2)
+    logits = critic(image, source)["logits"]
+    assert not torch.allclose(critic(image, other)["logits"], logits, rtol=1e-2)
+    assert not torch.allclose(critic(source, image)["logits"], logits, rtol=1e-2)
 
 
-def test_too_small_images_are_refused_under_its_own_name():
+def test_too_small_images_are_an_error_with_its_own_name():
     with pytest.raises(RecipeError, match=r"conditional_patch_gan .* at least 48 px, these have 32; use layers: 3"):
         ConditionalPatchGAN(layers=4, data=DataInfo(32))

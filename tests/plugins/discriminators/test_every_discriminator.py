@@ -1,4 +1,4 @@
-"""What all built-in discriminators keep, beyond the contract: precision, memory format, seeds, one image or many."""
+"""All built-in discriminators, beyond the contract: precision, memory format, seeds, independence of the batch."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def images(count: int, seed: int = 1) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, size=SIZE, mode="bilinear")
 
 
-def verdict(critic: Discriminator, image: torch.Tensor) -> list[torch.Tensor]:
-    given = {"source": images(len(image), seed=2), "label": torch.arange(len(image)) % 3}
-    found = critic(image, **{name: given[name] for name in list(inspect.signature(critic.forward).parameters)[1:]})
-    logits = found["logits"]
+def logits_of(critic: Discriminator, image: torch.Tensor) -> list[torch.Tensor]:
+    columns = {"source": images(len(image), seed=2), "label": torch.arange(len(image)) % 3}
+    output = critic(image, **{name: columns[name] for name in list(inspect.signature(critic.forward).parameters)[1:]})
+    logits = output["logits"]
     return list(logits) if isinstance(logits, tuple) else [logits]
 
 
@@ -53,11 +53,11 @@ def test_a_seed_gives_one_critic(kind):
 
 
 @every
-def test_half_precision_says_about_the_same(kind):
+def test_half_precision_gives_similar_logits(kind):
     critic = built(kind).eval()
-    exact = verdict(critic, images(2))
+    exact = logits_of(critic, images(2))
     with torch.autocast("cpu", torch.bfloat16):
-        half = verdict(critic, images(2))
+        half = logits_of(critic, images(2))
     for one, other in zip(exact, half, strict=True):
         assert (one - other.float()).abs().max() < 0.05 * one.abs().max()
 
@@ -66,8 +66,8 @@ def test_half_precision_says_about_the_same(kind):
 def test_half_precision_trains(kind):
     critic, image = built(kind).train(), images(2).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        found = verdict(critic, image)
-    sum(item.float().square().mean() for item in found).backward()
+        logits = logits_of(critic, image)
+    sum(item.float().square().mean() for item in logits).backward()
     gradients = [image.grad, *(parameter.grad for parameter in critic.parameters() if parameter.grad is not None)]
     assert all(item.isfinite().all() for item in gradients)
     assert float(image.grad.abs().sum()) > 0
@@ -76,26 +76,26 @@ def test_half_precision_trains(kind):
 @every
 def test_the_memory_format_changes_nothing(kind):
     critic = built(kind).eval()
-    plain = verdict(critic, images(2))
+    plain = logits_of(critic, images(2))
     critic = critic.to(memory_format=torch.channels_last)
-    other = verdict(critic, images(2).contiguous(memory_format=torch.channels_last))
+    other = logits_of(critic, images(2).contiguous(memory_format=torch.channels_last))
     for one, two in zip(plain, other, strict=True):
         torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-4)
 
 
 @every
-def test_at_rest_each_image_is_judged_by_itself(kind):
+def test_in_eval_mode_logits_do_not_depend_on_the_batch(kind):
     critic = built(kind).eval()
     with torch.no_grad():
-        together, alone = verdict(critic, images(3)), verdict(critic, images(3)[:1])
+        together, alone = logits_of(critic, images(3)), logits_of(critic, images(3)[:1])
     for one, two in zip(together, alone, strict=True):
         torch.testing.assert_close(one[:1], two, rtol=1e-3, atol=1e-5)
 
 
 @every
-def test_real_and_fake_may_be_judged_before_one_backward(kind):
+def test_two_calls_may_share_one_backward_pass(kind):
     critic = built(kind).train()
     real, fake = images(2, seed=3).requires_grad_(), images(2, seed=4).requires_grad_()
-    judged = zip(verdict(critic, real), verdict(critic, fake), strict=True)
-    sum(one.mean() - other.square().mean() for one, other in judged).backward()
+    logits = zip(logits_of(critic, real), logits_of(critic, fake), strict=True)
+    sum(one.mean() - other.square().mean() for one, other in logits).backward()
     assert all(float(item.grad.abs().sum()) > 0 for item in (real, fake))

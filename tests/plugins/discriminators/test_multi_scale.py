@@ -1,4 +1,4 @@
-"""Patch discriminators at several scales: shapes, what each sees, which sizes fit."""
+"""Patch discriminators at several scales: shapes, receptive fields, image sizes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from enface_plugins.losses.hinge import Hinge
 
 
 @pytest.mark.parametrize(("size", "sides"), [(96, [10, 4, 1]), (101, [10, 4, 1]), (128, [14, 6, 2])])
-def test_each_scale_gives_what_a_patch_discriminator_gives_of_half_the_size(size, sides):
-    found = MultiScale(scales=3, width=4, data=DataInfo(size))(torch.randn(2, 3, size, size))
-    assert [tuple(item.shape) for item in found["logits"]] == [(2, 1, side, side) for side in sides]
+def test_each_scale_has_the_shapes_of_a_patch_discriminator_on_half_the_size(size, sides):
+    output = MultiScale(scales=3, width=4, data=DataInfo(size))(torch.randn(2, 3, size, size))
+    assert [tuple(item.shape) for item in output["logits"]] == [(2, 1, side, side) for side in sides]
     expected = []
     for half in (size, -(-size // 2), -(-size // 4)):
         expected += [
             item.shape for item in PatchGAN(width=4, data=DataInfo(half))(torch.randn(2, 3, half, half))["features"]
         ]
-    assert [item.shape for item in found["features"]] == expected
+    assert [item.shape for item in output["features"]] == expected
 
 
 def test_receptive_fields():
@@ -34,7 +34,7 @@ def test_receptive_fields():
         assert seen.any(0).sum() == seen.any(1).sum() == field
 
 
-def test_no_border_darkens_the_halves():
+def test_halving_does_not_darken_the_border():
     torch.manual_seed(0)
     critic = MultiScale(scales=2, width=4, layers=1, norm="none", data=DataInfo(32))
     even = torch.full((1, 3, 32, 32), 0.7)
@@ -42,7 +42,7 @@ def test_no_border_darkens_the_halves():
     torch.testing.assert_close(critic(even)["logits"][1], alone)
 
 
-def test_the_scales_have_weights_of_their_own():
+def test_each_scale_has_its_own_weights():
     critic = MultiScale(scales=2, width=4, data=DataInfo(64))
     first, second = (dict(scale.named_parameters()) for scale in critic.scales)
     assert first.keys() == second.keys()
@@ -57,7 +57,7 @@ def test_the_scales_have_weights_of_their_own():
         ({"scales": 1, "layers": 1}, 5, "at least 6 px, these have 5; use larger images"),
     ],
 )
-def test_too_small_images_are_refused_with_what_fits(params, size, message):
+def test_too_small_images_are_an_error_that_names_what_fits(params, size, message):
     with pytest.raises(RecipeError, match=message):
         MultiScale(width=4, **params, data=DataInfo(size))
 
@@ -79,5 +79,5 @@ def test_a_term_averages_the_loss_over_the_scales():
     critic = MultiScale(scales=2, width=4, data=DataInfo(64))
     logits = critic(torch.randn(2, 3, 64, 64))["logits"]
     term = Term("gan", Hinge().forward, {"fake_logits": "fake_logits"}, Constant(value=1.0), against="scales")
-    found = term({"fake_logits": logits})
-    torch.testing.assert_close(found, (-logits[0].mean() - logits[1].mean()) / 2)
+    loss = term({"fake_logits": logits})
+    torch.testing.assert_close(loss, (-logits[0].mean() - logits[1].mean()) / 2)

@@ -1,4 +1,4 @@
-"""The patch discriminator: shapes, sizes, what a logit sees, spectral norm."""
+"""The patch discriminator: shapes, sizes, receptive field, spectral norm."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from enface_plugins.discriminators.patch_gan import PatchGAN
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 def test_shapes(size, logits, norm):
     critic = PatchGAN(width=8, norm=norm, data=DataInfo(size=size))
-    found = critic(torch.randn(2, 3, size, size))
-    assert set(found) == set(critic.provides)
-    assert found["logits"].shape == (2, 1, logits, logits)
-    assert [tuple(feature.shape[1:]) for feature in found["features"]] == [
+    output = critic(torch.randn(2, 3, size, size))
+    assert set(output) == set(critic.provides)
+    assert output["logits"].shape == (2, 1, logits, logits)
+    assert [tuple(feature.shape[1:]) for feature in output["features"]] == [
         (8, size // 2, size // 2),
         (16, size // 4, size // 4),
         (32, size // 8, size // 8),
@@ -45,7 +45,7 @@ def test_parameter_count():
     assert max(p.shape[0] for p in deeper.parameters()) == 512
 
 
-def test_too_small_images_are_refused_with_what_fits():
+def test_too_small_images_are_an_error_that_names_what_fits():
     with pytest.raises(RecipeError, match="at least 48 px, these have 32; use layers: 3"):
         PatchGAN(layers=4, data=DataInfo(size=32))
     with pytest.raises(RecipeError, match="use larger images"):

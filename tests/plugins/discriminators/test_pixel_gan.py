@@ -1,4 +1,4 @@
-"""The pixel discriminator: what a logit sees, shapes, size."""
+"""The pixel discriminator: receptive field, shapes, size."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from enface_plugins.discriminators.pixel_gan import PixelGAN
 @pytest.mark.parametrize("size", [7, 32, 96])
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 def test_there_is_a_logit_for_every_pixel_of_any_size(size, norm):
-    found = PixelGAN(width=4, norm=norm)(torch.randn(2, 3, size, size))
-    assert found["logits"].shape == (2, 1, size, size)
-    assert [tuple(item.shape) for item in found["features"]] == [(2, 4, size, size), (2, 8, size, size)]
+    output = PixelGAN(width=4, norm=norm)(torch.randn(2, 3, size, size))
+    assert output["logits"].shape == (2, 1, size, size)
+    assert [tuple(item.shape) for item in output["features"]] == [(2, 4, size, size), (2, 8, size, size)]
 
 
 def test_a_logit_sees_one_pixel():
@@ -23,7 +23,7 @@ def test_a_logit_sees_one_pixel():
     assert (image.grad.abs().sum((0, 1)) > 0).nonzero().tolist() == [[5, 9]]
 
 
-def test_the_place_of_a_pixel_does_not_matter():
+def test_the_position_of_a_pixel_does_not_matter():
     torch.manual_seed(0)
     critic, image, order = PixelGAN(width=4), torch.randn(2, 3, 64), torch.randperm(64)
     straight = critic(image.view(2, 3, 8, 8))["logits"].flatten(2)

@@ -1,4 +1,4 @@
-"""The U-Net discriminator: a logit for every pixel, what it sees, spectral norm, sizes."""
+"""The U-Net discriminator: a logit for every pixel, its receptive field, spectral norm, sizes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from enface_plugins.discriminators.unet_gan import UnetGAN
 
 @pytest.mark.parametrize(("size", "levels"), [(32, 1), (48, 4), (96, 3), (72, 2)])
 def test_there_is_a_logit_for_every_pixel(size, levels):
-    found = UnetGAN(width=2, levels=levels, data=DataInfo(size))(torch.randn(2, 3, size, size))
-    assert found["logits"].shape == (2, 1, size, size)
+    output = UnetGAN(width=2, levels=levels, data=DataInfo(size))(torch.randn(2, 3, size, size))
+    assert output["logits"].shape == (2, 1, size, size)
     steps = [*range(levels + 1), *reversed(range(levels))]
-    assert [tuple(item.shape[1:]) for item in found["features"]] == [
+    assert [tuple(item.shape[1:]) for item in output["features"]] == [
         (2 * 2**step, size // 2**step, size // 2**step) for step in steps
     ]
 
 
 @pytest.mark.parametrize(("levels", "least", "most"), [(1, 16, 16), (2, 28, 32), (3, 56, 64)])
-def test_what_a_logit_sees(levels, least, most):
+def test_receptive_field(levels, least, most):
     critic = UnetGAN(width=2, levels=levels, data=DataInfo(128)).double().eval()
     fields = set()
     for place in range(60, 60 + 2**levels):
@@ -33,8 +33,8 @@ def test_what_a_logit_sees(levels, least, most):
     assert (min(fields), max(fields)) == (least, most)
 
 
-def test_it_can_tell_which_half_of_an_image_is_wrong():
-    """What patches cannot say and the paper is about: a verdict that is as sharp as the image."""
+def test_it_can_locate_the_wrong_half_of_an_image():
+    """The paper's point: unlike those of patches, its logits are as sharp as the image."""
     torch.manual_seed(0)
     critic = UnetGAN(width=8, levels=2, data=DataInfo(32))
     optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3)
@@ -47,10 +47,10 @@ def test_it_can_tell_which_half_of_an_image_is_wrong():
         optimizer.zero_grad()
         torch.nn.functional.binary_cross_entropy_with_logits(logits, wrong).backward()
         optimizer.step()
-    # Column by column: sure of its place to two pixels of the seam.
-    verdict = logits.mean((0, 1, 2))
-    assert bool((verdict[:14] < 0).all())
-    assert bool((verdict[18:] > 0).all())
+    # Column by column: right to within two pixels of the seam.
+    columns = logits.mean((0, 1, 2))
+    assert bool((columns[:14] < 0).all())
+    assert bool((columns[18:] > 0).all())
 
 
 def test_spectral_norm_is_on_all_but_the_first_and_the_last():
@@ -61,7 +61,7 @@ def test_spectral_norm_is_on_all_but_the_first_and_the_last():
     assert normed == [False, *[True] * 8, False]
 
 
-def test_other_sizes_are_refused_with_what_fits():
+def test_other_sizes_are_an_error_that_names_what_fits():
     with pytest.raises(RecipeError, match=r"multiple of 8, these have 100; use levels: 2, or size: 96 or 104"):
         UnetGAN(data=DataInfo(100))
     with pytest.raises(RecipeError, match=r"multiple of 8, these have 7; use size: 8"):

@@ -1,4 +1,4 @@
-"""The fast ELU is torch's."""
+"""The fast ELU against torch's."""
 
 import pytest
 import torch
@@ -8,18 +8,18 @@ from enface_plugins.generators.elu import ELU
 
 
 def inputs(dtype=torch.float32):
-    found = torch.cat([torch.linspace(-30, 120, 4001), torch.tensor([0.0, -0.0, 1e-8, -1e-8, -1e4, 1e4])])
-    return found.to(dtype).requires_grad_()
+    values = torch.cat([torch.linspace(-30, 120, 4001), torch.tensor([0.0, -0.0, 1e-8, -1e-8, -1e4, 1e4])])
+    return values.to(dtype).requires_grad_()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_values_and_gradients_are_torchs(dtype):
     here, there = inputs(dtype), inputs(dtype)
-    ours, theirs = ELU()(here), functional.elu(there)
-    assert torch.allclose(ours, theirs, rtol=1e-6, atol=1.2e-7)
+    fast, exact = ELU()(here), functional.elu(there)
+    assert torch.allclose(fast, exact, rtol=1e-6, atol=1.2e-7)
     weights = torch.linspace(-1, 1, len(here)).to(dtype)
-    (ours * weights).sum().backward()
-    (theirs * weights).sum().backward()
+    (fast * weights).sum().backward()
+    (exact * weights).sum().backward()
     assert torch.allclose(here.grad, there.grad, rtol=1e-6, atol=1.2e-7)
 
 
@@ -29,16 +29,16 @@ def test_small_values_keep_their_digits():
 
 
 def test_gradients_of_gradients_are_torchs():
-    found = []
+    second_gradients = []
     for function in (ELU(), functional.elu):
         values = inputs()
         (first,) = torch.autograd.grad(function(values).square().sum(), values, create_graph=True)
         (second,) = torch.autograd.grad(first.sum(), values)
-        found.append(second)
-    assert torch.allclose(*found, rtol=1e-5, atol=1e-6)
+        second_gradients.append(second)
+    assert torch.allclose(*second_gradients, rtol=1e-5, atol=1e-6)
 
 
-def test_not_finite_stays_not_finite():
+def test_values_that_are_not_finite_stay_so():
     values = ELU()(torch.tensor([float("nan"), float("inf"), -float("inf")]))
     assert values[0].isnan()
     assert values[1:].tolist() == [float("inf"), -1.0]

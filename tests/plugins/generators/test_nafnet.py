@@ -1,4 +1,4 @@
-"""NAFNet: the paper's sizes, its block by hand, and what it starts as."""
+"""NAFNet: the paper's sizes, its block by hand, its initial state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build(size: int = 32, **params) -> Nafnet:
 @pytest.mark.parametrize(
     ("width", "encoder", "middle", "decoder", "millions"),
     [
-        # The authors' deblurring and denoising networks, as their papers and programs count them.
+        # The authors' deblurring and denoising networks, with the sizes that their papers and programs state.
         (32, (1, 1, 1, 28), 1, (1, 1, 1, 1), 17.11),
         (64, (1, 1, 1, 28), 1, (1, 1, 1, 1), 67.89),
         (32, (2, 2, 4, 8), 12, (2, 2, 2, 2), 29.16),
@@ -64,8 +64,8 @@ def test_output_and_residual(residual):
     output = network(OUTPUT, source=source)["output"]
     *skips, smallest = network.encoder(source)
     assert [tuple(item.shape[1:]) for item in (*skips, smallest)] == [(4, 32, 32), (8, 16, 16), (16, 8, 8)]
-    drawn = network.decoder(network.middle(smallest), skips)
-    torch.testing.assert_close(output, source + drawn if residual else drawn.tanh())
+    decoded = network.decoder(network.middle(smallest), skips)
+    torch.testing.assert_close(output, source + decoded if residual else decoded.tanh())
     if residual:
         torch.nn.init.zeros_(network.decoder.last.weight)
         torch.nn.init.zeros_(network.decoder.last.bias)
@@ -83,15 +83,15 @@ def test_every_parameter_learns():
 
 
 @pytest.mark.parametrize(
-    ("params", "words"),
+    ("params", "message"),
     [
         ({"size": 30}, "multiple of 4; for size: 30 use 28 or 32"),
         ({"size": 8, "encoder_blocks": (1,) * 4, "decoder_blocks": (1,) * 4}, "use 16"),
         ({"decoder_blocks": (1,)}, "encoder_blocks has 2 sizes and decoder_blocks 1"),
     ],
 )
-def test_what_does_not_fit_is_refused(params, words):
-    with pytest.raises(RecipeError, match=words):
+def test_sizes_and_lists_that_do_not_fit_are_errors(params, message):
+    with pytest.raises(RecipeError, match=message):
         build(**params)
 
 

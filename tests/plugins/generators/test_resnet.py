@@ -1,4 +1,4 @@
-"""The residual generator: the papers' sizes, mirrored edges, features."""
+"""The residual generator: the papers' sizes, reflection padding, features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from enface import DataInfo, RecipeError
-from enface_plugins.generators.resnet import Block, Mirror, Resnet
+from enface_plugins.generators.resnet import Block, ReflectionPad, Resnet
 
 OUTPUT = frozenset({"output"})
 
@@ -28,16 +28,16 @@ def test_the_papers_sizes(size, blocks, millions):
 
 
 @pytest.mark.parametrize("pixels", [1, 3])
-def test_mirroring_is_reflection_padding(pixels):
+def test_padding_is_torchs_reflection(pixels):
     image = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
-    found, expected = Mirror(pixels)(image), functional.pad(image, [pixels] * 4, mode="reflect")
-    assert torch.equal(found, expected)
+    padded, expected = ReflectionPad(pixels)(image), functional.pad(image, [pixels] * 4, mode="reflect")
+    assert torch.equal(padded, expected)
     weight = torch.randn_like(expected)
-    gradients = [torch.autograd.grad((padded * weight).sum(), image)[0] for padded in (found, expected)]
+    gradients = [torch.autograd.grad((item * weight).sum(), image)[0] for item in (padded, expected)]
     torch.testing.assert_close(*gradients)
 
 
-def test_a_block_adds_what_two_convolutions_make_of_its_input():
+def test_a_block_adds_two_convolutions_of_its_input():
     torch.manual_seed(0)
     block, features = Block(4, "instance"), torch.randn(2, 4, 6, 6)
     convs = [module for module in block.modules() if isinstance(module, nn.Conv2d)]
@@ -67,16 +67,16 @@ def test_every_parameter_learns(norm, size):
 def test_features_are_the_encoders_layers_of_source_and_of_output():
     network = build().eval()
     source = torch.rand(2, 3, 32, 32) * 2 - 1
-    found = network(frozenset({"features", "output_features", "output"}), source=source)
-    assert [tuple(item.shape) for item in found["features"]] == [(2, 4, 32, 32), (2, 8, 16, 16), (2, 16, 8, 8)]
-    of_output = network(frozenset({"features"}), source=found["output"])["features"]
-    for one, other in zip(found["output_features"], of_output, strict=True):
+    outputs = network(frozenset({"features", "output_features", "output"}), source=source)
+    assert [tuple(item.shape) for item in outputs["features"]] == [(2, 4, 32, 32), (2, 8, 16, 16), (2, 16, 8, 8)]
+    of_output = network(frozenset({"features"}), source=outputs["output"])["features"]
+    for one, other in zip(outputs["output_features"], of_output, strict=True):
         torch.testing.assert_close(one, other)
-    (gradient,) = torch.autograd.grad(found["output_features"][0].sum(), network.decoder[-1][1].weight)
+    (gradient,) = torch.autograd.grad(outputs["output_features"][0].sum(), network.decoder[-1][1].weight)
     assert gradient.any()
 
 
-def test_computes_nothing_unasked():
+def test_computes_only_the_requested_names():
     network, calls = build(), []
     for name, part in network.parts.items():
         part.register_forward_hook(lambda *_, name=name: calls.append(name))
@@ -87,9 +87,9 @@ def test_computes_nothing_unasked():
     assert calls == ["blocks", "decoder"]
 
 
-@pytest.mark.parametrize(("size", "words"), [(98, "use 96 or 100"), (4, "use 8"), (10, "use 8 or 12")])
-def test_bad_size_is_refused_with_the_nearest_right_ones(size, words):
-    with pytest.raises(RecipeError, match=words):
+@pytest.mark.parametrize(("size", "message"), [(98, "use 96 or 100"), (4, "use 8"), (10, "use 8 or 12")])
+def test_a_wrong_size_is_an_error_that_names_the_nearest_right_ones(size, message):
+    with pytest.raises(RecipeError, match=message):
         build(size)
 
 

@@ -1,4 +1,4 @@
-"""The Siamese network: layout, size, split, and that nothing unasked is computed."""
+"""The Siamese network: layout, size, split, and computation on request only."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def images(size: int = 96, count: int = 2) -> torch.Tensor:
 
 
 def calls(module: nn.Module) -> list[torch.Tensor]:
-    """A list that grows by the output of each call of ``module``."""
+    """Return a list that collects the outputs of ``module``'s calls."""
     outputs: list[torch.Tensor] = []
     module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     return outputs
 
 
 def shapes(modules: nn.Sequential, image: torch.Tensor) -> list[tuple[int, ...]]:
-    """The shape (without N) after each child of ``modules``."""
-    found = []
+    """Return the shape (without N) after each child of ``modules``."""
+    result = []
     for module in modules:
         image = module(image)
-        found.append(tuple(image.shape[1:]))
-    return found
+        result.append(tuple(image.shape[1:]))
+    return result
 
 
 def count(module: nn.Module) -> int:
@@ -71,10 +71,10 @@ def test_encoder_layer_by_layer():
 def test_decoder_layer_by_layer(decoder):
     network = build(decoder=decoder).eval()
     with torch.inference_mode():
-        found = shapes(network.decoder, torch.randn(1, 240, 6, 6))
+        decoder_shapes = shapes(network.decoder, torch.randn(1, 240, 6, 6))
     layout = [(160, 6), (256, 6), (256, 12), (128, 12), (192, 12), (192, 24), (96, 24), (128, 24), (128, 48)]
     layout += [(64, 48), (64, 48), (64, 96), (32, 96), (3, 96)]
-    assert found == [(channels, side, side) for channels, side in layout]
+    assert decoder_shapes == [(channels, side, side) for channels, side in layout]
     kind = nn.ConvTranspose2d if decoder == "transposed" else nn.Conv2d
     convs = [m for m in network.decoder.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert len(convs) == 14
@@ -90,22 +90,22 @@ def test_residual_sums():
         image = images(count=1)
         first = nn.functional.elu(stem.shortcut(image) + stem.body(image))
         torch.testing.assert_close(stem(image), first)
-        # The stride-2 layer's activation is what the stage adds; the last layer has no ELU before the sum.
+        # The stage adds the stride-2 layer's activation; the last layer has no ELU before the sum.
         kept = stage[1](stage[0](first))
         torch.testing.assert_close(stage(first), nn.functional.elu(kept + stage[2].body(kept)))
     assert isinstance(stage[2].body[-1][-1], nn.BatchNorm2d)
 
 
-def test_everything_it_provides():
+def test_all_provided_names():
     network = build(width=0.25)
     wants = frozenset(network.provides)
-    found = network(wants, source=images(), partner=images())
-    assert set(found) == wants
-    assert found["output"].shape == (2, 3, 96, 96)
-    assert found["output"].abs().max() <= 1
-    assert found["identity_code"].shape == found["partner_identity_code"].shape == (2, 60 * 36)
-    assert found["pose_logits"].shape == found["partner_pose_logits"].shape == (2, 9)
-    assert found["light_logits"].shape == found["partner_light_logits"].shape == (2, 20)
+    outputs = network(wants, source=images(), partner=images())
+    assert set(outputs) == wants
+    assert outputs["output"].shape == (2, 3, 96, 96)
+    assert outputs["output"].abs().max() <= 1
+    assert outputs["identity_code"].shape == outputs["partner_identity_code"].shape == (2, 60 * 36)
+    assert outputs["pose_logits"].shape == outputs["partner_pose_logits"].shape == (2, 9)
+    assert outputs["light_logits"].shape == outputs["partner_light_logits"].shape == (2, 20)
     assert {name for name, columns in network.provides.items() if columns == ("partner",)} == {
         name for name in wants if name.startswith("partner_")
     }
@@ -115,21 +115,21 @@ def test_code_is_split_240_to_80():
     network = build().eval()
     codes = calls(network.encoder)
     with torch.inference_mode():
-        found = network(frozenset({"identity_code", "pose_logits"}), source=images())
+        outputs = network(frozenset({"identity_code", "pose_logits"}), source=images())
         (code,) = codes
         pose = network.heads["pose"](code[:, 240:]).flatten(1)
     assert code.shape == (2, 320, 6, 6)
-    assert found["identity_code"].shape == (2, 8640)
-    assert torch.equal(found["identity_code"], code[:, :240].flatten(1))
-    assert torch.equal(found["pose_logits"], pose)
+    assert outputs["identity_code"].shape == (2, 8640)
+    assert torch.equal(outputs["identity_code"], code[:, :240].flatten(1))
+    assert torch.equal(outputs["pose_logits"], pose)
 
 
 @pytest.mark.parametrize(("name", "identity_learns"), [("pose_logits", False), ("output", True)])
-def test_a_name_moves_only_its_part_of_the_code(name, identity_learns):
+def test_a_name_depends_only_on_its_part_of_the_code(name, identity_learns):
     network = build(width=0.25, size=32)
     codes = calls(network.encoder)
-    found = network(frozenset({name}), source=images(32))
-    (gradient,) = torch.autograd.grad(found[name].square().sum(), codes[0])
+    outputs = network(frozenset({name}), source=images(32))
+    (gradient,) = torch.autograd.grad(outputs[name].square().sum(), codes[0])
     identity, rest = (part.any().item() for part in gradient.split(network.split, dim=1))
     assert (identity, rest) == (identity_learns, not identity_learns)
 
@@ -154,7 +154,7 @@ def test_second_branch_runs_only_for_a_partner_request():
     assert len(codes) == 4
 
 
-def test_decoder_and_heads_run_only_when_wanted():
+def test_decoder_and_heads_run_only_on_request():
     network = build(width=0.25, size=32)
     faces, poses, lights = calls(network.decoder), calls(network.heads["pose"]), calls(network.heads["light"])
     network(frozenset({"identity_code"}), source=images(32))
@@ -180,21 +180,21 @@ def test_branches_share_weights_but_not_batch_statistics():
 @pytest.mark.parametrize("decoder", ["transposed", "bilinear"])
 def test_sizes(size, decoder):
     network = build(width=0.25, size=size, decoder=decoder)
-    found = network(frozenset({"output", "identity_code", "pose_logits"}), source=images(size))
-    assert found["output"].shape == (2, 3, size, size)
-    assert found["identity_code"].shape == (2, 60 * (size // 16) ** 2)
-    assert found["pose_logits"].shape == (2, 9)
+    outputs = network(frozenset({"output", "identity_code", "pose_logits"}), source=images(size))
+    assert outputs["output"].shape == (2, 3, size, size)
+    assert outputs["identity_code"].shape == (2, 60 * (size // 16) ** 2)
+    assert outputs["pose_logits"].shape == (2, 9)
     assert network.heads["pose"].kernel_size == (size // 16, size // 16)
 
 
 @pytest.mark.parametrize(("size", "nearest"), [(100, "96 or 112"), (8, "use 16"), (95, "80 or 96")])
-def test_bad_size_is_refused_with_the_nearest_right_ones(size, nearest):
+def test_a_wrong_size_is_an_error_that_names_the_nearest_right_ones(size, nearest):
     with pytest.raises(RecipeError, match=nearest):
         build(size=size)
 
 
 @pytest.mark.parametrize(("classes", "heads"), [({}, set()), ({"pose": 9}, {"pose"}), ({"light": 20}, {"light"})])
-def test_missing_column_gives_no_logits(classes, heads):
+def test_a_missing_column_gives_no_logits(classes, heads):
     network = build(width=0.25, size=32, classes=classes)
     assert set(network.heads) == heads
     logits = {name for name in network.provides if name.endswith("_logits")}
@@ -221,8 +221,8 @@ def test_initialization():
 
 def test_every_parameter_learns():
     network = build(width=0.25, size=32)
-    found = network(frozenset({"output", "pose_logits", "light_logits"}), source=images(32))
-    sum(value.square().sum() for value in found.values()).backward()
+    outputs = network(frozenset({"output", "pose_logits", "light_logits"}), source=images(32))
+    sum(value.square().sum() for value in outputs.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
@@ -230,18 +230,18 @@ def test_channels_last_is_kept():
     network = build(width=0.25, size=32).to(memory_format=torch.channels_last)
     source = images(32).to(memory_format=torch.channels_last)
     activations = [calls(module) for module in (network.encoder, *network.decoder)]
-    found = network(frozenset({"output", "pose_logits"}), source=source)
+    outputs = network(frozenset({"output", "pose_logits"}), source=source)
     assert all(of[0].is_contiguous(memory_format=torch.channels_last) for of in activations)
     plain = build(width=0.25, size=32)(frozenset({"output"}), source=source.contiguous())
-    torch.testing.assert_close(found["output"], plain["output"], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(outputs["output"], plain["output"], atol=1e-4, rtol=1e-3)
 
 
 def test_autocast():
     network = build(width=0.25, size=32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = network(frozenset(network.provides), source=images(32), partner=images(32))
-    assert found["output"].dtype == torch.bfloat16
-    assert all(value.isfinite().all() for value in found.values())
+        outputs = network(frozenset(network.provides), source=images(32), partner=images(32))
+    assert outputs["output"].dtype == torch.bfloat16
+    assert all(value.isfinite().all() for value in outputs.values())
 
 
 def test_codes_and_noise_reach_the_decoder():
@@ -252,13 +252,13 @@ def test_codes_and_noise_reach_the_decoder():
     assert wider == 9 + 20 + 5
     wants, source = frozenset({"output"}), images(32)
     network.eval()
-    standard = {"target_pose_class": torch.tensor([4, 4]), "target_light_class": torch.tensor([7, 7])}
+    default = {"target_pose_class": torch.tensor([4, 4]), "target_light_class": torch.tensor([7, 7])}
     with torch.no_grad():
-        alone, told = network(wants, source=source), network(wants, source=source, **standard)
-        other = network(wants, source=source, **{**standard, "target_pose_class": torch.tensor([4, 0])})
-    assert torch.equal(alone["output"], told["output"]), "the class named is drawn where no target is known"
-    assert torch.equal(other["output"][0], told["output"][0])
-    assert not torch.equal(other["output"][1], told["output"][1])
+        alone, conditioned = network(wants, source=source), network(wants, source=source, **default)
+        other = network(wants, source=source, **{**default, "target_pose_class": torch.tensor([4, 0])})
+    assert torch.equal(alone["output"], conditioned["output"]), "the default class is used if no target is known"
+    assert torch.equal(other["output"][0], conditioned["output"][0])
+    assert not torch.equal(other["output"][1], conditioned["output"][1])
 
 
 def test_noise_is_drawn_in_training_only():
@@ -274,8 +274,8 @@ def test_noise_is_drawn_in_training_only():
     assert torch.equal(network(wants, source=source)["output"], network(wants, source=source)["output"])
 
 
-def test_codes_the_data_cannot_have_are_refused():
+def test_unknown_columns_and_classes_in_codes_are_errors():
     with pytest.raises(RecipeError, match="no column 'mood'"):
         build(size=32, width=0.25, codes={"mood": 0})
-    with pytest.raises(RecipeError, match="pose has 9 classes, from 0; there is no 9"):
+    with pytest.raises(RecipeError, match="pose has the classes 0 to 8, not 9"):
         build(size=32, width=0.25, codes={"pose": 9})

@@ -49,15 +49,15 @@ def test_paper_size():
 
 
 @pytest.mark.parametrize(
-    ("params", "words"),
+    ("params", "message"),
     [
         ({"size": 100}, "multiple of 8; for size: 100 use 96 or 104"),
         ({"size": 96, "depth": 6}, "64 or 128"),
         ({"size": 32, "depth": 6}, "use 64"),
     ],
 )
-def test_bad_size_is_refused_with_the_nearest_right_ones(params, words):
-    with pytest.raises(RecipeError, match=words):
+def test_a_wrong_size_is_an_error_that_names_the_nearest_right_ones(params, message):
+    with pytest.raises(RecipeError, match=message):
         build(**params)
 
 
@@ -80,7 +80,7 @@ def test_dropout_is_in_three_layers_and_only_in_training():
     assert torch.equal(network(OUTPUT, source=source)["output"], network(OUTPUT, source=source)["output"])
 
 
-def test_computes_nothing_unasked():
+def test_computes_only_the_requested_names():
     network = build(32, width=4)
     assert network(frozenset()) == {}
     assert set(network.parts) == {"encoder", "decoder"}

@@ -59,29 +59,29 @@ def test_relativistic_paired():
 
 
 def quadratic(image):
-    """D(x) = sum x^2, whose slope is 2 x."""
+    """D(x) = sum x^2, with the gradient 2 x."""
     return {"logits": image.square().flatten(1).sum(1)}
 
 
 @pytest.mark.parametrize(("loss", "argument"), [(R1(), "real_image"), (R2(), "fake_image")])
-def test_r1_and_r2_are_half_the_squared_slope(loss, argument):
+def test_r1_and_r2_are_half_the_squared_norm_of_the_gradient(loss, argument):
     image = torch.full((2, 3, 4, 4), 0.5)
-    # 48 numbers, each with a slope of 1.
+    # 48 numbers, each with a gradient of 1.
     torch.testing.assert_close(loss.critic(**{argument: image}, judge=quadratic), torch.full((2,), 24.0))
 
 
-def test_a_regulariser_teaches_the_critic():
+def test_a_regulariser_trains_the_critic():
     scale = torch.tensor(2.0, requires_grad=True)
     R1().critic(torch.ones(1, 3, 2, 2), lambda image: {"logits": scale * image.sum((1, 2, 3))}).sum().backward()
     # (12 scale^2) / 2
     torch.testing.assert_close(scale.grad, torch.tensor(24.0))
 
 
-@pytest.mark.parametrize(("center", "wanted"), [(1.0, (math.sqrt(48) - 1) ** 2), (0.0, 48.0)])
-def test_gradient_penalty_between_equal_images(center, wanted):
+@pytest.mark.parametrize(("center", "expected"), [(1.0, (math.sqrt(48) - 1) ** 2), (0.0, 48.0)])
+def test_gradient_penalty_between_equal_images(center, expected):
     image = torch.full((2, 3, 4, 4), 0.5)
-    found = GradientPenalty(center=center).critic(image, image.clone(), quadratic)
-    torch.testing.assert_close(found, torch.full((2,), wanted))
+    penalty = GradientPenalty(center=center).critic(image, image.clone(), quadratic)
+    torch.testing.assert_close(penalty, torch.full((2,), expected))
 
 
 def test_a_flat_critic_has_a_finite_gradient_under_the_penalty():
@@ -91,31 +91,31 @@ def test_a_flat_critic_has_a_finite_gradient_under_the_penalty():
     assert scale.grad.isfinite()
 
 
-def test_lecam_follows_the_critics_answers():
+def test_lecam_follows_the_critics_logits():
     loss = Lecam(decay=0.5)
-    # The averages go from 0 halfway to 0.5 and to -1.25.
-    found = loss.critic(REAL, FAKE)
+    # The averages move from 0 halfway to 0.5 and -1.25.
+    error = loss.critic(REAL, FAKE)
     real, fake = 0.25, -0.625
-    wanted = [(2 - fake) ** 2 + max(0, real - 0.5) ** 2, max(0, -1 - fake) ** 2 + (real + 3) ** 2]
-    torch.testing.assert_close(found, torch.tensor(wanted))
+    expected = [(2 - fake) ** 2 + max(0, real - 0.5) ** 2, max(0, -1 - fake) ** 2 + (real + 3) ** 2]
+    torch.testing.assert_close(error, torch.tensor(expected))
     torch.testing.assert_close(loss.averages, torch.tensor([real, fake]))
     assert set(loss.state_dict()) == {"averages"}
 
 
-def test_feature_matching_averages_layers_and_teaches_the_output_only():
+def test_feature_matching_averages_layers_and_trains_the_output_only():
     real = (torch.zeros(2, 1, 2, 2, requires_grad=True), torch.zeros(2, 3, 1, 1, requires_grad=True))
     fake = (torch.full((2, 1, 2, 2), 1.0, requires_grad=True), torch.full((2, 3, 1, 1), 3.0, requires_grad=True))
-    found = FeatureMatching()(real, fake)
-    torch.testing.assert_close(found, torch.tensor([2.0, 2.0]))
-    found.sum().backward()
+    distance = FeatureMatching()(real, fake)
+    torch.testing.assert_close(distance, torch.tensor([2.0, 2.0]))
+    distance.sum().backward()
     assert real[0].grad is None
     assert float(fake[0].grad.abs().sum()) > 0
 
 
 def test_patch_nce_by_hand():
-    places = torch.eye(2).view(1, 2, 2, 1)
-    # Each patch is like itself (1) and unlike the other (0).
-    found = PatchNCE(temperature=1.0)((places,), (places,))
-    torch.testing.assert_close(found, torch.tensor([math.log(1 + math.exp(-1))]))
-    swapped = PatchNCE(temperature=1.0)((places,), (places.flip(2),))
+    patches = torch.eye(2).view(1, 2, 2, 1)
+    # Each patch equals itself (similarity 1) and differs from the other (0).
+    same = PatchNCE(temperature=1.0)((patches,), (patches,))
+    torch.testing.assert_close(same, torch.tensor([math.log(1 + math.exp(-1))]))
+    swapped = PatchNCE(temperature=1.0)((patches,), (patches.flip(2),))
     torch.testing.assert_close(swapped, torch.tensor([math.log(1 + math.e)]))

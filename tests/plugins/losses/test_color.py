@@ -1,4 +1,4 @@
-"""The colour loss by hand and beside SciPy's Gaussian."""
+"""The colour loss by hand and against SciPy's Gaussian."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_it_is_scipys_gaussian(sigma):
     np.testing.assert_allclose(error, np.abs(first - second), atol=1e-12)
 
 
-def test_a_shift_in_brightness_counts_whole_and_a_checkerboard_does_not():
+def test_a_brightness_offset_counts_fully_and_a_checkerboard_does_not():
     loss = Color(data=DataInfo(24), sigma=2.0)
     flat = torch.zeros(1, 3, 24, 24)
     torch.testing.assert_close(loss(flat + 0.3, flat), flat + 0.3)
@@ -36,7 +36,7 @@ def test_a_shift_in_brightness_counts_whole_and_a_checkerboard_does_not():
     assert loss(checkers * 2 - 1, flat).max() < 1e-3
 
 
-def test_nothing_at_equality_and_no_gradient():
+def test_value_and_gradient_are_zero_at_equality():
     output = noise(0).requires_grad_()
     error = Color(data=DataInfo(24))(output, output.detach().clone())
     assert torch.equal(error, torch.zeros_like(output))

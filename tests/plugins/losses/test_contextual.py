@@ -1,4 +1,4 @@
-"""Contextual loss: by hand, by loops, and that it does not mind where things are."""
+"""Contextual loss: by hand, by loops, and its independence of position."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def file(tmp_path_factory):
     return path
 
 
-def loops(found: np.ndarray, wanted: np.ndarray, bandwidth: float) -> float:
+def loops(output: np.ndarray, target: np.ndarray, bandwidth: float) -> float:
     """The paper's equations 2 to 5 for one image, (C, P) and (C, Q), a pair of features at a time."""
-    centre = wanted.mean(1)
-    distances = np.empty((found.shape[1], wanted.shape[1]))
-    for i, one in enumerate(found.T - centre):
-        for j, other in enumerate(wanted.T - centre):
+    centre = target.mean(1)
+    distances = np.empty((output.shape[1], target.shape[1]))
+    for i, one in enumerate(output.T - centre):
+        for j, other in enumerate(target.T - centre):
             distances[i, j] = 1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-    best = np.zeros(wanted.shape[1])
+    best = np.zeros(target.shape[1])
     for row in distances:
         weights = np.exp((1 - row / (row.min() + 1e-5)) / bandwidth)
         best = np.maximum(best, weights / weights.sum())
@@ -37,36 +37,36 @@ def loops(found: np.ndarray, wanted: np.ndarray, bandwidth: float) -> float:
 
 
 def test_by_hand():
-    # The target's features are opposite once centred, and both of the output's are the first of them: half of the
-    # target is found.
-    wanted = torch.tensor([[[3.0, 1.0], [5.0, 5.0]]])
-    found = torch.tensor([[[4.0, 9.0], [5.0, 5.0]]])
-    torch.testing.assert_close(contextual(found, wanted, 0.5), torch.tensor([math.log(2)]))
+    # Once centred, the target's features are opposite, and both of the output's equal the first of them: half of the
+    # target is matched.
+    target = torch.tensor([[[3.0, 1.0], [5.0, 5.0]]])
+    output = torch.tensor([[[4.0, 9.0], [5.0, 5.0]]])
+    torch.testing.assert_close(contextual(output, target, 0.5), torch.tensor([math.log(2)]))
 
 
 @pytest.mark.parametrize("bandwidth", [0.1, 0.5, 2.0])
 def test_it_is_the_papers_equations(bandwidth):
     draw = torch.Generator().manual_seed(0)
-    found, wanted = (torch.randn(2, 5, count, generator=draw, dtype=torch.float64) for count in (7, 9))
-    expected = [loops(one.numpy(), other.numpy(), bandwidth) for one, other in zip(found, wanted, strict=True)]
-    torch.testing.assert_close(contextual(found, wanted, bandwidth), torch.tensor(expected, dtype=torch.float64))
-    found.requires_grad_()
-    assert torch.autograd.gradcheck(lambda item: contextual(item, wanted, bandwidth), (found,))
+    output, target = (torch.randn(2, 5, count, generator=draw, dtype=torch.float64) for count in (7, 9))
+    expected = [loops(one.numpy(), other.numpy(), bandwidth) for one, other in zip(output, target, strict=True)]
+    torch.testing.assert_close(contextual(output, target, bandwidth), torch.tensor(expected, dtype=torch.float64))
+    output.requires_grad_()
+    assert torch.autograd.gradcheck(lambda item: contextual(item, target, bandwidth), (output,))
 
 
 def test_where_features_are_does_not_matter_and_missing_ones_do():
     draw = torch.Generator().manual_seed(0)
-    wanted = torch.randn(1, 8, 20, generator=draw)
+    target = torch.randn(1, 8, 20, generator=draw)
     order = torch.randperm(20, generator=draw)
-    torch.testing.assert_close(contextual(wanted[:, :, order], wanted, 0.5), torch.zeros(1), atol=1e-5, rtol=0)
-    half = wanted[:, :, :10].repeat(1, 1, 2)
-    torch.testing.assert_close(contextual(half, wanted, 0.5), torch.tensor([math.log(2)]), atol=0.05, rtol=0)
+    torch.testing.assert_close(contextual(target[:, :, order], target, 0.5), torch.zeros(1), atol=1e-5, rtol=0)
+    half = target[:, :, :10].repeat(1, 1, 2)
+    torch.testing.assert_close(contextual(half, target, 0.5), torch.tensor([math.log(2)]), atol=0.05, rtol=0)
 
 
 def test_flat_features_have_finite_gradients():
-    found = torch.ones(2, 4, 9, requires_grad=True)
-    contextual(found, torch.ones(2, 4, 9), 0.5).sum().backward()
-    assert found.grad.isfinite().all()
+    output = torch.ones(2, 4, 9, requires_grad=True)
+    contextual(output, torch.ones(2, 4, 9), 0.5).sum().backward()
+    assert output.grad.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_hand_worked_values(dtype):
     torch.testing.assert_close(Contrastive()(B, A, same), loss)
 
 
-def test_different_pairs_beyond_the_margin_are_left_alone():
+def test_other_pairs_beyond_the_margin_are_not_pushed():
     a = A.clone().requires_grad_()
     loss = Contrastive()(a, B, torch.zeros(3))
     assert loss[2] == 0
@@ -43,7 +43,7 @@ def test_gradient_is_finite_at_equality(same):
     assert torch.equal(a.grad, torch.zeros(2, 5))
 
 
-def test_gradients_pull_same_and_push_different():
+def test_gradients_pull_matching_pairs_and_push_others():
     for same, sign in ((1.0, 1), (0.0, -1)):
         a = torch.tensor([[1.0]], requires_grad=True)
         Contrastive()(a, torch.tensor([[0.5]]), torch.tensor([same])).sum().backward()

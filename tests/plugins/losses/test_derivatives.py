@@ -1,4 +1,4 @@
-"""The gradient loss and total variation by hand, and beside numpy, SciPy and kornia."""
+"""The gradient loss and total variation by hand and against numpy, SciPy and kornia."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
 
 
-def test_differences_are_those_of_numpy_and_nothing_at_the_end():
+def test_differences_are_those_of_numpy_and_zero_at_the_end():
     across, down = forward_differences(SMALL)
     assert torch.equal(across, torch.tensor([[1.0, -3.0, 0.0], [0.0, 2.0, 0.0]]).reshape(1, 1, 2, 3))
     assert torch.equal(down, torch.tensor([[2.0, 1.0, 6.0], [0.0, 0.0, 0.0]]).reshape(1, 1, 2, 3))
@@ -39,7 +39,7 @@ def test_gradient_by_differences_by_hand():
 
 
 @pytest.mark.parametrize("operator", ["sobel", "difference"])
-def test_a_ramp_gives_half_its_slope_and_a_shift_gives_nothing(operator):
+def test_a_ramp_gives_half_its_slope_and_an_offset_gives_zero(operator):
     loss = Gradient(operator=operator)
     ramp = (torch.arange(8) * 0.1).expand(1, 3, 8, 8)
     error = loss(ramp, torch.zeros_like(ramp))
@@ -60,7 +60,7 @@ def test_sobel_is_scipys():
 
 
 @pytest.mark.parametrize("operator", ["sobel", "difference"])
-def test_gradients_of_the_gradient_are_right_and_nothing_at_equality(operator):
+def test_gradients_of_the_gradient_are_right_and_zero_at_equality(operator):
     loss, target = Gradient(operator=operator), noise(1, 1, 4, 5)
     assert torch.autograd.gradcheck(lambda image: loss(image, target), noise(1, 1, 4, 5, seed=1).requires_grad_())
     output = target.clone().requires_grad_()
@@ -91,7 +91,7 @@ def test_a_flat_image_has_no_variation_and_no_gradient(penalty):
     assert torch.equal(output.grad, torch.zeros_like(output))
 
 
-def test_the_steepest_image_reaches_the_range_it_says():
+def test_the_steepest_image_reaches_the_documented_range():
     checkers = torch.ones(1, 1, 4, 4)
     checkers[..., ::2, ::2] = checkers[..., 1::2, 1::2] = -1
     assert TotalVariation()(checkers).max() == 4

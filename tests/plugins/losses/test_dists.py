@@ -1,4 +1,4 @@
-"""DISTS: the authors' own numbers, given the same VGG."""
+"""DISTS: the authors' numbers with the same VGG."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from enface import WeightsError
 from enface.plugin.weights import find
 from enface_plugins.losses import dists
-from enface_plugins.losses.dists import DISTS, SmoothPool, _likeness
+from enface_plugins.losses.dists import DISTS, SmoothPool, _similarities
 from enface_plugins.metrics.pretrained import VGG16
 
 needs_weights = pytest.mark.skipif(
@@ -21,7 +21,7 @@ needs_weights = pytest.mark.skipif(
 
 @pytest.fixture
 def authors(monkeypatch):
-    """The package's network, filled with our VGG rather than one it would download."""
+    """The package's network with the cached VGG instead of one it would download."""
     from DISTS_pytorch import DISTS_pt
     from torchvision import models
 
@@ -29,8 +29,8 @@ def authors(monkeypatch):
     vgg.load_state_dict(VGG16.load(), strict=False)
     monkeypatch.setattr(DISTS_pt.models, "vgg16", lambda pretrained: vgg)
     network = DISTS_pt.DISTS(load_weights=False)
-    learnt = dists._learnt()
-    network.alpha.data, network.beta.data = learnt["alpha"], learnt["beta"]
+    learned = dists._learned_weights()
+    network.alpha.data, network.beta.data = learned["alpha"], learned["beta"]
     return network
 
 
@@ -48,12 +48,12 @@ def test_numbers_and_gradients_are_the_authors(authors, size):
     output.requires_grad_()
     expected = authors(output, target, require_grad=True)
     (gradient,) = torch.autograd.grad(expected.sum(), output)
-    found = DISTS()(2 * output - 1, 2 * target - 1)
-    assert found.shape == (3,)
+    distance = DISTS()(2 * output - 1, 2 * target - 1)
+    assert distance.shape == (3,)
     assert (expected > 0.05).all()
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(distance, expected, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(
-        torch.autograd.grad(found.sum(), output)[0], gradient, rtol=0.01, atol=float(gradient.abs().max()) * 1e-3
+        torch.autograd.grad(distance.sum(), output)[0], gradient, rtol=0.01, atol=float(gradient.abs().max()) * 1e-3
     )
 
 
@@ -77,22 +77,22 @@ def test_smooth_pooling_by_hand():
     assert pooled[0, 0, 0, 0].item() == pytest.approx(2.25)
 
 
-def test_likeness_by_hand():
+def test_similarities_by_hand():
     # Means 2 and 4; differences from them (-1, 1) and (-2, 2).
-    texture, structure = _likeness(torch.tensor([1.0, 3.0]).view(1, 1, 1, 2), torch.tensor([2.0, 6.0]).view(1, 1, 1, 2))
+    texture, structure = _similarities(*torch.tensor([[1.0, 3.0], [2.0, 6.0]]).view(2, 1, 1, 1, 2))
     assert texture.item() == pytest.approx(2 * 2 * 4 / (4 + 16))
     assert structure.item() == pytest.approx(2 * 2 / (1 + 4), abs=1e-6)
 
 
-def test_without_the_package_or_with_another_file_it_refuses(monkeypatch, tmp_path):
+def test_a_missing_package_or_another_file_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(dists, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="pip install DISTS-pytorch"):
         DISTS()
 
-    class Found:
+    class Spec:
         origin = str(tmp_path / "__init__.py")
 
     torch.save({"alpha": torch.ones(1, 1475, 1, 1), "beta": torch.ones(1, 1475, 1, 1)}, tmp_path / "weights.pt")
-    monkeypatch.setattr(dists, "find_spec", lambda name: Found)
+    monkeypatch.setattr(dists, "find_spec", lambda name: Spec)
     with pytest.raises(WeightsError, match=r"weights.pt: not the weights 'dists': the digest"):
         DISTS()

@@ -21,7 +21,7 @@ def test_critic_side():
     loss = Hinge().critic(real, fake)
     torch.testing.assert_close(loss, torch.tensor([0.0, 2.0, 4.0, 1.0]))
     loss.sum().backward()
-    # A sure and right critic gets no gradient.
+    # A critic that is confident and right gets no gradient.
     assert torch.equal(real.grad, torch.tensor([0.0, -1.0, -1.0, -1.0]))
     assert torch.equal(fake.grad, torch.tensor([0.0, 1.0, 1.0, 1.0]))
 

@@ -1,4 +1,4 @@
-"""Huber's error by hand and beside torch's smooth L1."""
+"""The Huber loss by hand and against torch's smooth L1."""
 
 from __future__ import annotations
 

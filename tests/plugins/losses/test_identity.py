@@ -1,4 +1,4 @@
-"""Identity loss: what the recogniser is shown, its cosine, and the files it refuses."""
+"""Identity loss: the recogniser's input, the cosine distance, and files that do not fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def network(*more: nn.Module) -> nn.Module:
 
 @pytest.fixture
 def file(tmp_path):
-    """Saves a network for 16 px as TorchScript; its path."""
+    """Return a function that saves a network for 16 px as TorchScript and returns its path."""
 
     def write(module: nn.Module, name: str = "recogniser.pt"):
         traced = torch.jit.trace(module, torch.zeros(2, 3, 16, 16), check_trace=False)
@@ -39,16 +39,16 @@ def test_it_is_1_minus_the_cosine_of_the_embeddings(file):
     module, (output, target) = network().eval(), pair()
     loss = Identity(file=file(module), size=16, data=DataInfo(16)).train()
     output.requires_grad_()
-    found = loss(output, target)
+    distance = loss(output, target)
     expected = 1 - functional.cosine_similarity(module(output), module(target))
-    torch.testing.assert_close(found, expected)
-    (gradient,) = torch.autograd.grad(found.sum(), output)
+    torch.testing.assert_close(distance, expected)
+    (gradient,) = torch.autograd.grad(distance.sum(), output)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), output)[0])
     assert loss(target, target).abs().max() < 1e-6
     assert not any(item.requires_grad for item in loss.parameters())
 
 
-class Seen(nn.Module):
+class ImageItself(nn.Module):
     """An "embedding" that is the image itself."""
 
     def forward(self, image):
@@ -63,16 +63,16 @@ class Seen(nn.Module):
         ({"range": (0.0, 1.0), "colour": "bgr"}, lambda image: ((image + 1) / 2)[:, [2, 1, 0]]),
     ],
 )
-@pytest.mark.parametrize("given", [16, 24, 12])
-def test_it_is_shown_images_of_the_size_range_and_colour_it_declares(params, shown, given, file):
-    output, target = pair(given)
-    found = Identity(file=file(Seen()), size=16, data=DataInfo(given), **params)(output, target)
+@pytest.mark.parametrize("original", [16, 24, 12])
+def test_the_recogniser_gets_images_of_the_given_size_range_and_colour(params, shown, original, file):
+    output, target = pair(original)
+    distance = Identity(file=file(ImageItself()), size=16, data=DataInfo(original), **params)(output, target)
     images = [
-        shown(functional.interpolate(image, (16, 16), mode="bilinear", antialias=True) if given != 16 else image)
+        shown(functional.interpolate(image, (16, 16), mode="bilinear", antialias=True) if original != 16 else image)
         for image in (output, target)
     ]
     expected = 1 - functional.cosine_similarity(*(image.flatten(1) for image in images))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(distance, expected, rtol=1e-4, atol=1e-6)
 
 
 class Pair(nn.Module):
@@ -80,35 +80,35 @@ class Pair(nn.Module):
         return image.mean((2, 3)), image
 
 
-class Deaf(nn.Module):
+class NoGradient(nn.Module):
     def forward(self, image):
         return (image.detach().mean((2, 3)) > 0).float()
 
 
 @pytest.mark.parametrize(
-    ("module", "words"),
+    ("module", "message"),
     [
-        (nn.Conv2d(3, 4, 3), r"gives \(3, 4, 14, 14\) for 3 images; an embedding each"),
-        (Pair(), "gives tuple for 3 images"),
-        (Deaf(), "lets no gradient through"),
+        (nn.Conv2d(3, 4, 3), r"returns \(3, 4, 14, 14\) for 3 images; expected one embedding each"),
+        (Pair(), "returns tuple for 3 images"),
+        (NoGradient(), "lets no gradient through"),
         (network(nn.Dropout(0.5)).train(), "save it in eval mode"),
         (nn.Sequential(nn.BatchNorm2d(3), network()).train(), "save it in eval mode"),
     ],
-    ids=["maps", "pair", "deaf", "dropout", "batch norm"],
+    ids=["maps", "pair", "no gradient", "dropout", "batch norm"],
 )
-def test_a_recogniser_that_cannot_measure_is_refused(module, words, file):
-    with pytest.raises(RecipeError, match=words):
+def test_a_recogniser_that_cannot_train_is_an_error(module, message, file):
+    with pytest.raises(RecipeError, match=message):
         Identity(file=file(module), size=16, data=DataInfo(16))
 
 
-def test_another_size_than_it_takes_is_refused(file):
-    with pytest.raises(RecipeError, match=r"does not take images \(N, 3, 20, 20\)"):
+def test_a_wrong_size_or_range_is_an_error(file):
+    with pytest.raises(RecipeError, match=r"does not accept images \(N, 3, 20, 20\)"):
         Identity(file=file(network().eval()), size=20, data=DataInfo(16))
-    with pytest.raises(RecipeError, match=r"range: \[1, -1\] must rise"):
+    with pytest.raises(RecipeError, match=r"range: \[1, -1\] must be ascending"):
         Identity(file=file(network().eval()), size=16, range=(1.0, -1.0), data=DataInfo(16))
 
 
-def test_other_files_are_refused_unread(tmp_path):
+def test_other_files_are_an_error_and_their_code_does_not_run(tmp_path):
     with pytest.raises(WeightsError, match="there is no such file"):
         Identity(file=tmp_path / "none.pt", size=16, data=DataInfo(16))
     program = torch.export.export(network().eval(), (torch.zeros(2, 3, 16, 16),))
@@ -116,13 +116,13 @@ def test_other_files_are_refused_unread(tmp_path):
     torch.save(Trap(tmp_path / "sprung"), tmp_path / "pickle.pt")
     (tmp_path / "noise.pt").write_bytes(b"nothing")
     for name in ("program.pt2", "pickle.pt", "noise.pt"):
-        with pytest.raises(WeightsError, match=f"{name}: is no TorchScript file"):
+        with pytest.raises(WeightsError, match=f"{name}: not a TorchScript file"):
             Identity(file=tmp_path / name, size=16, data=DataInfo(16))
     assert not (tmp_path / "sprung").exists()
 
 
 class Trap:
-    """An object whose unpickling would leave a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, place):
         self.place = place

@@ -1,4 +1,4 @@
-"""The pyramid beside SciPy's filters, and the loss beside the paper's sum."""
+"""The pyramid against SciPy's filters, and the loss against the paper's sum."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def smooth(plane: np.ndarray) -> np.ndarray:
 
 
 def scipy_pyramid(images: np.ndarray, levels: int) -> list[np.ndarray]:
-    found = []
+    bands = []
     for _ in range(levels):
         coarse = smooth(images)[..., ::2, ::2]
         spread = np.zeros_like(images)
         spread[..., ::2, ::2] = coarse
-        found.append(images - 4 * smooth(spread))
+        bands.append(images - 4 * smooth(spread))
         images = coarse
-    return [*found, images]
+    return [*bands, images]
 
 
 @pytest.mark.parametrize("size", [16, 21, 40])
 def test_the_pyramid_is_scipys(size):
     images = noise(size)
-    for found, expected in zip(pyramid(images, 2), scipy_pyramid(images.numpy(), 2), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-12)
+    for band, expected in zip(pyramid(images, 2), scipy_pyramid(images.numpy(), 2), strict=True):
+        np.testing.assert_allclose(band, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [16, 21, 38])
@@ -73,7 +73,7 @@ def test_a_shift_in_brightness_is_l1(size):
     torch.testing.assert_close(error, flat + 0.25)
 
 
-def test_an_error_stays_near_its_place():
+def test_an_error_stays_near_its_position():
     output = torch.zeros(1, 1, 64, 64)
     output[..., 10, 10] = 1
     error = LaplacianPyramid(data=DataInfo(64), levels=2)(output, torch.zeros_like(output))
@@ -81,7 +81,7 @@ def test_an_error_stays_near_its_place():
     assert torch.equal(error[..., 24:, 24:], torch.zeros(1, 1, 40, 40))
 
 
-def test_gradients_are_right_and_nothing_at_equality():
+def test_gradients_are_right_and_zero_at_equality():
     loss, target = LaplacianPyramid(data=DataInfo(6)), noise(6)[:1, :1]
     output = noise(6, seed=1)[:1, :1].requires_grad_()
     assert torch.autograd.gradcheck(lambda image: loss(image, target), output)
@@ -95,5 +95,5 @@ def test_as_many_levels_as_fit(size, levels):
     loss = LaplacianPyramid(data=DataInfo(size))
     assert loss.levels == levels
     assert loss(noise(size), noise(size, seed=1)).isfinite().all()
-    with pytest.raises(RecipeError, match=rf"{levels + 1} levels do not fit images of {size} px; {levels} do"):
+    with pytest.raises(RecipeError, match=rf"{levels + 1} levels do not fit images of {size} px; use at most {levels}"):
         LaplacianPyramid(data=DataInfo(size), levels=levels + 1)

@@ -24,7 +24,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.rand(2, 3, 48, 48, generator=draw) * 2 - 1 for _ in range(2))
 
 
-def test_refusals(tmp_path, monkeypatch):
+def test_small_images_and_missing_weights_are_errors(tmp_path, monkeypatch):
     with pytest.raises(RecipeError, match="net: alex needs images of at least 31 px; these have 24"):
         LPIPS(net="alex", data=DataInfo(24))
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))
@@ -36,14 +36,14 @@ def test_refusals(tmp_path, monkeypatch):
 def test_numbers_and_gradients_are_the_packages_and_the_metrics(net):
     output, target = pair()
     output.requires_grad_()
-    found = LPIPS(net=net, data=DATA)(output, target)
+    distance = LPIPS(net=net, data=DATA)(output, target)
     expected = lpips_network(net)(output, target).flatten()
-    assert found.shape == (2,)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-    (gradient,) = torch.autograd.grad(found.sum(), output)
+    assert distance.shape == (2,)
+    torch.testing.assert_close(distance, expected, rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(distance.sum(), output)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), output)[0], rtol=1e-3, atol=1e-7)
     metric = metrics.LPIPS(data=DATA, net=net)((output + 1) / 2, (target + 1) / 2)
-    torch.testing.assert_close(found, metric, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(distance, metric, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -51,17 +51,17 @@ def test_the_map_is_the_packages(net):
     network = lpips_network(net)
     network.spatial = True
     output, target = pair()
-    found = LPIPS(net=net, spatial=True, data=DATA)(output, target)
-    assert found.shape == (2, 1, 48, 48)
-    torch.testing.assert_close(found, network(output, target), rtol=1e-5, atol=1e-6)
+    error = LPIPS(net=net, spatial=True, data=DATA)(output, target)
+    assert error.shape == (2, 1, 48, 48)
+    torch.testing.assert_close(error, network(output, target), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_it_stays_at_rest_and_teaches_the_output_alone(net):
+def test_it_stays_in_eval_mode_and_trains_the_output_only(net):
     before = torch.get_rng_state()
     loss = LPIPS(net=net, data=DATA).train()
     assert torch.equal(torch.get_rng_state(), before)
-    assert not any(module.training for module in loss.still.network.modules())
+    assert not any(module.training for module in loss.frozen.network.modules())
     output, target = (item.requires_grad_() for item in pair())
     first = loss(output, target)
     assert torch.equal(loss(output, target), first)
@@ -72,7 +72,7 @@ def test_it_stays_at_rest_and_teaches_the_output_alone(net):
 
 
 def test_features_that_vanish_have_a_finite_gradient():
-    # Positions where no channel fires; the package's own is NaN there, as the ReLU before it gets it.
+    # Positions where no channel is active; the package's gradient is NaN there before the ReLU drops it.
     gradients = []
     for scale in (_unit, package.normalize_tensor):
         features = torch.tensor([[[[3.0, 0.0]], [[4.0, 0.0]]]], requires_grad=True)

@@ -1,4 +1,4 @@
-"""Perceptual loss: by the formula, from torchvision's features; what it computes, and what it refuses."""
+"""Perceptual loss: the formula over torchvision's features, its layers, and its errors."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def features(network, image, last: int):
-    """What torchvision's own layers make of an image in [-1, 1], to the layer at a position."""
+    """The features of torchvision's own layers up to ``last``, of an image in [-1, 1]."""
     normalised = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))((image + 1) / 2)
     return network.features[: last + 1](normalised)
 
 
 def test_gram_by_hand():
     # Channels (1, 2) and (3, 4): products 5, 11, 25, over C H W = 4.
-    found = gram(torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]]))
-    torch.testing.assert_close(found, torch.tensor([[[1.25, 2.75], [2.75, 6.25]]]))
+    matrices = gram(torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]]))
+    torch.testing.assert_close(matrices, torch.tensor([[[1.25, 2.75], [2.75, 6.25]]]))
 
 
 @pytest.mark.parametrize("distance", ["l1", "l2"])
@@ -55,12 +55,12 @@ def test_it_is_the_formula_over_torchvisions_features(distance, style, alexnet, 
     expected = torch.zeros(3)
     for position, weight in ((1, 2.0), (6, 0.5)):
         one, other = features(alexnet, output, position), features(alexnet, target, position)
-        error = (one - other).abs() if distance == "l1" else (one - other) ** 2
+        apart = (one - other).abs() if distance == "l1" else (one - other) ** 2
         grams = [torch.einsum("nchw,ndhw->ncd", each, each) / each[0].numel() for each in (one, other)]
-        expected += weight * (error.mean((1, 2, 3)) + style * ((grams[0] - grams[1]) ** 2).sum((1, 2)))
-    found = loss(output, target)
-    assert found.shape == (3,)
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-6)
+        expected += weight * (apart.mean((1, 2, 3)) + style * ((grams[0] - grams[1]) ** 2).sum((1, 2)))
+    error = loss(output, target)
+    assert error.shape == (3,)
+    torch.testing.assert_close(error, expected.detach(), rtol=1e-4, atol=1e-6)
     assert torch.equal(loss(output, output), torch.zeros(3))
 
 
@@ -75,7 +75,7 @@ def test_its_gradient_is_that_of_torchvisions_features(alexnet, file):
     assert target.grad is None
 
 
-def test_the_gram_term_forgives_where_and_the_distance_does_not(file):
+def test_the_gram_term_ignores_positions_and_the_distance_does_not(file):
     params = {"backbone": "alexnet", "weights": file, "layers": {"features.0": 1.0}, "data": DATA}
     output, target = pair()
     turned = target.roll(16, dims=3)
@@ -90,7 +90,7 @@ def test_a_layer_of_weight_0_is_not_computed(file):
     assert list(loss.backbone.nodes) == ["relu1"]
 
 
-def test_what_it_needs_is_said(file):
+def test_missing_layers_are_an_error(file):
     with pytest.raises(RecipeError, match="backbone: resnet18 needs 'layers'"):
         Perceptual(backbone="resnet18", data=DATA)
     with pytest.raises(RecipeError, match="needs 'layers' with a weight above 0"):
@@ -143,7 +143,7 @@ def term(file, **params) -> dict[str, object]:
     return {"use": "perceptual", "backbone": "alexnet", "weights": str(file), "layers": {"relu1": 1}, **params}
 
 
-def test_it_trains_and_leaves_nothing_of_itself_in_a_checkpoint(enface, recipe, file, tmp_path):
+def test_it_trains_and_saves_nothing_in_a_checkpoint(enface, recipe, file, tmp_path):
     from safetensors import safe_open
 
     mine = recipe({"name": "mine", "stages": {"main": {"terms": {"l1": False, "features": term(file)}}}})
@@ -156,7 +156,7 @@ def test_it_trains_and_leaves_nothing_of_itself_in_a_checkpoint(enface, recipe, 
 
 
 @pytest.mark.parametrize(
-    ("params", "words"),
+    ("params", "message"),
     [
         ({"layers": {"relu9": 1}}, "no layer 'relu9'"),
         ({"weights": "nowhere.pth"}, "there is no such file"),
@@ -164,10 +164,10 @@ def test_it_trains_and_leaves_nothing_of_itself_in_a_checkpoint(enface, recipe, 
         ({"backbone": "alexnets"}, "did you mean 'alexnet'"),
     ],
 )
-def test_a_mistake_in_a_recipe_is_a_message_that_names_the_term(enface, recipe, file, tmp_path, params, words):
+def test_a_mistake_in_a_recipe_is_a_message_that_names_the_term(enface, recipe, file, tmp_path, params, message):
     terms = {"l1": False, "features": term(file, **params)}
     mine = recipe({"name": "mine", "stages": {"main": {"terms": terms}}})
     outcome = enface("run", mine, "--runs", tmp_path / "runs")
     assert outcome.code == 2
-    assert words in outcome.err
+    assert message in outcome.err
     assert "features" in outcome.err

@@ -1,4 +1,4 @@
-"""Losses of spectra, by hand and beside the papers' formulas in numpy."""
+"""Losses of spectra, by hand and against the papers' formulas in numpy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def wave(size: int, cycles: int, height: float) -> torch.Tensor:
-    """A cosine of so many cycles along x; its orthonormal spectrum has height * size / 2 at two frequencies."""
+    """A cosine with ``cycles`` cycles along x; its orthonormal spectrum is height * size / 2 at two frequencies."""
     x = torch.arange(size, dtype=torch.float64)
     return (height * torch.cos(2 * torch.pi * cycles * x / size)).expand(1, 1, size, size)
 
@@ -28,12 +28,12 @@ def by_definition(output: np.ndarray, target: np.ndarray, alpha: float) -> float
     height, width = output.shape
 
     def transform(plane: np.ndarray) -> np.ndarray:
-        found = np.empty((height, width), complex)
+        spectrum = np.empty((height, width), complex)
         for u, v in np.ndindex(height, width):
             x, y = np.arange(height)[:, None], np.arange(width)[None]
             turns = u * x / height + v * y / width
-            found[u, v] = np.sum(plane * np.exp(-2j * np.pi * turns)) / np.sqrt(height * width)
-        return found
+            spectrum[u, v] = np.sum(plane * np.exp(-2j * np.pi * turns)) / np.sqrt(height * width)
+        return spectrum
 
     distance = np.abs(transform(target) - transform(output))
     weights = distance**alpha
@@ -44,9 +44,9 @@ def by_definition(output: np.ndarray, target: np.ndarray, alpha: float) -> float
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
 def test_focal_frequency_is_the_papers_formula(alpha):
     output, target = noise(2, 3, 6, 8), noise(2, 3, 6, 8, seed=1)
-    found = FocalFrequency(alpha=alpha)(output, target)
+    error = FocalFrequency(alpha=alpha)(output, target)
     planes = [[by_definition(output[n, c].numpy(), target[n, c].numpy(), alpha) for c in range(3)] for n in range(2)]
-    np.testing.assert_allclose(found, np.mean(planes, axis=1), rtol=1e-10)
+    np.testing.assert_allclose(error, np.mean(planes, axis=1), rtol=1e-10)
 
 
 def test_focal_frequency_of_two_waves_by_hand():
@@ -64,7 +64,7 @@ def test_without_focus_it_is_the_squared_error():
 
 
 def test_the_weights_are_constant_in_the_gradient():
-    """With one frequency wrong its weight is 1, so the gradient is that of the squared error, not of a cube."""
+    """A single wrong frequency has weight 1, so the gradient is that of the squared error, not of a cube."""
     output = wave(8, 2, 0.7).clone().requires_grad_()
     target = torch.zeros_like(output)
     FocalFrequency()(output, target).sum().backward()
@@ -113,7 +113,7 @@ def test_fft_keeps_the_bounds_it_says():
 
 
 @pytest.mark.parametrize("compare", ["complex", "amplitude"])
-def test_gradients_of_fft_are_right_and_nothing_at_equality(compare):
+def test_gradients_of_fft_are_right_and_zero_at_equality(compare):
     loss, target = FFT(compare=compare), noise(1, 1, 4, 5)
     assert torch.autograd.gradcheck(lambda image: loss(image, target), noise(1, 1, 4, 5, seed=1).requires_grad_())
     for image in (target, torch.zeros_like(target), torch.full_like(target, 0.4)):

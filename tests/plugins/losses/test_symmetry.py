@@ -20,7 +20,7 @@ def test_its_mean_is_the_papers_over_the_left_half():
     assert torch.equal(Symmetry()(output), Symmetry()(output.flip(-1)))
 
 
-def test_a_symmetric_image_costs_nothing_and_teaches_nothing():
+def test_a_symmetric_image_has_no_error_and_no_gradient():
     half = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     output = torch.cat([half, half.flip(-1)], 3).requires_grad_()
     error = Symmetry()(output)

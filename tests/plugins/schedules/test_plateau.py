@@ -1,46 +1,47 @@
-"""Plateau: it falls when nothing improves, and goes on from its state."""
+"""Plateau: it decays without improvement, and continues from its state."""
 
 from __future__ import annotations
 
 from enface_plugins.schedules.plateau import Plateau
 
 
-def after(schedule, values):
-    found = []
-    for value in values:
-        schedule.observe(value)
-        found.append(schedule(0))
-    return found
+def after(schedule, validations):
+    """Return the schedule's value after each validation."""
+    values = []
+    for validation in validations:
+        schedule.observe(validation)
+        values.append(schedule(0))
+    return values
 
 
-def test_it_falls_after_more_than_patience_without_improvement():
-    found = after(Plateau(start=1.0, metric="l1", patience=1), [5, 4, 4, 4, 4, 4, 3])
-    assert found == [1, 1, 1, 0.5, 0.5, 0.25, 0.25]
+def test_it_decays_after_more_than_patience_without_improvement():
+    values = after(Plateau(start=1.0, metric="l1", patience=1), [5, 4, 4, 4, 4, 4, 3])
+    assert values == [1, 1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
-def test_it_may_wait_for_higher_values_and_has_an_end():
-    found = after(Plateau(start=1.0, metric="ssim", mode="max", patience=0, end=0.3), [0.1, 0.2, 0.2, 0.2, 0.2])
-    assert found == [1, 1, 0.5, 0.3, 0.3]
+def test_higher_may_be_better_and_the_end_is_a_lower_bound():
+    values = after(Plateau(start=1.0, metric="ssim", mode="max", patience=0, end=0.3), [0.1, 0.2, 0.2, 0.2, 0.2])
+    assert values == [1, 1, 0.5, 0.3, 0.3]
 
 
-def test_it_is_torchs():
+def test_it_matches_torchs():
     import torch
 
     values = [5, 4, 4.2, 3.9, 3.95, 3.91, 3.9, 4, 3, 3, 3, 3.2, 2.9]
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2)
-    wanted = []
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2)
+    expected = []
     for value in values:
-        theirs.step(value)
-        wanted.append(optimizer.param_groups[0]["lr"])
-    assert after(Plateau(start=1.0, metric="l1", patience=2), values) == wanted
+        scheduler.step(value)
+        expected.append(optimizer.param_groups[0]["lr"])
+    assert after(Plateau(start=1.0, metric="l1", patience=2), values) == expected
 
 
-def test_it_goes_on_from_its_state():
+def test_it_continues_from_its_state():
     values = [5, 4, 4, 4, 4, 4, 3, 3, 3]
     whole = Plateau(start=1.0, metric="l1", patience=1)
-    wanted = after(whole, values)
+    expected = after(whole, values)
     first, second = (Plateau(start=1.0, metric="l1", patience=1) for _ in range(2))
-    begun = after(first, values[:4])
+    first_values = after(first, values[:4])
     second.restore(first.state())
-    assert begun + after(second, values[4:]) == wanted
+    assert first_values + after(second, values[4:]) == expected

@@ -61,18 +61,18 @@ def test_cosine_never_rises():
     assert values == sorted(values, reverse=True)
 
 
-def test_cosine_refuses_a_warmup_without_a_wave():
+def test_a_cosine_without_steps_after_the_warmup_is_an_error():
     with pytest.raises(RecipeError, match="warmup"):
         Cosine(start=1, over=10, warmup=10)
 
 
 @pytest.mark.parametrize("milestones", [[20, 10], [10, 10]])
-def test_multi_step_refuses_milestones_that_do_not_rise(milestones):
-    with pytest.raises(RecipeError, match=f"milestones must rise; given: {milestones[0]}, 10"):
+def test_milestones_that_do_not_ascend_are_an_error(milestones):
+    with pytest.raises(RecipeError, match=f"milestones must be ascending, not {milestones[0]}, 10"):
         MultiStep(start=1, milestones=milestones)
 
 
-def test_cyclic_refuses_a_wave_upside_down():
+def test_a_cycle_with_low_above_high_is_an_error():
     with pytest.raises(RecipeError, match=r"low \(2\) must not be above high \(1\)"):
         Cyclic(low=2, high=1, up=5)
 
@@ -91,9 +91,9 @@ def test_cyclic_refuses_a_wave_upside_down():
         ({"use": "piecewise", "points": {0: 0}, "between": "cubic"}, "between", "'line' or 'steps'"),
     ],
 )
-def test_a_recipe_with_numbers_out_of_range_is_refused_naming_the_key(enface, recipe, schedule, key, problem):
+def test_a_value_out_of_range_is_an_error_that_names_the_key(enface, recipe, schedule, key, problem):
     path = recipe({"stages": {"main": {"optimizer": {"lr": schedule}}}})
-    found = enface("check", path)
-    assert found.code == 2
-    assert f"lr.{key}" in found.err
-    assert problem in found.err
+    outcome = enface("check", path)
+    assert outcome.code == 2
+    assert f"lr.{key}" in outcome.err
+    assert problem in outcome.err

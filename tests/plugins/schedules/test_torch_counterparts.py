@@ -1,4 +1,4 @@
-"""Schedules beside torch.optim.lr_scheduler, step by step."""
+"""Schedules against torch.optim.lr_scheduler, step by step."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ STEPS, LR = 80, 0.2
 
 
 def rates(make: Callable[[Optimizer], lr_scheduler.LRScheduler]) -> list[float]:
-    """The learning rates torch uses in the first steps."""
+    """Return torch's learning rates in the first steps."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
     scheduler = make(optimizer)
-    found = []
+    values = []
     for _ in range(STEPS):
-        found.append(optimizer.param_groups[0]["lr"])
+        values.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    return found
+    return values
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def rates(make: Callable[[Optimizer], lr_scheduler.LRScheduler]) -> list[float]:
         ),
     ],
 )
-def test_every_step_is_torchs(schedule, make):
-    found = [schedule(step) for step in range(STEPS)]
-    assert len(set(found)) > 3
-    assert found == pytest.approx(rates(make), rel=1e-9, abs=1e-12)
+def test_every_step_matches_torch(schedule, make):
+    values = [schedule(step) for step in range(STEPS)]
+    assert len(set(values)) > 3
+    assert values == pytest.approx(rates(make), rel=1e-9, abs=1e-12)
 
 
-def test_the_cosine_is_torchs_until_it_ends():
-    # Torch's rises again after its end; ours stays there.
+def test_the_cosine_matches_torch_until_it_ends():
+    # Torch's rises again after its end; this one stays there.
     schedule = Cosine(start=LR, end=0.01, over=STEPS)
     expected = rates(lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS, 0.01))
     assert [schedule(step) for step in range(STEPS)] == pytest.approx(expected, rel=1e-9)
