@@ -1,4 +1,4 @@
-"""Datasets: where images and their labels come from."""
+"""Datasets: sources of images and their labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of images whose file names say who and what is seen."""
+"""A folder of images labelled by their file names."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from PIL import Image
 
 from enface import IMAGE_EXTENSIONS, DataError, Dataset, Row, files_fingerprint, list_images, read_image
 
-# What a batch calls its images, and the column that this dataset writes itself.
+# Names of images in a batch, and the column this dataset writes itself.
 RESERVED = ("key", "source", "target", "partner")
-# Stricter than int() and float(): "nan", "1_000" and numbers too long for a table stay text.
+# Stricter than int() and float(): "nan", "1_000" and numbers too long for a table remain text.
 INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
 
 
 class LabelledFolder(Dataset):
-    """Images anywhere under a folder, labelled by a pattern over their paths.
+    """Images in a folder and its subfolders, labelled by a pattern over their paths.
 
     With ``pattern: '(?P<identity>\\d+)_yaw(?P<pose>[+-]\\d+)'`` the file ``007/007_yaw-045.png`` is identity
-    ``007`` at pose -45. A column whose every value is a number becomes one; identities stay text.
+    ``007`` at pose -45. A column of numbers becomes numeric; identities remain text.
 
     Args:
         root: The folder.
         pattern: A regular expression with named groups, searched in each image's path relative to ``root`` (with
-            forward slashes). Each group becomes a column; one must be ``identity``. Images it does not match are
-            left out, with a warning.
-        extensions: Which files are images.
+            forward slashes). Each group becomes a column; one must be ``identity``. Images that do not match are
+            skipped, with a warning.
+        extensions: File name extensions of images.
     """
 
     pairs: ClassVar[dict[str, Any]] = {"target": {"same": ["identity"], "where": {"pose": 0}}}
@@ -45,14 +45,14 @@ class LabelledFolder(Dataset):
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
-        """Two people from three sides, each image of one colour."""
+        """Write two people from three sides, each image of one colour."""
         for number in range(6):
             name = f"{number // 3:03}_yaw{45 * (number % 3 - 1):+04}.png"
             Image.new("RGB", (16, 16), (40 * number, 90, 60)).save(folder / name)
         return {"root": str(folder), "pattern": r"(?P<identity>\d+)_yaw(?P<pose>[+-]\d+)"}
 
     def rows(self) -> Iterator[Row]:
-        """One row an image that the pattern matches, in natural order.
+        """One row per matching image, in natural order.
 
         Raises:
             DataError: when the folder is missing or empty, or no image matches.
@@ -71,7 +71,7 @@ class LabelledFolder(Dataset):
         return read_image(self._root / str(row["key"]))
 
     def fingerprint(self) -> str:
-        """Digest of the files' names, sizes and times of change."""
+        """Digest of the names, sizes and modification times of the files."""
         return files_fingerprint(self._root, self._names)
 
     @cached_property
@@ -82,12 +82,12 @@ class LabelledFolder(Dataset):
         if not matched:
             raise DataError(
                 f"no image in {self._root} matches the pattern {self._pattern.pattern!r}; "
-                f"one of {len(unmatched)} file names is {unmatched[0]!r}"
+                f"the first of {len(unmatched)} file names is {unmatched[0]!r}"
             )
         if unmatched:
             warnings.warn(
                 f"{len(unmatched)} of {len(unmatched) + matched} images in {self._root} do not match the pattern "
-                f"{self._pattern.pattern!r} and are left out; the first is {unmatched[0]!r}",
+                f"{self._pattern.pattern!r} and are skipped; the first is {unmatched[0]!r}",
                 stacklevel=3,
             )
 
@@ -98,17 +98,17 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         raise DataError(f"data.pattern: {pattern!r} is not a regular expression ({error})") from error
     if "identity" not in compiled.groupindex:
-        raise DataError(f"data.pattern: {pattern!r} has no group (?P<identity>...), which says who is seen")
+        raise DataError(f"data.pattern: {pattern!r} has no group (?P<identity>...), which names the person")
     taken = [name for name in RESERVED if name in compiled.groupindex]
     if taken:
-        raise DataError(f"data.pattern: a group may not be called {taken[0]!r}; that name is enface's own")
+        raise DataError(f"data.pattern: the group name {taken[0]!r} is reserved; choose another")
     return compiled
 
 
 def _values(group: str, texts: Sequence[str]) -> list[Any]:
     if group == "identity":
         return list(texts)
-    for form, kind in ((INTEGER, int), (DECIMAL, float)):
-        if all(form.fullmatch(text) for text in texts):
+    for pattern, kind in ((INTEGER, int), (DECIMAL, float)):
+        if all(pattern.fullmatch(text) for text in texts):
             return [kind(text) for text in texts]
     return list(texts)

@@ -32,7 +32,7 @@ YAW = MappingProxyType(
         "240": 90,
     }
 )
-"""The cameras at the height of the head, and their yaw in degrees."""
+"""Yaw in degrees of each camera at head height."""
 
 SEED_CAMERAS = tuple(camera for camera, yaw in YAW.items() if abs(yaw) <= 60)
 FRONTAL = "051"
@@ -42,23 +42,23 @@ Camera = Literal["110", "120", "090", "080", "130", "140", "051", "050", "041", 
 
 
 class Multipie(Dataset):
-    """Multi-PIE's images, found by name anywhere under a folder: the database as it comes, or flat crops.
+    """Images of Multi-PIE, identified by file name: the database in its original folders, or flat crops.
 
-    A name begins with ``ID_SESSION_RECORDING_CAMERA_LIGHT`` (``138_01_01_051_07.png``); what follows is free.
+    Names begin with ``ID_SESSION_RECORDING_CAMERA_LIGHT`` (``138_01_01_051_07.png``); anything may follow.
     Columns: ``identity``, ``session``, ``recording`` and ``camera`` (text), ``pose`` (yaw in degrees) and ``light``
-    (0 to 19). Target: the frontal view of the same person, session and recording under a light drawn at random;
-    partner: half the time the neighbour in yaw under the same light, else any image.
+    (0 to 19). Target: the frontal view of the same person, session and recording under a randomly drawn light.
+    Partner: with probability 0.5 a neighbour in yaw under the same light, otherwise any image.
 
-    Splits by name: ``first_200`` (those train, all others test: the 2018 seed system's), and the literature's
-    ``setting_1`` (session 1, 11 poses within 75 degrees, 150 train and 100 test) and ``setting_2`` (the neutral
-    recording of all four sessions, 13 poses, 200 train and 137 test). They need ``cameras`` to be chosen
-    accordingly: a view that was not read is in no part. Mirrored images (``augment.flip``) change the pose; which
-    flashes mirror each other is left to ``augment.flip.mirror.light``.
+    Named splits: ``first_200`` of the 2018 seed system (the first 200 people train, all others test), and the
+    literature's ``setting_1`` (session 1, 11 poses within 75 degrees, 150 train and 100 test) and ``setting_2`` (the
+    neutral recording of all four sessions, 13 poses, 200 train and 137 test). Choose ``cameras`` to match: views of
+    other cameras are not read. Mirroring (``augment.flip``) negates the pose; set ``augment.flip.mirror.light`` to the
+    flashes that mirror each other.
 
     Args:
         root: The folder.
-        cameras: Which cameras; the nine from -60 to 60 degrees unless given. The frontal one must be among them.
-        recordings: Which recordings (``"01"`` is the neutral one); all unless given.
+        cameras: Cameras to read (default: the nine from -60 to 60 degrees); must include the frontal one.
+        recordings: Recordings to read (default: all); ``"01"`` is the neutral one.
 
     Source:
         Gross et al., Multi-PIE, Image and Vision Computing 28(5), 2010. Settings: Huang et al., Beyond Face
@@ -81,38 +81,37 @@ class Multipie(Dataset):
         self, *, root: Path, cameras: tuple[Camera, ...] = SEED_CAMERAS, recordings: tuple[str, ...] = ()
     ) -> None:
         if FRONTAL not in cameras:
-            raise DataError(f"data.cameras: the frontal camera {FRONTAL} must be among them, for targets come from it")
+            raise DataError(f"data.cameras: must include the frontal camera {FRONTAL}, which provides the targets")
         self._root = root.expanduser()
         self._cameras = cameras
         self._recordings = recordings
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
-        """Two people before three cameras, each image of one colour."""
+        """Write two people from three cameras, each image of one colour."""
         for number in range(6):
             name = f"{number // 3:03}_01_01_{('130', FRONTAL, '041')[number % 3]}_07.png"
             Image.new("RGB", (16, 16), (40 * number, 90, 60)).save(folder / name)
         return {"root": str(folder)}
 
     def rows(self) -> Iterator[Row]:
-        """One row an image of the chosen cameras, in natural order.
+        """One row per image of the chosen cameras, in natural order.
 
         Raises:
-            DataError: when the folder is missing, no file is named as Multi-PIE's are, or a person has no frontal
-                view.
+            DataError: when the folder is missing, no file is named as in Multi-PIE, or a person has no frontal view.
         """
         rows = list(self._rows())
         if not rows:
             raise DataError(
-                f"no image under {self._root} is named ID_SESSION_RECORDING_CAMERA_LIGHT (as 138_01_01_051_07.png) "
-                f"for the cameras {', '.join(self._cameras)}"
+                f"no image in {self._root} is named ID_SESSION_RECORDING_CAMERA_LIGHT (such as 138_01_01_051_07.png) "
+                f"with one of the cameras {', '.join(self._cameras)}"
             )
         frontal = {row["identity"] for row in rows if row["camera"] == FRONTAL}
-        lonely = sorted({row["identity"] for row in rows} - frontal)
-        if lonely:
+        missing = sorted({row["identity"] for row in rows} - frontal)
+        if missing:
             raise DataError(
-                f"{len(lonely)} identities under {self._root} have no image of the frontal camera {FRONTAL}: "
-                f"{', '.join(lonely[:10])}; add these images or leave the identities out"
+                f"{len(missing)} identities in {self._root} have no image of the frontal camera {FRONTAL}: "
+                f"{', '.join(missing[:10])}; add these images or remove the identities"
             )
         yield from rows
 
@@ -121,7 +120,7 @@ class Multipie(Dataset):
         return read_image(self._root / str(row["key"]))
 
     def fingerprint(self) -> str:
-        """Digest of the files' names, sizes and times of change."""
+        """Digest of the names, sizes and modification times of the files."""
         return files_fingerprint(self._root, self._names)
 
     @cached_property

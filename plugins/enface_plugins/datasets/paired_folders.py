@@ -1,4 +1,4 @@
-"""Image pairs as image translation keeps them: two folders, or both halves in one file."""
+"""Image pairs in the usual layouts of image translation: two folders, or side by side in one file."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ROLES = ("source", "target")
 
 
 class PairedFolders(Dataset):
-    """Pairs of a source and a target, matched by name; each pair is one identity, called by that name.
+    """Pairs of a source and a target, matched by name; each pair is one identity with that name.
 
     Args:
         root: The folder.
-        layout: ``folders``: one folder of sources, one of targets, matched by path without extension.
-            ``side_by_side``: each image of ``root`` is a source and a target of equal width, beside each other.
-        source: The folder of sources in ``root`` (layout ``folders``).
-        target: The folder of targets in ``root`` (layout ``folders``).
-        source_side: Which half is the source (layout ``side_by_side``).
+        layout: ``folders``: a folder of sources and one of targets, matched by path without extension.
+            ``side_by_side``: each image in ``root`` is a source and a target of equal width, side by side.
+        source: Folder of sources in ``root`` (layout ``folders``).
+        target: Folder of targets in ``root`` (layout ``folders``).
+        source_side: The half that is the source (layout ``side_by_side``).
     """
 
     pairs: ClassVar[dict[str, Any]] = {
@@ -49,7 +49,7 @@ class PairedFolders(Dataset):
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
-        """Three pairs, each image of one colour."""
+        """Write three pairs, each image of one colour."""
         for index, role in enumerate(ROLES):
             (folder / role).mkdir()
             for number in range(3):
@@ -58,7 +58,7 @@ class PairedFolders(Dataset):
         return {"root": str(folder)}
 
     def rows(self) -> Iterator[Row]:
-        """The source and the target of each pair, pair after pair in natural order.
+        """The source and the target of each pair, in natural order.
 
         Raises:
             DataError: when a folder is missing or empty, an image has no counterpart, or two share a name.
@@ -71,7 +71,7 @@ class PairedFolders(Dataset):
         """The image of a row.
 
         Raises:
-            DataError: when it cannot be read, or is to be halved and its width is odd, naming the file.
+            DataError: when it cannot be read, or both halves are in one image of odd width.
         """
         role, _, name = str(row["key"]).partition("/")
         if self._halves:
@@ -79,49 +79,51 @@ class PairedFolders(Dataset):
         return read_image(self._folders[role] / name)
 
     def fingerprint(self) -> str:
-        """Digest of the files' names, sizes and times of change."""
+        """Digest of the names, sizes and modification times of the files."""
         if self._halves:
             return files_fingerprint(self._root, self._names["source"].values())
         return "-".join(files_fingerprint(folder, self._names[role].values()) for role, folder in self._folders.items())
 
     @cached_property
     def _names(self) -> dict[str, dict[str, str]]:
-        """For each role, stem -> path relative to its folder."""
+        """Stem -> path relative to its folder, for each role."""
         if self._halves:
             return dict.fromkeys(ROLES, _by_stem(self._root))
         if self._folders["source"].resolve() == self._folders["target"].resolve():
-            raise DataError(f"data.source and data.target are one folder, {self._folders['source']}")
+            raise DataError(f"data.source and data.target are the same folder, {self._folders['source']}")
         names = {role: _by_stem(folder) for role, folder in self._folders.items()}
-        self._refuse_lonely(names)
+        self._require_counterparts(names)
         return names
 
     def _half(self, path: Path, role: str) -> npt.NDArray[np.uint8]:
         both = read_image(path)
         width = both.shape[1]
         if width % 2:
-            raise DataError(f"image {path} is {width} pixels wide; source and target side by side need an even width")
+            raise DataError(
+                f"image {path} is {width} pixels wide; a source and a target side by side need an even width"
+            )
         left = (role == "source") == (self._source_side == "left")
         return both[:, : width // 2] if left else both[:, width // 2 :]
 
-    def _refuse_lonely(self, names: dict[str, dict[str, str]]) -> None:
+    def _require_counterparts(self, names: dict[str, dict[str, str]]) -> None:
         problems = []
         for role, other in (ROLES, ROLES[::-1]):
-            lonely = [name for stem, name in names[role].items() if stem not in names[other]]
-            if lonely:
-                more = f" and {len(lonely) - 10} more" if len(lonely) > 10 else ""
+            unmatched = [name for stem, name in names[role].items() if stem not in names[other]]
+            if unmatched:
+                more = f" and {len(unmatched) - 10} more" if len(unmatched) > 10 else ""
                 problems.append(
-                    f"{len(lonely)} images in {self._folders[role]} have no counterpart of the same name in "
-                    f"{self._folders[other]}: {', '.join(lonely[:10])}{more}"
+                    f"{len(unmatched)} images in {self._folders[role]} have no counterpart of the same name in "
+                    f"{self._folders[other]}: {', '.join(unmatched[:10])}{more}"
                 )
         if problems:
             raise DataError("\n".join(problems))
 
 
 def _by_stem(folder: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in list_images(folder):
         stem = name.rpartition(".")[0]
-        if stem in found:
-            raise DataError(f"{folder} holds {found[stem]} and {name}, which differ only in the extension; keep one")
-        found[stem] = name
-    return found
+        if stem in names:
+            raise DataError(f"{folder} holds {names[stem]} and {name}, which differ only in the extension; keep one")
+        names[stem] = name
+    return names

@@ -1,4 +1,4 @@
-"""Synthetic heads: a small, free stand-in for Multi-PIE."""
+"""Synthetic heads: a small, free substitute for Multi-PIE."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from enface_plugins.datasets.heads import lights as lighting
 from enface_plugins.datasets.heads import render
 from enface_plugins.datasets.heads.identity import Identity, draw_identity
 from enface_plugins.datasets.heads.mesh import Mesh, build_mesh
-from enface_plugins.datasets.heads.model import anny_model, need
+from enface_plugins.datasets.heads.model import anny_model, require
 from enface_plugins.datasets.heads.paint import REGION_NAMES
 
-# To be raised with any change to what the pictures look like.
+# Increase with any change to the appearance of the images.
 _REVISION = 1
 _POSES = {9: range(-60, 61, 15), 13: range(-90, 91, 15)}
 
 
 class SyntheticHeads(Dataset):
-    """Rendered heads of people who do not exist, from several sides and under several lights, as in Multi-PIE.
+    """Rendered heads of artificial people, from several sides and under several lights, as in Multi-PIE.
 
-    Geometry is anny's head (NAVER, Apache-2.0); hair, brows, eyes, beards and glasses are procedural; rays are
-    Embree's. Every person is a function of the seed and their own number, so a larger population begins with
-    the same people. Columns: ``identity`` (text), ``pose`` (degrees; positive: the camera stands to the person's
-    left, so that the nose points to the left of the image), ``light`` (0 the room alone, 1 to 13 flashes from the
-    person's right to their left, 7 frontal, 14 to 19 from above), ``glasses`` and ``beard`` (0 or 1).
+    The geometry is anny's head (NAVER, Apache-2.0); hair, brows, eyes, beards and glasses are procedural; Embree casts
+    the rays. A person depends only on the seed and the person's number, so a larger population begins with the same
+    people. Columns: ``identity`` (text), ``pose`` (degrees; positive: the camera is on the person's left, and the nose
+    points to the left of the image), ``light`` (0: room light only; 1 to 13: flashes from the person's right to their
+    left, 7 frontal; 14 to 19: flashes from above), ``glasses`` and ``beard`` (0 or 1).
 
-    The first use on a machine takes some seconds more, while anny fills its cache (660 MB).
+    The first use on a machine takes a few seconds longer, while anny fills its cache (660 MB).
 
     Args:
         identities: Number of people.
         poses: 9 yaws from -60 to 60 degrees, or 13 from -90 to 90; 15 degrees apart.
-        lights: Number of lights; fewer than 20 are spread out and always include 7.
-        seed: Of the population.
+        lights: Number of lights; fewer than 20 are spread evenly and always include 7.
+        seed: Seed of the population.
 
     Raises:
-        RecipeError: when the images' size is not 32 to 256 pixels.
+        RecipeError: when the image size is not 32 to 256 pixels.
     """
 
     pairs: ClassVar[dict[str, Any]] = {
@@ -66,7 +66,7 @@ class SyntheticHeads(Dataset):
         self.poses = poses
         self.lights = lights
         if not 32 <= data.size <= 256:
-            raise RecipeError(f"synthetic_heads draws 32 to 256 pixels; data.size is {data.size}")
+            raise RecipeError(f"synthetic_heads renders 32 to 256 pixels; data.size is {data.size}")
         self.size = data.size
         self.seed = seed
 
@@ -75,13 +75,13 @@ class SyntheticHeads(Dataset):
         return {"identities": 2, "lights": 1}
 
     def rows(self) -> Iterator[Row]:
-        """One row an image, by identity, pose and light.
+        """One row per image, by identity, pose and light.
 
         Raises:
             DataError: when anny or embreex is not installed.
         """
-        need("embreex")
-        # Here, before packing starts its workers: two of them must not fill anny's cache on disk at once.
+        require("embreex")
+        # Before packing starts its workers, because they must not fill anny's cache on disk concurrently.
         anny_model()
         for number in range(self.identities):
             person = draw_identity(self.seed, number)
@@ -92,7 +92,7 @@ class SyntheticHeads(Dataset):
                     yield {"key": key, "identity": f"{number:04d}", "pose": pose, "light": light, **traits}
 
     def fingerprint(self) -> str:
-        """anny's version, and the revision of the pictures themselves."""
+        """anny's version and the revision of the rendering."""
         return f"anny {version('anny')}, heads {_REVISION}"
 
     def image(self, row: Row) -> npt.NDArray[np.uint8]:
@@ -104,7 +104,7 @@ class SyntheticHeads(Dataset):
         return _regions(self.seed, int(row["identity"]), int(row["pose"]), self.size)
 
 
-# Rows that share a head and a pose are neighbours: the last one of each is kept, by process, and no more.
+# Rows of the same head and pose are adjacent, so each process caches the last of each only.
 
 
 @lru_cache(maxsize=1)
@@ -115,7 +115,7 @@ def _head(seed: int, number: int) -> tuple[Identity, Mesh]:
 
 @lru_cache(maxsize=1)
 def _view(seed: int, number: int, pose: int, size: int) -> render.View:
-    return render.look(*_head(seed, number), pose, size)
+    return render.camera_view(*_head(seed, number), pose, size)
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""LabelledFolder: columns from file names, pixels from all kinds of files, errors that name the file."""
+"""LabelledFolder: columns from file names, pixels of many file formats, errors that name the file."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_groups_become_columns(tmp_path):
 def test_kind_of_a_column(tmp_path, texts, expected):
     for index, text in enumerate(texts):
         put(tmp_path / f"{index}-{text}-.png")
-    found = rows(tmp_path, r"^(?P<identity>\d+)-(?P<light>[^-]*)-")
-    assert [row["light"] for row in found] == expected
-    assert [type(row["light"]) for row in found] == [type(value) for value in expected]
+    lights = [row["light"] for row in rows(tmp_path, r"^(?P<identity>\d+)-(?P<light>[^-]*)-")]
+    assert lights == expected
+    assert [type(light) for light in lights] == [type(value) for value in expected]
 
 
 def test_optional_group_is_empty_text(tmp_path):
@@ -69,7 +69,7 @@ def test_natural_order(tmp_path):
     assert [row["key"] for row in rows(tmp_path, r"(?P<identity>\d+)")] == ["1.png", "9.png", "10.png"]
 
 
-def test_unmatched_images_are_left_out_with_a_warning(tmp_path):
+def test_unmatched_images_are_skipped_with_a_warning(tmp_path):
     put(tmp_path / "1.png")
     put(tmp_path / "cover.png")
     with pytest.warns(UserWarning, match=r"1 of 2 images.*cover\.png"):
@@ -83,7 +83,7 @@ def test_extensions_may_be_chosen(tmp_path):
         assert [row["identity"] for row in rows(tmp_path, r"(?P<identity>\d)", extensions=extensions)] == ["2"]
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path):
+def test_links_are_followed_but_not_in_cycles(tmp_path):
     put(tmp_path / "far" / "1.png")
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "near").symlink_to(tmp_path / "far")
@@ -99,8 +99,8 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     [
         ("(?P<identity>", "not a regular expression"),
         (r"(?P<person>\d)", "no group"),
-        (r"(?P<identity>\d)(?P<key>.)", "may not be called 'key'"),
-        (r"(?P<identity>\d)(?P<target>.)", "may not be called 'target'"),
+        (r"(?P<identity>\d)(?P<key>.)", "group name 'key' is reserved"),
+        (r"(?P<identity>\d)(?P<target>.)", "group name 'target' is reserved"),
     ],
 )
 def test_bad_patterns(tmp_path, pattern, message):
@@ -125,7 +125,7 @@ def test_folder_without_images(tmp_path):
         rows(tmp_path, PATTERN)
 
 
-def test_no_match_tells_pattern_and_an_example(tmp_path):
+def test_no_match_reports_the_pattern_and_an_example(tmp_path):
     put(tmp_path / "anna.png")
     with pytest.raises(DataError) as caught:
         rows(tmp_path, PATTERN)
@@ -155,21 +155,21 @@ def test_fingerprint_follows_the_files(tmp_path):
     def now():
         return LabelledFolder(root=tmp_path, pattern=r"(?P<identity>\d)").fingerprint()
 
-    seen = [now()]
-    assert now() == seen[0]
+    fingerprints = [now()]
+    assert now() == fingerprints[0]
     os.utime(path, ns=(0, 5))
-    seen.append(now())
+    fingerprints.append(now())
     put(tmp_path / "2.png")
-    seen.append(now())
+    fingerprints.append(now())
     path.rename(tmp_path / "3.png")
-    seen.append(now())
-    assert len(set(seen)) == 4
+    fingerprints.append(now())
+    assert len(set(fingerprints)) == 4
 
 
 # ------------------------------------------------------------------ pixels
 
 
-def test_rgb_is_read_as_it_is(tmp_path):
+def test_rgb_is_read_unchanged(tmp_path):
     image = read_image(put(tmp_path / "1.png"))
     assert image.dtype == np.uint8
     assert image.shape == (3, 4, 3)
@@ -197,14 +197,14 @@ def test_orientation_is_applied(tmp_path):
     image = Image.new("RGB", (4, 2))
     image.putpixel((0, 0), (255, 255, 255))
     exif = Image.Exif()
-    exif[0x0112] = 6  # The camera was turned: show it a quarter turn clockwise.
+    exif[0x0112] = 6  # Rotated camera: show the image a quarter turn clockwise.
     image.save(tmp_path / "1.png", exif=exif)
-    found = read_image(tmp_path / "1.png")
-    assert found.shape == (4, 2, 3)
-    assert found[0, 1].tolist() == [255, 255, 255]
+    upright = read_image(tmp_path / "1.png")
+    assert upright.shape == (4, 2, 3)
+    assert upright[0, 1].tolist() == [255, 255, 255]
 
 
-def test_transparent_is_laid_over_black(tmp_path):
+def test_transparent_images_are_composited_over_black(tmp_path):
     pixels = np.array([[[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 50, 51]]], np.uint8)
     Image.fromarray(pixels).save(tmp_path / "1.png")
     assert read_image(tmp_path / "1.png")[0].tolist() == [[200, 100, 50], [0, 0, 0], [40, 20, 10]]
@@ -226,7 +226,7 @@ def test_palette_and_other_modes(tmp_path):
     }
 
 
-def test_no_warning_when_all_is_well(tmp_path):
+def test_valid_images_cause_no_warning(tmp_path):
     put(tmp_path / "1.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

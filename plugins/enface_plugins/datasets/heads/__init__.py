@@ -1,1 +1,1 @@
-"""The parts of the synthetic heads: who a person is, their mesh, their colours, and the rays that show them."""
+"""Components of the synthetic heads: identity, mesh, colours, rays and rendering."""

@@ -1,4 +1,4 @@
-"""Glasses: rims, bridge and temples as tubes, fitted in front of a face."""
+"""Glasses: rims, bridge and temples as tubes, fitted to a face."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def glasses_mesh(style: Glasses, scene: Scene, eye_distance: float) -> tuple[Flo
 
     Args:
         style: Sizes of the frame.
-        scene: The bare head, whose brows, cheeks and ears the frame must clear.
-        eye_distance: Between the eyes, centimetres.
+        scene: The bare head; the frame must clear its brows, cheeks and ears.
+        eye_distance: Distance between the eyes in centimetres.
     """
     middle = eye_distance / 2 + 0.12
     turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
@@ -43,18 +43,18 @@ def _superellipse(turn: npt.NDArray[np.float64], power: float) -> tuple[npt.NDAr
 
 
 def _wrap(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """A frame bends back a little towards its ends."""
+    """Backward bend of the frame towards its ends."""
     return -0.022 * np.square(x)
 
 
 def _fit(scene: Scene, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
-    """How far forward the rim must lie to clear the skin; the nose is straddled, not cleared."""
+    """Depth at which the rim clears the skin; the nose is straddled instead."""
     clear = np.abs(x) > 1.3
     depth = []
     for side in (1, -1):
         origins = np.column_stack([side * x[clear], y[clear], np.full(clear.sum(), 30.0)])
         hits = scene.hit(origins, np.broadcast_to((0.0, 0.0, -1.0), origins.shape))
-        skin = np.where(hits.found, 30.0 - hits.distance, -5.0)
+        skin = np.where(hits.valid, 30.0 - hits.distance, -5.0)
         depth.append(float((skin - _wrap(x[clear])).max()))
     return max(depth)
 
@@ -65,13 +65,13 @@ def _bridge(inner: float, depth: float) -> npt.NDArray[np.float64]:
 
 
 def _temple(scene: Scene, outer: float, depth: float, side: int) -> npt.NDArray[np.float64]:
-    """From the hinge straight out past the temple, then back over the ear."""
+    """Path from the hinge past the temple and back over the ear."""
     z = np.linspace(0.0, -8.0, 9)
     y = np.linspace(0.35, 0.9, 9)
     origins = np.column_stack([np.full(9, side * 30.0), y, z])
     hits = scene.hit(origins, np.broadcast_to((-side * 1.0, 0.0, 0.0), origins.shape))
-    width = np.where(hits.found, 30.0 - hits.distance, 6.5)
-    # An ear in the way is passed on its inner side.
+    width = np.where(hits.valid, 30.0 - hits.distance, 6.5)
+    # Pass ears on their inner side.
     width = np.minimum(np.maximum.accumulate(width), np.median(width) + 0.5) + 0.2
     front = np.asarray([[outer, 0.35, depth + _wrap(np.asarray(outer))]])
     arm = np.concatenate([front, [[max(width[0], outer + 0.3), 0.35, front[0, 2] - 0.5]]])

@@ -1,4 +1,4 @@
-"""Hair as a shell around the scalp: it has volume, casts shadows, and meets the skin in a hairline."""
+"""Hair as a shell around the scalp, with volume, shadows and a hairline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from enface_plugins.datasets.heads import noise
 from enface_plugins.datasets.heads.identity import Hair
-from enface_plugins.datasets.heads.model import need
+from enface_plugins.datasets.heads.model import require
 from enface_plugins.datasets.heads.rays import Scene
 
 Floats = npt.NDArray[np.float32]
@@ -23,12 +23,12 @@ def hair_shell(
     """The hair's mesh.
 
     Args:
-        style: What hair it is.
-        scene: The bare head, to find the scalp with rays.
-        canonical: (V, 3) positions of the head's vertices on the mean head, where the hairline is drawn.
-        faces: (F, 3) of the head.
-        ears: (V,) in [0, 1], what hair passes behind.
-        phase: Person's phase of the noise.
+        style: The hair style.
+        scene: The bare head; rays against it locate the scalp.
+        canonical: (V, 3) positions of the head's vertices on the mean head, in which the hairline is placed.
+        faces: (F, 3) vertex indices of the head.
+        ears: (V,) in [0, 1], degree to which a vertex belongs to an ear; hair passes behind ears.
+        phase: The person's phase of the noise.
 
     Returns:
         Vertices (W, 3) in centimetres and faces (G, 3) into them; faces may be empty.
@@ -39,13 +39,13 @@ def hair_shell(
     shape = origins.shape[:2]
     radius = (40 - hits.distance).reshape(shape)
     mean = hits.interpolate(faces, np.column_stack([canonical, ears])).reshape(*shape, 4)
-    unknown = ~hits.found.reshape(shape) | ((mean[..., 3] > 0.25) & (not style.long))
+    unknown = ~hits.valid.reshape(shape) | ((mean[..., 3] > 0.25) & (not style.long))
     values = _fill(np.dstack([radius, mean[..., :3]]), unknown)
     radius, mean = _smooth(values[..., 0], 1.0), values[..., 1:]
     inside = _inside_hairline(style, mean, phase)
     if style.long:
-        # Wide enough for the ears underneath; the edges curl in to the skin.
-        wide = _fall(_smooth(need("scipy.ndimage").maximum_filter(radius, (5, 7), mode=("nearest", "wrap")), 2.5))
+        # Wide enough to cover the ears; the edges curl in to the skin.
+        wide = _fall(_smooth(require("scipy.ndimage").maximum_filter(radius, (5, 7), mode=("nearest", "wrap")), 2.5))
         radius = radius + (wide - radius) * noise.step(-0.2, 1.4, inside)
     thickness = _thickness(style, mean, inside, phase)
     vertices = origins + (radius + thickness)[..., None] * outward
@@ -53,7 +53,7 @@ def hair_shell(
 
 
 def _rays() -> tuple[Floats, Floats]:
-    """Rows from the crown down, columns around: over the cap from one centre, below it level, from an axis."""
+    """Rays in rows from the crown down and columns around: from one centre over the cap, horizontal below it."""
     around = np.linspace(0, 2 * np.pi, _COLUMNS, endpoint=False)
     tilt = np.concatenate([np.linspace(np.pi / 2, 0, _CAP_ROWS), np.zeros(_SIDE_ROWS)])
     height = np.concatenate([np.full(_CAP_ROWS, _AXIS_Y), np.linspace(_AXIS_Y, _LOWEST, _SIDE_ROWS + 1)[1:]])
@@ -65,7 +65,7 @@ def _rays() -> tuple[Floats, Floats]:
 
 
 def _fill(values: Floats, unknown: npt.NDArray[np.bool_]) -> Floats:
-    """Bridge unknown places, such as behind the ears, from both sides of their row; then from the row above."""
+    """Interpolate unknown values, such as behind ears, along their row, or copy the row above."""
     places = np.arange(_COLUMNS)
     for row in range(len(values)):
         known = ~unknown[row]
@@ -78,7 +78,7 @@ def _fill(values: Floats, unknown: npt.NDArray[np.bool_]) -> Floats:
 
 
 def _smooth(values: Floats, sigma: float) -> Floats:
-    out: Floats = need("scipy.ndimage").gaussian_filter(values, (sigma, sigma), mode=("nearest", "wrap"))
+    out: Floats = require("scipy.ndimage").gaussian_filter(values, (sigma, sigma), mode=("nearest", "wrap"))
     return out
 
 
@@ -101,7 +101,7 @@ def _inside_hairline(style: Hair, mean: Floats, phase: float) -> Floats:
         line |= {130: style.nape + 1, 150: style.nape, 180: style.nape}
     distance = _signed_distance(line, azimuth, y)
     if style.crown:
-        # Bare from the top down, less so towards the back of the head.
+        # Bare from the top down, less towards the back of the head.
         distance = np.minimum(distance, 8.0 - 4.0 * style.crown - y + 0.25 * np.maximum(-9 - z, 0))
     if style.long:
         distance = np.minimum(distance, y - style.nape)
@@ -110,16 +110,16 @@ def _inside_hairline(style: Hair, mean: Floats, phase: float) -> Floats:
 
 
 def _signed_distance(line: dict[int, float], azimuth: Floats, y: Floats) -> Floats:
-    """Distance to a line of heights at degrees around the head, positive above it; the scalp unrolled, 8 cm wide."""
+    """Signed distance to a line of heights by degrees around the head, on a scalp unrolled at 8 cm radius."""
     degrees = np.arange(0, 180.5, 0.5)
     heights = np.interp(degrees, list(line), list(line.values()))
-    heights = need("scipy.ndimage").gaussian_filter1d(heights, 3, mode="nearest")
+    heights = require("scipy.ndimage").gaussian_filter1d(heights, 3, mode="nearest")
     along = np.radians(degrees) * 8
     length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(along), np.diff(heights)))])
     even = np.linspace(0, length[-1], int(length[-1] / 0.1))
     curve = np.column_stack([np.interp(even, length, along), np.interp(even, length, heights)])
     places = np.column_stack([np.radians(azimuth).ravel() * 8, y.ravel()])
-    distance = need("scipy.spatial").cKDTree(curve).query(places)[0].reshape(y.shape)
+    distance = require("scipy.spatial").cKDTree(curve).query(places)[0].reshape(y.shape)
     return np.asarray(np.where(y > np.interp(azimuth, degrees, heights), distance, -distance), np.float32)
 
 
@@ -133,12 +133,12 @@ def _thickness(style: Hair, mean: Floats, inside: Floats, phase: float) -> Float
     locks = (1 - style.curl) * locks + (1 + 0.8 * style.curl) * curls
     part = noise.bump(x - 3.0 * style.parting, 0.4) * noise.step(-12, -6, z) * noise.step(5, 8, y)
     thickness = full * rise * (1 - 0.3 * part) + 0.09 * rise * style.wave * locks
-    # Outside the hairline the shell dives under the skin, so that the two surfaces meet in a line.
+    # Outside the hairline the shell is below the skin, so that the surfaces meet in a line.
     return np.asarray(np.where(inside > 0, thickness + 0.03, np.maximum(0.6 * inside, -0.3)), np.float32)
 
 
 def _fall(radius: Floats) -> Floats:
-    """Long hair hangs: below the ears it keeps the width it had, tapering a little."""
+    """Radius of hanging hair: below the ears it keeps its width, tapering slightly."""
     out = radius.copy()
     for row in range(_CAP_ROWS, len(out)):
         out[row] = np.maximum(radius[row], out[row - 1] * 0.994)

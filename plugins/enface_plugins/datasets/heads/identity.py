@@ -1,4 +1,4 @@
-"""Who a person is: everything that is drawn at random, from a seed and the person's number."""
+"""Identities: all random traits of a person, drawn from a seed and the person's number."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _FRAMES = ((18, 18, 20), (24, 22, 22), (70, 42, 26), (120, 30, 34), (40, 52, 96)
 
 @dataclass(frozen=True)
 class Hair:
-    """A hair style; lengths in centimetres, on a head of average size.
+    """A hair style, with lengths in centimetres on a head of average size.
 
     Attributes:
         front: Height of the hairline above the eyes at the middle of the forehead.
-        temple: How much further up the hairline runs at the temples.
-        crown: How bare the top is, 0 (full) to 1 (only a ring of hair is left).
-        nape: Height, relative to the eyes, where the hair ends at the back.
+        temple: Additional height of the hairline at the temples.
+        crown: Baldness of the top, from 0 (full hair) to 1 (only a ring of hair).
+        nape: Height of the lower end of the hair at the back, relative to the eyes.
         volume: Thickness of the hair on top.
         sides: Thickness at the sides.
-        long: Whether it falls over the ears and down beside the neck.
+        long: True if it falls over the ears and beside the neck.
         parting: Sideways shift of the parting, in [-1, 1].
-        wave: Height of the locks, 0 (smooth) to 1.
+        wave: Height of the locks, from 0 (smooth) to 1.
         curl: 0 for straight strands, 1 for curls.
-        peak: How far the hairline dips in the middle of the forehead.
-        sweep: How far long hair is swept from the middle to the sides.
+        peak: Depth of the hairline's dip in the middle of the forehead.
+        sweep: Degree to which long hair is swept from the middle to the sides.
     """
 
     front: float
@@ -59,7 +59,7 @@ class Hair:
 
 @dataclass(frozen=True)
 class Glasses:
-    """A pair of glasses; half sizes of a lens and the radius of its rim in centimetres."""
+    """A pair of glasses: half sizes of a lens and radius of the rim, in centimetres."""
 
     width: float
     height: float
@@ -74,8 +74,8 @@ class Identity:
 
     Attributes:
         phenotype: anny's phenotype parameters, each in [0, 1].
-        draws: Standard normal numbers that the local shape changes are made of, one each.
-        eye_distance: Between the eyes' centres, centimetres.
+        draws: Standard normal numbers, one for each local shape change.
+        eye_distance: Distance between the centres of the eyes in centimetres.
         brow: Offsets (height, arch, thickness) of the brows in centimetres, and their darkness in [0, 1].
     """
 
@@ -98,7 +98,7 @@ class Identity:
 
 
 def draw_identity(seed: int, index: int) -> Identity:
-    """The person number ``index`` of the population ``seed``; the same whatever the population's size."""
+    """Draw person ``index`` of population ``seed``, independent of the population's size."""
     rng = np.random.default_rng([seed, index])
     masculine = bool(rng.random() < 0.55)
     age = float(np.clip(rng.beta(1.2, 1.8) * 0.36 + 0.62, 0.62, 0.97))
@@ -131,7 +131,7 @@ def draw_identity(seed: int, index: int) -> Identity:
 
 
 def linear(srgb: tuple[int, int, int]) -> Colour:
-    """An 8-bit sRGB colour in linear light, [0, 1]."""
+    """Convert an 8-bit sRGB colour to linear light in [0, 1]."""
     value = np.asarray(srgb) / 255
     out = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     return float(out[0]), float(out[1]), float(out[2])

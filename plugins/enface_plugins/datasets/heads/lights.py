@@ -1,7 +1,7 @@
-"""Twenty lights, fixed to the room in which the person sits, as in Multi-PIE.
+"""Twenty lights at fixed places in the room, as in Multi-PIE.
 
-0 is the room alone; 1 to 13 are flashes in a row from the person's right (1) over the front (7) to the left (13),
-15 degrees apart; 14 to 18 the same from higher up, 30 degrees apart; 19 comes from almost above.
+0 is the room light alone. 1 to 13 are flashes 15 degrees apart, from the person's right (1) over the front (7) to the
+left (13). 14 to 18 are flashes from higher up, 30 degrees apart. 19 is almost overhead.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from enface_plugins.datasets.heads.model import Floats
 
 STANDARD = 7
 COUNT = 20
-# What becomes of a light when the picture is mirrored; the others stay.
+# The light that each light becomes in a mirrored image; the others stay.
 MIRROR = {light: 14 - light for light in range(1, 14)} | {light: 32 - light for light in range(14, 19)}
-# Taken in this order, any number of lights is spread out.
+# Any number of lights taken in this order is spread evenly.
 _ORDER = (7, 3, 11, 0, 16, 1, 13, 5, 9, 14, 18, 19, 2, 12, 4, 10, 15, 17, 6, 8)
 
 
 def choose(count: int) -> tuple[int, ...]:
-    """Numbers of ``count`` spread-out lights, in rising order; the frontal one, 7, is always among them."""
+    """Choose ``count`` evenly spread lights, in ascending order and always with the frontal one, 7."""
     return tuple(sorted(_ORDER[:count]))
 
 
 def direction(light: int) -> Floats | None:
-    """Unit vector (3,) from the head to a light; None for the room alone."""
+    """Unit vector from the head to a light, (3,); None for the room light."""
     if light == 0:
         return None
     if light <= 13:

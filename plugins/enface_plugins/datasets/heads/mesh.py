@@ -1,4 +1,4 @@
-"""One person's head as triangles: skin, eyes, hair and glasses, with what shading needs at the vertices."""
+"""A person's head as triangles: skin, eyes, hair and glasses, with the vertex attributes that shading needs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mesh:
         faces: (F, 3) vertex indices.
         material: (F,) material of each triangle.
         attributes: (V, 10) position, normal, position on the mean head, and openness to the sky in [0, 1].
-        scene: The same triangles, for rays.
+        scene: The same triangles for ray casting.
     """
 
     faces: Ints
@@ -45,7 +45,7 @@ class Mesh:
 
 
 def build_mesh(person: Identity) -> Mesh:
-    """The head of a person.
+    """Build the head of a person.
 
     Raises:
         DataError: when anny or embreex is not installed.
@@ -76,7 +76,7 @@ def _assemble(parts: list[tuple[Floats, Ints, npt.NDArray[np.uint8], Floats]]) -
 
 
 def _bearded(head: Floats, person: Identity, shared: Template) -> Floats:
-    """A full beard has some volume."""
+    """The head's vertices with the volume of a beard."""
     if person.beard not in ("full", "goatee"):
         return head
     density = beard_density(shared.canonical, person)
@@ -85,7 +85,7 @@ def _bearded(head: Floats, person: Identity, shared: Template) -> Floats:
 
 
 def _neck(head: Floats, shared: Template) -> tuple[Floats, Ints, npt.NDArray[np.uint8], Floats]:
-    """The head model ends in an open neck, visible from the side: its rim is drawn down out of the picture."""
+    """Extend the open neck of the head model, which is visible from the side, down out of the image."""
     edges = np.concatenate([shared.faces[:, [0, 1]], shared.faces[:, [1, 2]], shared.faces[:, [2, 0]]])
     _, first, count = np.unique(np.sort(edges, axis=1), axis=0, return_index=True, return_counts=True)
     rim = edges[first[count == 1]]
@@ -113,7 +113,7 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
 
 
 def _openness(scene: Scene, vertices: Floats, normals: Floats) -> Floats:
-    """How much of the sky above its tangent plane each vertex sees, cosine-weighted: soft light in the hollows."""
+    """Cosine-weighted share of the sky above its tangent plane that each vertex sees (ambient occlusion)."""
     number = np.arange(_SKY) + 0.5
     height, turn = 1 - 2 * number / _SKY, np.pi * (1 + 5**0.5) * number
     wide = np.sqrt(1 - height**2)
@@ -122,5 +122,5 @@ def _openness(scene: Scene, vertices: Floats, normals: Floats) -> Floats:
     vertex, direction = np.nonzero(facing > 0)
     blocked = scene.blocked(vertices[vertex] + 0.05 * normals[vertex], sky[direction])
     weight = facing[vertex, direction]
-    seen = np.bincount(vertex, weight * ~blocked, len(vertices))
-    return np.asarray(seen / np.maximum(np.bincount(vertex, weight, len(vertices)), 1e-6), np.float32)
+    visible = np.bincount(vertex, weight * ~blocked, len(vertices))
+    return np.asarray(visible / np.maximum(np.bincount(vertex, weight, len(vertices)), 1e-6), np.float32)

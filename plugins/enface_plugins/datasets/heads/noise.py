@@ -1,4 +1,4 @@
-"""Cheap, smooth, deterministic noise and the curves that masks are made of."""
+"""Fast, smooth, deterministic noise, and the curves that soft masks are built from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WAVES = np.asarray(
 
 
 def smooth(points: Floats, frequency: float, phase: float) -> Floats:
-    """Smooth noise in about [-1, 1] of points (N, 3): crossed waves, each bent by the one before."""
+    """Smooth noise in about [-1, 1] at points (N, 3): crossed waves, each bent by the previous one."""
     total = np.zeros(len(points), np.float32)
     bend = np.zeros(len(points), np.float32)
     for number, wave in enumerate(_WAVES):

@@ -1,6 +1,6 @@
-"""Colours, evaluated per sample: what is sharp on a face (iris, lips, brows, hairline) must not wait for vertices.
+"""Colours, computed per sample rather than per vertex, so that iris, lips, brows and hairline are sharp.
 
-Places on the face are written in centimetres on the mean head (see :mod:`.model`), so they follow every face.
+Positions are in centimetres on the mean head (see :mod:`.model`), so they follow every face.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _EYE_X, _IRIS, _PUPIL = 3.134, 0.62, 0.25
 
 @dataclass
 class Paint:
-    """What N samples look like.
+    """Surface properties of N samples.
 
     Attributes:
         albedo: (N, 3) linear RGB.
         gloss: (N,) strength of the highlight.
         sharpness: (N,) Blinn-Phong exponent.
-        normal: (N, 3) unit normals, with the hair's strands in them.
+        normal: (N, 3) unit normals, perturbed by strands of hair.
         region: (N,) index into ``REGION_NAMES``.
     """
 
@@ -40,12 +40,12 @@ class Paint:
 
 
 def paint(person: Identity, material: npt.NDArray[np.uint8], place: Floats, normal: Floats) -> Paint:
-    """Colour samples.
+    """Compute the surface properties of samples.
 
     Args:
-        person: Whose head it is.
+        person: Owner of the head.
         material: (N,) materials.
-        place: (N, 3) positions on the mean head; of hair and glasses, on the person's own.
+        place: (N, 3) positions on the mean head; for hair and glasses, on the person's head.
         normal: (N, 3) unit normals.
     """
     count = len(place)
@@ -64,7 +64,7 @@ def paint(person: Identity, material: npt.NDArray[np.uint8], place: Floats, norm
 
 
 def beard_density(place: Floats, person: Identity) -> Floats:
-    """How thick the beard is at places (N, 3) on the mean head: (N,) in [0, 1]."""
+    """Density of the beard at positions (N, 3) on the mean head: (N,) in [0, 1]."""
     if person.beard == "none":
         return np.zeros(len(place), np.float32)
     x, y, z = np.abs(place[:, 0]), place[:, 1], place[:, 2]
@@ -108,7 +108,7 @@ def _skin(person: Identity, place: Floats, where: npt.NDArray[np.intp], out: Pai
 
 
 def _blend(colour: Floats, hair: Colour, amount: Floats, place: Floats, person: Identity) -> None:
-    """Lay short hair of ``amount`` over the skin, in place."""
+    """Blend short hair of ``amount`` over the skin, in place."""
     if person.beard != "none":
         strands = 1 + 0.25 * noise.smooth(place, 8.0, person.noise + 9)
         target = 0.75 * np.asarray(hair, np.float32) * strands[:, None]
@@ -155,14 +155,14 @@ def _eye(person: Identity, place: Floats, where: npt.NDArray[np.intp], out: Pain
     colour = white + inside * (iris - white)
     colour *= 1 - 0.97 * noise.step(_PUPIL + 0.04, _PUPIL - 0.04, radius)[:, None]
     out.albedo[where] = colour
-    # A wet, curved surface: a flash shows as one small, bright point.
+    # A wet, curved surface: a flash is one small, bright point.
     out.gloss[where] = 0.9
     out.sharpness[where] = 900
     out.region[where] = EYES
 
 
 def _hair(person: Identity, place: Floats, where: npt.NDArray[np.intp], out: Paint) -> None:
-    # Strands run down from the crown: they vary around the head and hardly along it.
+    # Strands run down from the crown, so they vary around the head and hardly along it.
     azimuth = np.arctan2(place[:, 0], place[:, 2] + 7.0)
     bend = azimuth + 0.06 * person.hair.wave * noise.smooth(place, 0.8, person.noise)
     coarse, fine = np.sin(31 * bend + person.noise), np.sin(83 * bend + 2 * person.noise + 0.4 * place[:, 1])

@@ -1,6 +1,7 @@
-"""From a head, a pose and a light to pixels.
+"""Rendering of a head, from a pose and a light to pixels.
 
-A camera's samples are found once a pose (:func:`look`); each light then only casts shadows and shades (:func:`shade`).
+The samples of a camera are computed once per pose (:func:`camera_view`); each light then adds shadows and shading
+(:func:`shade`).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ _MIDDLE_Y = 0.2
 _HALF = 13.9
 _BACKGROUND = np.float32(0.22)
 _ROOM, _ROOM_ALONE, _FLASH = 0.2, 0.62, 1.0
-# Light bleeds through skin, red the furthest: the terminator is soft and warm.
+# Light scatters in skin, red the furthest, so the terminator is soft and warm.
 _WRAP = np.asarray((0.28, 0.12, 0.08), np.float32)
-# A flash is not a point: the samples of a pixel look at different places of it.
+# A flash has an area: the samples of a pixel use different points of it.
 _FLASH_SIZE = 0.035
 
 
@@ -35,13 +36,13 @@ class View:
     """The samples of one camera that hit the head; N of them.
 
     Attributes:
-        size: Pixels a side.
+        size: Height and width of the image in pixels.
         pixel: (N,) index of each sample in the supersampled image, rows of ``2 * size``.
-        corner: (N,) which of the four samples of its pixel it is.
+        corner: (N,) index of the sample within its pixel, 0 to 3.
         position: (N, 3) centimetres, just above the surface.
         towards: (N, 3) unit vectors to the camera.
-        openness: (N,) to the sky.
-        paint: Colours.
+        openness: (N,) visible share of the sky.
+        paint: Surface properties.
     """
 
     size: int
@@ -53,25 +54,25 @@ class View:
     paint: Paint
 
 
-def look(person: Identity, mesh: Mesh, pose: int, size: int) -> View:
-    """What a camera sees of a head.
+def camera_view(person: Identity, mesh: Mesh, pose: int, size: int) -> View:
+    """Compute the samples of a camera that hit a head.
 
     Args:
-        person: Whose head it is.
+        person: Owner of the head.
         mesh: The head.
-        pose: Yaw of the camera around the head's vertical axis in degrees; positive: towards the person's left,
-            whose nose then points to the left of the image.
-        size: Pixels a side.
+        pose: Yaw of the camera around the head's vertical axis in degrees; positive: towards the person's left, so
+            that the nose points to the left of the image.
+        size: Height and width of the image in pixels.
     """
     origin, directions = _camera(pose, size * SUPERSAMPLING)
     hits = mesh.scene.hit(np.broadcast_to(origin, directions.shape), directions)
-    pixel = np.flatnonzero(hits.found)
+    pixel = np.flatnonzero(hits.valid)
     values = hits.interpolate(mesh.faces, mesh.attributes)[pixel]
     towards = -directions[pixel]
     normal = _facing(values[:, 3:6], towards)
     material = mesh.material[hits.triangle[pixel]]
     colours = paint(person, material, values[:, 6:9], normal)
-    # Shadow rays start above the surface, whose facets would shade each other; the hair's are the largest.
+    # Shadow rays start above the surface, because its facets would shade each other; those of hair are the largest.
     position = values[:, :3] + np.where(material == HAIR, 0.15, 0.06)[:, None].astype(np.float32) * normal
     row, column = np.divmod(pixel, size * SUPERSAMPLING)
     corner = row % 2 * 2 + column % 2
@@ -79,7 +80,7 @@ def look(person: Identity, mesh: Mesh, pose: int, size: int) -> View:
 
 
 def shade(mesh: Mesh, view: View, light: int) -> npt.NDArray[np.uint8]:
-    """The image under a light: uint8 (size, size, 3), sRGB."""
+    """Render the image under a light: uint8 (size, size, 3), sRGB."""
     albedo, normal = view.paint.albedo, view.paint.normal
     towards = lights.direction(light)
     room = _ROOM_ALONE if towards is None else _ROOM
@@ -99,7 +100,7 @@ def shade(mesh: Mesh, view: View, light: int) -> npt.NDArray[np.uint8]:
 
 
 def regions(view: View) -> npt.NDArray[np.uint8]:
-    """What most samples of a pixel show, uint8 (size, size); ties go to the thinner thing, named later."""
+    """Region of most samples of each pixel, uint8 (size, size); ties go to the thinner region, the later one."""
     samples = np.zeros(view.size * view.size * SUPERSAMPLING**2, np.uint8)
     samples[view.pixel] = view.paint.region
     count = np.stack(
@@ -126,7 +127,7 @@ def _camera(pose: int, samples: int) -> tuple[Floats, Floats]:
 
 
 def _facing(normal: Floats, towards: Floats) -> Floats:
-    """Unit normals on the camera's side."""
+    """Unit normals that face the camera."""
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     side = np.where((normal * towards).sum(axis=1, keepdims=True) < -0.15, -1, 1)
     return np.asarray(normal * side / np.maximum(length, 1e-6), np.float32)
@@ -138,7 +139,7 @@ def _spread(towards: Floats) -> Floats:
     side /= np.linalg.norm(side)
     up = np.cross(side, towards)
     corners = [(row, column) for row in (-1, 1) for column in (-1, 1)]
-    # Turned a little against the pixels, so that no edge of a shadow is met by all corners at once.
+    # Rotated slightly against the pixel grid, so that no shadow edge crosses all corners together.
     rays = np.stack(
         [towards + _FLASH_SIZE * (r * (0.9 * up + 0.3 * side) + c * (0.9 * side - 0.3 * up)) for r, c in corners]
     )
@@ -155,16 +156,16 @@ def _highlight(view: View, lit: npt.NDArray[np.intp], towards: Floats) -> Floats
 
 
 def _shrink(image: Floats, size: int) -> Floats:
-    """Mean over the samples of each pixel: (size * size * 4, C) -> (size, size, C)."""
+    """Average the samples of each pixel: (size * size * 4, C) -> (size, size, C)."""
     samples = image.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, -1)
-    # Adding the four slices is many times faster than a mean over two axes.
+    # Adding four slices is many times faster than a mean over two axes.
     total: Floats = samples[:, 0, :, 0] + samples[:, 0, :, 1] + samples[:, 1, :, 0] + samples[:, 1, :, 1]
     return total / np.float32(SUPERSAMPLING**2)
 
 
 @lru_cache(maxsize=1)
 def _curve() -> npt.NDArray[np.uint8]:
-    """sRGB of linear light in [0, 2), 4,096 steps; a shoulder above 0.6 keeps highlights from being cut off."""
+    """sRGB of linear light in [0, 2), in 4,096 steps; a shoulder above 0.6 avoids clipped highlights."""
     light = (np.arange(4096) + 0.5) / 2048
     light = np.where(light < 0.6, light, 0.6 + 0.4 * np.tanh((light - 0.6) / 0.4))
     srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
