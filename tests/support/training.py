@@ -60,13 +60,13 @@ def make_trainer() -> Callable[..., Any]:
     """A trainer of a recipe that has been read, in a new run directory: ``make_trainer(loaded, directory)``."""
 
     def make(loaded: Any, directory: Path, **options: Any) -> Any:
-        from enface.data.pack import prepare
+        from enface.data.pack import make_pack
         from enface.data.pairs import split_rows
         from enface.train.engine import Engine
         from enface.train.run import Run, start_directory
         from enface.train.trainer import Trainer
 
-        pack = prepare(loaded.recipe, loaded.catalog)
+        pack = make_pack(loaded.recipe, loaded.catalog)
         directory.mkdir(parents=True)
         rows = split_rows(pack.table, loaded.recipe.data.split)
         run = Run(directory, loaded, Engine(loaded.recipe.engine), pack, rows)
@@ -92,7 +92,7 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
 
     def build(stage: dict[str, Any], **keys: Any) -> Bench:
         from enface.data.batches import Batches
-        from enface.data.pack import prepare
+        from enface.data.pack import make_pack
         from enface.data.pairs import split_rows
         from enface.train.build import StageBuilder, build_generator
         from enface.train.engine import Engine
@@ -104,7 +104,7 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
             keys["plugins"] = [TOY if name == "TOY" else name for name in keys["plugins"]]
         loaded = load({"engine": engine, "stages": {"main": False, "one": whole}, **keys})
         made = Engine(loaded.recipe.engine)
-        pack = prepare(loaded.recipe, loaded.catalog)
+        pack = make_pack(loaded.recipe, loaded.catalog)
         run = Run(Path(), loaded, made, pack, split_rows(pack.table, loaded.recipe.data.split))
         pairs = run.pairs("train")
         columns = Batches(pack, pairs.roles, made.device, run.info.size)

@@ -1,4 +1,4 @@
-"""Image files: listing a folder and reading one as RGB, for datasets and for whoever applies a network."""
+"""Image files: list a folder, read a file as RGB, resize."""
 
 from __future__ import annotations
 
@@ -17,44 +17,46 @@ from enface.errors import DataError
 
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
-# Formats whose only integers wider than 8 bits are 16-bit ones, which Pillow may widen to its 32-bit mode "I".
+# Formats whose only integers wider than 8 bits are 16-bit ones, which Pillow may convert to its 32-bit mode "I".
 WIDENED = ("PNG", "PPM")
 
 
 def list_images(root: Path, extensions: Iterable[str] = IMAGE_EXTENSIONS) -> list[str]:
-    """Paths of the images under a folder, relative to it with forward slashes, in natural order.
+    """Return the paths of the images under a folder, relative to it with forward slashes, in natural order.
 
-    Links are followed. Names that begin with a dot are left out: file managers put previews there that look like
-    images and are none.
+    Links are followed. Names that begin with a dot are skipped, because file managers keep previews there.
 
     Args:
-        extensions: Which files are images, in any case, with or without the dot.
+        extensions: Extensions of image files, in any case, with or without the dot.
 
     Raises:
-        DataError: when ``root`` is not a folder that can be read, or holds no image, naming it.
+        DataError: if ``root`` is not a readable folder or contains no image, naming it.
     """
     if not root.is_dir():
         state = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"image folder {root} {state}; set the dataset's 'root' to the folder of images")
     endings = tuple(f".{item.lower().lstrip('.')}" for item in extensions)
-    found = [name for name in _walk(root) if name.lower().endswith(endings)]
-    if not found:
+    names = [name for name in _walk(root) if name.lower().endswith(endings)]
+    if not names:
         raise DataError(f"image folder {root} holds no image ({', '.join(endings) or 'no extension is allowed'})")
-    return sorted(found, key=natural)
+    return sorted(names, key=natural_key)
 
 
-def natural(text: str) -> tuple[list[str | int], str]:
-    """A sorting key in which ``2`` comes before ``10``."""
+def natural_key(value: object) -> tuple[bool, float, list[str | int], str]:
+    """Sorting key of natural order: numbers by value, then texts, in which ``2`` precedes ``10``."""
+    if isinstance(value, int | float | np.number):
+        return False, float(value), [], ""
     # Text and digits alternate in what split returns, so like is always compared with like.
+    text = str(value)
     parts = re.split(r"(\d+)", text)
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], text
+    return True, 0.0, [int(part) if index % 2 else part for index, part in enumerate(parts)], text
 
 
 def files_fingerprint(root: Path, names: Iterable[str]) -> str:
-    """Digest of the files' names, sizes and times of change.
+    """Return a digest of the files' names, sizes and modification times.
 
     Raises:
-        DataError: when one cannot be asked for, naming it.
+        DataError: if a file cannot be accessed, naming it.
     """
     digest = hashlib.sha256()
     for name in names:
@@ -67,41 +69,57 @@ def files_fingerprint(root: Path, names: Iterable[str]) -> str:
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """An image as uint8 (H, W, 3), as a viewer shows it.
+    """Read an image as uint8 (H, W, 3), as a viewer shows it.
 
-    The camera's orientation (EXIF) is applied; 16-bit grey is scaled to 8 bits, not cut; palettes are looked up;
-    what is transparent is laid over black, because the colour a file holds there means nothing. Of an animation
-    it is the first picture. Colour profiles are not applied.
+    The camera's orientation (EXIF) is applied, 16-bit grey is scaled to 8 bits, palettes are converted, transparent
+    pixels are laid over black because their colours are arbitrary, and an animation gives its first frame. Colour
+    profiles are not applied.
 
     Raises:
-        DataError: when it cannot be read or its pixels have no known range, naming the file.
+        DataError: if the file cannot be read or its pixels have no known range, naming it.
     """
     try:
         with Image.open(path) as opened:
-            # In place, and not converted to what it is: copies would be a twentieth of packing it.
+            # In place, and without a needless conversion: the copies would take a twentieth of the time of packing.
             ImageOps.exif_transpose(opened, in_place=True)
             return np.array(_rgb(opened, opened.format or ""))
     # Damaged files make decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
     except Exception as error:
         reason = str(error) or type(error).__name__
-        raise DataError(f"image {path} cannot be read ({reason}); mend or remove it") from error
+        raise DataError(f"image {path} cannot be read ({reason}); repair or remove it") from error
 
 
 def _rgb(image: Image.Image, file_format: str) -> Image.Image:
     if image.mode in SIXTEEN_BIT or (image.mode == "I" and file_format in WIDENED):
         values = np.asarray(image).astype(np.uint32)
-        # 65535 / 255 is 257, so this is rounding to the nearest.
+        # 65535 / 255 is 257, so this rounds to the nearest.
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels ({image.mode}, 32 bits) have no known range; save it with 8 or 16 bits")
     if image.has_transparency_data:
-        seen = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", seen.size, (0, 0, 0, 255)), seen).convert("RGB")
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def resized(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Return an image (H, W, 3) resized to size x size by Lanczos interpolation, without keeping its aspect ratio."""
+    if image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def resized_map(regions: npt.NDArray[np.uint8] | None, size: int) -> npt.NDArray[np.uint8]:
+    """Return a region map (H, W) resized to size x size by nearest neighbour; all background (0) for None."""
+    if regions is None:
+        return np.zeros((size, size), np.uint8)
+    if regions.shape == (size, size):
+        return regions
+    return np.asarray(Image.fromarray(regions).resize((size, size), Image.Resampling.NEAREST))
+
+
 def _walk(root: Path) -> Iterator[str]:
-    # A link to a folder above it would be walked for ever; a folder is entered once, whatever leads to it.
+    # A link to a parent folder would be followed for ever, so each folder is entered once.
     entered: set[str] = set()
     for folder, below, names in os.walk(root, followlinks=True, onerror=_refuse_folder):
         real = os.path.realpath(folder)
@@ -109,7 +127,7 @@ def _walk(root: Path) -> Iterator[str]:
             below.clear()
             continue
         entered.add(real)
-        below[:] = sorted((name for name in below if not name.startswith(".")), key=natural)
+        below[:] = sorted((name for name in below if not name.startswith(".")), key=natural_key)
         for name in names:
             if not name.startswith("."):
                 yield _text((Path(folder) / name).relative_to(root).as_posix(), root)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,19 +15,105 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from enface.data.packing import DatasetRef, ReadSpec, fill
+from enface.data.packing import DatasetRef, ReadSpec, fill_arrays
 from enface.errors import DataError
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import DataInfo, Dataset
 from enface.recipe.models import Recipe
 from enface.system.atomic import publish_folder, staging_folder
 from enface.system.cache import cache_folder
+from enface.system.messages import Progress
 
 Images = TypeVar("Images", npt.NDArray[np.uint8], Tensor)
 FORMAT = 2
-Progress = Callable[[int, int], None]
+INFO = "pack.json"
+
+
+class PackedFile(BaseModel):
+    """Size and digest of a pack's file, known once the pack was written to an address."""
+
+    bytes: int = Field(ge=0)
+    sha256: str
+
+
+class PackInfo(BaseModel):
+    """The contents of ``pack.json``.
+
+    Attributes:
+        dataset: Name of the dataset that was packed, with its ``parameters``.
+        size: Height and width of the images.
+        digest: Digest of everything the pack depends on.
+        images: Number of images.
+        columns: Types of the table's numeric columns.
+        skipped: Messages of the images that could not be read.
+        files: The pack's other files; empty for a pack in the cache or a folder that was copied by hand.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    format: int
+    dataset: str
+    parameters: dict[str, Any]
+    size: int = Field(gt=0)
+    digest: str
+    images: int = Field(gt=0)
+    columns: dict[str, str]
+    region_names: list[str]
+    skipped: list[str]
+    files: dict[str, PackedFile] = Field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: bytes) -> PackInfo:
+        """Validate the text of a ``pack.json``.
+
+        Raises:
+            ValueError: if it does not describe a pack; the text says where.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise ValueError(f"{INFO}: {where}: {first['msg']}") from error
+
+    def dump(self) -> bytes:
+        """Return the text of ``pack.json``."""
+        return json.dumps(self.model_dump(exclude=None if self.files else {"files"}), indent=1).encode()
+
+    def check_format(self, origin: str, remedy: str) -> None:
+        """Raise DataError if this version of enface cannot read the pack."""
+        if self.format != FORMAT:
+            remedy = remedy if self.format < FORMAT else "update enface"
+            raise DataError(
+                f"{origin} is a pack of format {self.format}; this version of enface reads format {FORMAT}; {remedy}"
+            )
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The pack's other files, the smallest first."""
+        return ("table.csv", *(["regions.npy"] if self.region_names else []), "images.npy")
+
+    def check_array(self, path: Path) -> None:
+        """Raise ValueError if an array file of the pack is missing, truncated or of another shape."""
+        name = path.name
+        shape = (self.images, self.size, self.size, *([3] if name == "images.npy" else []))
+        try:
+            with path.open("rb") as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                actual, fortran, dtype = read(file)
+                start = file.tell()
+        except FileNotFoundError as error:
+            raise ValueError(f"{name}: there is no such file") from error
+        except ValueError as error:
+            raise ValueError(f"{name}: is no NumPy array ({error})") from error
+        if (actual, fortran, dtype) != (shape, False, np.dtype(np.uint8)):
+            raise ValueError(f"{name}: is {dtype} {actual}; {INFO} says uint8 {shape}")
+        size, expected = path.stat().st_size, start + int(np.prod(shape, dtype=np.int64))
+        if size != expected:
+            raise ValueError(f"{name} is not whole: {size:,} bytes instead of {expected:,}")
 
 
 @dataclass(frozen=True)
@@ -34,18 +121,17 @@ class Pack:
     """A packed dataset.
 
     Attributes:
-        images: uint8 (N, 3, H, W), memory-mapped; channels last in the file, as networks read them fastest.
-        regions: uint8 (N, H, W) of indices into ``region_names``, memory-mapped; None when there are none.
-        table: One row an image, in the images' order.
-        about: What ``pack.json`` says: source, parameters, digest, skipped images.
-        address: Where it was fetched from, or opened, when the recipe names a pack; None when it was made here.
+        images: uint8 (N, 3, H, W), memory-mapped; channels last in the file, which networks read fastest.
+        regions: uint8 (N, H, W) of indices into ``info.region_names``, memory-mapped; None without regions.
+        table: One row per image, in the images' order.
+        address: The recipe's ``data.pack``; None for a pack that was made here.
     """
 
     folder: Path
     images: npt.NDArray[np.uint8]
     regions: npt.NDArray[np.uint8] | None
     table: pd.DataFrame
-    about: Mapping[str, Any]
+    info: PackInfo
     address: str | None = None
 
     @property
@@ -55,72 +141,68 @@ class Pack:
 
     @cached_property
     def classes(self) -> dict[str, int]:
-        """For each column of the table, how many different values it has."""
+        """Number of distinct values in each column of the table."""
         return {str(name): int(self.table[name].nunique()) for name in self.table.columns}
 
 
-def centered(images: Images, size: int) -> Images:
-    """The middle ``size`` x ``size`` pixels of images (..., H, W)."""
+def center_crop(images: Images, size: int) -> Images:
+    """Return the middle ``size`` x ``size`` pixels of images (..., H, W)."""
     top, left = ((side - size) // 2 for side in images.shape[-2:])
     return images[..., top : top + size, left : left + size]
 
 
 @dataclass(frozen=True)
-class Packing:
-    """A recipe's data on its way into a pack.
+class PackBuilder:
+    """Makes the pack of a recipe's data.
 
     Attributes:
-        dataset: What is read.
-        order: The same for other processes.
-        on_error: As in the recipe, what an image that cannot be read does: ``raise``, or ``skip`` that image.
-        digest: Of all that the pack depends on.
-        folder: Where the pack belongs, in the cache.
+        dataset: The dataset to read.
+        spec: The same for other processes.
+        on_error: Action for an unreadable image, as in the recipe: ``raise``, or ``skip`` that image.
+        digest: Digest of everything the pack depends on.
+        folder: The pack's place in the cache.
     """
 
     dataset: Dataset
-    order: ReadSpec
+    spec: ReadSpec
     on_error: str
     digest: str
     folder: Path
 
     @classmethod
-    def of(cls, recipe: Recipe, catalog: Catalog) -> Packing:
-        """That of a recipe.
-
-        Raises:
-            DataError: when there is nothing to read.
-        """
+    def of(cls, recipe: Recipe, catalog: Catalog) -> PackBuilder:
+        """Return the builder for a recipe. Raise DataError if there is nothing to read."""
         data = recipe.data
         arguments = catalog.arguments("dataset", data.use, data.params, DataInfo(data.packed_size))
         component = catalog.get("dataset", data.use).component
         dataset = component(**arguments)
         assert isinstance(dataset, Dataset)
-        made = DatasetRef.of(component, arguments)
-        order = ReadSpec(tuple(recipe.plugins), data.use, data.params, data.packed_size, made)
-        digest = _digest(order, dataset, data.on_error)
+        reference = DatasetRef.of(component, arguments)
+        spec = ReadSpec(tuple(recipe.plugins), data.use, data.params, data.packed_size, reference)
+        digest = _digest(spec, dataset, data.on_error)
         folder = cache_folder() / "packs" / f"{data.use}-{data.packed_size}-{digest}"
-        return cls(dataset, order, data.on_error, digest, folder)
+        return cls(dataset, spec, data.on_error, digest, folder)
 
     @property
-    def is_made(self) -> bool:
-        """Whether the pack is there."""
-        return (self.folder / "pack.json").is_file()
+    def exists(self) -> bool:
+        """True if the pack is in the cache."""
+        return (self.folder / INFO).is_file()
 
     def table(self) -> pd.DataFrame:
-        """One row an image.
+        """Return the table of the dataset, one row per image.
 
         Raises:
-            DataError: when it is empty, lacks a column, or a key occurs twice.
+            DataError: if it is empty, lacks a column, or has a key twice.
         """
-        return _table(self.dataset, self.order.use)
+        return _table(self.dataset, self.spec.use)
 
     def new_arrays(self, work: Path, count: int) -> dict[str, np.memmap[Any, np.dtype[np.uint8]]]:
-        """The pack's arrays by file name, new files in a folder, filled with 0.
+        """Create the pack's arrays in a folder, filled with 0; return them by file name.
 
         Returns:
-            ``images.npy`` uint8 (count, H, W, 3); where the dataset has regions, ``regions.npy`` uint8 (count, H, W).
+            ``images.npy`` uint8 (count, H, W, 3); if the dataset has regions, ``regions.npy`` uint8 (count, H, W).
         """
-        size = self.order.size
+        size = self.spec.size
         shapes: dict[str, tuple[int, ...]] = {"images.npy": (count, size, size, 3)}
         if self.dataset.region_names:
             shapes["regions.npy"] = (count, size, size)
@@ -130,111 +212,117 @@ class Packing:
         """Read every image of a table into new arrays in a folder.
 
         Returns:
-            What is wrong with those that cannot be read, by their place in the table.
+            Error messages of the unreadable images, by their place in the table.
 
         Raises:
-            DataError: when one cannot be read and ``on_error`` is ``raise``.
+            DataError: if an image is unreadable and ``on_error`` is ``raise``.
         """
         for array in self.new_arrays(work, len(table)).values():
             array.flush()
         skipped: dict[int, str] = {}
         done = 0
-        for finished, failed in fill(work, table, self.order, self.dataset):
+        for count, failed in fill_arrays(work, table, self.spec, self.dataset):
             if failed and self.on_error == "raise":
-                raise DataError(f"{next(iter(failed.values()))}\n(data.on_error=skip leaves unreadable images out)")
+                raise DataError(f"{next(iter(failed.values()))}\n(data.on_error=skip skips unreadable images)")
             skipped.update(failed)
-            done += finished
+            done += count
             progress(done, len(table))
         return skipped
 
     def finish(self, work: Path, table: pd.DataFrame, skipped: Mapping[int, str]) -> None:
-        """Make a pack of a folder with the arrays of a whole table, and put it where it belongs.
+        """Complete a folder that has the arrays of a whole table, and move it to its place in the cache.
 
         Raises:
-            DataError: when no image could be read.
+            DataError: if no image could be read.
         """
         if skipped:
             if len(skipped) == len(table):
                 raise DataError(f"no image could be read; the first: {skipped[min(skipped)]}")
             table = _drop_skipped(work, table, sorted(skipped))
-        columns = {str(name): str(table[name].dtype) for name in table.columns if table[name].dtype.kind in "iufb"}
         table.to_csv(work / "table.csv", index=False)
-        about = {
-            "format": FORMAT,
-            "dataset": self.order.use,
-            "parameters": json.loads(json.dumps(self.order.params, default=str)),
-            "size": self.order.size,
-            "digest": self.digest,
-            "images": len(table),
-            "columns": columns,
-            "region_names": list(self.dataset.region_names),
-            "skipped": [skipped[index] for index in sorted(skipped)],
-        }
-        (work / "pack.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        publish_folder(work, self.folder, "pack.json")
+        info = PackInfo(
+            format=FORMAT,
+            dataset=self.spec.use,
+            parameters=json.loads(json.dumps(self.spec.params, default=str)),
+            size=self.spec.size,
+            digest=self.digest,
+            images=len(table),
+            columns={str(name): str(kind) for name, kind in table.dtypes.items() if kind.kind in "iufb"},
+            region_names=list(self.dataset.region_names),
+            skipped=[skipped[index] for index in sorted(skipped)],
+        )
+        (work / INFO).write_bytes(info.dump())
+        publish_folder(work, self.folder, INFO)
 
 
-def prepare(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) -> Pack:
-    """The recipe's pack, from the cache or made now.
+def make_pack(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) -> Pack:
+    """Return the pack of a recipe's dataset; make it if it is not cached.
 
     Args:
         progress: Called with (images done, images in all) while packing.
 
     Raises:
-        DataError: when the dataset is empty, an image cannot be read (and ``on_error`` is ``raise``), or a key
-            occurs twice.
+        DataError: if the dataset is empty, an image is unreadable (and ``on_error`` is ``raise``), or a key occurs
+            twice.
     """
-    packing = Packing.of(recipe, catalog)
-    if not packing.is_made:
-        table = packing.table()
-        with staging_folder(packing.folder) as work:
-            skipped = packing.read(work, table, progress or (lambda done, total: None))
-            packing.finish(work, table, skipped)
-    return read_pack(packing.folder)
+    builder = PackBuilder.of(recipe, catalog)
+    if not builder.exists:
+        table = builder.table()
+        with staging_folder(builder.folder) as work:
+            skipped = builder.read(work, table, progress or (lambda done, total: None))
+            builder.finish(work, table, skipped)
+    return read_pack(builder.folder)
 
 
 def read_pack(folder: Path, remedy: str = "delete that folder to have it made again") -> Pack:
-    """Open a pack.
+    """Open a pack in a folder.
 
     Args:
-        remedy: What to do about a damaged one.
+        remedy: Advice for the user if it is damaged.
 
     Raises:
-        DataError: when a file of it is missing or damaged, naming it.
+        DataError: if a file is missing or damaged, naming it.
     """
-    try:
-        about = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
-        if about["format"] != FORMAT:
-            raise DataError(
-                f"pack {folder} is of format {about['format']}, and this version of enface reads {FORMAT}; {remedy}"
-            )
+    if not (folder / INFO).is_file():
+        raise DataError(f"no pack at {folder}: there is no {INFO}")
+    with _damage_reported(folder, remedy):
+        info = PackInfo.parse((folder / INFO).read_bytes())
+    info.check_format(str(folder), remedy)
+    with _damage_reported(folder, remedy):
+        arrays: dict[str, npt.NDArray[np.uint8]] = {}
+        for name in info.file_names[1:]:
+            info.check_array(folder / name)
+            arrays[name] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
         table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
-        for column, kind in about["columns"].items():
+        for column, kind in info.columns.items():
             table[column] = _typed(table[column], kind)
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False).transpose(0, 3, 1, 2)
-        regions = folder / "regions.npy"
-        maps = np.load(regions, mmap_mode="r", allow_pickle=False) if regions.is_file() else None
+        if len(table) != info.images:
+            raise ValueError("table and images differ")
+    return Pack(folder, arrays["images.npy"].transpose(0, 3, 1, 2), arrays.get("regions.npy"), table, info)
+
+
+@contextmanager
+def _damage_reported(folder: Path, remedy: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise DataError(f"pack {folder} is damaged ({error}); {remedy}") from error
-    if len(table) != len(images):
-        raise DataError(f"pack {folder} is damaged (table and images differ); {remedy}")
-    return Pack(folder, images, maps, table, about)
 
 
 def _typed(texts: pd.Series[str], kind: str) -> npt.NDArray[Any]:
     values = texts.to_numpy(dtype=object)
-    # Any text but "" is true to NumPy, and a missing number is written as "".
+    # NumPy takes any text but "" as true, and a missing number is written as "".
     return values == "True" if kind == "bool" else np.where(values == "", "nan", values).astype(kind)
 
 
-def _digest(order: ReadSpec, dataset: Dataset, on_error: str) -> str:
-    # The module, for two plugin files may each have a dataset of one name.
+def _digest(spec: ReadSpec, dataset: Dataset, on_error: str) -> str:
+    # With the module, because two plugin files may each have a dataset of the same name.
     parts = [
         FORMAT,
         type(dataset).__module__,
-        order.use,
-        order.params,
-        order.size,
+        spec.use,
+        spec.params,
+        spec.size,
         on_error,
         dataset.fingerprint(),
     ]
@@ -252,10 +340,10 @@ def _table(dataset: Dataset, use: str) -> pd.DataFrame:
         table[column] = table[column].astype(str)
     for column in map(str, table.columns):
         if column.startswith(("real_", "fake_")):
-            raise DataError(f"dataset {use}: column {column!r} has the name of what a discriminator says; rename it")
-    twice = table["key"][table["key"].duplicated()]
-    if len(twice):
-        raise DataError(f"dataset {use}: key {twice.iloc[0]!r} occurs more than once")
+            raise DataError(f"dataset {use}: column {column!r} has the name of a discriminator's output; rename it")
+    duplicates = table["key"][table["key"].duplicated()]
+    if len(duplicates):
+        raise DataError(f"dataset {use}: key {duplicates.iloc[0]!r} occurs more than once")
     return table
 
 

@@ -1,8 +1,7 @@
-"""Splits, pairs and plans of batches: all pure functions of the table, the seed, the stage and the step."""
+"""Splits, pairs and the order of batches: pure functions of the table, the seed, the stage and the step."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from enface.data.images import natural_key
 from enface.errors import DataError
 from enface.plugin.schema import closest
 from enface.recipe.models import PairRule, PairsModel, SplitModel
@@ -23,29 +23,29 @@ ROLES = ("source", "target", "partner")
 
 
 def split_rows(table: pd.DataFrame, split: SplitModel, *, refuse_shared: bool = True) -> dict[str, Indices]:
-    """Row indices of ``train``, ``val`` and ``test``.
+    """Return the row indices of ``train``, ``val`` and ``test``.
 
     Args:
-        refuse_shared: Whether an identity in two parts is an error. Whoever looks for such identities says no.
+        refuse_shared: Raise an error if an identity is in two parts.
 
     Raises:
-        DataError: when a part asks for more than there is, names an unknown value, or shares an identity with
+        DataError: if a part requests more values than are left, names an unknown value, or shares an identity with
             another part.
     """
     require_columns(table, [split.by], "data.split.by")
     require_columns(table, split.where, "data.split.where")
-    everyone = np.arange(len(table), dtype=np.int64)
-    kept = everyone[satisfying(table, everyone, split.where)]
+    every_row = np.arange(len(table), dtype=np.int64)
+    kept = every_row[satisfies(table, every_row, split.where)]
     if not len(kept):
         raise DataError(f"data.split.where: no image has {_conditions(split.where)}")
-    values = sorted(table[split.by].iloc[kept].unique().tolist(), key=natural_order)
+    values = sorted(table[split.by].iloc[kept].unique().tolist(), key=natural_key)
     parts = {"train": _choose(values, split.train, "train", set())}
     parts["val"] = _choose(values, split.val, "val", set(parts["train"]))
     taken = {*parts["train"], *parts["val"]}
     rest = [value for value in values if value not in taken]
     parts["test"] = rest if split.test is None else _choose(values, split.test, "test", taken)
-    of_kept = table[split.by].iloc[kept]
-    rows = {name: kept[of_kept.isin(chosen).to_numpy()] for name, chosen in parts.items()}
+    column = table[split.by].iloc[kept]
+    rows = {name: kept[column.isin(chosen).to_numpy()] for name, chosen in parts.items()}
     for name in ("train", "test"):
         if not len(rows[name]):
             raise DataError(f"data.split.{name}: is empty ({len(values)} values of {split.by!r} in the data)")
@@ -55,7 +55,7 @@ def split_rows(table: pd.DataFrame, split: SplitModel, *, refuse_shared: bool = 
 
 
 def require_columns(table: pd.DataFrame, columns: Iterable[str], key: str) -> None:
-    """Raises DataError when a table lacks one of the columns that a recipe's key names."""
+    """Raise DataError if a table lacks one of the columns that a recipe's key names."""
     for column in columns:
         if column not in table:
             raise DataError(f"{key}: no column {column!r}{closest(column, map(str, table.columns))}")
@@ -67,7 +67,7 @@ def _choose(values: list[object], wanted: int | float | list[str | int], part: s
     free = [value for value in values if value not in taken]
     count = round(wanted * len(values)) if isinstance(wanted, float) else wanted
     if count > len(free):
-        raise DataError(f"data.split.{part}: asks for {count}, but only {len(free)} of {len(values)} are left")
+        raise DataError(f"data.split.{part}: requests {count}, but only {len(free)} of {len(values)} are left")
     return free[:count]
 
 
@@ -88,7 +88,7 @@ def _named(values: list[object], wanted: list[str | int], part: str) -> list[obj
 def _refuse_shared_identities(table: pd.DataFrame, rows: Mapping[str, Indices]) -> None:
     people = {name: set(table["identity"].iloc[chosen]) for name, chosen in rows.items()}
     for first, second in (("train", "test"), ("train", "val"), ("val", "test")):
-        shared = sorted(people[first] & people[second], key=natural_order)
+        shared = sorted(people[first] & people[second], key=natural_key)
         if shared:
             raise DataError(
                 f"data.split: {len(shared)} identities are in both {first} and {second}: "
@@ -96,108 +96,98 @@ def _refuse_shared_identities(table: pd.DataFrame, rows: Mapping[str, Indices]) 
             )
 
 
-def natural_order(value: object) -> list[tuple[int, float, str]]:
-    """A sorting key of a column's values: numbers by value, also those within texts."""
-    if isinstance(value, int | float | np.number):
-        return [(0, float(value), "")]
-    parts = re.split(r"(\d+)", str(value))
-    return [(0, float(part), "") if part.isdigit() else (1, 0.0, part) for part in parts]
-
-
 # ------------------------------------------------------------------ pairs
 
 
-class Candidates:
+class PairCandidates:
     """For every row of the table, the rows that a rule allows as its second image."""
 
     def __init__(self, table: pd.DataFrame, rows: Indices, rule: PairRule, role: str) -> None:
-        for column in [*rule.same, *rule.where, *([rule.adjacent] if rule.adjacent else [])]:
-            if column not in table:
-                known = closest(column, map(str, table.columns))
-                raise DataError(f"pairs.{role}: no column {column!r} in the data{known}")
+        require_columns(table, [*rule.same, *rule.where, *([rule.adjacent] if rule.adjacent else [])], f"pairs.{role}")
         self.chance = rule.chance
-        pool = rows[satisfying(table, rows, rule.where)]
-        group = _codes(table, rule.same)
+        pool = rows[satisfies(table, rows, rule.where)]
+        group = _group_numbers(table, rule.same)
         if rule.adjacent is None:
-            self._spans = [_Span(group, group[pool], pool)]
+            self._members = [_Members(group, group[pool], pool)]
             return
-        # Neighbours are one step away among the values that occur, so -45 and -30 are, whatever the file order.
+        # Neighbours are one step apart among the values that occur, as -45 and -30 are; file order does not matter.
         rank = np.unique(table[rule.adjacent].to_numpy(), return_inverse=True)[1].astype(np.int64)
         width = int(rank.max()) + 3
         place = group * width + rank + 1
-        self._spans = [_Span(place + shift, place[pool], pool) for shift in (-1, 1)]
+        self._members = [_Members(place + shift, place[pool], pool) for shift in (-1, 1)]
 
     def counts(self, sources: Indices) -> Indices:
-        """How many rows may be drawn for each source."""
-        counts: Indices = np.sum([span.length[sources] for span in self._spans], axis=0, dtype=np.int64)
+        """Return the number of rows that may be drawn for each source."""
+        counts: Indices = np.sum([members.length[sources] for members in self._members], axis=0, dtype=np.int64)
         return counts
 
     def draw(self, sources: Indices, uniform: npt.NDArray[np.float64]) -> Indices:
-        """One allowed row for each source; where there is none, -1.
+        """Return an allowed row for each source; -1 if there is none.
 
         Args:
-            uniform: One number in [0, 1) a source.
+            uniform: One number in [0, 1) per source.
         """
         counts = self.counts(sources)
         pick = np.minimum((uniform * counts).astype(np.int64), counts - 1)
         drawn = np.full(len(sources), -1, np.int64)
-        for span in self._spans:
-            inside = (pick >= 0) & (pick < span.length[sources])
-            drawn[inside] = span.members[span.start[sources][inside] + pick[inside]]
-            pick = np.where(inside, -1, pick - span.length[sources])
+        for members in self._members:
+            inside = (pick >= 0) & (pick < members.length[sources])
+            drawn[inside] = members.rows[members.start[sources][inside] + pick[inside]]
+            pick = np.where(inside, -1, pick - members.length[sources])
         return drawn
 
 
-class _Span:
-    """For every row, a stretch of ``members``: the pool's rows whose place is the one that row asks for."""
+class _Members:
+    """For every row, a slice of ``rows``: those of the pool whose number is the one wanted for that row."""
 
-    def __init__(self, asked: Indices, places: Indices, pool: Indices) -> None:
-        order = np.argsort(places, kind="stable")
-        self.members = pool[order]
-        ordered = places[order]
-        self.start = np.searchsorted(ordered, asked, "left").astype(np.int64)
-        self.length = (np.searchsorted(ordered, asked, "right") - self.start).astype(np.int64)
+    def __init__(self, wanted: Indices, numbers: Indices, pool: Indices) -> None:
+        order = np.argsort(numbers, kind="stable")
+        self.rows = pool[order]
+        ordered = numbers[order]
+        self.start = np.searchsorted(ordered, wanted, "left").astype(np.int64)
+        self.length = (np.searchsorted(ordered, wanted, "right") - self.start).astype(np.int64)
 
 
-def satisfying(table: pd.DataFrame, rows: Indices, where: Mapping[str, object]) -> npt.NDArray[np.bool_]:
-    """Which of ``rows`` have, in each column of ``where``, the value (or one of the values) it names."""
+def satisfies(table: pd.DataFrame, rows: Indices, where: Mapping[str, object]) -> npt.NDArray[np.bool_]:
+    """Return True for each of ``rows`` that has, in each column of ``where``, the value or one of the values named."""
     keep = np.ones(len(rows), bool)
     for column, wanted in where.items():
         values = table[column].iloc[rows]
         allowed = wanted if isinstance(wanted, list) else [wanted]
         if values.dtype.kind in "iufb":
-            # Numbers are compared as numbers, so that 0 in a recipe is 0.0 in a table.
+            # Compared as numbers, so that 0 in a recipe equals 0.0 in a table.
             keep &= values.isin([item for item in allowed if not isinstance(item, str)]).to_numpy()
         else:
             keep &= values.astype(str).isin([str(item) for item in allowed]).to_numpy()
     return keep
 
 
-def _codes(table: pd.DataFrame, columns: list[str]) -> Indices:
+def _group_numbers(table: pd.DataFrame, columns: list[str]) -> Indices:
     if not columns:
         return np.zeros(len(table), np.int64)
-    codes: Indices = table.groupby(columns, sort=True).ngroup().to_numpy().astype(np.int64)
-    return codes
+    numbers: Indices = table.groupby(columns, sort=True).ngroup().to_numpy().astype(np.int64)
+    return numbers
 
 
 class Pairs:
     """The pairing of one split.
 
     Attributes:
-        rows: Of the split: source, target and partner are among them.
+        rows: All rows of the split.
+        sources: The rows that may be sources.
 
     Raises:
-        DataError: when a source has no target, naming identities.
+        DataError: if a source has no target, naming identities.
     """
 
     def __init__(self, table: pd.DataFrame, rows: Indices, rules: PairsModel) -> None:
         require_columns(table, rules.source.where, "pairs.source")
-        self.sources = rows[satisfying(table, rows, rules.source.where)]
+        self.sources = rows[satisfies(table, rows, rules.source.where)]
         if not len(self.sources):
             raise DataError(f"pairs.source: no image has {_conditions(rules.source.where)}")
         self.rows = rows
-        self._target = Candidates(table, rows, rules.target, "target")
-        self._partner = Candidates(table, rows, rules.partner, "partner") if rules.partner else None
+        self._target = PairCandidates(table, rows, rules.target, "target")
+        self._partner = PairCandidates(table, rows, rules.partner, "partner") if rules.partner else None
         if rules.target.chance < 1:
             raise DataError("pairs.target.chance: must be 1; a target is never any image")
         lonely = table["identity"].iloc[self.sources[self._target.counts(self.sources) == 0]].unique()
@@ -205,7 +195,7 @@ class Pairs:
             raise DataError(
                 f"pairs.target: {len(lonely)} identities have no image with {_conditions(rules.target.where)} "
                 f"(agreeing in {', '.join(rules.target.same) or 'nothing'}): {', '.join(map(str, lonely[:10]))}; "
-                "leave them out of the data, or change pairs.target"
+                "remove them from the data, or change pairs.target"
             )
 
     @property
@@ -214,7 +204,7 @@ class Pairs:
         return ROLES if self._partner else ROLES[:2]
 
     def draw(self, sources: Indices, rng: np.random.Generator) -> dict[str, Indices]:
-        """Rows of target and partner for each source row."""
+        """Draw rows of target and partner for each source row."""
         rows = {"source": sources, "target": self._target.draw(sources, rng.random(len(sources)))}
         if self._partner is not None:
             by_rule = self._partner.draw(sources, rng.random(len(sources)))
@@ -230,11 +220,11 @@ def _conditions(where: Mapping[str, object]) -> str:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Which pairs make the batch of a step: each source is seen once an epoch, in an order drawn for it.
+    """The pairs of each step's batch: every source once per epoch, in an order drawn for the epoch.
 
     Attributes:
-        batch: Images a step, over all processes.
-        stage: The stage's number, so that two stages do not see the same order.
+        batch: Images per step, over all processes.
+        stage: Number of the stage, so that two stages do not use the same order.
     """
 
     pairs: Pairs
@@ -243,7 +233,7 @@ class BatchPlan:
     stage: int
 
     def rows(self, step: int) -> dict[str, Indices]:
-        """Rows of source, target and partner at a step (counted from 0 in the stage)."""
+        """Return the rows of source, target and partner at a step (counted from 0 in the stage)."""
         count = len(self.pairs.sources)
         places = step * self.batch + np.arange(self.batch)
         chosen = np.empty(self.batch, np.int64)

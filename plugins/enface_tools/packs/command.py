@@ -1,7 +1,8 @@
-"""Looking at data, and writing it where others find it."""
+"""The ``data`` commands, and the fetching of packs at addresses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,14 +11,14 @@ import typer
 from enface import hookimpl
 from enface.cli.options import Overrides, RecipePath, Terminal, progress_bar, say
 from enface.errors import EnfaceError
-from enface.system.signals import unwound
+from enface.system.messages import Progress
+from enface.system.signals import raise_on_signals
 
 if TYPE_CHECKING:
     from enface.recipe.load import LoadedRecipe
 
-
-SAID = 20
-"""Parts that are named one by one."""
+LISTED = 20
+"""Missing parts that are listed one by one."""
 
 
 def preview(
@@ -26,7 +27,7 @@ def preview(
     out: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("preview.png"),
     people: Annotated[int, typer.Option("--people", min=1, help="Rows: one identity each.")] = 12,
 ) -> None:
-    """Write a contact sheet of a recipe's data: a row an identity, with target and region map at the end."""
+    """Write a contact sheet of a recipe's data: one row per identity, with a region map at the end."""
     from enface.recipe.load import load_recipe
     from enface.train.prepare import prepare_pack
     from enface_tools.packs.preview import contact_sheet
@@ -44,10 +45,10 @@ def pack(
     ] = None,
     part: Annotated[
         str | None,
-        typer.Option("--part", metavar="K/N", help="Read one part of the images into the cache, which machines share."),
+        typer.Option("--part", metavar="K/N", help="Read part K of N into the cache, which machines share."),
     ] = None,
 ) -> None:
-    """Write a recipe's pack to a folder or a URL, from where others train with data.pack; or make a part of it."""
+    """Write a recipe's pack to a folder or a URL, for training with data.pack; or make a part of it."""
     from enface.recipe.load import load_recipe
     from enface.train.prepare import prepare_pack
     from enface_tools.packs.remote import write_pack
@@ -59,13 +60,13 @@ def pack(
         _pack_part(loaded, part)
         return
     assert out is not None
-    found, data = prepare_pack(loaded, Terminal()), loaded.recipe.data
+    source, data = prepare_pack(loaded, Terminal()), loaded.recipe.data
     with progress_bar("writing the pack, files") as progress:
-        about = write_pack(found, out, progress)
-    size = sum(file["bytes"] for file in about["files"].values())
-    say(f"pack: {out} ({about['images']} images of {about['size']} px, {size / 2**20:,.1f} MiB)")
-    size_said = f"size: {data.size}" + (f", load_size: {data.load_size}" if data.load_size else "")
-    say(f"to train from it: data: {{pack: {out}, use: {about['dataset']}, {size_said}, split: ...}}")
+        info = write_pack(source, out, progress)
+    size = sum(file.bytes for file in info.files.values())
+    say(f"pack: {out} ({info.images} images of {info.size} px, {size / 2**20:,.1f} MiB)")
+    sizes = f"size: {data.size}" + (f", load_size: {data.load_size}" if data.load_size else "")
+    say(f"to train from it: data: {{pack: {out}, use: {info.dataset}, {sizes}, split: ...}}")
 
 
 def _pack_part(loaded: LoadedRecipe, text: str) -> None:
@@ -74,18 +75,16 @@ def _pack_part(loaded: LoadedRecipe, text: str) -> None:
 
     part = Part.of(text)
     if loaded.recipe.data.pack:
-        raise EnfaceError(
-            "data pack: --part makes a pack of a dataset, and the recipe names one that is made (data.pack)"
-        )
-    with progress_bar(f"packing part {part} of {loaded.recipe.data.use}") as progress, unwound():
-        found = pack_part(loaded.recipe, loaded.catalog, part, progress)
-    pack, missing = found.pack, found.missing
-    if pack is None:
-        more = ", ..." if len(missing) > SAID else ""
-        say(f"part {part} is packed; {len(missing)} to come: {', '.join(map(str, missing[:SAID]))}{more}")
+        raise EnfaceError("data pack: --part makes a pack from a dataset, but the recipe names a pack (data.pack)")
+    with progress_bar(f"packing part {part} of {loaded.recipe.data.use}") as progress, raise_on_signals():
+        result = pack_part(loaded.recipe, loaded.catalog, part, progress)
+    made, missing = result.pack, result.missing
+    if made is None:
+        more = ", ..." if len(missing) > LISTED else ""
+        say(f"part {part} is packed; {len(missing)} to come: {', '.join(map(str, missing[:LISTED]))}{more}")
         return
-    report_skipped(pack, Terminal())
-    say(f"pack: {pack.folder} ({len(pack.table)} images of {pack.size} px)")
+    report_skipped(made, Terminal())
+    say(f"pack: {made.folder} ({len(made.table)} images of {made.size} px)")
 
 
 @hookimpl
@@ -95,3 +94,11 @@ def commands(app: typer.Typer) -> None:
     group.command("preview")(preview)
     group.command("pack")(pack)
     app.add_typer(group, name="data")
+
+
+@hookimpl
+def open_pack(address: str, progress: Progress | None, say: Callable[[str], None] | None) -> Path:
+    """Fetch the pack at an address of fsspec."""
+    from enface_tools.packs.remote import fetch_pack
+
+    return fetch_pack(address, progress or (lambda done, total: None), say or (lambda text: None))

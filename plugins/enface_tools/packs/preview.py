@@ -1,4 +1,4 @@
-"""A contact sheet of a pack, to be looked at before anything is trained."""
+"""A contact sheet of a pack, to inspect data before training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enface.data.pack import Pack
 from enface.errors import DataError
 
 COLUMNS = 10
-# Distinct on grey: background, then one colour a region.
+# Distinct on grey: background, then one colour per region.
 PALETTE = np.array(
     [[40, 40, 40], [224, 172, 137], [120, 80, 50], [60, 30, 20], [70, 130, 220], [210, 60, 80], [240, 200, 40]],
     np.uint8,
@@ -20,28 +20,28 @@ PALETTE = np.array(
 
 
 def contact_sheet(pack: Pack, people: int, path: Path) -> None:
-    """Write a picture: a row an identity, its images evenly spread over the table, then a region map.
+    """Write a picture with one row per identity: images evenly spread over the table, then a region map.
 
     Raises:
-        DataError: when the picture cannot be written.
+        DataError: if the picture cannot be written.
     """
     identities = pack.table["identity"].to_numpy()
     names = np.unique(identities.astype(str))[:people]
     lines = []
     for number, name in enumerate(names):
         rows = np.flatnonzero(identities == name)
-        # A different phase each line, or an evenly strided table would show every person in the same lights.
+        # Shifted by a different phase in each row, or a regular table would show every person in the same lights.
         chosen = rows[(np.linspace(0, len(rows) - 1, COLUMNS).astype(int) + number * 7) % len(rows)]
         tiles = [pack.images[index].transpose(1, 2, 0) for index in chosen]
         if pack.regions is not None:
             tiles.append(PALETTE[pack.regions[chosen[COLUMNS // 2]] % len(PALETTE)])
-        lines.append(_joined(tiles, axis=1))
+        lines.append(_concatenate(tiles, axis=1))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(_joined(lines, axis=0)).save(path)
+        Image.fromarray(_concatenate(lines, axis=0)).save(path)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot write {path}: {error}") from error
 
 
-def _joined(tiles: list[npt.NDArray[np.uint8]], axis: int) -> npt.NDArray[np.uint8]:
+def _concatenate(tiles: list[npt.NDArray[np.uint8]], axis: int) -> npt.NDArray[np.uint8]:
     return np.concatenate(tiles, axis=axis)

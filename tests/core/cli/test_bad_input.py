@@ -523,8 +523,8 @@ def test_the_best_network_by_a_metric_that_cannot_be_had(recipe, fails, empty_ca
             "1 identities are in both train and test: 003",
         ),
         ({"split": {"train": ["000-003"], "val": ["002"]}}, "in both train and val: 002"),
-        ({"split": {"train": 7}}, "data.split.train: asks for 7, but only 6 of 6"),
-        ({"split": {"train": 4, "val": 1, "test": 2}}, "data.split.test: asks for 2, but only 1 of 6"),
+        ({"split": {"train": 7}}, "data.split.train: requests 7, but only 6 of 6"),
+        ({"split": {"train": 4, "val": 1, "test": 2}}, "data.split.test: requests 2, but only 1 of 6"),
         ({"split": {"train": 5, "val": 1, "test": None}}, "data.split.test: is empty"),
         ({"split": {"by": "identitty"}}, "data.split.by: no column 'identitty'; did you mean 'identity'?"),
         ({"split": {"by": "light", "train": 1, "val": 0, "test": 1}}, "are in both train and test"),
@@ -541,7 +541,7 @@ def test_data_that_cannot_be_used(recipe, fails, data, says):
     ("mirror", "says"),
     [
         ({"poze": "negate"}, "augment.flip.mirror.poze: no column 'poze' in the data; did you mean 'pose'?"),
-        ({"identity": "negate"}, "augment.flip.mirror.identity: the column is not of numbers"),
+        ({"identity": "negate"}, "augment.flip.mirror.identity: the column is not numeric"),
         ({"light": {"1": 5}}, "augment.flip.mirror.light: the mirror of 1 is 5, which the data does not have"),
     ],
 )

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torchvision.transforms import functional as vision
 
-from enface.data.augment import Augment, Moves
-from enface.data.batches import Batches, Crops, gathered, sharpened
-from enface.data.pack import Pack, centered, prepare
+from enface.data.augment import Augment, CropFlip
+from enface.data.batches import Batches, Cropper, gather_crops, sharpen
+from enface.data.pack import Pack, center_crop, make_pack
 from enface.data.pairs import ROLES, BatchPlan
 from enface.errors import DataError
 from enface.recipe.models import AugmentModel, DataModel, FlipModel
@@ -143,12 +143,12 @@ def pixels():
     return torch.randint(0, 256, (6, 3, 11, 13), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-MOVES = Moves(np.array([0, 4, 2, 1, 3, 0]), np.array([6, 0, 3, 5, 2, 1]), np.arange(6) % 2 == 0)
+MOVES = CropFlip(np.array([0, 4, 2, 1, 3, 0]), np.array([6, 0, 3, 5, 2, 1]), np.arange(6) % 2 == 0)
 
 
 def moved(pixels, size, move):
     """All of some images as a device moves them."""
-    return gathered(pixels.permute(0, 2, 3, 1), np.arange(len(pixels)), size, move)
+    return gather_crops(pixels.permute(0, 2, 3, 1), np.arange(len(pixels)), size, move)
 
 
 def by_kornia(pixels, move, size):
@@ -173,11 +173,11 @@ def test_moved_pixels_are_those_of_a_known_crop_and_mirror(pixels):
 
 def test_region_maps_move_with_their_images(pixels):
     maps, every = pixels[:, 0].numpy(), np.arange(len(pixels))
-    assert np.array_equal(Crops(maps, 7)(every, MOVES), moved(pixels, 7, MOVES)[:, 0])
+    assert np.array_equal(Cropper(maps, 7)(every, MOVES), moved(pixels, 7, MOVES)[:, 0])
 
 
 def test_beyond_the_edge_it_is_repeated(pixels):
-    move = Moves(np.array([-3, 6, 0, -2, 5, 9]), np.array([8, -4, 0, -1, 7, 0]), np.zeros(6, bool))
+    move = CropFlip(np.array([-3, 6, 0, -2, 5, 9]), np.array([8, -4, 0, -1, 7, 0]), np.zeros(6, bool))
     padded = np.pad(pixels.numpy(), ((0, 0), (0, 0), (9, 9), (9, 9)), mode="edge")
     for number, (cut, top, left) in enumerate(zip(moved(pixels, 7, move), move.top + 9, move.left + 9, strict=True)):
         assert np.array_equal(cut.numpy(), padded[number, :, top : top + 7, left : left + 7])
@@ -189,7 +189,7 @@ def test_parts_of_moves_give_the_parts_of_the_whole(pixels):
     assert torch.equal(torch.cat(parts), whole)
 
 
-BEYOND = Moves(np.array([-3, 6, 0, -2, 5, 9]), np.array([8, -4, 0, -1, 7, 0]), np.arange(6) % 3 == 0)
+BEYOND = CropFlip(np.array([-3, 6, 0, -2, 5, 9]), np.array([8, -4, 0, -1, 7, 0]), np.arange(6) % 3 == 0)
 
 
 @pytest.mark.parametrize("move", [None, MOVES, BEYOND], ids=["middle", "inside", "beyond"])
@@ -198,8 +198,8 @@ def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, mo
     np.save(tmp_path / "pack.npy", pixels[:, planes].numpy())
     mapped = np.load(tmp_path / "pack.npy", mmap_mode="r")
     rows = np.array([3, 0, 5, 3, 1, 2])
-    shown = Crops(mapped, 7)(rows, move)
-    there = gathered(pixels.permute(0, 2, 3, 1), rows, 7, move)
+    shown = Cropper(mapped, 7)(rows, move)
+    there = gather_crops(pixels.permute(0, 2, 3, 1), rows, 7, move)
     assert shown.dtype == np.uint8
     assert there.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(shown, there[:, planes].numpy())
@@ -207,12 +207,12 @@ def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, mo
 
 def test_no_image_at_all_is_shown_too(pixels):
     nothing = np.zeros(0, np.int64)
-    assert Crops(pixels.numpy(), 7)(nothing, Moves(nothing, nothing, nothing.astype(bool))).shape == (0, 3, 7, 7)
+    assert Cropper(pixels.numpy(), 7)(nothing, CropFlip(nothing, nothing, nothing.astype(bool))).shape == (0, 3, 7, 7)
 
 
 def test_every_value_a_pixel_can_have_becomes_the_same_number(load):
     images = np.arange(256, dtype=np.uint8).repeat(48).reshape(1, 3, 64, 64)
-    pack = replace(prepare(load().recipe, load().catalog), images=images)
+    pack = replace(make_pack(load().recipe, load().catalog), images=images)
     found = Batches(pack, ROLES, torch.device("cpu"), 64).gather("source", {"source": np.zeros(1, np.int64)})
     assert torch.equal(found, torch.from_numpy(images).float() / 127.5 - 1)
 
@@ -223,7 +223,7 @@ def test_every_value_a_pixel_can_have_becomes_the_same_number(load):
 @pytest.fixture
 def pack(load):
     loaded = load({"data": {"load_size": 41}})
-    return prepare(loaded.recipe, loaded.catalog)
+    return make_pack(loaded.recipe, loaded.catalog)
 
 
 def rows_where(pack, **wanted):
@@ -239,7 +239,7 @@ def rows_where(pack, **wanted):
 
 def unmoved(count, flipped):
     middle = np.full(count, 4)
-    return Moves(middle, middle, np.array(flipped))
+    return CropFlip(middle, middle, np.array(flipped))
 
 
 def test_without_moves_the_middle_is_given(pack):
@@ -250,7 +250,7 @@ def test_without_moves_the_middle_is_given(pack):
     assert torch.equal(columns.gather("source", rows, {"source": unmoved(2, [False, False])}), wanted)
     regions = np.array(pack.regions[[3, 17], 4:36, 4:36]).astype(np.int64)
     assert torch.equal(columns.gather("partner_regions", rows), torch.from_numpy(regions))
-    assert np.array_equal(centered(pack.images[[3, 17]], 32), pack.images[[3, 17], :, 4:36, 4:36])
+    assert np.array_equal(center_crop(pack.images[[3, 17]], 32), pack.images[[3, 17], :, 4:36, 4:36])
 
 
 def test_each_role_is_looked_at_by_its_own_moves(pack):
@@ -280,7 +280,7 @@ def test_a_pack_lies_as_channels_last_wants_it(pack, move):
     stored = np.load(pack.folder / "images.npy", mmap_mode="r")
     assert stored.shape == (len(pack.table), 41, 41, 3)
     assert np.array_equal(pack.images[5], stored[5].transpose(2, 0, 1))
-    shown = Crops(pack.images, 32)(np.arange(3), move)
+    shown = Cropper(pack.images, 32)(np.arange(3), move)
     assert shown.shape == (3, 3, 32, 32)
     assert shown.transpose(0, 2, 3, 1).flags.c_contiguous
 
@@ -322,7 +322,7 @@ def test_a_resolved_recipe_says_the_same_of_mirrors(pack, kind, keys):
     if keys == "as read again":
         flip = FlipModel.model_validate(flip.model_dump(mode="json"))
     table = pack.table.assign(light=pack.table["light"].astype(kind))
-    lights = Pack(pack.folder, pack.images, pack.regions, table, pack.about)
+    lights = Pack(pack.folder, pack.images, pack.regions, table, pack.info)
     rows = dict.fromkeys(ROLES, rows_where(pack, light=[0, 1]))
     columns = Batches(lights, ROLES, CPU, 32, mirror=flip.mirror)
     assert columns.gather("light", rows, {"source": unmoved(2, [True, True])}).tolist() == [1, 0]
@@ -332,7 +332,7 @@ def test_a_resolved_recipe_says_the_same_of_mirrors(pack, kind, keys):
     ("mirror", "says"),
     [
         ({"posse": "negate"}, r"augment\.flip\.mirror\.posse: no column 'posse' .*did you mean 'pose'\?"),
-        ({"identity": "negate"}, r"augment\.flip\.mirror\.identity: the column is not of numbers; give a map"),
+        ({"identity": "negate"}, r"augment\.flip\.mirror\.identity: the column is not numeric; give a map"),
         ({"light": {0: 7}}, r"augment\.flip\.mirror\.light: the mirror of 0 is 7, which the data does not have"),
         ({"light": "negate"}, r"augment\.flip\.mirror\.light: the mirror of 1 is -1, which the data does not have"),
     ],
@@ -413,14 +413,14 @@ def test_evaluation_and_samples_see_the_middle(new_trainer):
     evaluator = Evaluator(made.run)
     seen = []
     evaluator.measure(lambda source: seen.append(source) or source)
-    wanted = centered(made.run.pack.images[evaluator.rows["source"]], 32)
+    wanted = center_crop(made.run.pack.images[evaluator.rows["source"]], 32)
     assert wanted.shape[-1] == 32 < made.run.pack.size
     assert torch.equal(torch.cat(seen), torch.from_numpy(wanted).float() / 127.5 - 1)
     assert mean_target(made.run.pairs("train"), made.run).shape == (3, 32, 32)
     shown = []
     made.run.notify = lambda hook, **words: shown.append(words["images"]) if hook == "samples_ready" else None
     made._show_samples(made._builder("main"))
-    wanted = centered(made.run.pack.images[made._samples["source"]], 32)
+    wanted = center_crop(made.run.pack.images[made._samples["source"]], 32)
     assert torch.equal(shown[0]["source"], torch.from_numpy(wanted).float() / 127.5 - 1)
 
 
@@ -450,7 +450,7 @@ def test_only_targets_and_only_in_training_are_sharpened(new_trainer):
     (part,) = made._parts(["source", "target"], plan, made.run.recipe.stages["main"], 0)
     trained = part()
     assert torch.equal(trained["source"], plain["source"])
-    assert torch.equal(trained["target"], sharpened(plain["target"], 0.5))
+    assert torch.equal(trained["target"], sharpen(plain["target"], 0.5))
     assert not torch.equal(trained["target"], plain["target"])
     # The judge and the sample grids see the targets as they are.
     evaluator = Evaluator(made.run)
@@ -466,13 +466,13 @@ def test_sharpening_is_an_unsharp_mask_by_kornia():
         memory_format=torch.channels_last
     )
     wanted = kornia.filters.unsharp_mask(images, (5, 5), (1.0, 1.0)).clamp(-1, 1)
-    found = sharpened(images, 1.0)
+    found = sharpen(images, 1.0)
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
     assert found.is_contiguous(memory_format=torch.channels_last)
     flat = torch.full((1, 3, 8, 8), 0.3)
-    torch.testing.assert_close(sharpened(flat, 2.0), flat)
+    torch.testing.assert_close(sharpen(flat, 2.0), flat)
     step = torch.cat([-torch.ones(1, 3, 8, 4), torch.ones(1, 3, 8, 4)], dim=-1)
-    assert sharpened(step, 4.0).abs().max() == 1
+    assert sharpen(step, 4.0).abs().max() == 1
 
 
 @pytest.mark.parametrize("amount", [0, -0.1, 5, "much"])
@@ -486,7 +486,7 @@ def test_how_much_may_be_sharpened(load, amount):
 
 def test_a_pack_is_made_at_the_size_it_is_cut_from(load):
     plain, roomy = (load({"data": {"load_size": size}}) for size in (None, 40))
-    packs = [prepare(loaded.recipe, loaded.catalog) for loaded in (plain, roomy)]
+    packs = [make_pack(loaded.recipe, loaded.catalog) for loaded in (plain, roomy)]
     assert [pack.size for pack in packs] == [32, 40]
     assert packs[0].folder != packs[1].folder
     assert isinstance(packs[1].table, pd.DataFrame)

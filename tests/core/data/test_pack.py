@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from enface.data.pack import prepare, read_pack
+from enface.data.pack import make_pack, read_pack
 from enface.errors import DataError
 
 TYPED = """
@@ -43,7 +43,7 @@ def fresh(load, request):
 
     yield build
     for loaded in made:
-        pack = prepare(loaded.recipe, loaded.catalog)
+        pack = make_pack(loaded.recipe, loaded.catalog)
         shutil.rmtree(pack.folder)
 
 
@@ -53,7 +53,7 @@ def typed(load, plugin, drawn, **data):
 
 
 def packed(loaded):
-    return prepare(loaded.recipe, loaded.catalog)
+    return make_pack(loaded.recipe, loaded.catalog)
 
 
 # ------------------------------------------------------------------ once
@@ -97,10 +97,10 @@ def test_two_files_with_a_dataset_of_one_name_do_not_share_a_pack(load, plugin, 
 def test_progress_ends_at_the_count_and_nothing_half_made_stays(fresh, cache):
     loaded = fresh(lights=1, identities=11)
     seen = []
-    pack = prepare(loaded.recipe, loaded.catalog, lambda done, total: seen.append((done, total)))
+    pack = make_pack(loaded.recipe, loaded.catalog, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (55, 55)
     assert not [path for path in (cache / "packs").iterdir() if path.name.startswith(".")]
-    assert pack.about["images"] == 55
+    assert pack.info.images == 55
 
 
 def test_workers_make_the_same_bits_as_one_process(fresh, monkeypatch):
@@ -140,7 +140,7 @@ def test_images_and_regions_are_kept_exactly_at_their_own_size(load, plugin):
     assert pack.regions[1, :4].min() == 1
     assert pack.regions[1, 4:].max() == 0
     assert pack.regions[0].max() == 0, "no region map is all background"
-    assert pack.about["region_names"] == ["background", "face"]
+    assert pack.info.region_names == ["background", "face"]
     with pytest.raises(ValueError, match="read-only"):
         pack.images[0, 0, 0, 0] = 1
 
@@ -193,7 +193,7 @@ def test_a_pack_of_another_format_is_not_read(load, tmp_path):
     about = json.loads((folder / "pack.json").read_text())
     (folder / "pack.json").write_text(json.dumps({**about, "format": 1}))
     with pytest.raises(
-        DataError, match=f"{folder} is of format 1, and this version of enface reads 2; delete that folder"
+        DataError, match=f"{folder} is a pack of format 1; this version of enface reads format 2; delete that folder"
     ):
         read_pack(folder)
 
@@ -212,7 +212,7 @@ def test_an_unreadable_image_stops_packing_and_is_named(load, cache):
 def test_an_unreadable_image_may_be_left_out(load):
     whole = packed(load())
     pack = packed(load({"data": {"broken": "001_+15_01", "on_error": "skip"}}))
-    assert pack.about["skipped"] == ["image 001_+15_01 cannot be read"]
+    assert pack.info.skipped == ["image 001_+15_01 cannot be read"]
     assert len(pack.table) == len(pack.images) == len(pack.regions) == 59
     assert "001_+15_01" not in set(pack.table["key"])
     kept = whole.table["key"].isin(pack.table["key"]).to_numpy()

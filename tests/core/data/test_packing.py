@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from enface.data import packing as filling
-from enface.data.pack import prepare
+from enface.data import packing
+from enface.data.pack import make_pack
 
 COUNT = 40
 COMPONENT = """
@@ -30,8 +30,8 @@ DATA = {"use": "shown", "size": 8, "split": {"by": "key", "train": 2, "val": 0}}
 @pytest.fixture
 def parallel(monkeypatch):
     """Two processes and small chunks, however few the images and the cores."""
-    monkeypatch.setattr(filling, "CHUNK", 2)
-    monkeypatch.setattr(filling, "cores", lambda: 2)
+    monkeypatch.setattr(packing, "CHUNK", 2)
+    monkeypatch.setattr(packing, "cores", lambda: 2)
 
 
 @pytest.fixture
@@ -43,27 +43,27 @@ def packed(load, tmp_path):
         brings = "@hookimpl\ndef components():\n    return [Shown]\n"
         file.write_text(f"from enface import Dataset, hookimpl\n{body}\n{brings}", encoding="utf-8")
         loaded = load({"plugins": [str(file)], "data": {**DATA, **data}})
-        return prepare(loaded.recipe, loaded.catalog)
+        return make_pack(loaded.recipe, loaded.catalog)
 
     return pack
 
 
 def test_few_chunks_are_handed_out_at_a_time(packed, parallel, monkeypatch):
     handed, done, ahead = [], [], []
-    records = filling._records
-    monkeypatch.setattr(filling, "_records", lambda *what: handed.append(what) or records(*what))
-    fill = filling.fill
+    records = packing._records
+    monkeypatch.setattr(packing, "_records", lambda *what: handed.append(what) or records(*what))
+    fill_arrays = packing.fill_arrays
 
     def watched(*arguments):
-        for finished in fill(*arguments):
+        for finished in fill_arrays(*arguments):
             ahead.append(len(handed) - len(done))
             done.append(finished)
             yield finished
 
-    monkeypatch.setattr("enface.data.pack.fill", watched)
+    monkeypatch.setattr("enface.data.pack.fill_arrays", watched)
     packed(COMPONENT, shade=4)
     assert len(handed) == len(done) == COUNT // 2
-    assert max(ahead) == 2 * filling.AHEAD
+    assert max(ahead) == 2 * packing.AHEAD
 
 
 def test_processes_that_read_images_load_no_torch(packed, parallel):
@@ -86,6 +86,6 @@ def test_a_dataset_that_cannot_be_sent_is_built_by_name(packed, parallel):
 
 
 def test_what_can_be_sent():
-    assert filling.DatasetRef.of(int, {"a": {"b": (1, Path("x"))}}).component() is int
-    assert filling.DatasetRef.of(type("Local", (), {}), {}) is None
-    assert filling.DatasetRef.of(int, {"a": [lambda: 0]}) is None
+    assert packing.DatasetRef.of(int, {"a": {"b": (1, Path("x"))}}).component() is int
+    assert packing.DatasetRef.of(type("Local", (), {}), {}) is None
+    assert packing.DatasetRef.of(int, {"a": [lambda: 0]}) is None

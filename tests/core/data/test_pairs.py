@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from enface.data.batches import Batches
-from enface.data.pack import prepare
+from enface.data.pack import make_pack
 from enface.data.pairs import BatchPlan, Pairs, split_rows
 from enface.errors import DataError
 from enface.recipe.models import PairsModel, SplitModel
@@ -92,9 +92,9 @@ def test_numbers_are_ordered_as_numbers():
 @pytest.mark.parametrize(
     ("split", "says"),
     [
-        ({"train": 13}, r"data\.split\.train: asks for 13, but only 12 of 12"),
-        ({"train": 10, "val": 3}, r"data\.split\.val: asks for 3, but only 2 of 12"),
-        ({"train": 10, "test": 3}, r"data\.split\.test: asks for 3, but only 2 of 12"),
+        ({"train": 13}, r"data\.split\.train: requests 13, but only 12 of 12"),
+        ({"train": 10, "val": 3}, r"data\.split\.val: requests 3, but only 2 of 12"),
+        ({"train": 10, "test": 3}, r"data\.split\.test: requests 3, but only 2 of 12"),
         ({"train": 12}, r"data\.split\.test: is empty"),
         ({"train": 0}, r"data\.split\.train: is empty"),
         ({"where": {"yav": 0}}, r"data\.split\.where: no column 'yav'; did you mean 'yaw'\?"),
@@ -133,7 +133,7 @@ def test_a_split_counts_the_values_that_are_left(table):
         "test": ["p9"],
     }
     assert len(people(table, where={"identity": who}, train=0.5)["train"]) == 2
-    with pytest.raises(DataError, match=r"data\.split\.train: asks for 5, but only 4 of 4 are left"):
+    with pytest.raises(DataError, match=r"data\.split\.train: requests 5, but only 4 of 4 are left"):
         people(table, where={"identity": who}, train=5)
 
 
@@ -330,7 +330,7 @@ def test_a_batch_is_a_function_of_seed_stage_and_step_alone(pairs):
 @pytest.fixture
 def toy(load):
     loaded = load()
-    pack = prepare(loaded.recipe, loaded.catalog)
+    pack = make_pack(loaded.recipe, loaded.catalog)
     return pack, Batches(pack, ("source", "target", "partner"), torch.device("cpu"), 32)
 
 

@@ -49,7 +49,7 @@ def test_a_mistake_is_one_message(enface, recipe, address):
 def test_processes_with_different_packs_are_refused(enface, recipe, tmp_path, monkeypatch):
     from enface.train.engine import Engine
 
-    monkeypatch.setattr(Engine, "share", lambda self, value: ("another", 7))
+    monkeypatch.setattr(Engine, "broadcast", lambda self, value: ("another", 7))
     found = enface("run", recipe({}), "--runs", tmp_path / "runs")
     assert found.code == 2
     assert "process 0 has another pack than the main one" in found.err
@@ -76,7 +76,7 @@ def test_a_pack_is_made_in_parts_and_written(enface, recipe, tmp_path, monkeypat
     assert enface("data", "pack", path, "--part", "1/3").code == 0
     found = enface("data", "pack", path, "--part", "3/3")
     (folder,) = (tmp_path / "cache" / "packs").glob("*/pack.json")
-    assert f"1 unreadable images left out; they are named in {folder}\n" in found.out
+    assert f"skipped 1 unreadable images; {folder} names them\n" in found.out
     assert f"pack: {folder.parent} (59 images of " in found.out
     found = enface("data", "pack", path, "--out", tmp_path / "heads")
     assert found.code == 0, found.err
@@ -90,7 +90,7 @@ def test_a_pack_is_made_in_parts_and_written(enface, recipe, tmp_path, monkeypat
         ((), "data pack: give --out ADDRESS, or --part K/N"),
         (("--part", "1/2", "--out", "there"), "data pack: give --out ADDRESS, or --part K/N"),
         (("--part", "3/2"), "--part: '3/2' is not K/N with K from 1 to N, as 3/16"),
-        (("--part", "1/2", "--set", "data.pack=there"), "the recipe names one that is made (data.pack)"),
+        (("--part", "1/2", "--set", "data.pack=there"), "the recipe names a pack (data.pack)"),
         (
             ("--part", "1/46", "--set", "data.identities=9", "--set", "data.lights=1"),
             "has 45 images, too few for 46 parts",

@@ -16,10 +16,11 @@ import fsspec
 import numpy as np
 import pytest
 
-from enface.data.pack import FORMAT, prepare
+from enface.data.open_pack import REMEDY, open_pack
+from enface.data.pack import FORMAT, make_pack
 from enface.errors import DataError, RecipeError
-from enface_tools.packs.remote import REMEDY, pack_of, write_pack
-from enface_tools.packs.remote_files import Place, UnreachableError
+from enface_tools.packs.remote import write_pack
+from enface_tools.packs.remote_files import RemoteFolder, UnreachableError
 
 SPLIT = {"train": 4, "val": 1, "test": 1}
 
@@ -28,7 +29,7 @@ SPLIT = {"train": 4, "val": 1, "test": 1}
 def made(load):
     """The toy recipe's own pack."""
     loaded = load()
-    return prepare(loaded.recipe, loaded.catalog)
+    return make_pack(loaded.recipe, loaded.catalog)
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def served(tmp_path):
 
 def opened(load, address, *overrides, say=None, **data):
     loaded = load({"data": {"pack": address, **data}}, *overrides)
-    return pack_of(loaded.recipe, loaded.catalog, say=say)
+    return open_pack(loaded, say=say)
 
 
 def same(first, second):
@@ -94,28 +95,30 @@ def same(first, second):
 
 
 def header_of(address):
-    return json.loads(Place(address).read("pack.json"))
+    return json.loads(RemoteFolder(address).read("pack.json"))
 
 
 def write_header(address, header):
-    Place(address).put_text("pack.json", json.dumps(header).encode())
+    RemoteFolder(address).put_text("pack.json", json.dumps(header).encode())
 
 
 def no_fetch(monkeypatch):
-    monkeypatch.setattr(Place, "fetch", lambda self, name, to, come: pytest.fail(f"{name} was fetched again"))
+    monkeypatch.setattr(
+        RemoteFolder, "fetch", lambda self, name, to, received: pytest.fail(f"{name} was fetched again")
+    )
 
 
 # ------------------------------------------------------------------ from and to
 
 
 def test_a_pack_written_to_an_address_comes_back_the_same(load, made, memory, cache):
-    about = write_pack(made, memory)
-    assert set(about["files"]) == {"images.npy", "regions.npy", "table.csv"}
+    info = write_pack(made, memory)
+    assert set(info.files) == {"images.npy", "regions.npy", "table.csv"}
     pack = opened(load, memory)
     assert same(pack, made)
     assert pack.address == memory
     assert pack.folder.parent == cache / "packs" / "fetched"
-    assert pack.about["digest"] == made.about["digest"]
+    assert pack.info.digest == made.info.digest
 
 
 def test_it_is_fetched_once(load, made, memory, monkeypatch):
@@ -129,8 +132,8 @@ def test_another_pack_at_the_same_address_is_another_copy(load, made, memory):
     write_pack(made, memory)
     first = opened(load, memory)
     other = load({"data": {"lights": 1}})
-    fsspec.filesystem("memory").rm(Place(memory)._path, recursive=True)
-    write_pack(prepare(other.recipe, other.catalog), memory)
+    fsspec.filesystem("memory").rm(RemoteFolder(memory)._path, recursive=True)
+    write_pack(make_pack(other.recipe, other.catalog), memory)
     second = opened(load, memory, lights=1)
     assert len(second.table) == 30
     assert second.folder != first.folder
@@ -153,7 +156,7 @@ def test_a_local_path_is_made_absolute_in_the_recipe(load, tmp_path, monkeypatch
 
 def test_a_folder_copied_by_hand_will_do(load, made, memory):
     for path in made.folder.iterdir():
-        Place(memory).put(path.name, path)
+        RemoteFolder(memory).put(path.name, path)
     assert same(opened(load, memory), made)
 
 
@@ -163,13 +166,13 @@ def test_a_pack_within_an_archive(load, made, tmp_path):
 
 
 def test_writing_again_changes_nothing_and_another_pack_is_not_replaced(load, made, memory):
-    about = write_pack(made, memory)
-    before = fsspec.filesystem("memory").info(Place(memory)._of("images.npy"))
-    assert write_pack(made, memory) == about
-    assert fsspec.filesystem("memory").info(Place(memory)._of("images.npy")) == before
+    info = write_pack(made, memory)
+    before = fsspec.filesystem("memory").info(RemoteFolder(memory)._path_of("images.npy"))
+    assert write_pack(made, memory) == info
+    assert fsspec.filesystem("memory").info(RemoteFolder(memory)._path_of("images.npy")) == before
     other = load({"data": {"lights": 1}})
     with pytest.raises(DataError, match=r"memory://.*another pack"):
-        write_pack(prepare(other.recipe, other.catalog), memory)
+        write_pack(make_pack(other.recipe, other.catalog), memory)
 
 
 def test_a_fetched_pack_can_be_written_elsewhere(load, made, memory, tmp_path):
@@ -188,7 +191,7 @@ def test_over_http_from_a_server_that_knows_no_parts(load, made, served, monkeyp
 def test_over_http_in_parts_from_a_server_that_gives_them(load, made, served, monkeypatch):
     folder, address, seen, _ = served
     monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 20_000)
-    monkeypatch.setattr("enface_tools.packs.remote_files.AT_ONCE", 3)
+    monkeypatch.setattr("enface_tools.packs.remote_files.CONCURRENT", 3)
     write_pack(made, str(folder / "parts"))
     assert same(opened(load, f"{address}/parts"), made)
     asked = [wanted for path, wanted in seen if path == "/parts/images.npy"]
@@ -254,7 +257,7 @@ class Cut(Exception):
 def test_a_fetch_goes_on_where_it_was_cut_off(load, made, memory, monkeypatch, cache):
     monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
     write_pack(made, memory)
-    whole = Place._parts
+    whole = RemoteFolder._parts
 
     def cut(self, name, start):
         for number, part in enumerate(whole(self, name, start)):
@@ -262,7 +265,7 @@ def test_a_fetch_goes_on_where_it_was_cut_off(load, made, memory, monkeypatch, c
                 raise Cut
             yield part
 
-    monkeypatch.setattr(Place, "_parts", cut)
+    monkeypatch.setattr(RemoteFolder, "_parts", cut)
     with pytest.raises(Cut):
         opened(load, memory)
     asked = []
@@ -271,10 +274,10 @@ def test_a_fetch_goes_on_where_it_was_cut_off(load, made, memory, monkeypatch, c
         asked.append((name, start))
         return whole(self, name, start)
 
-    monkeypatch.setattr(Place, "_parts", rest)
+    monkeypatch.setattr(RemoteFolder, "_parts", rest)
     loaded = load({"data": {"pack": memory}})
     seen = []
-    pack = pack_of(loaded.recipe, loaded.catalog, lambda done, total: seen.append((done, total)))
+    pack = open_pack(loaded, lambda done, total: seen.append((done, total)))
     assert same(pack, made)
     sizes = {name: (made.folder / name).stat().st_size for name in ("table.csv", "regions.npy")}
     assert asked == [*sizes.items(), ("images.npy", 50_000)]
@@ -289,7 +292,7 @@ def test_http_without_parts_begins_again(load, made, served, monkeypatch):
     to = folder.parent / "images.npy"
     to.write_bytes((made.folder / "images.npy").read_bytes()[:70_000])
     come = []
-    digest = Place(f"{address}/heads").fetch("images.npy", to, come.append)
+    digest = RemoteFolder(f"{address}/heads").fetch("images.npy", to, come.append)
     assert to.read_bytes() == (made.folder / "images.npy").read_bytes()
     assert digest == header_of(str(folder / "heads"))["files"]["images.npy"]["sha256"]
     assert sum(come) == to.stat().st_size
@@ -302,7 +305,7 @@ def test_http_with_parts_goes_on(load, made, served, monkeypatch):
     whole = (made.folder / "images.npy").read_bytes()
     to = folder.parent / "images.npy"
     to.write_bytes(whole[:150_000])
-    Place(f"{address}/parts").fetch("images.npy", to, lambda count: None)
+    RemoteFolder(f"{address}/parts").fetch("images.npy", to, lambda count: None)
     assert to.read_bytes() == whole
     assert [wanted for path, wanted in seen if path == "/parts/images.npy"] == ["bytes=150000-184447"]
 
@@ -311,7 +314,7 @@ def breaking_off(monkeypatch, times):
     """Have the images break off after a part, so many times; how often they were asked for."""
     monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
     monkeypatch.setattr("enface_tools.packs.remote.PAUSE", 0.0)
-    whole, starts = Place._parts, []
+    whole, starts = RemoteFolder._parts, []
 
     def parts(self, name, start):
         if name == "images.npy":
@@ -321,7 +324,7 @@ def breaking_off(monkeypatch, times):
                 raise UnreachableError("the line went dead")
             yield part
 
-    monkeypatch.setattr(Place, "_parts", parts)
+    monkeypatch.setattr(RemoteFolder, "_parts", parts)
     return starts
 
 
@@ -331,7 +334,7 @@ def test_a_file_that_breaks_off_is_gone_on_with(load, made, memory, monkeypatch)
     seen = []
     loaded = load({"data": {"pack": memory}})
     monkeypatch.setattr("enface_tools.packs.remote.MIB", 1)
-    assert same(pack_of(loaded.recipe, loaded.catalog, lambda done, total: seen.append((done, total))), made)
+    assert same(open_pack(loaded, lambda done, total: seen.append((done, total))), made)
     assert starts == [0, 50_000, 100_000, 150_000]
     assert seen[-1][0] == seen[-1][1]
 
@@ -340,22 +343,22 @@ def test_one_that_breaks_off_again_and_again_is_said(load, made, memory, monkeyp
     write_pack(made, memory)
     starts = breaking_off(monkeypatch, 99)
     monkeypatch.setattr("enface_tools.packs.remote.TRIES", 2)
-    with pytest.raises(DataError, match=r"went dead; 0\.2 of 0\.2 MiB have come and are kept: start again to go on"):
+    with pytest.raises(DataError, match=r"went dead; 0\.2 of 0\.2 MiB have come and are kept: start again to resume"):
         opened(load, memory)
     assert starts == [0, 50_000]
 
 
 def test_two_processes_fetch_once(load, made, memory, monkeypatch):
     write_pack(made, memory)
-    whole, fetches = Place.fetch, []
+    whole, fetches = RemoteFolder.fetch, []
 
     def counted(self, name, to, come):
         fetches.append(name)
         return whole(self, name, to, come)
 
-    monkeypatch.setattr(Place, "fetch", counted)
+    monkeypatch.setattr(RemoteFolder, "fetch", counted)
     loaded = load({"data": {"pack": memory}})
-    threads = [threading.Thread(target=pack_of, args=(loaded.recipe, loaded.catalog)) for _ in range(4)]
+    threads = [threading.Thread(target=open_pack, args=(loaded,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -374,7 +377,7 @@ def test_nothing_there(load, memory):
 def test_what_has_gone_is_said_with_the_copy_there_is(load, made, memory):
     write_pack(made, memory)
     copy = opened(load, memory).folder
-    fsspec.filesystem("memory").rm(Place(memory)._path, recursive=True)
+    fsspec.filesystem("memory").rm(RemoteFolder(memory)._path, recursive=True)
     with pytest.raises(DataError, match=rf"no pack at {memory}.*data\.pack={copy}"):
         opened(load, memory)
 
@@ -414,24 +417,24 @@ def test_access_that_is_refused(load, monkeypatch, memory):
     ],
 )
 def test_what_is_not_a_pack(load, memory, text, says):
-    Place(memory).put_text("pack.json", text.encode())
+    RemoteFolder(memory).put_text("pack.json", text.encode())
     with pytest.raises(DataError, match=f"{memory} is not a pack: pack.json: {says}"):
         opened(load, memory)
 
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(99, ""), (FORMAT - 1, f"; {REMEDY}")],
+    [(99, "update enface"), (FORMAT - 1, REMEDY)],
 )
 def test_a_pack_of_another_format(load, made, memory, number, remedy):
     write_pack(made, memory)
     write_header(memory, {**header_of(memory), "format": number})
-    with pytest.raises(DataError, match=f"{memory}: a pack of format {number}; .* format {FORMAT}{remedy}$"):
+    with pytest.raises(DataError, match=f"{memory} is a pack of format {number}; .* format {FORMAT}; {remedy}$"):
         opened(load, memory)
 
 
 def put(address, name, content):
-    Place(address).put_text(name, content)
+    RemoteFolder(address).put_text(name, content)
 
 
 DAMAGES = {
@@ -467,7 +470,7 @@ def test_changed_bytes_are_found(load, made, memory):
 
 def test_a_missing_file(load, made, memory):
     write_pack(made, memory)
-    fsspec.filesystem("memory").rm(Place(memory)._of("images.npy"))
+    fsspec.filesystem("memory").rm(RemoteFolder(memory)._path_of("images.npy"))
     with pytest.raises(DataError, match=f"{memory}/images.npy: there is no such file"):
         opened(load, memory)
 
@@ -513,7 +516,7 @@ def test_a_table_without_identities(load, made, tmp_path):
 
 def test_another_size_is_refused(load, made, tmp_path):
     write_pack(made, str(tmp_path / "heads"))
-    with pytest.raises(DataError, match=r"holds images of 32 px, the recipe asks for 16; set data.size to 32"):
+    with pytest.raises(DataError, match=r"holds images of 32 px, the recipe requests 16; set data.size to 32"):
         opened(load, str(tmp_path / "heads"), size=16)
     assert opened(load, str(tmp_path / "heads"), size=16, load_size=32).size == 32
 
@@ -539,7 +542,7 @@ def test_the_dataset_is_never_built(load, made, memory, monkeypatch):
     loaded = load({"data": {"pack": memory}})
     dataset = loaded.catalog.get("dataset", "toy_faces").component
     monkeypatch.setattr(dataset, "__init__", lambda self, **keys: pytest.fail("the dataset was built"))
-    pack_of(loaded.recipe, loaded.catalog)
+    open_pack(loaded)
 
 
 def test_what_a_dataset_needs_is_not_needed_with_a_pack(load):
@@ -563,7 +566,7 @@ def test_without_its_dataset(load, made, tmp_path):
     write_pack(made, str(tmp_path / "heads"))
     pairs = "pairs: {target: {same: [identity], where: {pose: 0}}}"
     loaded = load(ALONE.format(pack=tmp_path / "heads", more="", pairs=pairs))
-    assert same(pack_of(loaded.recipe, loaded.catalog), made)
+    assert same(open_pack(loaded), made)
     with pytest.raises(RecipeError, match=r"mine.yaml:3: data: says no 'use'.*give 'pairs'"):
         load(ALONE.format(pack=tmp_path / "heads", more="", pairs=""))
     with pytest.raises(RecipeError, match=r"mine.yaml:3: data.lights: is no key of data"):
@@ -572,4 +575,4 @@ def test_without_its_dataset(load, made, tmp_path):
 
 def test_dropping_the_parents_pack(load, made):
     loaded = load({"data": {"pack": "s3://bucket/heads"}}, "data.pack=null")
-    assert pack_of(loaded.recipe, loaded.catalog).folder == made.folder
+    assert open_pack(loaded).folder == made.folder

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from enface.data.pack import Packing, prepare
+from enface.data.pack import PackBuilder, make_pack
 from enface.errors import DataError, EnfaceError
-from enface_tools.packs import shards as pack_parts
+from enface_tools.packs import shards
 from enface_tools.packs.shards import Part, pack_part
 
 
@@ -37,7 +37,7 @@ def part_of(loaded, number, count):
 def test_parts_make_the_pack_that_one_machine_makes(load, elsewhere, data, order):
     loaded = load({"data": data})
     elsewhere("one")
-    wanted = files(prepare(loaded.recipe, loaded.catalog).folder)
+    wanted = files(make_pack(loaded.recipe, loaded.catalog).folder)
     cache = elsewhere("several")
     *early, last = (part_of(loaded, number, 3) for number in order)
     assert [found.missing for found in early] == [sorted(set(order) - {order[0]}), [order[2]]]
@@ -58,7 +58,7 @@ def test_a_part_is_read_once(load, elsewhere, monkeypatch):
     elsewhere("here")
     loaded = load()
     part_of(loaded, 1, 2)
-    monkeypatch.setattr(Packing, "read", lambda *arguments: pytest.fail("the part was read again"))
+    monkeypatch.setattr(PackBuilder, "read", lambda *arguments: pytest.fail("the part was read again"))
     assert part_of(loaded, 1, 2).missing == [2]
 
 
@@ -76,8 +76,8 @@ def test_of_parts_that_end_together_one_joins_and_both_have_the_pack(load, elsew
     part_of(loaded, 1, 2)
     # In a process each, these would be two workers' reading; what is raced for is the end.
     monkeypatch.setattr("enface.data.packing.cores", lambda: 1)
-    joined, join = [], pack_parts._Parts._join
-    monkeypatch.setattr(pack_parts._Parts, "_join", lambda self, *words: (joined.append(1), join(self, *words)))
+    joined, join = [], shards._Parts._join
+    monkeypatch.setattr(shards._Parts, "_join", lambda self, *words: (joined.append(1), join(self, *words)))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda number: part_of(loaded, number, 2), (2, 2, 2, 2)))
     assert joined == [1]
@@ -90,7 +90,7 @@ def test_a_part_of_what_the_dataset_had_before_is_read_again(load, elsewhere, mo
     """Whoever says nothing of the files behind a dataset has the same digest for more of them."""
     elsewhere("one")
     loaded = load()
-    wanted = files(prepare(loaded.recipe, loaded.catalog).folder)
+    wanted = files(make_pack(loaded.recipe, loaded.catalog).folder)
     elsewhere("several")
     dataset = loaded.catalog.get("dataset", "toy_faces").component
     rows = dataset.rows
@@ -105,7 +105,7 @@ def test_a_run_makes_the_pack_without_waiting_for_parts(load, elsewhere):
     cache = elsewhere("here")
     loaded = load()
     assert part_of(loaded, 1, 2).missing == [2]
-    made = prepare(loaded.recipe, loaded.catalog)
+    made = make_pack(loaded.recipe, loaded.catalog)
     assert part_of(loaded, 2, 2).pack.folder == made.folder
     assert [path.name for path in cache.iterdir() if path.is_dir()] == [made.folder.name]
 
