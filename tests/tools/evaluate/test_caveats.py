@@ -57,6 +57,6 @@ def test_a_metric_whose_network_was_trained_with_is_reported(loaded):
 
 def test_people_in_both_splits_are_reported(loaded):
     people = [f"{number:03}" for number in range(10)]
-    found = run_caveats(Split(loaded, people, range(7), range(10)), {})
-    assert found == ["7 of the test identities are also in the training split (000, 001, 002, 003, 004, ...)."]
+    caveats = run_caveats(Split(loaded, people, range(7), range(10)), {})
+    assert caveats == ["7 of the test identities are also in the training split (000, 001, 002, 003, 004, ...)."]
     assert run_caveats(Split(loaded, people, range(7), range(7, 10)), {}) == []

@@ -1,4 +1,4 @@
-"""Which checkpoint of a run is meant."""
+"""Selecting checkpoints of a run."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def test_no_checkpoint_yet(tmp_path, which):
         find_checkpoints(tmp_path, which)
 
 
-def test_whether_there_is_an_average(directory):
+def test_a_running_average_is_detected(directory):
     assert [averaged(path) for path in find_checkpoints(directory, "all").values()] == [False, True]

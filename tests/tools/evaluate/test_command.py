@@ -22,18 +22,18 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """Where the run is kept once it was made."""
+    """Folder of the run that all tests copy."""
     return tmp_path_factory.mktemp("kept")
 
 
 @pytest.fixture
 def trained(kept, recipe, enface, tmp_path):
-    """A run with checkpoints at 2, 4 and 6 steps; made once, copied."""
+    """A copy of a run with checkpoints at 2, 4 and 6 steps."""
     if not list(kept.iterdir()):
-        found = enface("run", recipe({"name": "toy", **RECIPE}), "--runs", kept)
-        assert found.code == 0, found.err
-    (made,) = (kept / "toy").iterdir()
-    shutil.copytree(made, tmp_path / "toy")
+        outcome = enface("run", recipe({"name": "toy", **RECIPE}), "--runs", kept)
+        assert outcome.code == 0, outcome.err
+    (directory,) = (kept / "toy").iterdir()
+    shutil.copytree(directory, tmp_path / "toy")
     return tmp_path / "toy"
 
 
@@ -43,8 +43,8 @@ def summary(folder):
 
 def test_the_last_one_is_the_runs_own(trained, enface):
     before = summary(trained / "evaluation")
-    found = enface("evaluate", trained)
-    assert found.code == 0, found.err
+    outcome = enface("evaluate", trained)
+    assert outcome.code == 0, outcome.err
     after = summary(trained / "evaluation")
     assert after["metrics"] == before["metrics"]
     assert after["checkpoint"] == {"file": "step-00000006", "weights": "average"}
@@ -59,21 +59,21 @@ def test_any_other_lies_beside_it(trained, enface):
         (["--raw"], "step-00000006-raw", 6, "plain"),
         (["--checkpoint", "best"], "best", None, None),
     ):
-        found = enface("evaluate", trained, *words)
-        assert found.code == 0, found.err
+        outcome = enface("evaluate", trained, *words)
+        assert outcome.code == 0, outcome.err
         folder = trained / "evaluation" / "checkpoints" / label
-        assert str(folder) in found.out
-        told = summary(folder)
+        assert str(folder) in outcome.out
+        contents = summary(folder)
         if step is not None:
-            assert (told["step"], told["checkpoint"]["weights"]) == (step, weights)
+            assert (contents["step"], contents["checkpoint"]["weights"]) == (step, weights)
     raw = summary(trained / "evaluation" / "checkpoints" / "step-00000006-raw")
     assert raw["metrics"]["l1"]["mean"] != before["metrics"]["l1"]["mean"]
     assert summary(trained / "evaluation") == before
 
 
 def test_all_of_them_are_metrics_over_steps(trained, enface):
-    found = enface("evaluate", trained, "--checkpoint", "all")
-    assert found.code == 0, found.err
+    outcome = enface("evaluate", trained, "--checkpoint", "all")
+    assert outcome.code == 0, outcome.err
     table = json.loads((trained / "evaluation" / "checkpoints.json").read_text())
     assert [item["step"] for item in table.values()] == [2, 4, 6]
     assert all(0 < item["metrics"]["l1"]["mean"] < 1 for item in table.values())
@@ -81,12 +81,12 @@ def test_all_of_them_are_metrics_over_steps(trained, enface):
 
 def test_further_metrics_and_regions(trained, enface):
     words = ["metrics.sharpness={}", "evaluation.regions.face.use=face_part", "evaluation.images=4"]
-    found = enface("evaluate", trained, *(part for word in words for part in ("--set", word)))
-    assert found.code == 0, found.err
-    told = summary(trained / "evaluation")
-    assert told["images"] == 4
-    assert set(told["metrics"]) == {"l1", "sharpness"}
-    assert list(told["regions"]) == ["face"]
+    outcome = enface("evaluate", trained, *(part for word in words for part in ("--set", word)))
+    assert outcome.code == 0, outcome.err
+    contents = summary(trained / "evaluation")
+    assert contents["images"] == 4
+    assert set(contents["metrics"]) == {"l1", "sharpness"}
+    assert list(contents["regions"]) == ["face"]
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_further_metrics_and_regions(trained, enface):
     ],
 )
 def test_what_cannot_be_evaluated(trained, enface, words, message):
-    found = enface("evaluate", trained, *words)
-    assert found.code == 2
-    assert message in found.err.replace("\n", " ")
-    assert "Traceback" not in found.err
+    outcome = enface("evaluate", trained, *words)
+    assert outcome.code == 2
+    assert message in outcome.err.replace("\n", " ")
+    assert "Traceback" not in outcome.err
 
 
 def test_nothing_to_evaluate(enface, tmp_path):
-    found = enface("evaluate")
-    assert found.code == 2
-    assert "Missing argument 'run'" in found.err
+    outcome = enface("evaluate")
+    assert outcome.code == 2
+    assert "Missing argument 'run'" in outcome.err
     assert enface("evaluate", tmp_path).code == 2

@@ -36,9 +36,9 @@ def run(load, tmp_path):
         pack = make_pack(loaded.recipe, loaded.catalog)
         directory = tmp_path / "run"
         directory.mkdir(exist_ok=True)
-        made = Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
-        start_directory(made)
-        return made
+        prepared = Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
+        start_directory(prepared)
+        return prepared
 
     return build
 
@@ -61,21 +61,21 @@ def unit(run, rows):
 
 
 def test_numbers_are_those_computed_by_hand(run):
-    made = run()
-    evaluator = Evaluator(made)
+    prepared = run()
+    evaluator = Evaluator(prepared)
     frame = evaluator.measure(lambda source: source + 0.1).images
-    output = (unit(made, evaluator.rows["source"]) + 0.05).clip(0, 1)
-    wanted = np.abs(output - unit(made, evaluator.rows["target"])).mean((1, 2, 3))
+    output = (unit(prepared, evaluator.rows["source"]) + 0.05).clip(0, 1)
+    wanted = np.abs(output - unit(prepared, evaluator.rows["target"])).mean((1, 2, 3))
     np.testing.assert_allclose(frame["l1"], wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_every_test_image_is_judged_once_and_no_other(run):
-    made = run()
-    evaluator = Evaluator(made)
-    assert sorted(evaluator.rows["source"]) == sorted(made.rows["test"])
+    prepared = run()
+    evaluator = Evaluator(prepared)
+    assert sorted(evaluator.rows["source"]) == sorted(prepared.rows["test"])
     about = evaluator.about()
     assert set(about["identity"]) == {"003", "004", "005"}
-    targets = made.pack.table.set_index("key").loc[about["target_key"]]
+    targets = prepared.pack.table.set_index("key").loc[about["target_key"]]
     assert (targets["identity"].to_numpy() == about["identity"].to_numpy()).all()
     assert set(targets["pose"]) == {0}
 
@@ -93,27 +93,27 @@ def test_fewer_images_are_evenly_spread(run):
 
 
 def test_baselines_are_the_source_and_the_mean_training_target(run):
-    made = run()
-    evaluator = Evaluator(made)
+    prepared = run()
+    evaluator = Evaluator(prepared)
     baselines = evaluator.baselines()
-    source, target = (unit(made, evaluator.rows[name]) for name in ("source", "target"))
+    source, target = (unit(prepared, evaluator.rows[name]) for name in ("source", "target"))
     copied = np.abs(source - target).mean((1, 2, 3))
     np.testing.assert_allclose(baselines["source"].images["l1"], copied, rtol=1e-4, atol=1e-6)
-    table = made.pack.table.iloc[made.rows["train"]]
+    table = prepared.pack.table.iloc[prepared.rows["train"]]
     frontal = table[(table["pose"] == 0) & (table["light"] == 0)].index.to_numpy()
     # Each identity has as many sources, so each frontal view counts the same.
-    mean = unit(made, frontal).mean(0)
-    np.testing.assert_allclose((mean_target(made.pairs("train"), made).numpy() + 1) / 2, mean, atol=1e-5)
+    mean = unit(prepared, frontal).mean(0)
+    np.testing.assert_allclose((mean_target(prepared.pairs("train"), prepared).numpy() + 1) / 2, mean, atol=1e-5)
     np.testing.assert_allclose(
         baselines["mean_target"].images["l1"], np.abs(mean - target).mean((1, 2, 3)), rtol=1e-4, atol=1e-5
     )
 
 
 def test_what_is_written(run):
-    made = run({"metrics": ["l1", "psnr"]})
+    prepared = run({"metrics": ["l1", "psnr"]})
     network = Copy(0.1).train()
-    summary = evaluate_network(Evaluator(made), network)
-    folder = made.directory / "evaluation"
+    summary = evaluate_network(Evaluator(prepared), network)
+    folder = prepared.directory / "evaluation"
     assert json.loads((folder / "summary.json").read_text()) == summary.dump()
     frame = pd.read_csv(folder / "images.csv", dtype={"identity": str})
     assert len(frame) == summary.images == 30
@@ -140,8 +140,8 @@ def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(run, p
         "    def __init__(self):\n        raise WeightsError('fetch them with: enface weights fetch absent')\n"
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
-    made = run({"plugins": [plugin(body, brings="Absent"), toy], "metrics": ["l1", "absent"]})
-    summary = evaluate_network(Evaluator(made), Copy())
+    prepared = run({"plugins": [plugin(body, brings="Absent"), toy], "metrics": ["l1", "absent"]})
+    summary = evaluate_network(Evaluator(prepared), Copy())
     assert list(summary.metrics) == ["l1"]
     assert summary.unavailable == {"absent": "fetch them with: enface weights fetch absent"}
 
@@ -188,11 +188,11 @@ def test_the_average_is_what_is_judged(run):
     from enface.train.checkpoint import digest
     from enface.train.trainer import Trainer
 
-    made = run({"stages": {"main": {"steps": 3, "ema": 0.5, "optimizer": {"lr": 0.01}}}})
-    trainer = Trainer(made)
+    prepared = run({"stages": {"main": {"steps": 3, "ema": 0.5, "optimizer": {"lr": 0.01}}}})
+    trainer = Trainer(prepared)
     trainer.train()
-    found = load_network(made)
-    assert digest(found) == digest(trainer.network) != digest(trainer.generator)
+    network = load_network(prepared)
+    assert digest(network) == digest(trainer.network) != digest(trainer.generator)
 
 
 def test_a_run_without_a_checkpoint(run):
@@ -203,8 +203,8 @@ def test_a_run_without_a_checkpoint(run):
 def test_a_checkpoint_of_another_network(run):
     from enface.train.trainer import Trainer
 
-    made = run({"stages": {"main": {"steps": 1}}})
-    Trainer(made).train()
+    prepared = run({"stages": {"main": {"steps": 1}}})
+    Trainer(prepared).train()
     other = run({"generator": {"width": 0.25}})
     with pytest.raises(CheckpointError, match="does not fit this recipe's network"):
         load_network(other)
@@ -220,8 +220,8 @@ def test_a_metric_may_be_called_as_a_label_is(run, plugin):
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
     content = {"plugins": [plugin(body, brings="Same"), toy], "metrics": {"identity": {"use": "same"}, "l1": {}}}
-    evaluate_network(Evaluator(made := run(content)), Copy())
-    results = Results.read(made.directory)
+    evaluate_network(Evaluator(prepared := run(content)), Copy())
+    results = Results.read(prepared.directory)
     assert list(results.numbers.columns) == ["identity", "l1"]
     np.testing.assert_allclose(results.numbers["identity"], results.numbers["l1"], rtol=1e-6)
     assert set(results.about["identity"]) == {"003", "004", "005"}

@@ -1,4 +1,4 @@
-"""A metric with a mask: its map's mean, weighed."""
+"""A metric with a mask: the weighted mean of its map."""
 
 from __future__ import annotations
 
@@ -65,25 +65,25 @@ def images(left, right):
 
 
 def test_numbers_are_those_worked_by_hand(metrics):
-    made = metrics({"l1": {}, "l1_sided": {"use": "l1", "mask": "sided"}})
+    built = metrics({"l1": {}, "l1_sided": {"use": "l1", "mask": "sided"}})
     pair = images([[0.5, 0.5, 0.5], [0.0, 0.0, 0.6]], [[0.1, 0.1, 0.1], [0.3, 0.6, 0.9]])
     # (3 * 0.5 + 0.1) / 4, and (3 * 0.2 + 0.6) / 4.
-    torch.testing.assert_close(made["l1_sided"](*pair), torch.tensor([0.4, 0.3]))
-    torch.testing.assert_close(made["l1"](*pair), torch.tensor([0.3, 0.4]))
-    assert made["l1_sided"].higher_is_better is made["l1"].higher_is_better is False
+    torch.testing.assert_close(built["l1_sided"](*pair), torch.tensor([0.4, 0.3]))
+    torch.testing.assert_close(built["l1"](*pair), torch.tensor([0.3, 0.4]))
+    assert built["l1_sided"].higher_is_better is built["l1"].higher_is_better is False
 
 
 def test_a_mask_of_ones_changes_nothing_and_a_scale_neither(metrics):
     masks = {"ones": {"use": "sided", "left": 1.0}, "tens": {"use": "ellipse", "inside": 10, "outside": 10}}
-    made = metrics({"l1": {}, "a": {"use": "l1", "mask": "ones"}, "b": {"use": "l1", "mask": "tens"}}, masks)
+    built = metrics({"l1": {}, "a": {"use": "l1", "mask": "ones"}, "b": {"use": "l1", "mask": "tens"}}, masks)
     pair = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
     for name in ("a", "b"):
-        torch.testing.assert_close(made[name](*pair), made["l1"](*pair))
+        torch.testing.assert_close(built[name](*pair), built["l1"](*pair))
 
 
 def test_what_a_mask_hides_counts_nothing(metrics):
-    made = metrics({"l1": {"mask": "right"}}, {"right": {"use": "sided", "left": 0.0}})
-    torch.testing.assert_close(made["l1"](*images([[0.9] * 3], [[0.2] * 3])), torch.tensor([0.2]))
+    built = metrics({"l1": {"mask": "right"}}, {"right": {"use": "sided", "left": 0.0}})
+    torch.testing.assert_close(built["l1"](*images([[0.9] * 3], [[0.2] * 3])), torch.tensor([0.2]))
 
 
 def test_a_schedule_is_taken_at_its_start(metrics):
@@ -94,15 +94,17 @@ def test_a_schedule_is_taken_at_its_start(metrics):
 
 
 def test_weights_are_brought_to_the_maps_size(metrics):
-    made = metrics({"coarse": {"mask": "sided"}}, body=COARSE, brings="Coarse")
-    torch.testing.assert_close(made["coarse"](*images([[0.5] * 3], [[0.1] * 3])), torch.tensor([(3 * 0.25 + 0.01) / 4]))
+    built = metrics({"coarse": {"mask": "sided"}}, body=COARSE, brings="Coarse")
+    torch.testing.assert_close(
+        built["coarse"](*images([[0.5] * 3], [[0.1] * 3])), torch.tensor([(3 * 0.25 + 0.01) / 4])
+    )
 
 
 def test_a_card_names_the_mask_and_its_bits(metrics):
     masks = {"other": {"use": "sided", "left": 2.0}}
-    made = metrics({"l1": {}, "a": {"use": "l1", "mask": "sided"}, "b": {"use": "l1", "mask": "other"}}, masks)
-    assert isinstance(made["a"], MaskedMetric)
-    plain, first, second = (made[name].card for name in ("l1", "a", "b"))
+    built = metrics({"l1": {}, "a": {"use": "l1", "mask": "sided"}, "b": {"use": "l1", "mask": "other"}}, masks)
+    assert isinstance(built["a"], MaskedMetric)
+    plain, first, second = (built[name].card for name in ("l1", "a", "b"))
     assert (first["mask"], second["mask"]) == ("sided", "other")
     assert first["mask_sha256"] != second["mask_sha256"]
     weights = torch.ones(1, 1, 32, 32)

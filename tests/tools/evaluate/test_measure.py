@@ -23,7 +23,7 @@ class Error(Metric):
 
 
 class Whole(Metric):
-    """It has no map, so no region can be measured."""
+    """Without a map, so that it has no regions."""
 
     higher_is_better = True
 
@@ -42,7 +42,7 @@ class Middle(SetMetric):
         return float(abs(outputs.mean() - targets.mean()))
 
 
-class Found(GalleryMetric):
+class Nearest(GalleryMetric):
     higher_is_better = True
 
     def features(self, image):
@@ -64,37 +64,37 @@ def test_regions_of_metrics_that_can():
     top[..., :2, :] = 0.5
     nowhere[1, :, 2:] = 1
     measure = Measure({"whole": Whole(), "error": Error()})
-    found = measure.gather([measure.batch(output, torch.zeros_like(output), {"top": top, "low": nowhere})]).images
-    assert list(found.columns) == ["whole", "error", "error@top", "error@low"]
-    assert found["error"].tolist() == [0.5, 0.0]
-    assert found["error@top"].tolist() == [1.0, 0.0]
-    assert math.isnan(found["error@low"][0])
-    assert found["error@low"][1] == 0.0
+    table = measure.gather([measure.batch(output, torch.zeros_like(output), {"top": top, "low": nowhere})]).images
+    assert list(table.columns) == ["whole", "error", "error@top", "error@low"]
+    assert table["error"].tolist() == [0.5, 0.0]
+    assert table["error@top"].tolist() == [1.0, 0.0]
+    assert math.isnan(table["error@low"][0])
+    assert table["error@low"][1] == 0.0
 
 
 def test_sets_see_all_batches_together():
     measure = Measure({"middle": Middle()})
-    parts = [measure.batch(flat(0.0, 0.5), flat(0.1, 0.1)), measure.batch(flat(1.0), flat(0.1))]
-    found = measure.gather(parts)
-    assert found.sets["middle"] == pytest.approx(0.4)
-    assert list(found.images.columns) == []
-    assert math.isnan(measure.gather(parts[:1]).sets["middle"])
+    batches = [measure.batch(flat(0.0, 0.5), flat(0.1, 0.1)), measure.batch(flat(1.0), flat(0.1))]
+    scores = measure.gather(batches)
+    assert scores.sets["middle"] == pytest.approx(0.4)
+    assert list(scores.images.columns) == []
+    assert math.isnan(measure.gather(batches[:1]).sets["middle"])
 
 
 def test_a_gallery_has_the_first_target_of_each_identity():
-    measure = Measure({"found": Found()})
-    part = measure.batch(flat(0.1, 0.45, 0.9), flat(0.0, 0.5, 1.0))
+    measure = Measure({"nearest": Nearest()})
+    batch = measure.batch(flat(0.1, 0.45, 0.9), flat(0.0, 0.5, 1.0))
     identities = np.array(["b", "b", "a"], dtype=object)
     # The gallery is 0.0 for b and 1.0 for a: the second output is nearest to its own person's first target.
-    assert measure.gather([part], identities).images["found"].tolist() == [1.0, 1.0, 1.0]
+    assert measure.gather([batch], identities).images["nearest"].tolist() == [1.0, 1.0, 1.0]
     # Here it is 0.0 for b and 0.5 for a; b's second target, 1.0, is in none.
     other = np.array(["b", "a", "b"], dtype=object)
-    assert measure.gather([part], other).images["found"].tolist() == [1.0, 1.0, 0.0]
+    assert measure.gather([batch], other).images["nearest"].tolist() == [1.0, 1.0, 0.0]
 
 
-def test_the_parts_make_no_difference():
+def test_batches_make_no_difference():
     output, target = torch.rand(6, 3, 4, 4), torch.rand(6, 3, 4, 4)
-    measure = Measure({"error": Error(), "middle": Middle(), "found": Found()})
+    measure = Measure({"error": Error(), "middle": Middle(), "nearest": Nearest()})
     whole = measure.gather([measure.batch(output, target)])
     parts = measure.gather([measure.batch(output[i : i + 2], target[i : i + 2]) for i in (0, 2, 4)])
     np.testing.assert_allclose(whole.images, parts.images, rtol=1e-6)

@@ -27,14 +27,14 @@ FACE = {"use": "face_part", "part": "face"}
 
 
 def test_a_region_is_measured_where_each_target_has_it(run, tmp_path):
-    made = run({"evaluation": {"regions": {"face": FACE, "rim": {"use": "ellipse", "inside": 0, "outside": 1}}}})
-    evaluator = Evaluator(made)
-    found = evaluator.measure(lambda source: source).images
-    assert list(found.columns) == ["l1", "l1@face", "l1@rim"]
-    source, target = (made.pack.images[evaluator.rows[role]] / 255 for role in ("source", "target"))
-    inside = made.pack.regions[evaluator.rows["target"]] == 1
+    trained = run({"evaluation": {"regions": {"face": FACE, "rim": {"use": "ellipse", "inside": 0, "outside": 1}}}})
+    evaluator = Evaluator(trained)
+    table = evaluator.measure(lambda source: source).images
+    assert list(table.columns) == ["l1", "l1@face", "l1@rim"]
+    source, target = (trained.pack.images[evaluator.rows[role]] / 255 for role in ("source", "target"))
+    inside = trained.pack.regions[evaluator.rows["target"]] == 1
     wanted = [np.abs(s - t).mean(0)[face].mean() for s, t, face in zip(source, target, inside, strict=True)]
-    np.testing.assert_allclose(found["l1@face"], wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(table["l1@face"], wanted, rtol=1e-4, atol=1e-6)
     # Validation in training asks for no regions.
     assert list(evaluator.measure(lambda source: source, regions=False).images.columns) == ["l1"]
 
@@ -43,10 +43,10 @@ def test_the_evaluation_writes_them(run):
     from enface.train.build import build_generator
     from enface_tools.evaluate.evaluator import evaluate_network
 
-    made = run({"evaluation": {"regions": {"face": FACE}}})
-    made.directory.mkdir(exist_ok=True)
-    summary = evaluate_network(Evaluator(made), build_generator(made.loaded, made.info))
-    results = Results.read(made.directory)
+    trained = run({"evaluation": {"regions": {"face": FACE}}})
+    trained.directory.mkdir(exist_ok=True)
+    summary = evaluate_network(Evaluator(trained), build_generator(trained.loaded, trained.info))
+    results = Results.read(trained.directory)
     assert summary.regions["face"].metrics["l1"].mean == pytest.approx(results.numbers["l1@face"].mean())
 
 
@@ -57,8 +57,8 @@ def test_a_region_whose_needs_are_not_installed_is_unavailable(run, plugin):
         "        raise WeightsError('pip install far')\n    def forward(self, step): return step\n"
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
-    made = run({"plugins": [plugin(body, brings="Far"), toy], "evaluation": {"regions": {"away": {"use": "far"}}}})
-    evaluator = Evaluator(made)
+    trained = run({"plugins": [plugin(body, brings="Far"), toy], "evaluation": {"regions": {"away": {"use": "far"}}}})
+    evaluator = Evaluator(trained)
     assert evaluator.unavailable == {"region away": "pip install far"}
     assert list(evaluator.measure(lambda source: source).images.columns) == ["l1"]
 
@@ -80,9 +80,9 @@ def test_a_mask_that_asks_for_what_there_is_not(run, plugin):
 
     body = "class Odd(Mask):\n    '''Odd.'''\n    def forward(self, glasses): return glasses\n"
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
-    made = run({"plugins": [plugin(body, brings="Odd"), toy], "evaluation": {"regions": {"odd": {}}}})
+    trained = run({"plugins": [plugin(body, brings="Odd"), toy], "evaluation": {"regions": {"odd": {}}}})
     with pytest.raises(RecipeError, match=r"evaluation\.regions\.odd: asks for 'glasses'"):
-        Evaluator(made)
+        Evaluator(trained)
 
 
 def test_a_child_may_drop_a_region():

@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk, and what is found there again."""
+"""Files of an evaluation: writing them and reading them back."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ def test_what_is_written_is_read_again(tmp_path):
     (tmp_path / "run").mkdir()
     written(tmp_path / "run" / "evaluation")
     for path in (tmp_path / "run", tmp_path / "run" / "evaluation"):
-        found = Results.read(path)
-        assert found.images["identity"].tolist() == ["007", "007", "NA", "NA"]
-        pd.testing.assert_frame_equal(found.numbers, OUTPUT.images)
-        assert list(found.about.columns) == list(ABOUT.columns)
-        assert list(found.baselines) == ["source"]
-        assert found.summary.kind == "run"
+        results = Results.read(path)
+        assert results.images["identity"].tolist() == ["007", "007", "NA", "NA"]
+        pd.testing.assert_frame_equal(results.numbers, OUTPUT.images)
+        assert list(results.about.columns) == list(ABOUT.columns)
+        assert list(results.baselines) == ["source"]
+        assert results.summary.kind == "run"
 
 
 def test_an_earlier_baseline_does_not_stay(tmp_path):

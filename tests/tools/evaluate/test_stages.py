@@ -1,4 +1,4 @@
-"""What each stage bought: every stage's end on the same images, and the change since the stage before it."""
+"""Evaluation of stages: the end of each stage on the same images, and the change since the stage it started from."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ LADDER = {"a": {}, "b": {"ema": 0.5}, "c": {"start": {"stage": "a"}}, "d": {"sta
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, make_trainer):
-    """A run of four stages with its stages measured, made once: the evaluator and what was found."""
+def measured(tmp_path_factory, make_trainer):
+    """The evaluator of a run with four stages, its evaluated stages, and the calls of the progress function."""
     import yaml
 
     from enface.recipe.load import load_recipe
@@ -64,12 +64,12 @@ def test_the_stage_a_stage_starts_from(load):
     recipe = load(
         recipe_of(**LADDER, e={"start": {"run": "gone", "stage": "a"}}, f={"start": {"checkpoint": "x"}}, g={})
     ).recipe
-    found = {name: parent_stage(recipe, name) for name in recipe.stages}
-    assert found == {"a": None, "b": "a", "c": "a", "d": None, "e": None, "f": None, "g": "f"}
+    parents = {name: parent_stage(recipe, name) for name in recipe.stages}
+    assert parents == {"a": None, "b": "a", "c": "a", "d": None, "e": None, "f": None, "g": "f"}
 
 
-def test_each_stages_end_is_found(made):
-    ends = stage_ends(made[0].run.directory)
+def test_each_stages_end_is_found(measured):
+    ends = stage_ends(measured[0].run.directory)
     assert [(name, read_state(path)["step"]) for name, path in ends.items()] == [("a", 2), ("b", 4), ("c", 6), ("d", 8)]
 
 
@@ -86,10 +86,10 @@ def test_a_run_on_its_way_has_the_ends_it_has_reached(new_trainer):
     assert trainer.run.step == 5, "measuring does not move the run"
 
 
-def test_every_stage_is_measured_on_the_same_images_by_the_network_it_ended_with(made):
-    evaluator, found, _ = made
-    assert list(found) == ["a", "b", "c", "d"]
-    assert [(stage.step, stage.after) for stage in found.values()] == [(2, None), (4, "a"), (6, "a"), (8, None)]
+def test_every_stage_is_measured_on_the_same_images_by_the_network_it_ended_with(measured):
+    evaluator, stages, _ = measured
+    assert list(stages) == ["a", "b", "c", "d"]
+    assert [(stage.step, stage.after) for stage in stages.values()] == [(2, None), (4, "a"), (6, "a"), (8, None)]
     about = evaluator.about()
     for name, path in stage_ends(evaluator.run.directory).items():
         frame = table(evaluator, name)
@@ -98,46 +98,46 @@ def test_every_stage_is_measured_on_the_same_images_by_the_network_it_ended_with
         wanted = evaluator.measure(partial(output_of, network)).images
         for metric in ("l1", "psnr"):
             np.testing.assert_allclose(frame[metric], wanted[metric], rtol=1e-6)
-            assert found[name].metrics[metric].mean == pytest.approx(frame[metric].mean(), rel=1e-5)
+            assert stages[name].metrics[metric].mean == pytest.approx(frame[metric].mean(), rel=1e-5)
     images = pd.read_csv(evaluator.run.directory / "evaluation" / "images.csv")
     np.testing.assert_allclose(table(evaluator, "d")["l1"], images["l1"], rtol=1e-6)
 
 
-def test_the_running_average_is_what_a_stage_is_measured_by(made):
-    evaluator, found, _ = made
+def test_the_running_average_is_what_a_stage_is_measured_by(measured):
+    evaluator, stages, _ = measured
     plain = build_generator(evaluator.run.loaded, evaluator.run.info).eval()
     load_checkpoint(stage_ends(evaluator.run.directory)["b"]).load("generator", plain)
     raw = evaluator.measure(partial(output_of, plain)).images["l1"].mean()
-    assert found["b"].metrics["l1"].mean != pytest.approx(raw, rel=1e-4)
+    assert stages["b"].metrics["l1"].mean != pytest.approx(raw, rel=1e-4)
 
 
 @pytest.mark.parametrize(("stage", "before"), [("b", "a"), ("c", "a")])
 @pytest.mark.parametrize("metric", ["l1", "psnr"])
-def test_a_change_is_of_the_same_image_and_its_interval_resamples_people(made, stage, before, metric):
-    evaluator, found, _ = made
+def test_a_change_is_of_the_same_image_and_its_interval_resamples_people(measured, stage, before, metric):
+    evaluator, stages, _ = measured
     after = table(evaluator, stage)
     differences = (after[metric] - table(evaluator, before)[metric]).to_numpy()
-    change = found[stage].metrics[metric].change
+    change = stages[stage].metrics[metric].change
     assert change.mean == pytest.approx(differences.mean(), rel=1e-4)
     wanted = interval(differences.astype(np.float32), after["identity"].to_numpy(), 100, 0)
     assert (change.low, change.high) == pytest.approx(wanted, rel=1e-4)
     # Whole people are drawn, so no draw's mean is beyond the extreme persons'.
     means = pd.Series(differences).groupby(after["identity"]).mean()
     assert means.min() - 1e-6 <= change.low <= change.mean <= change.high <= means.max() + 1e-6
-    item, theirs = found[stage].metrics[metric], found[before].metrics[metric]
-    unpaired = (item.high - item.low) + (theirs.high - theirs.low)
+    item, earlier = stages[stage].metrics[metric], stages[before].metrics[metric]
+    unpaired = (item.high - item.low) + (earlier.high - earlier.low)
     assert change.high - change.low < unpaired
 
 
-def test_a_stage_from_elsewhere_has_no_change(made):
+def test_a_stage_from_elsewhere_has_no_change(measured):
     for name in ("a", "d"):
-        assert all(item.change is None for item in made[1][name].metrics.values())
+        assert all(item.change is None for item in measured[1][name].metrics.values())
 
 
-def test_what_is_written(made):
-    evaluator, found, calls = made
+def test_what_is_written(measured):
+    evaluator, stages, calls = measured
     folder = evaluator.run.directory / "evaluation"
-    assert json.loads((folder / "stages.json").read_text()) == {name: stage.dump() for name, stage in found.items()}
+    assert json.loads((folder / "stages.json").read_text()) == {name: stage.dump() for name, stage in stages.items()}
     assert sorted(path.name for path in (folder / "stages").iterdir()) == sorted(
         f"{name}.{kind}" for name in "abcd" for kind in ("csv", "png")
     )

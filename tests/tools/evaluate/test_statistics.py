@@ -18,22 +18,22 @@ def test_columns_together_are_columns_one_by_one():
     values = rng.normal(size=(60, 4))
     values[rng.random((60, 4)) < 0.2] = np.nan
     values[people == "p3", 2] = np.nan
-    found = intervals(values, people, 500, 7)
+    ends = intervals(values, people, 500, 7)
     for column in range(4):
         there = ~np.isnan(values[:, column])
-        assert tuple(found[column]) == pytest.approx(interval(values[there, column], people[there], 500, 7), rel=1e-12)
+        assert tuple(ends[column]) == pytest.approx(interval(values[there, column], people[there], 500, 7), rel=1e-12)
 
 
 def test_a_column_without_numbers_has_no_interval_and_no_columns_have_none():
     people = np.array(["a", "b"])
-    found = intervals(np.array([[1.0, np.nan], [3.0, np.nan]]), people, 200, 0)
-    assert found[0].tolist() == [1.0, 3.0]
-    assert np.isnan(found[1]).all()
+    ends = intervals(np.array([[1.0, np.nan], [3.0, np.nan]]), people, 200, 0)
+    assert ends[0].tolist() == [1.0, 3.0]
+    assert np.isnan(ends[1]).all()
     assert intervals(np.empty((2, 0)), people, 200, 0).shape == (0, 2)
     assert all(map(math.isnan, interval(np.full(2, np.nan), people, 200, 0)))
 
 
-def test_draws_held_in_pieces_are_the_same_draws(monkeypatch):
+def test_draws_in_pieces_are_the_same_draws(monkeypatch):
     people, values = np.arange(30).repeat(2), np.random.default_rng(1).normal(size=60)
     whole = interval(values, people, 1000, 3)
     monkeypatch.setattr(statistics, "MAX_NUMBERS", 30 * 7)
@@ -42,11 +42,11 @@ def test_draws_held_in_pieces_are_the_same_draws(monkeypatch):
 
 def test_signed_ranks_by_hand():
     # Ranks 1, 2, 3, 4: those of gains sum to 7, that of the loss is 3.
-    found = signed_rank(np.array([1.0, 2.0, -3.0, 4.0]))
-    assert found.rank_biserial == pytest.approx((7 - 3) / 10)
+    result = signed_rank(np.array([1.0, 2.0, -3.0, 4.0]))
+    assert result.rank_biserial == pytest.approx((7 - 3) / 10)
     # Of 16 equally likely patterns of signs, 7 have a sum of 3 or less on the smaller side, and as many mirrored.
     below = sum(sum(rank for rank in range(1, 5) if bits >> (rank - 1) & 1) <= 3 for bits in range(16))
-    assert found.p == pytest.approx(2 * below / 16)
+    assert result.p == pytest.approx(2 * below / 16)
 
 
 @pytest.mark.parametrize("count", [6, 20, 80])

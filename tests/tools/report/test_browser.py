@@ -1,4 +1,4 @@
-"""The report's page as a hand uses it: from the disk, without a network."""
+"""The report page in a browser, opened from the disk without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 class Reader:
-    """A page, whatever it complains of, and all it asks for."""
+    """A page with its console messages and its requests."""
 
     def __init__(self, page):
         self.page, self.complaints, self.asked = page, [], []
@@ -57,14 +57,14 @@ def written(tmp_path_factory, evaluations):
 
 @pytest.fixture
 def reader(browser):
-    """A desk's page; at the end it must have asked for nothing but files, and complained of nothing."""
+    """A page of desktop size; it must request nothing but files, and report no problem."""
     page = browser.new_page(viewport=DESK)
-    found = Reader(page)
-    yield found
+    reader = Reader(page)
+    yield reader
     page.close()
-    assert not found.complaints
-    assert found.asked
-    assert all(url.startswith(("file://", "data:", "blob:")) for url in found.asked)
+    assert not reader.complaints
+    assert reader.asked
+    assert all(url.startswith(("file://", "data:", "blob:")) for url in reader.asked)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def ranked(evaluations, name, *, worst=True, where=slice(None)):
 
 @pytest.mark.parametrize("name", ["ssim", "lpips", "sharpness"])
 @pytest.mark.parametrize("worst", [True, False])
-def test_faces_are_sorted_by_any_metric_in_its_sense(opened, evaluations, name, worst):
+def test_faces_are_sorted_by_any_metric_in_its_direction(opened, evaluations, name, worst):
     opened.sort(str(list(evaluations.METRICS).index(name)))
     opened.page.locator("#order").select_option("worst" if worst else "best")
     keys = opened.keys()
@@ -135,12 +135,12 @@ def test_every_tile_shows_its_part_of_the_sprite(opened, evaluations):
     opened.sort("")
     colours = opened.evaluate(
         """async () => {
-          const found = [];
+          const styles = [];
           for (const tile of [...document.querySelectorAll("#faces .card")].at(-1).querySelectorAll(".tile")) {
             const style = getComputedStyle(tile);
-            found.push([style.backgroundSize, style.backgroundPosition, style.backgroundImage]);
+            styles.push([style.backgroundSize, style.backgroundPosition, style.backgroundImage]);
           }
-          return found;
+          return styles;
         }"""
     )
     # The 24th image: 23 of the 63 steps down a sprite of 64 rows, and a third to the right for each tile.
@@ -267,12 +267,12 @@ def test_zoom_is_linked_over_all_plots_of_steps(opened, until):
     )
     drawn = opened.evaluate(ranges)
     assert len(drawn) >= 2
-    assert all(found == drawn[0] for found in drawn)
+    assert all(shown == drawn[0] for shown in drawn)
     assert drawn[0] == [pytest.approx(150, abs=5), pytest.approx(300, abs=5)]
     # One that is drawn only now starts there, too.
     last.scroll_into_view_if_needed()
     last.locator(".nsewdrag").first.wait_for(state="attached")
-    assert all(found == drawn[0] for found in opened.evaluate(ranges))
+    assert all(shown == drawn[0] for shown in opened.evaluate(ranges))
     # By keys: the steps are typed, and all of them come back.
     opened.page.get_by_label("From step").fill("100")
     opened.page.get_by_label("To step").fill("200")
@@ -299,7 +299,7 @@ def test_a_slider_leads_through_the_sample_grids(opened, until):
     for _ in range(5):
         seen.append((opened.page.locator("#sample-step").inner_text(), image.get_attribute("src")))
         opened.press("ArrowRight")
-    assert [said for said, _ in seen] == [
+    assert [caption for caption, _ in seen] == [
         f"Step {step} · {place} of 5" for place, step in enumerate((0, 10, 20, 30, 40), 1)
     ]
     assert len({src for _, src in seen}) == 5
@@ -364,7 +364,7 @@ CONTRAST = """() => {
     const [r, g, b] = rgb.map((one) => linear(one / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const found = [];
+  const ratios = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
@@ -376,9 +376,9 @@ CONTRAST = """() => {
     const [one, two] = [light(back), light(mixed([...chain, style.color]))];
     const ratio = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
     const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
-    found.push([ratio, large, walker.currentNode.textContent.trim().slice(0, 40), element.className]);
+    ratios.push([ratio, large, walker.currentNode.textContent.trim().slice(0, 40), element.className]);
   }
-  return found;
+  return ratios;
 }"""
 
 
@@ -386,10 +386,10 @@ CONTRAST = """() => {
 def test_text_has_the_contrast_that_wcag_asks_for(browser, written, scheme):
     page = browser.new_page(viewport=DESK, color_scheme=scheme)
     page.goto(written.as_uri())
-    found = page.evaluate(CONTRAST)
+    texts = page.evaluate(CONTRAST)
     page.close()
-    assert len(found) > 200
-    assert not [item for item in found if item[0] < (3 if item[1] else 4.5)]
+    assert len(texts) > 200
+    assert not [item for item in texts if item[0] < (3 if item[1] else 4.5)]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -531,9 +531,9 @@ def test_a_comparison_is_readable_on_a_phone_and_in_both_schemes(browser, compar
     page = browser.new_page(viewport=PHONE, color_scheme=scheme)
     page.goto(compared.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    found = page.evaluate(CONTRAST)
-    assert len(found) > 100
-    assert not [item for item in found if item[0] < (3 if item[1] else 4.5)]
+    texts = page.evaluate(CONTRAST)
+    assert len(texts) > 100
+    assert not [item for item in texts if item[0] < (3 if item[1] else 4.5)]
     page.locator(".card").first.click()
     assert page.evaluate("document.querySelector('dialog').scrollWidth") <= PHONE["width"]
     page.close()

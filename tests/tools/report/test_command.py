@@ -1,4 +1,4 @@
-"""The ``report`` command, and watching a run: its page is written anew while it goes on, and once when it has ended."""
+"""The ``report`` command, and watching a run: the page is rewritten while it trains, and once at its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from enface_tools.report import watch as room
+from enface_tools.report import watch as watch_module
 from enface_tools.report.watch import watch
 
 
@@ -56,8 +56,8 @@ def test_nothing_is_written_while_nothing_happens(run, monkeypatch):
         if len(looks) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(room.time, "sleep", look)
-    monkeypatch.setattr(room, "write_report", lambda directory, refresh=None: pages.append(refresh))
+    monkeypatch.setattr(watch_module.time, "sleep", look)
+    monkeypatch.setattr(watch_module, "write_report", lambda directory, refresh=None: pages.append(refresh))
     with pytest.raises(KeyboardInterrupt):
         watch(run, refresh=9)
     # Once at the start, and a last one that does not load itself again.
@@ -71,14 +71,14 @@ def test_a_run_that_has_ended_is_not_watched(run, end):
     assert "data-refresh=" not in page(run)
 
 
-def test_a_run_that_goes_on_again_is_watched(run, monkeypatch):
+def test_a_resumed_run_is_watched(run, monkeypatch):
     add(run, event="interrupted", step=3)
     add(run, **step(4))
 
     def end(_):
         add(run, event="reported", step=4)
 
-    monkeypatch.setattr(room.time, "sleep", end)
+    monkeypatch.setattr(watch_module.time, "sleep", end)
     seen = []
     watch(run, written=seen.append)
     assert seen
@@ -88,26 +88,26 @@ def test_a_run_that_goes_on_again_is_watched(run, monkeypatch):
 
 
 def test_a_report_is_written_of_a_run_and_of_pairs(enface, run, tmp_path, evaluations):
-    found = enface("report", run)
-    assert (found.code, found.out.strip()) == (0, f"report: {run}/report/index.html")
+    outcome = enface("report", run)
+    assert (outcome.code, outcome.out.strip()) == (0, f"report: {run}/report/index.html")
     pairs = evaluations.write_evaluation(tmp_path / "pairs", 3)
     assert enface("report", pairs).code == 0
     assert (pairs / "report" / "index.html").is_file()
 
 
-def test_what_has_no_report_is_refused(enface, tmp_path, evaluations):
-    found = enface("report", tmp_path)
-    assert found.code == 2
-    assert f"{tmp_path} is not a run directory (it has no recipe.yaml), and holds no evaluation" in found.err
-    found = enface("report", evaluations.write_evaluation(tmp_path / "pairs", 3), "--watch")
-    assert found.code == 2
-    assert "leave out --watch" in found.err
+def test_folders_without_a_report_are_refused(enface, tmp_path, evaluations):
+    outcome = enface("report", tmp_path)
+    assert outcome.code == 2
+    assert f"{tmp_path} is not a run directory (it has no recipe.yaml), and holds no evaluation" in outcome.err
+    outcome = enface("report", evaluations.write_evaluation(tmp_path / "pairs", 3), "--watch")
+    assert outcome.code == 2
+    assert "leave out --watch" in outcome.err
 
 
 def test_watching_ends_with_the_run(enface, run):
     add(run, event="reported", step=3)
-    found = enface("report", run, "--watch")
-    assert (found.code, found.out.strip()) == (0, f"the run has ended. report: {run}/report/index.html")
+    outcome = enface("report", run, "--watch")
+    assert (outcome.code, outcome.out.strip()) == (0, f"the run has ended. report: {run}/report/index.html")
 
 
 def test_watching_is_interrupted(shell, run, until):
@@ -120,7 +120,7 @@ def test_watching_is_interrupted(shell, run, until):
     assert "data-refresh=" not in page(run)
 
 
-def test_a_run_says_itself_that_it_has_ended(enface, recipe, tmp_path, monkeypatch, log):
+def test_a_run_logs_its_end(enface, recipe, tmp_path, monkeypatch, log):
     monkeypatch.chdir(tmp_path)
     assert enface("run", recipe({"name": "mine"})).code == 0
     (directory,) = (tmp_path / "runs" / "mine").iterdir()

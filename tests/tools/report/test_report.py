@@ -41,7 +41,7 @@ def text(whole):
 
 @pytest.fixture
 def run(tmp_path, evaluations):
-    """A run to take pieces from."""
+    """A run whose files a test may change."""
     return evaluations.write_run(tmp_path / "run", [{"event": "validated", "step": 1, "values": {"ssim": 0.7}}])
 
 
@@ -50,7 +50,7 @@ def page(directory):
 
 
 def data(text, name):
-    """What a page's scripts read."""
+    """Data of a page's scripts."""
     return json.loads(re.search(rf'<script type="application/json" id="data-{name}">(.*?)</script>', text, re.S)[1])
 
 
@@ -95,7 +95,7 @@ def plain(markup):
 
 
 def test_page_holds_the_whole_run(text):
-    said = Outline(text).text
+    words = Outline(text).text
     for part in (
         "tiny",
         "20260101-000000",
@@ -105,7 +105,7 @@ def test_page_holds_the_whole_run(text):
         f"{MINUS}90",
         "41.5",
     ):
-        assert part in said
+        assert part in words
     for heading in (
         *(
             "Caveats",
@@ -125,9 +125,9 @@ def test_page_holds_the_whole_run(text):
         ),
         *("Samples over training", "Changes from base.yaml", "Commands to reproduce it", "Recipe with all defaults"),
     ):
-        assert heading in said
-    assert "checkpoint step-00012000, running average of the weights" in said
-    assert "git checkout abc123" in said
+        assert heading in words
+    assert "checkpoint step-00012000, running average of the weights" in words
+    assert "git checkout abc123" in words
     assert not [one for one in problems(text) if "plots need" not in one and "There are no pictures" not in one]
 
 
@@ -149,7 +149,7 @@ def test_headings_of_tables_say_what_they_are_of(text):
     assert all(heading["scope"] in ("row", "col") for heading in headings)
 
 
-def test_nothing_is_asked_of_a_network(text, whole):
+def test_nothing_is_requested_from_a_network(text, whole):
     for tag, attributes in Outline(text).tags:
         assert tag not in ("iframe", "object", "embed", "base", "form")
         for name in ("src", "href", "srcset", "data", "poster"):
@@ -222,7 +222,7 @@ def test_the_folder_alone_is_the_report(text, whole, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("gone", "said"),
+    ("gone", "message"),
     [
         ("evaluation/summary.json", "has not been evaluated"),
         ("evaluation/grid.png", "There is no picture of the evaluation"),
@@ -232,10 +232,10 @@ def test_the_folder_alone_is_the_report(text, whole, tmp_path):
         ("environment.json", "environment.json is missing"),
     ],
 )
-def test_a_missing_piece_is_said(run, gone, said):
+def test_a_missing_file_is_named(run, gone, message):
     (run / gone).unlink()
     text = page(run)
-    assert said in text
+    assert message in text
     assert Outline(text).open == []
 
 
@@ -247,7 +247,7 @@ def test_a_missing_piece_is_said(run, gone, said):
         *("evaluation/grid.png", "samples/00000040-outputs.png"),
     ],
 )
-def test_a_damaged_piece_is_named(run, name):
+def test_a_damaged_file_is_named(run, name):
     (run / name).write_bytes(b"\x00{")
     text = page(run)
     assert any(problem.startswith(f"{name} is ") for problem in problems(text))
@@ -305,7 +305,7 @@ def test_writing_again_gives_the_same_page(run):
     assert {path.name for path in (run / "report").iterdir()} == {"assets", "data", "index.html"}
 
 
-def test_what_is_gone_from_a_run_goes_from_its_report(run):
+def test_files_removed_from_a_run_are_removed_from_its_report(run):
     page(run)
     (run / "samples" / "00000020-outputs.png").unlink()
     (run / "evaluation" / "images.csv").unlink()
@@ -315,7 +315,7 @@ def test_what_is_gone_from_a_run_goes_from_its_report(run):
     assert not {"assets/samples/00000020-outputs.webp", "data/images.csv"} & left
 
 
-def test_a_changed_picture_is_taken_anew(run):
+def test_a_changed_picture_is_copied_again(run):
     page(run)
     shown = run / "report" / "assets" / "grid.webp"
     before = shown.read_bytes()
@@ -347,7 +347,7 @@ def test_evaluated_pairs_have_a_page_without_training(tmp_path, evaluations):
     assert "Rows: source, output, target." in outline.text
 
 
-def test_pairs_without_sources_are_not_said_to_have_any(tmp_path, evaluations):
+def test_pairs_without_sources_do_not_mention_them(tmp_path, evaluations):
     folder = evaluations.write_evaluation(tmp_path / "pairs", 5)
     Image.new("RGB", (8, 8)).save(folder / "grid.png")
     summary = json.loads((folder / "summary.json").read_text())
@@ -512,7 +512,7 @@ def write_stages(run, stages):
         Image.new("RGB", (12, 8)).save(folder / f"{name}.png")
 
 
-def test_each_stage_has_its_numbers_and_what_changed(run):
+def test_each_stage_has_its_numbers_and_changes(run):
     write_stages(run, stages_measured())
     text = page(run)
     table = re.search(r'aria-label="Metrics of each stage">(.*?)</table>', text, re.S)[1]
@@ -543,7 +543,7 @@ def test_each_stage_shows_the_same_faces(run):
     assert "evaluation/stages/main.png is not an image that can be read" in text
 
 
-def test_a_run_whose_stages_were_not_measured_says_nothing_of_them(run):
+def test_a_run_without_measured_stages_does_not_mention_them(run):
     assert "Metrics of each stage" not in page(run)
 
 
