@@ -3,134 +3,130 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from enface.data.pairs import Indices
-from enface_tools.audit.findings import BLANK, GREY, Finding, Subject, Suspect
+from enface.system.messages import Progress
+from enface_tools.audit.findings import BLANK, GREY, AuditedData, Finding, Suspect
 from enface_tools.audit.hashes import close_pairs, perceptual_hashes
 
 DEFAULT_BITS = 4
-DIFFERENCE = 0.06
+MAX_DIFFERENCE = 0.06
 GRID = 16
 CHUNK = 1024
-Measure = npt.NDArray[np.float32]
+KINDS = {"split": "error", "identity": "warning", "copy": "note"}
+"""Severity by kind of duplicate: two splits; two people in one split; one person twice in one split."""
+# Near copies of one person in one split are no fault: two lights may differ by little.
+NEAR_KINDS = ("split", "identity")
+
+Differences = npt.NDArray[np.float32]
 
 
-def duplicates(
-    subject: Subject, bits: int = DEFAULT_BITS, progress: Callable[[int, int], None] | None = None
-) -> Finding:
-    """Identical and near-identical images of different splits, or of different identities in one split.
+def duplicates(data: AuditedData, bits: int = DEFAULT_BITS, progress: Progress | None = None) -> Finding:
+    """Find identical and near-identical images of different splits, or of different identities in one split.
 
-    Identical ones are found by digest. Near ones are found by perceptual hash and then compared, for aligned
-    faces have hashes as alike as copies have: the luminance of both is reduced to 16 x 16 block means, brought to
-    mean 0 and mean absolute deviation 1, and the mean absolute difference of what is left must be at most 0.06. Of
-    photographs at 64 pixels, JPEG of quality 75 makes 0.012 at most, half the size and back 0.021; of synthetic
-    heads 0.048 and 0.052 for all but the darkest twentieth; a change of brightness or contrast makes next to
-    nothing. Two people whose hashes are close differ by 0.08 at least in the synthetic population (99 of 100 by
-    0.136), by 0.19 in photographs.
+    Identical images are found by digest. Near ones are found by perceptual hash and then compared, because hashes of
+    aligned faces are as similar as those of copies: the luminance of both is reduced to 16 x 16 block means, brought
+    to mean 0 and mean absolute deviation 1, and the mean absolute difference must be at most 0.06. In photographs at
+    64 pixels, JPEG of quality 75 causes at most 0.012, and resizing to half and back 0.021; in synthetic heads 0.048
+    and 0.052 for all but the darkest twentieth; a change of brightness or contrast causes almost none. Two people
+    whose hashes are close differ by at least 0.08 in the synthetic population (99 of 100 by 0.136), by 0.19 in
+    photographs.
 
-    It sees recompressed, rescaled, brightened and slightly retouched copies. It does not see copies that are
+    It finds recompressed, rescaled, brightened and slightly retouched copies. It does not find copies that are
     mirrored, cropped or moved by a pixel or more, nor a person under two names. Blank images are left to
     ``exposure``.
 
-    Severity: *error* across splits, *warning* between identities of one split, *note* for the very same image
-    twice of one person. A suspect's ``value`` is the difference of the pixels, 0 for identical images.
+    Severity: *error* across splits, *warning* between identities of one split, *note* for the very same image twice
+    of one person. A suspect's ``value`` is the difference of the pixels, 0 for identical images.
 
     Args:
-        subject: The pairs.
-        bits: How many of a hash's 64 bits may differ, 0 to 16.
-        progress: Called with (images done, images in all).
+        bits: Of a hash's 64 bits, how many may differ, 0 to 16.
+        progress: Receives the number of images done and in all.
     """
-    rows = np.array([row for row in subject.used if _deviation(subject.images[row]) >= BLANK], np.int64)
-    found = _Found(subject)
-    unique = _identical(subject, rows, found)
-    hashes = perceptual_hashes(subject.images, unique, progress)
-    blocks = coarse(subject.images, unique)
-    for places in close_pairs(hashes, bits):
-        for kind in _Found.NEAR_KINDS:
-            some = places[found.open(kind, unique[places])]
-            for start in range(0, len(some), CHUNK):
-                # Asked again, for the pairs before may have settled them.
-                these = some[start : start + CHUNK]
-                these = these[found.open(kind, unique[these])]
-                apart = differences(blocks, these)
-                for place in np.flatnonzero(apart <= DIFFERENCE):
-                    row, other = map(int, unique[these[place]])
-                    found.add(kind, row, other, float(apart[place]))
-    return Finding("duplicates", "the same picture twice", found.suspects())
+    rows = np.array([row for row in data.used if _deviation(data.images[row]) >= BLANK], np.int64)
+    known = _DuplicatePairs(data)
+    unique = _identical(data, rows, known)
+    hashes = perceptual_hashes(data.images, unique, progress)
+    blocks = coarse(data.images, unique)
+    for close in close_pairs(hashes, bits):
+        for kind in NEAR_KINDS:
+            pairs = close[known.is_open(kind, unique[close])]
+            for start in range(0, len(pairs), CHUNK):
+                chunk = pairs[start : start + CHUNK]
+                # Checked again, because earlier pairs may have settled these.
+                chunk = chunk[known.is_open(kind, unique[chunk])]
+                apart = differences(blocks, chunk)
+                for index in np.flatnonzero(apart <= MAX_DIFFERENCE):
+                    row, other = map(int, unique[chunk[index]])
+                    known.add(kind, row, other, float(apart[index]))
+    return Finding("duplicates", "the same picture twice", known.suspects())
 
 
-class _Found:
-    """One partner at most for each image and kind, so that many copies of one image make no square of pairs."""
+class _DuplicatePairs:
+    """Pairs of duplicates: at most one partner per image and kind, so that N copies do not give N x N pairs."""
 
-    # Near copies of one person in one split are none of ours: two lights may differ by little.
-    KINDS = ("split", "identity", "copy")
-    NEAR_KINDS = KINDS[:2]
-    _SEVERITY = ("error", "warning", "note")
+    def __init__(self, data: AuditedData) -> None:
+        self._data = data
+        self._settled = {kind: np.zeros(len(data.table), bool) for kind in KINDS}
+        self._pairs: list[tuple[str, int, int, float]] = []
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._settled = {kind: np.zeros(len(subject.table), bool) for kind in self.KINDS}
-        self._suspects: list[tuple[str, int, int, float]] = []
-
-    def kind(self, pairs: Indices) -> npt.NDArray[np.int64]:
-        """For pairs (M, 2), which of ``KINDS`` each is."""
-        part, identity = self._subject.part[pairs], self._subject.identity[pairs]
+    def kinds(self, pairs: Indices) -> npt.NDArray[np.int64]:
+        """Return the kind of each pair: (M, 2) rows -> (M,) indices into ``KINDS``."""
+        part, identity = self._data.part[pairs], self._data.identity[pairs]
         same_part, same_identity = part[:, 0] == part[:, 1], identity[:, 0] == identity[:, 1]
         return np.where(~same_part, 0, np.where(~same_identity, 1, 2)).astype(np.int64)
 
-    def open(self, kind: str, pairs: Indices) -> npt.NDArray[np.bool_]:
-        """Which of pairs (M, 2) are of a kind and have an image that is not known as a duplicate of that kind."""
-        wanted: npt.NDArray[np.bool_] = self.kind(pairs) == self.KINDS.index(kind)
-        return wanted & ~self._settled[kind][pairs].all(axis=1)
+    def is_open(self, kind: str, pairs: Indices) -> npt.NDArray[np.bool_]:
+        """Return a mask of pairs: True if of this kind and not both images are known duplicates of this kind."""
+        of_kind: npt.NDArray[np.bool_] = self.kinds(pairs) == list(KINDS).index(kind)
+        return of_kind & ~self._settled[kind][pairs].all(axis=1)
 
-    def add(self, kind: str, row: int, other: int, value: float) -> None:
-        """Remember a pair, unless both its images are known already."""
+    def add(self, kind: str, row: int, other: int, difference: float) -> None:
+        """Add a pair, unless both of its images are known."""
         if self._settled[kind][[row, other]].all():
             return
         self._settled[kind][[row, other]] = True
-        self._suspects.append((kind, row, other, value))
+        self._pairs.append((kind, row, other, difference))
 
     def suspects(self) -> list[Suspect]:
-        """The pairs, the closest first."""
-        part, identity = self._subject.part, self._subject.table["identity"].astype(str).to_numpy()
-        made = []
-        for kind, row, other, value in sorted(self._suspects, key=lambda item: item[3]):
-            how = "identical" if value == 0 else f"nearly identical (difference {value:.3f})"
-            where = {
+        """Return the pairs, the closest first."""
+        part, identity = self._data.part, self._data.table["identity"].astype(str).to_numpy()
+        suspects = []
+        for kind, row, other, difference in sorted(self._pairs, key=lambda pair: pair[3]):
+            likeness = "identical" if difference == 0 else f"nearly identical (difference {difference:.3f})"
+            places = {
                 "split": f"{identity[row]} in {part[row]}, {identity[other]} in {part[other]}",
                 "identity": f"{identity[row]} and {identity[other]}, both in {part[row]}",
                 "copy": f"{identity[row]} twice in {part[row]}",
             }[kind]
-            severity = self._SEVERITY[self.KINDS.index(kind)]
-            made.append(Suspect(severity, row, f"{how}: {where}", other, value))
-        return made
+            suspects.append(Suspect(KINDS[kind], row, f"{likeness}: {places}", other, difference))
+        return suspects
 
 
-def _identical(subject: Subject, rows: Indices, found: _Found) -> Indices:
-    """Record images that are equal to the byte; the rows that stand for each such image from then on."""
-    known: dict[bytes, dict[str, dict[int, int]]] = {}
+def _identical(data: AuditedData, rows: Indices, known: _DuplicatePairs) -> Indices:
+    """Add images with equal bytes; return the rows that represent each such image in the search for near ones."""
+    by_digest: dict[bytes, dict[str, dict[int, int]]] = {}
     for row in map(int, rows):
-        digest = hashlib.blake2b(subject.images[row].tobytes(), digest_size=16).digest()
-        of_part = known.setdefault(digest, {})
-        part, identity = str(subject.part[row]), int(subject.identity[row])
-        here = of_part.setdefault(part, {})
+        digest = hashlib.blake2b(data.images[row].tobytes(), digest_size=16).digest()
+        by_part = by_digest.setdefault(digest, {})
+        part, identity = str(data.part[row]), int(data.identity[row])
+        same_part = by_part.setdefault(part, {})
         partners = {
-            "split": next((next(iter(there.values())) for name, there in of_part.items() if name != part), None),
-            "identity": next((other for person, other in here.items() if person != identity), None),
-            "copy": here.get(identity),
+            "split": next((next(iter(people.values())) for name, people in by_part.items() if name != part), None),
+            "identity": next((other for person, other in same_part.items() if person != identity), None),
+            "copy": same_part.get(identity),
         }
         for kind, other in partners.items():
             if other is not None:
-                found.add(kind, other, row, 0.0)
-        # Two people a part are enough to find another part and another person for whoever comes.
-        if len(here) < 2:
-            here.setdefault(identity, row)
+                known.add(kind, other, row, 0.0)
+        # Two people per part suffice to find another part and another person for any further image.
+        if len(same_part) < 2:
+            same_part.setdefault(identity, row)
     return np.array(
-        sorted(row for parts in known.values() for here in parts.values() for row in here.values()), np.int64
+        sorted(row for parts in by_digest.values() for people in parts.values() for row in people.values()), np.int64
     )
 
 
@@ -139,13 +135,13 @@ def _deviation(image: npt.NDArray[np.uint8]) -> float:
 
 
 def coarse(images: npt.NDArray[np.uint8], rows: Indices) -> npt.NDArray[np.float16]:
-    """Luminance as 16 x 16 block means, at mean 0 and mean absolute deviation 1.
+    """Reduce luminance to 16 x 16 block means, at mean 0 and mean absolute deviation 1.
 
-    Blocks take away what compression and rescaling do to single pixels, and leave what tells people apart.
+    Blocks remove the effect of compression and rescaling on single pixels, and keep what distinguishes people.
 
     Args:
         images: uint8 (N, 3, H, W).
-        rows: int64 (M,); which of them.
+        rows: int64 (M,), the images to reduce.
 
     Returns:
         float16 (M, 256).
@@ -153,25 +149,25 @@ def coarse(images: npt.NDArray[np.uint8], rows: Indices) -> npt.NDArray[np.float
     size = images.shape[-1]
     grid = min(GRID, size)
     side = size // grid
-    made = np.zeros((len(rows), grid * grid), np.float16)
+    reduced = np.zeros((len(rows), grid * grid), np.float16)
     for start in range(0, len(rows), CHUNK):
         grey = (images[rows[start : start + CHUNK], :, : grid * side, : grid * side] * GREY).sum(axis=1)
         blocks = grey.reshape(-1, grid, side, grid, side).mean(axis=(2, 4)).reshape(len(grey), -1)
         blocks -= blocks.mean(axis=1, keepdims=True)
-        made[start : start + CHUNK] = blocks / np.maximum(np.abs(blocks).mean(axis=1, keepdims=True), 1)
-    return made
+        reduced[start : start + CHUNK] = blocks / np.maximum(np.abs(blocks).mean(axis=1, keepdims=True), 1)
+    return reduced
 
 
-def differences(blocks: npt.NDArray[np.float16], pairs: Indices) -> Measure:
-    """The mean absolute difference of each pair of coarse images.
+def differences(blocks: npt.NDArray[np.float16], pairs: Indices) -> Differences:
+    """Compute the mean absolute difference of each pair of coarse images.
 
     Args:
-        blocks: What ``coarse`` gives, (N, D).
+        blocks: From :func:`coarse`, (N, D).
         pairs: int64 (M, 2).
 
     Returns:
-        float32 (M,); 0 for images that differ in brightness and contrast only, about 1 for unlike ones.
+        float32 (M,); 0 for images that differ only in brightness and contrast, about 1 for unlike ones.
     """
-    both = blocks[pairs[:, 0]].astype(np.float32) - blocks[pairs[:, 1]].astype(np.float32)
-    apart: Measure = np.abs(both).mean(axis=1)
+    difference = blocks[pairs[:, 0]].astype(np.float32) - blocks[pairs[:, 1]].astype(np.float32)
+    apart: Differences = np.abs(difference).mean(axis=1)
     return apart

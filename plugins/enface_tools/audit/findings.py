@@ -1,4 +1,4 @@
-"""What an audit looks at, and what it says: subjects, suspects and findings."""
+"""Data under audit, and the findings of its checks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from enface.data.pairs import Indices
 from enface.recipe.models import Recipe
 
 SEVERITIES = ("error", "warning", "note")
-"""From the worst: training or measuring is wrong; probably wrong, look; good to know."""
-LEAST_IN_GROUP = 8
-"""Images that must share a view before one of them can be called unusual."""
+"""From the worst: training or measuring is wrong; probably wrong, inspect the images; for information."""
+MIN_GROUP = 8
+"""Images that a view must have before one of them can be called unusual."""
 BLANK = 3.0
 """Standard deviation of luminance, in levels of 255, below which an image shows nothing."""
 GREY = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
@@ -24,16 +24,15 @@ GREY = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The pairs under audit.
+class AuditedData:
+    """The images and pairs of a recipe.
 
     Attributes:
-        recipe: The recipe they come from.
-        table: One row an image, in the images' order.
+        table: One row per image, in the images' order.
         images: uint8 (N, 3, H, W).
-        parts: Row indices of train, val and test. A row may be in several, which is a fault.
-        skipped: What was said of each image that could not be read.
-        skipped_stops: Whether the recipe stops at such an image, rather than leaving it out.
+        parts: Row indices of train, val and test. A row in several parts is a fault.
+        skipped: Messages of images that could not be read.
+        stops_at_unreadable: True if the recipe stops at such an image instead of skipping it.
     """
 
     recipe: Recipe
@@ -41,11 +40,11 @@ class Subject:
     images: npt.NDArray[np.uint8]
     parts: Mapping[str, Indices]
     skipped: Sequence[str] = ()
-    skipped_stops: bool = False
+    stops_at_unreadable: bool = False
 
     @cached_property
     def part(self) -> npt.NDArray[np.str_]:
-        """For each row the first part it is in; empty for a row in none."""
+        """(N,) the first part of each row; empty for a row in none."""
         names = np.full(len(self.table), "", "<U8")
         for name in reversed(list(self.parts)):
             names[self.parts[name]] = name
@@ -53,46 +52,46 @@ class Subject:
 
     @cached_property
     def used(self) -> Indices:
-        """The rows that are in some part, in order."""
+        """Rows that are in some part, in order."""
         return np.flatnonzero(self.part != "").astype(np.int64)
 
     @cached_property
     def identity(self) -> npt.NDArray[np.int64]:
-        """For each row the number of its identity."""
+        """(N,) number of each row's identity."""
         return np.unique(self.table["identity"].astype(str).to_numpy(), return_inverse=True)[1].astype(np.int64)
 
     @cached_property
     def view_columns(self) -> list[str]:
-        """The columns that the recipe's pairs speak of, but the identity: what an image of a person is called."""
+        """Columns in the recipe's pair rules other than the identity: they define the view of an image."""
         rules = self.recipe.pairs
-        named = [*rules.target.where, *rules.source.where, *rules.target.same]
+        names = [*rules.target.where, *rules.source.where, *rules.target.same]
         if rules.partner is not None:
-            named += [*([rules.partner.adjacent] if rules.partner.adjacent else []), *rules.partner.same]
-        return [name for name in dict.fromkeys(named) if name in self.table and name not in ("identity", "key")]
+            names += [*([rules.partner.adjacent] if rules.partner.adjacent else []), *rules.partner.same]
+        return [name for name in dict.fromkeys(names) if name in self.table and name not in ("identity", "key")]
 
     @cached_property
     def view(self) -> npt.NDArray[np.int64]:
-        """For each row the number of its view: rows that agree in all of ``view_columns`` share one."""
+        """(N,) number of each row's view: rows with equal ``view_columns`` share one."""
         if not self.view_columns:
             return np.zeros(len(self.table), np.int64)
         numbers = self.table.groupby(self.view_columns, sort=True, dropna=False).ngroup()
         return numbers.to_numpy().astype(np.int64)
 
     def view_name(self, row: int) -> str:
-        """A row's view in words, as ``pose=45, light=7``."""
+        """Return a row's view as text, as ``pose=45, light=7``."""
         values = [f"{name}={self.table[name].iloc[row]}" for name in self.view_columns]
         return ", ".join(values) or "all images"
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """One image, or one pair of images, that a check points at.
+    """An image, or a pair of images, that may be wrong.
 
     Attributes:
-        row: The image's row; None when there is no image to show.
-        detail: What is wrong with it.
-        other: The row of the image it is compared with.
-        value: The measure that the check judged by; what it is, the check's docstring says.
+        row: The image's row; None without an image.
+        detail: The fault, as text.
+        other: Row of the image it is compared with.
+        value: The measure that the check documents.
     """
 
     severity: str
@@ -104,17 +103,16 @@ class Suspect:
 
 @dataclass
 class Finding:
-    """What one check found.
+    """The result of a check.
 
     Attributes:
-        check: The check's name.
-        asks: What the check looks for, in a few words.
+        looks_for: A short description of the check.
         suspects: The worst first.
-        remark: A sentence on what was looked at, or could not be; may be empty.
+        remark: A sentence on the data, or on images that were not checked; may be empty.
     """
 
     check: str
-    asks: str
+    looks_for: str
     suspects: list[Suspect] = field(default_factory=list)
     remark: str = ""
 
@@ -123,18 +121,21 @@ class Finding:
 
     @property
     def severity(self) -> str:
-        """That of the worst suspect; ``ok`` when there is none."""
+        """Severity of the worst suspect; ``ok`` without suspects."""
         return self.suspects[0].severity if self.suspects else "ok"
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many suspects of each severity there are, the worst first; those with none are left out."""
-        found = {name: sum(suspect.severity == name for suspect in self.suspects) for name in SEVERITIES}
-        return {name: count for name, count in found.items() if count}
+        """Number of suspects of each severity that occurs, the worst first."""
+        counts = {name: sum(suspect.severity == name for suspect in self.suspects) for name in SEVERITIES}
+        return {name: count for name, count in counts.items() if count}
 
 
-def robust_limit(values: npt.NDArray[np.floating], times: float, least: float) -> float:
-    """Median + max(``least``, ``times`` x the robust standard deviation, 1.4826 MAD): what lies above is unusual."""
+def robust_limit(values: npt.NDArray[np.floating], times: float, margin: float) -> float:
+    """Return the limit above which values are unusual.
+
+    It is the median + max(``margin``, ``times`` x the robust standard deviation, 1.4826 MAD).
+    """
     middle = float(np.median(values))
     spread = 1.4826 * float(np.median(np.abs(values - middle)))
-    return middle + max(least, times * spread)
+    return middle + max(margin, times * spread)

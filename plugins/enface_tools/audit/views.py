@@ -1,4 +1,4 @@
-"""How much each image looks like the typical image of its own view and of every other."""
+"""Similarity of each image to the typical image of its own view and of every other."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from enface.data.pairs import Indices
-from enface_tools.audit.findings import LEAST_IN_GROUP, Subject
+from enface_tools.audit.findings import MIN_GROUP, AuditedData
 
 SIDE = 64
-MOST_FOR_TYPICAL = 400
+MAX_FOR_TYPICAL = 400
 CHUNK = 256
 Maps = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Typical:
-    """The typical image of each view that has enough of them.
+class TypicalViews:
+    """The typical image of each view that has enough images.
 
     Attributes:
         views: (V,) numbers of the views.
@@ -32,13 +32,14 @@ class Typical:
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """What was measured of each row (M,).
+class ViewSimilarity:
+    """Similarity of M images to V typical images.
 
     Attributes:
-        place: Which typical image is its own.
-        shift: (M, 2) down and right, in pixels of the pack, at which it is most like that one.
-        peak: Correlation with its own typical image at that shift.
+        rows: (M,) rows of the images.
+        place: (M,) index of the typical image of their own view.
+        shift: (M, 2) pixels down and right, in the pack's pixels, at which an image is most like that one.
+        peak: (M,) correlation with it at that shift.
         views: (M, V) correlation with every typical image, unshifted.
     """
 
@@ -50,13 +51,13 @@ class Likeness:
 
     @property
     def own(self) -> Maps:
-        """Correlation with its own typical image, unshifted."""
+        """(M,) correlation with the typical image of the own view, unshifted."""
         own: Maps = self.views[np.arange(len(self.rows)), self.place]
         return own
 
     @cached_property
     def rival(self) -> Indices:
-        """Which other typical image it is most like; its own where there is no other."""
+        """(M,) index of the most similar typical image of another view; the own one if there is no other."""
         others = self.views.copy()
         others[np.arange(len(self.rows)), self.place] = -2
         rival: Indices = others.argmax(axis=1).astype(np.int64)
@@ -64,23 +65,23 @@ class Likeness:
 
     @property
     def best(self) -> Maps:
-        """Correlation with that one."""
+        """(M,) correlation with ``rival``."""
         best: Maps = self.views[np.arange(len(self.rows)), self.rival]
         return best
 
     def members(self, place: int) -> Indices:
-        """Which of the rows are of one view."""
+        """Return the indices, below M, of the images of one view."""
         return np.flatnonzero(self.place == place).astype(np.int64)
 
 
 def edge_maps(images: npt.NDArray[np.uint8]) -> Maps:
-    """Standardised edge maps, at 64 pixels or a little less.
+    """Compute standardised edge maps of 64 pixels or slightly less.
 
     Args:
         images: uint8 (M, 3, H, W).
 
     Returns:
-        float32 (M, h, w), mean 0 and standard deviation 1 each (0 throughout for a blank image).
+        float32 (M, h, w), each with mean 0 and standard deviation 1 (all 0 for a blank image).
     """
     grey = images.mean(axis=1, dtype=np.float32)
     factor = -(-grey.shape[-1] // SIDE)
@@ -89,50 +90,50 @@ def edge_maps(images: npt.NDArray[np.uint8]) -> Maps:
     down, right = np.gradient(grey, axis=(1, 2))
     edges = np.hypot(down, right)
     edges = np.minimum(edges, 2 * edges.mean(axis=(1, 2), keepdims=True))
-    return _standard(edges)
+    return _standardised(edges)
 
 
-def _standard(maps: npt.NDArray[np.floating]) -> Maps:
+def _standardised(maps: npt.NDArray[np.floating]) -> Maps:
     maps = maps - maps.mean(axis=(-2, -1), keepdims=True)
-    standard: Maps = (maps / np.maximum(maps.std(axis=(-2, -1), keepdims=True), 1e-3)).astype(np.float32)
-    return standard
+    standardised: Maps = (maps / np.maximum(maps.std(axis=(-2, -1), keepdims=True), 1e-3)).astype(np.float32)
+    return standardised
 
 
-def typical_views(subject: Subject) -> Typical | None:
-    """The typical images, from at most 400 of each view; None where no view has 8 images."""
-    views = subject.view[subject.used]
+def typical_views(data: AuditedData) -> TypicalViews | None:
+    """Return the typical images, from at most 400 images of each view; None if no view has 8 images."""
+    views = data.view[data.used]
     numbers, counts = np.unique(views, return_counts=True)
-    kept = numbers[counts >= LEAST_IN_GROUP]
+    kept = numbers[counts >= MIN_GROUP]
     if not len(kept):
         return None
     maps = []
     for number in kept:
-        rows = subject.used[views == number]
-        # Evenly spread over the table, so that no few people make a view's typical image.
-        some = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_FOR_TYPICAL).astype(int))]
-        maps.append(np.median(edge_maps(subject.images[some]), axis=0))
-    return Typical(kept.astype(np.int64), _standard(np.stack(maps)))
+        rows = data.used[views == number]
+        # Evenly spread over the table, so that the typical image is not that of a few people.
+        sample = rows[np.unique(np.linspace(0, len(rows) - 1, MAX_FOR_TYPICAL).astype(int))]
+        maps.append(np.median(edge_maps(data.images[sample]), axis=0))
+    return TypicalViews(kept.astype(np.int64), _standardised(np.stack(maps)))
 
 
-def compare(subject: Subject, typical: Typical) -> Likeness:
-    """Compare every used row whose view has a typical image."""
-    rows = subject.used[np.isin(subject.view[subject.used], typical.views)]
-    place = np.searchsorted(typical.views, subject.view[rows]).astype(np.int64)
+def view_similarity(data: AuditedData, typical: TypicalViews) -> ViewSimilarity:
+    """Compare every used row whose view has a typical image with all typical images."""
+    rows = data.used[np.isin(data.view[data.used], typical.views)]
+    place = np.searchsorted(typical.views, data.view[rows]).astype(np.int64)
     flat = typical.maps.reshape(len(typical.maps), -1)
     spectra = np.fft.rfft2(typical.maps).conj()
-    found: list[tuple[npt.NDArray[Any], ...]] = []
+    chunks: list[tuple[npt.NDArray[Any], ...]] = []
     for start in range(0, len(rows), CHUNK):
-        mine = place[start : start + CHUNK]
-        edges = edge_maps(subject.images[rows[start : start + CHUNK]])
-        all_views = edges.reshape(len(edges), -1) @ flat.T / flat.shape[1]
-        found.append((*_shifts(edges, spectra[mine]), all_views))
-    shift, peak, likeness = (np.concatenate(part) for part in zip(*found, strict=True))
-    scale = subject.images.shape[-1] // typical.maps.shape[-1]
-    return Likeness(rows, place, shift * scale, peak, likeness)
+        own = place[start : start + CHUNK]
+        edges = edge_maps(data.images[rows[start : start + CHUNK]])
+        correlation = edges.reshape(len(edges), -1) @ flat.T / flat.shape[1]
+        chunks.append((*_shifts(edges, spectra[own]), correlation))
+    shift, peak, views = (np.concatenate(part) for part in zip(*chunks, strict=True))
+    scale = data.images.shape[-1] // typical.maps.shape[-1]
+    return ViewSimilarity(rows, place, shift * scale, peak, views)
 
 
 def _shifts(edges: Maps, spectra: npt.NDArray[np.complexfloating]) -> tuple[npt.NDArray[np.int64], Maps]:
-    """Where each cross-correlation with a typical image peaks: (M, 2) down and right, and (M,) how high."""
+    """Peaks of the cross-correlation with a typical image: position (M, 2) down and right, and height (M,)."""
     side = edges.shape[-1]
     correlation = np.fft.irfft2(np.fft.rfft2(edges) * spectra, s=edges.shape[1:]).reshape(len(edges), -1)
     top = correlation.argmax(axis=1)

@@ -1,4 +1,4 @@
-"""The audit: each check finds what was planted, and says nothing where nothing was."""
+"""Checks of the audit: each finds planted faults, and reports nothing in clean data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from PIL import Image
 from enface.data.pairs import split_rows
 from enface.errors import DataError
 from enface.recipe.models import PairsModel, SplitModel
-from enface_tools.audit import CHECKS, Subject, audit, failing, parse_fail_on
+from enface_tools.audit.checks import CHECKS, failing, parse_fail_on, run_checks
 from enface_tools.audit.duplicates import coarse, differences, duplicates
+from enface_tools.audit.findings import AuditedData
 from enface_tools.audit.hashes import close_pairs
 
 POSES = (-60, -30, 0, 30, 60)
@@ -68,23 +69,23 @@ def data(clean):
     return SimpleNamespace(table=table.copy(), images=images.copy(), skipped=[], stops=False, pairs=PAIRS, split=SPLIT)
 
 
-def subject(data) -> Subject:
+def audited(data) -> AuditedData:
     recipe = SimpleNamespace(
         name="planted",
         pairs=PairsModel.model_validate(data.pairs),
         data=SimpleNamespace(split=SplitModel.model_validate(data.split)),
     )
     parts = split_rows(data.table, recipe.data.split, refuse_shared=False)
-    return Subject(recipe, data.table, data.images, parts, data.skipped, data.stops)
+    return AuditedData(recipe, data.table, data.images, parts, data.skipped, data.stops)
 
 
 def row(data, person: int, pose: int, light: int = 0) -> int:
-    (found,) = np.flatnonzero(data.table["key"] == f"{person:03}_{pose:+03}_{light}")
-    return int(found)
+    (index,) = np.flatnonzero(data.table["key"] == f"{person:03}_{pose:+03}_{light}")
+    return int(index)
 
 
-def found(data, check: str):
-    return CHECKS[check](subject(data))
+def run(data, check: str):
+    return CHECKS[check](audited(data))
 
 
 def pairs_of(finding) -> set[frozenset[int]]:
@@ -93,7 +94,7 @@ def pairs_of(finding) -> set[frozenset[int]]:
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_check_is_silent_where_nothing_is_wrong(data, check):
-    finding = found(data, check)
+    finding = run(data, check)
     assert (finding.check, finding.severity, finding.suspects) == (check, "ok", [])
 
 
@@ -113,7 +114,7 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 def test_an_identical_image_in_two_splits_is_an_error(data):
     one, other = row(data, 1, 30), row(data, 12, 30)
     data.images[other] = data.images[one]
-    (suspect,) = found(data, "duplicates").suspects
+    (suspect,) = run(data, "duplicates").suspects
     assert {suspect.row, suspect.other} == {one, other}
     assert (suspect.severity, suspect.value) == ("error", 0)
     assert "identical: 001 in train, 012 in test" in suspect.detail
@@ -130,11 +131,11 @@ def test_an_identical_image_in_two_splits_is_an_error(data):
     ],
     ids=["jpeg", "darker", "rescaled"],
 )
-def test_a_changed_copy_is_found(data, change):
+def test_a_changed_copy_is_reported(data, change):
     one, other = row(data, 1, 30), row(data, 12, 30)
     data.images[other] = change(data.images[one])
     assert (data.images[other] != data.images[one]).any()
-    (suspect,) = found(data, "duplicates").suspects
+    (suspect,) = run(data, "duplicates").suspects
     assert {suspect.row, suspect.other} == {one, other}
     assert suspect.severity == "error"
     assert 0 < suspect.value <= 0.06
@@ -144,41 +145,41 @@ def test_a_changed_copy_is_found(data, change):
 def test_one_picture_of_two_people_in_one_split_is_a_warning(data):
     one, other = row(data, 1, 30), row(data, 2, 30)
     data.images[other] = jpeg(data.images[one], 90)
-    (suspect,) = found(data, "duplicates").suspects
+    (suspect,) = run(data, "duplicates").suspects
     assert suspect.severity == "warning"
     assert "001 and 002, both in train" in suspect.detail
 
 
 def test_one_file_under_two_labels_of_one_person_is_a_note(data):
     data.images[row(data, 1, 30)] = data.images[row(data, 1, 60)]
-    (suspect,) = found(data, "duplicates").suspects
+    (suspect,) = run(data, "duplicates").suspects
     assert suspect.severity == "note"
 
 
-def test_many_copies_are_told_once_each(data):
+def test_each_of_many_copies_is_reported_once(data):
     copies = [row(data, person, 0) for person in range(PEOPLE)]
     data.images[copies] = data.images[copies[0]]
-    suspects = found(data, "duplicates").suspects
+    suspects = run(data, "duplicates").suspects
     assert {suspect.row for suspect in suspects} | {suspect.other for suspect in suspects} == set(copies)
     assert len(suspects) <= 2 * PEOPLE
 
 
 def test_blank_images_are_no_duplicates(data):
     data.images[[row(data, 1, 0), row(data, 12, 0)]] = 7
-    assert not found(data, "duplicates").suspects
+    assert not run(data, "duplicates").suspects
 
 
 def test_a_row_outside_every_split_is_no_suspect(data):
     data.split = {**SPLIT, "test": 2}
     data.images[row(data, 13, 0)] = data.images[row(data, 1, 0)]
-    assert not found(data, "duplicates").suspects
+    assert not run(data, "duplicates").suspects
 
 
 def test_bits_of_zero_still_find_equal_hashes_and_the_option_matters(data):
     rng = np.random.default_rng(0)
     one, other = row(data, 1, 30), row(data, 12, 30)
     data.images[other] = (data.images[one] * 0.9).astype(np.uint8)
-    assert len(duplicates(subject(data), 0).suspects) == 1
+    assert len(duplicates(audited(data), 0).suspects) == 1
     hashes = rng.integers(0, 2**63, 2, dtype=np.uint64)
     hashes[1] = hashes[0] ^ np.uint64(0b10010001)
     assert not list(close_pairs(hashes, 2))
@@ -216,10 +217,10 @@ def test_the_difference_does_not_see_brightness_and_sees_another_person(clean):
 def test_a_person_in_two_splits_is_a_leak(data):
     data.split = {"by": "session", "train": ["a"], "test": ["b"]}
     data.table["session"] = np.where(data.table["identity"] < "010", "a", "b")
-    assert not found(data, "identity_leak").suspects
+    assert not run(data, "identity_leak").suspects
     moved = (data.table["identity"] == "003") & (data.table["pose"] == 0)
     data.table.loc[moved, "session"] = "b"
-    (suspect,) = found(data, "identity_leak").suspects
+    (suspect,) = run(data, "identity_leak").suspects
     assert suspect.severity == "error"
     assert suspect.detail == "identity 003 is in train and test"
     assert suspect.value == len(POSES) * LIGHTS
@@ -227,7 +228,7 @@ def test_a_person_in_two_splits_is_a_leak(data):
 
 def test_a_part_named_twice_is_a_leak_of_all_its_people(data):
     data.split = {"by": "identity", "train": ["000-009"], "test": ["008-013"]}
-    assert [suspect.detail[:12] for suspect in found(data, "identity_leak").suspects] == [
+    assert [suspect.detail[:12] for suspect in run(data, "identity_leak").suspects] == [
         "identity 008",
         "identity 009",
     ]
@@ -239,7 +240,7 @@ def drop(data, gone) -> None:
 
 def test_a_person_without_a_frontal_is_an_error(data):
     drop(data, (data.table["identity"] == "005") & (data.table["pose"] == 0) & (data.table["light"] == 0))
-    (suspect,) = found(data, "missing_frontals").suspects
+    (suspect,) = run(data, "missing_frontals").suspects
     assert suspect.severity == "error"
     assert suspect.detail == "identity 005 in train: 9 of its 9 sources lack a target (pairs.target)"
     assert suspect.value == 9
@@ -248,14 +249,14 @@ def test_a_person_without_a_frontal_is_an_error(data):
 def test_some_sources_without_a_target_are_counted(data):
     data.pairs = {"target": {"same": ["identity", "light"], "where": {"pose": 0}}}
     drop(data, (data.table["identity"] == "012") & (data.table["pose"] == 0) & (data.table["light"] == 1))
-    (suspect,) = found(data, "missing_frontals").suspects
+    (suspect,) = run(data, "missing_frontals").suspects
     assert suspect.detail == "identity 012 in test: 4 of its 9 sources lack a target (pairs.target)"
 
 
 def test_a_part_without_any_source_is_an_error(data):
     data.pairs = {**PAIRS, "source": {"where": {"pose": 30}}}
     drop(data, (data.table["identity"] >= "010") & (data.table["pose"] == 30))
-    (suspect,) = found(data, "missing_frontals").suspects
+    (suspect,) = run(data, "missing_frontals").suspects
     assert (suspect.severity, suspect.row) == ("error", None)
     assert "no image of test may be a source" in suspect.detail
 
@@ -263,7 +264,7 @@ def test_a_part_without_any_source_is_an_error(data):
 def test_a_source_without_a_partner_is_a_note(data):
     drop(data, (data.table["identity"] == "002") & data.table["pose"].isin([-60, 60]))
     data.table.loc[(data.table["identity"] == "002") & (data.table["pose"] == 30), "pose"] = 60
-    assert [suspect.severity for suspect in found(data, "missing_frontals").suspects] == ["note"]
+    assert [suspect.severity for suspect in run(data, "missing_frontals").suspects] == ["note"]
 
 
 # ------------------------------------------------------------------ alignment
@@ -274,48 +275,48 @@ def moved(image: np.ndarray, down: int, right: int) -> np.ndarray:
     return wide[:, 12 - down : 12 - down + SIZE, 12 - right : 12 - right + SIZE]
 
 
-@pytest.mark.parametrize(("down", "right", "words"), [(12, 0, "12 px down"), (0, -12, "12 px left")])
-def test_a_moved_image_is_found_and_its_shift_is_told(data, down, right, words):
+@pytest.mark.parametrize(("down", "right", "direction"), [(12, 0, "12 px down"), (0, -12, "12 px left")])
+def test_a_moved_image_is_reported_with_its_shift(data, down, right, direction):
     one = row(data, 3, 30)
     data.images[one] = moved(data.images[one], down, right)
-    (suspect,) = found(data, "misaligned").suspects
+    (suspect,) = run(data, "misaligned").suspects
     assert (suspect.row, suspect.severity) == (one, "warning")
-    assert words in suspect.detail or words.replace("12", "11") in suspect.detail
-    assert "usual for pose=30, light=0" in suspect.detail
+    assert direction in suspect.detail or direction.replace("12", "11") in suspect.detail
+    assert "relative to the median of pose=30, light=0" in suspect.detail
     assert suspect.value == pytest.approx(12, abs=1)
     assert data.table["pose"].iloc[suspect.other] == 30, "it is shown beside one that is as it should be"
 
 
 @pytest.mark.parametrize("size", [32, 96, 160])
-def test_shifts_are_told_in_pixels_of_the_pack(data, size):
+def test_shifts_are_in_pixels_of_the_pack(data, size):
     one = row(data, 3, 30)
     data.images[one] = moved(data.images[one], 12, 0)
     data.images = np.stack(
         [np.asarray(Image.fromarray(image.transpose(1, 2, 0)).resize((size, size))) for image in data.images]
     ).transpose(0, 3, 1, 2)
-    (suspect,) = found(data, "misaligned").suspects
+    (suspect,) = run(data, "misaligned").suspects
     assert suspect.row == one
     assert suspect.value == pytest.approx(12 * size / SIZE, abs=3 * size / SIZE)
 
 
-def test_a_target_swapped_with_its_source_is_found_on_both_sides(data):
+def test_a_target_swapped_with_its_source_is_reported_on_both_sides(data):
     target, source = row(data, 4, 0), row(data, 4, 60)
     data.images[[target, source]] = data.images[[source, target]]
-    suspects = {suspect.row: suspect.detail for suspect in found(data, "misaligned").suspects}
+    suspects = {suspect.row: suspect.detail for suspect in run(data, "misaligned").suspects}
     assert set(suspects) == {target, source}
     assert suspects[target] == "labelled pose=0, light=0, looks swapped with the same person at pose=60, light=0"
     assert suspects[source] == "labelled pose=60, light=0, looks swapped with the same person at pose=0, light=0"
 
 
-def test_a_yaw_of_the_wrong_sign_is_found(data):
+def test_a_yaw_of_the_wrong_sign_is_reported(data):
     one = row(data, 6, -60)
     data.images[one] = data.images[row(data, 6, 60)]
-    (suspect,) = found(data, "misaligned").suspects
+    (suspect,) = run(data, "misaligned").suspects
     assert suspect.row == one
     assert "looks like pose=60" in suspect.detail
 
 
-def test_pairs_without_labels_are_judged_by_role(data):
+def test_pairs_without_labels_are_checked_by_role(data):
     keep = data.table["pose"].isin([0, 60]) & (data.table["light"] == 0)
     drop(data, ~keep)
     data.table["role"] = np.where(data.table["pose"] == 0, "target", "source")
@@ -324,35 +325,35 @@ def test_pairs_without_labels_are_judged_by_role(data):
         "source": {"where": {"role": "source"}},
         "target": {"same": ["identity"], "where": {"role": "target"}},
     }
-    assert not found(data, "misaligned").suspects
+    assert not run(data, "misaligned").suspects
     source, target = np.flatnonzero(data.table["identity"] == "007")
     data.images[[source, target]] = data.images[[target, source]]
-    assert {suspect.row for suspect in found(data, "misaligned").suspects} == {source, target}
+    assert {suspect.row for suspect in run(data, "misaligned").suspects} == {source, target}
 
 
-def test_an_image_that_is_no_face_is_found(data):
+def test_an_image_without_a_face_is_reported(data):
     one = row(data, 3, 0)
     data.images[one] = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE), dtype=np.uint8)
-    assert one in {suspect.row for suspect in found(data, "misaligned").suspects}
+    assert one in {suspect.row for suspect in run(data, "misaligned").suspects}
 
 
-def test_small_views_are_left_out_and_that_is_said(data):
+def test_small_views_are_skipped_with_a_remark(data):
     drop(data, (data.table["pose"] == 60) & (data.table["identity"] > "003"))
     one = row(data, 1, 60)
     data.images[one] = moved(data.images[one], 12, 0)
-    finding = found(data, "misaligned")
+    finding = run(data, "misaligned")
     assert not finding.suspects
     assert "8 images of views with fewer than 8" in finding.remark
     drop(data, data.table["identity"] > "003")
     data.split = {"train": 2, "test": 2}
-    assert "nothing was judged" in found(data, "misaligned").remark
+    assert "nothing was checked" in run(data, "misaligned").remark
 
 
 # ------------------------------------------------------------------ exposure, labels, unreadable
 
 
 @pytest.mark.parametrize(
-    ("change", "severity", "words"),
+    ("change", "severity", "fault"),
     [
         (lambda image: np.full_like(image, 40), "error", "blank: one shade of 40"),
         (lambda image: (image * 0.25).astype(np.uint8), "warning", "dark: mean luminance"),
@@ -361,23 +362,23 @@ def test_small_views_are_left_out_and_that_is_said(data):
     ],
     ids=["blank", "dark", "white", "black"],
 )
-def test_a_badly_exposed_image_is_found(data, change, severity, words):
+def test_a_badly_exposed_image_is_reported(data, change, severity, fault):
     one = row(data, 3, 30)
     data.images[one] = change(data.images[one])
-    suspects = found(data, "exposure").suspects
+    suspects = run(data, "exposure").suspects
     (suspect,) = suspects
     assert (suspect.row, suspect.severity) == (one, severity)
-    assert words in suspect.detail
+    assert fault in suspect.detail
 
 
 def test_a_black_backdrop_throughout_is_in_order(data):
     data.images[..., :24] = 0
-    assert not found(data, "exposure").suspects
+    assert not run(data, "exposure").suspects
 
 
 def test_a_value_that_is_only_tested_is_a_warning(data):
     data.table["glasses"] = (data.table["identity"] == "012").astype(int)
-    (suspect,) = found(data, "labels").suspects
+    (suspect,) = run(data, "labels").suspects
     assert (suspect.severity, suspect.value) == ("warning", 10)
     assert suspect.detail == "glasses=1 is in test (10 images) and never in train"
     assert data.table["identity"].iloc[suspect.row] == "012"
@@ -385,7 +386,7 @@ def test_a_value_that_is_only_tested_is_a_warning(data):
 
 def test_a_rare_value_is_a_note(data):
     data.table.loc[row(data, 1, 60), "pose"] = 75
-    (suspect,) = found(data, "labels").suspects
+    (suspect,) = run(data, "labels").suspects
     assert suspect.severity == "note"
     assert suspect.detail.startswith("pose=75 is on 1 image of train")
 
@@ -394,20 +395,20 @@ def test_the_splits_own_column_and_numbers_are_no_labels(data):
     data.split = {"by": "session", "train": ["a"], "test": ["b"]}
     data.table["session"] = np.where(data.table["identity"] < "010", "a", "b")
     data.table["age"] = np.arange(len(data.table))
-    assert not found(data, "labels").suspects
+    assert not run(data, "labels").suspects
 
 
 def test_missing_label_values_do_no_harm(data):
     data.table["age"] = np.where(data.table["identity"] == "001", np.nan, 30.0)
     data.table["note"] = ""
-    assert audit(subject(data)).labels[-1].column == "note"
+    assert run_checks(audited(data)).labels[-1].column == "note"
 
 
-def test_unreadable_images_are_told(data):
+def test_unreadable_images_are_reported(data):
     data.skipped = ["image 7.png cannot be read"]
-    assert found(data, "unreadable").severity == "warning"
+    assert run(data, "unreadable").severity == "warning"
     data.stops = True
-    finding = found(data, "unreadable")
+    finding = run(data, "unreadable")
     assert (finding.severity, finding.suspects[0].detail) == ("error", "image 7.png cannot be read")
 
 
@@ -417,7 +418,7 @@ def test_unreadable_images_are_told(data):
 def test_fail_on_takes_severities_and_checks(data):
     data.table.loc[row(data, 1, 60), "pose"] = 75
     data.images[row(data, 3, 30)] = 40
-    whole = audit(subject(data))
+    whole = run_checks(audited(data))
     assert failing(whole, parse_fail_on("error")) == ["exposure"]
     assert failing(whole, parse_fail_on("note"))[-1] == "labels"
     assert failing(whole, parse_fail_on("labels, duplicates")) == ["labels"]
@@ -434,13 +435,13 @@ def test_real_photographs_have_no_duplicates_and_few_suspects():
     root = Path(__file__).parents[4] / "shared" / "data" / "frmdb"
     if not root.is_dir():
         pytest.skip("the photographs of FRMDB are not here")
-    from enface.data.pack import prepare
+    from enface.data.pack import make_pack
     from enface.recipe.load import load_recipe
 
     recipes = Path(__file__).parents[3] / "recipes"
     loaded = load_recipe(recipes / "frmdb.yaml", [f"data.root={root}"])
-    pack = prepare(loaded.recipe, loaded.catalog)
+    pack = make_pack(loaded.recipe, loaded.catalog)
     parts = split_rows(pack.table, loaded.recipe.data.split)
-    whole = audit(Subject(loaded.recipe, pack.table, pack.images, parts))
+    whole = run_checks(AuditedData(loaded.recipe, pack.table, pack.images, parts))
     assert [finding.check for finding in whole.findings if finding.suspects] in ([], ["misaligned"])
     assert len(whole.findings[4].suspects) < 0.03 * len(pack.table)
