@@ -57,7 +57,7 @@ class Lineage:
     """Where a recipe came from.
 
     Attributes:
-        recipe: The file it was read from.
+        recipe: The file it was read from; empty for a recipe that is no file.
         parent: The file it extends, or None.
         changes: (key, what the parent has, what it has instead) of every key that differs from the parent, dotted;
             None where one of them says nothing. Without a parent, what the overrides changed.
@@ -90,7 +90,7 @@ def lineage_of(text: Text, merged: DictConfig) -> Lineage:
         if old.get(key) != new.get(key) and key != "name"
     ]
     overrides = tuple(item for _, item in text.overrides)
-    return Lineage(files[0], files[1] if len(files) > 1 else None, tuple(changes), overrides)
+    return Lineage(files[0] if files else "", files[1] if len(files) > 1 else None, tuple(changes), overrides)
 
 
 def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:

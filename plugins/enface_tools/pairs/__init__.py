@@ -1,1 +1,1 @@
-"""Images that some other system made, measured against their targets, file by file."""
+"""Measure images of another system against their targets, file by file."""

@@ -1,4 +1,4 @@
-"""Whether outputs, targets and sources fit each other, told from their headers."""
+"""Check from the headers that outputs, targets and sources can be measured against each other."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from enface.errors import DataError
-from enface_tools.pairs.files import Files, listed, shown
-from enface_tools.pairs.headers import Header, read_headers
-from enface_tools.pairs.matching import Matched
+from enface_tools.pairs.files import ImageFiles, listed, shown
+from enface_tools.pairs.headers import ImageHeader, read_headers
+from enface_tools.pairs.matching import Indices, MatchedImages
 
 Size = tuple[int, int]
-Indices = npt.NDArray[np.int64]
+Headers = dict[int, ImageHeader]
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Folders of which every image can be measured.
+class CheckedImages:
+    """Properties of images that can all be measured.
 
     Attributes:
         size: Width and height of all targets.
-        stamps: For each output, text that changes when a file it is measured with does.
-        resized: For each role, the sizes of images that are not as large as the targets; empty where all are.
-        lossy: For each role, how many images were saved with loss of detail.
+        stamps: For each output, a text that changes if a file it is measured with changes.
+        resized: For each role, the sizes that differ from the targets'; empty if there are none.
+        lossy: For each role, the number of JPEG files.
     """
 
     size: Size
@@ -34,22 +33,19 @@ class Checked:
     lossy: dict[str, int]
 
 
-def check(matched: Matched, *, resize: bool, progress: Callable[[int, int], None] | None = None) -> Checked:
-    """Open the header of every image that is needed.
+def check(matched: MatchedImages, *, resize: bool, progress: Callable[[int, int], None] | None = None) -> CheckedImages:
+    """Read the header of every image that is needed.
 
     Args:
-        resize: Allow outputs and sources of other sizes than the targets'.
-        progress: Called with (files done, files in all).
+        resize: Allow outputs and sources of another size than the targets'.
+        progress: Called with the number of files read, and of all files.
 
     Raises:
-        DataError: when an image cannot be measured, or is not as its target, naming it and what to do.
+        DataError: if an image cannot be measured or does not fit its target, naming it and the remedy.
     """
-    roles = [(matched.outputs, np.arange(len(matched)))]
-    roles.append((matched.targets, np.unique(matched.target_of)))
-    if matched.sources is not None and matched.source_of is not None:
-        roles.append((matched.sources, np.unique(matched.source_of)))
-    total, done = sum(len(rows) for _, rows in roles), 0
-    found: dict[str, dict[int, Header]] = {}
+    needed = [(matched.outputs, np.arange(len(matched)))]
+    needed += [(files, np.unique(indices)) for files, indices in matched.partners.values()]
+    total, done = sum(len(indices) for _, indices in needed), 0
 
     def count(more: int) -> None:
         nonlocal done
@@ -57,74 +53,75 @@ def check(matched: Matched, *, resize: bool, progress: Callable[[int, int], None
         if progress is not None:
             progress(done, total)
 
-    for files, rows in roles:
-        headers = read_headers([files.path(row) for row in rows.tolist()], files.role, count)
-        found[files.role] = dict(zip(rows.tolist(), headers, strict=True))
-    size = _one_size(matched.targets, found["targets"])
+    headers: dict[str, Headers] = {}
+    for files, indices in needed:
+        read = read_headers([files.path(index) for index in indices.tolist()], files.role, count)
+        headers[files.role] = dict(zip(indices.tolist(), read, strict=True))
+    size = _one_size(matched.targets, headers["targets"])
     resized = {
-        files.role: _other_sizes(files, found[files.role], size, resize)
-        for files, _ in roles
+        files.role: _other_sizes(files, headers[files.role], size, resize)
+        for files, _ in needed
         if files is not matched.targets
     }
-    _same_kind(matched, matched.target_of, matched.targets, found)
-    if matched.sources is not None and matched.source_of is not None:
-        _same_kind(matched, matched.source_of, matched.sources, found)
-    lossy = {role: sum(header.lossy for header in headers.values()) for role, headers in found.items()}
-    return Checked(size, _stamps(matched, found), resized, lossy)
+    for files, partner in matched.partners.values():
+        _refuse_unlike(matched.outputs, files, partner, headers)
+    lossy = {role: sum(header.lossy for header in of_role.values()) for role, of_role in headers.items()}
+    return CheckedImages(size, _stamps(matched, headers), resized, lossy)
 
 
-def _one_size(files: Files, headers: dict[int, Header]) -> Size:
-    """The size of all targets."""
-    first, size = next((row, header.size) for row, header in headers.items())
-    for row, header in headers.items():
+def _one_size(files: ImageFiles, headers: Headers) -> Size:
+    """Return the size of all targets."""
+    first, size = next((index, header.size) for index, header in headers.items())
+    for index, header in headers.items():
         if header.size != size:
             raise DataError(
                 f"{files.role} are of several sizes: {shown(files.names[first])} is {_px(size)}, "
-                f"{shown(files.names[row])} is {_px(header.size)}; evaluate one size at a time, or resize them"
+                f"{shown(files.names[index])} is {_px(header.size)}; evaluate one size at a time, or resize them"
             )
     return size
 
 
-def _other_sizes(files: Files, headers: dict[int, Header], size: Size, resize: bool) -> list[Size]:
-    others = {row: header.size for row, header in headers.items() if header.size != size}
+def _other_sizes(files: ImageFiles, headers: Headers, size: Size, resize: bool) -> list[Size]:
+    others = {index: header.size for index, header in headers.items() if header.size != size}
     if others and not resize:
-        row, other = next(iter(others.items()))
+        index, other = next(iter(others.items()))
         raise DataError(
-            f"{len(others)} of {len(headers)} {files.role} are not as large as the targets ({_px(size)}): "
-            f"{shown(files.names[row])} is {_px(other)}; --resize resizes them (bicubic) and says so in the result"
+            f"{len(others)} of {len(headers)} {files.role} differ in size from the targets ({_px(size)}): "
+            f"{shown(files.names[index])} is {_px(other)}; --resize resizes them (bicubic) and notes it in the result"
         )
     return sorted(set(others.values()))
 
 
-def _same_kind(matched: Matched, partner: Indices, files: Files, found: dict[str, dict[int, Header]]) -> None:
-    """Refuse an output that is its partner's file, or has colour where that has none."""
+def _refuse_unlike(outputs: ImageFiles, files: ImageFiles, partner: Indices, headers: dict[str, Headers]) -> None:
+    """Refuse an output that is the same file as its target, or of which only one of the two is grey."""
     mixed = []
-    for row, other in enumerate(partner.tolist()):
-        mine, theirs = found["outputs"][row], found[files.role][other]
-        if mine.file == theirs.file and files.role == "targets":
+    for row, index in enumerate(partner.tolist()):
+        output, other = headers["outputs"][row], headers[files.role][index]
+        if output.file == other.file and files.role == "targets":
             raise DataError(
-                f"output {shown(matched.outputs.names[row])} and its target {shown(files.names[other])} "
+                f"output {shown(outputs.names[row])} and its target {shown(files.names[index])} "
                 "are one file, by a link; it would be measured against itself"
             )
-        if mine.grey != theirs.grey:
-            mixed.append(matched.outputs.names[row])
+        if output.grey != other.grey:
+            mixed.append(row)
     if mixed:
-        grey = found["outputs"][matched.outputs.names.index(mixed[0])].grey
+        grey = headers["outputs"][mixed[0]].grey
         raise DataError(
             f"{len(mixed)} outputs are {'grey' if grey else 'in colour'}, their {files.role} "
-            f"{'in colour' if grey else 'grey'}: {listed(mixed)}; save both as RGB, or both grey"
+            f"{'in colour' if grey else 'grey'}: {listed([outputs.names[row] for row in mixed])}; "
+            "save both as RGB, or both grey"
         )
 
 
-def _stamps(matched: Matched, found: dict[str, dict[int, Header]]) -> list[str]:
-    stamps = []
-    sources = None if matched.source_of is None else matched.source_of.tolist()
-    for row, target in enumerate(matched.target_of.tolist()):
-        parts = [(matched.outputs, row), (matched.targets, target)]
-        if matched.sources is not None and sources is not None:
-            parts.append((matched.sources, sources[row]))
-        stamps.append("\0".join(f"{files.names[at]}\0{found[files.role][at].stamp}" for files, at in parts))
-    return stamps
+def _stamps(matched: MatchedImages, headers: dict[str, Headers]) -> list[str]:
+    columns = [(matched.outputs, np.arange(len(matched))), *matched.partners.values()]
+    return [
+        "\0".join(
+            f"{files.names[index]}\0{headers[files.role][index].stamp}"
+            for files, index in ((files, int(indices[row])) for files, indices in columns)
+        )
+        for row in range(len(matched))
+    ]
 
 
 def _px(size: Size) -> str:

@@ -1,145 +1,105 @@
-"""Measuring images that some other system made: what ``enface evaluate --pairs`` does."""
+"""The ``pairs`` command."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from enface.cli.options import Device, progress_bar, say
+from enface import hookimpl
+from enface.cli.options import Device, Terminal
 from enface.errors import EnfaceError
-from enface.system.signals import caught
-from enface_tools.evaluate.console import say_summary, say_unavailable
-
-Folders = Annotated[
-    tuple[Path, Path] | None,
-    typer.Option(
-        "--pairs", metavar="OUTPUTS TARGETS", help="Two folders of images, matched by name.", show_default=False
-    ),
-]
-Sources = Annotated[
-    Path | None, typer.Option("--sources", metavar="DIR", help="What the outputs were made from, for the baseline.")
-]
-Out = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Where results go; evaluations/NAME of the outputs.")
-]
-Metrics = Annotated[
-    str | None, typer.Option("--metrics", metavar="NAMES", help="With commas between; the usual ones unless given.")
-]
-Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", metavar="FILE", help="A file or module that brings metrics; repeatable.")
-]
-Key = Annotated[
-    str | None,
-    typer.Option("--key", metavar="REGEX", help="Match names by its group 1; outputs may then share a target."),
-]
-Identity = Annotated[
-    str | None, typer.Option("--identity", metavar="REGEX", help="Its group 1 in a name says who is seen.")
-]
-Labels = Annotated[
-    Path | None, typer.Option("--labels", metavar="CSV", help="What else is known: a column key, and any others.")
-]
-Subset = Annotated[bool, typer.Option("--subset", help="Allow targets without an output.")]
-Resize = Annotated[bool, typer.Option("--resize", help="Resize outputs and sources to the size of the targets.")]
-Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Images at a time; by their size unless given.")]
-Pictures = Annotated[
-    int | None, typer.Option("--pictures", min=0, help="Of how many images pictures are kept; 1000 unless given.")
-]
-Where = Annotated[Device | None, typer.Option("--device", help="Where it is measured; auto unless given.")]
+from enface.system.signals import on_signals
 
 
-def evaluate_pairs(
-    outputs: Path,
-    targets: Path,
-    sources: Path | None = None,
-    *,
-    out: Path | None = None,
-    metrics: str | None = None,
-    overrides: Sequence[str] = (),
-    plugin: Sequence[str] = (),
-    key: str | None = None,
-    identity: str | None = None,
-    labels: Path | None = None,
-    subset: bool = False,
-    resize: bool = False,
-    batch: int | None = None,
-    device: str = "auto",
-    pictures: int = 1000,
-    bootstrap: int = 1000,
-    seed: int = 0,
-) -> Path:
-    """Measure a folder of outputs against a folder of targets, and say what came of it.
+def pairs(
+    outputs: Annotated[Path, typer.Argument(help="Folder of the images to measure.", show_default=False)],
+    targets: Annotated[Path, typer.Argument(help="Folder of their targets.", show_default=False)],
+    sources: Annotated[
+        Path | None,
+        typer.Option("--sources", metavar="DIR", help="Folder of the outputs' sources; copying them is the baseline."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Results folder (default: evaluations/NAME of the outputs)."),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="NAMES", help="Metrics, separated by commas, as l1,psnr.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of metrics, masks or regions; repeatable."),
+    ] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option("--plugin", metavar="FILE", help="File or module with further components; repeatable."),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="REGEX", help="Match names by its group 1; outputs may then share a target."),
+    ] = None,
+    identity: Annotated[
+        str | None, typer.Option("--identity", metavar="REGEX", help="Its group 1 in an output's name is the identity.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="CSV", help="Labels: a column key, and columns to group by.")
+    ] = None,
+    subset: Annotated[bool, typer.Option("--subset", help="Allow targets without an output.")] = False,
+    resize: Annotated[bool, typer.Option("--resize", help="Resize outputs and sources to the targets' size.")] = False,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Images measured together (default: by their size).")
+    ] = None,
+    pictures: Annotated[int, typer.Option("--pictures", min=0, help="Number of images to keep pictures of.")] = 1000,
+    device: Annotated[Device, typer.Option("--device", help="Where metrics are computed.")] = Device.auto,
+) -> None:
+    """Measure images of another system against their targets.
 
-    Args:
-        sources: The folder of what the outputs were made from; copying them is then the baseline.
-        out: Where results go; ``evaluations/NAME`` of the outputs' folder unless given.
-        metrics: Names, with commas between; the usual ones unless given.
-        overrides: ``metrics.NAME.KEY=VALUE``, ``regions.NAME.KEY=VALUE``.
-        plugin: Paths of Python files, or module names, that bring metrics.
-        key: A regular expression; outputs and targets whose group 1 agrees belong together.
-        identity: A regular expression; its group 1 says whose image an output is.
-        labels: A CSV file with a column ``key``.
-        subset: Allow targets and sources without an output.
-        resize: Bring outputs and sources to the targets' size.
-        batch: Images at a time; by their size unless given.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        pictures: Of how many images pictures are written.
-        bootstrap: Resamples for the intervals.
-
-    Returns:
-        The folder of results.
-
-    Raises:
-        EnfaceError: when something given is wrong, before anything is measured; or an image cannot be decoded.
-        typer.Exit: with 128 and the signal's number, when SIGINT or SIGTERM stopped it.
+    Images of the two folders are matched by name. Results and report have the form of a run's evaluation. After an
+    interruption, give the same command again to resume.
     """
-    from enface.plugin.catalog import Catalog
-    from enface.plugin.manager import load_plugins
-    from enface_tools.inference.apply import device_of
-    from enface_tools.pairs.evaluation import FolderEvaluation, Options
+    from enface_tools.evaluate.console import report_summary, report_unavailable
+    from enface_tools.pairs.evaluation import PairsEvaluation
+    from enface_tools.pairs.recipe import PairsOptions
 
-    folders = {"outputs": outputs, "targets": targets} | ({"sources": sources} if sources is not None else {})
-    options = Options(
+    options = PairsOptions(
         metrics=None if metrics is None else _names(metrics),
-        overrides=overrides,
+        plugins=plugin or [],
+        overrides=set_ or [],
         key=key,
         identity=identity,
         labels=labels,
         subset=subset,
         resize=resize,
         batch=batch,
+        device=device.value,
         pictures=pictures,
-        bootstrap=bootstrap,
-        seed=seed,
     )
-    found: FolderEvaluation | None = None
+    folders = {"outputs": outputs, "targets": targets} | ({"sources": sources} if sources is not None else {})
+    terminal = Terminal()
+    evaluation: PairsEvaluation | None = None
     try:
-        with caught(_stop):
-            with progress_bar("checking") as progress:
-                catalog = Catalog(load_plugins(plugin))
-                found = FolderEvaluation(folders, out, catalog, device_of(device), options, progress)
-            say(f"{len(found)} outputs match their targets; results: {found.folder}")
-            # Before hours are spent on it.
-            say_unavailable(found.built.unavailable)
-            _say_resumed(found.begun, found.measured, len(found))
-            with progress_bar("measuring") as progress:
-                summary = found(progress)
+        with on_signals(_stop):
+            with terminal.progress("checking") as progress:
+                evaluation = PairsEvaluation(folders, out, options, progress)
+            terminal.say(f"{len(evaluation)} outputs match their targets; results: {evaluation.folder}")
+            # Measuring may take hours, so this is reported before it.
+            report_unavailable(evaluation.unavailable, terminal)
+            if message := _resumed(evaluation.begun, evaluation.measured, len(evaluation)):
+                terminal.say(message)
+            with terminal.progress("measuring") as progress:
+                summary = evaluation(progress)
     except _Stopped as stopped:
-        kept = "" if found is None else f" after {found.measured} of {len(found)} images, which are kept"
-        say(f"stopped by {stopped}{kept}; give the same command to go on")
+        kept = "" if evaluation is None else f" after {evaluation.measured} of {len(evaluation)} images, which are kept"
+        terminal.say(f"stopped by {stopped}{kept}; give the same command to resume")
         raise typer.Exit(128 + stopped.number) from None
-    say_summary(summary)
-    from enface_tools.report.run_page import write_report
-
-    say(f"report: {write_report(found.folder)}")
-    return found.folder
+    report_summary(summary, terminal)
+    evaluation.loaded.plugins.hook.results_written(folder=evaluation.folder, reporter=terminal, run=None)
 
 
 class _Stopped(BaseException):
-    """A signal asked to stop; nothing that tells of errors on its way is to take it for one."""
+    """A signal. It is no Exception, so that handlers of errors let it pass."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -153,12 +113,17 @@ def _stop(number: int) -> None:
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len(set(names)) != len(names):
-        raise EnfaceError(f"--metrics {text}: give different names with commas between, as l1,psnr")
+        raise EnfaceError(f"--metrics {text}: give different names, separated by commas, as l1,psnr")
     return names
 
 
-def _say_resumed(begun: bool, measured: int, total: int) -> None:
+def _resumed(begun: bool, measured: int, total: int) -> str:
     if measured:
-        say(f"{measured} of {total} images are measured already; going on")
-    elif begun:
-        say("images, metrics or options have changed since this was interrupted; starting over")
+        return f"{measured} of {total} images are measured already; resuming"
+    return "images, metrics or options have changed since the interruption; starting over" if begun else ""
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``pairs``."""
+    app.command("pairs")(pairs)

@@ -1,177 +1,139 @@
-"""Outputs of any system measured against their targets, a few images in memory at a time."""
+"""Measure outputs of another system against their targets, with a few batches in memory at a time."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import PIL
 import torch
+from PIL import Image
 from torch import Tensor
-from torchvision.utils import save_image
 
-from enface.errors import DataError, EnfaceError
-from enface.plugin.catalog import Catalog
-from enface_tools.evaluate.measure import Measure, Measured, Part, batch_for
-from enface_tools.evaluate.results import SUMMARY, PictureWriter, write_results
-from enface_tools.evaluate.summary import Summary
-from enface_tools.pairs import labels
-from enface_tools.pairs import metrics as choosing
-from enface_tools.pairs import output as places
-from enface_tools.pairs import regions as parts
-from enface_tools.pairs.checks import check
+from enface.errors import DataError, EnfaceError, RecipeError
+from enface.plugin.components import DataInfo, Metric
+from enface.recipe.load import LoadedRecipe
+from enface_tools.evaluate.build import build_metrics
+from enface_tools.evaluate.caveats import metric_networks
+from enface_tools.evaluate.grid import grid, to_pixels
+from enface_tools.evaluate.measure import BatchScores, Measure, Scores, batch_for
+from enface_tools.evaluate.models import Summary
+from enface_tools.evaluate.pictures import PictureWriter
+from enface_tools.evaluate.regions import Region, build_regions
+from enface_tools.evaluate.results import SUMMARY, write_results
+from enface_tools.evaluate.summary import Summarizer
+from enface_tools.inference.apply import device_of
+from enface_tools.pairs.checks import CheckedImages, check
 from enface_tools.pairs.files import scan
-from enface_tools.pairs.matching import match
-from enface_tools.pairs.metrics import Built
-from enface_tools.pairs.reader import Reader
-from enface_tools.pairs.shards import OUTPUT, Shards, joined
+from enface_tools.pairs.labels import label_table
+from enface_tools.pairs.matching import MatchedImages, match
+from enface_tools.pairs.output import WORK, check_folders, claim, results_folder
+from enface_tools.pairs.reader import PairReader
+from enface_tools.pairs.recipe import PairsOptions, default_metrics, load_pairs_recipe
+from enface_tools.pairs.shards import OUTPUT, ScoreShards, join_batches
 
 THREADS = min(8, os.cpu_count() or 1)
 GRID = 12
-SKEWED = 0.01
-"""Two sides' ratios that differ by less are the same shape, rounded to whole pixels."""
+MAX_STRETCH = 0.01
+"""Relative difference of aspect ratios that rounding to whole pixels explains."""
 
 Progress = Callable[[int, int], None]
 
 
-class Regions(Protocol):
-    """Parts of the images to be measured by themselves.
-
-    Attributes:
-        about: Text that changes when the same images would be given other weights.
-    """
-
-    about: str
-
-    def __call__(self, target: Tensor) -> Mapping[str, Tensor]:
-        """Weights (N or 1, 1, H, W) >= 0 of each region by its name, for targets (N, 3, H, W) in [0, 1]."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How folders are matched and measured.
-
-    Attributes:
-        metrics: Names; the usual ones unless given.
-        overrides: ``metrics.NAME.KEY=VALUE``, and ``regions.NAME.KEY=VALUE`` for parts of the images.
-        key: A regular expression whose group 1 an output's name and its target's have in common.
-        identity: A regular expression whose group 1 says whose image an output is.
-        labels: A CSV file of what else is known.
-        subset: Allow targets and sources without an output.
-        resize: Bring outputs and sources to the targets' size.
-        batch: Images at a time; by their size unless given.
-        pictures: Of how many images pictures are written.
-        bootstrap: Resamples for the intervals.
-        regions: Parts of the images to be measured by themselves.
-    """
-
-    metrics: Sequence[str] | None = None
-    overrides: Sequence[str] = ()
-    key: str | None = None
-    identity: str | None = None
-    labels: Path | None = None
-    subset: bool = False
-    resize: bool = False
-    batch: int | None = None
-    pictures: int = 1000
-    bootstrap: int = 1000
-    seed: int = 0
-    regions: Regions | None = None
-
-
 @dataclass
-class FolderEvaluation:
+class PairsEvaluation:
     """Outputs in one folder, measured against targets in another.
 
-    Everything is checked when it is made; nothing is written or decoded before :meth:`__call__`.
+    Everything is checked on construction; nothing is decoded or written before :meth:`__call__`.
 
     Args:
         folders: ``outputs``, ``targets`` and perhaps ``sources``.
-        out: Where results go; ``evaluations/NAME`` of the outputs' folder unless given.
-        checking: Told how many headers are read, of how many.
+        out: Results folder; default: ``evaluations/NAME`` with the name of the outputs' folder.
+        checking: Called with the number of headers read, and of all headers.
+
+    Attributes:
+        loaded: The recipe of these options.
+        folder: The results folder.
+        about: One row per output: keys, identity and labels.
+        metrics: Metrics that can be computed, by name.
+        unavailable: Reasons why other metrics, and regions as ``region NAME``, cannot.
 
     Raises:
-        DataError: when images do not belong together or cannot be measured, naming them.
-        RecipeError: when a metric or a parameter is not known.
+        DataError: if images do not belong together or cannot be measured, naming them.
+        RecipeError: if a metric, mask or parameter is unknown or does not fit the images.
     """
 
     folders: Mapping[str, Path]
     out: Path | None
-    catalog: Catalog
-    device: torch.device
-    options: Options = field(default_factory=Options)
+    options: PairsOptions = field(default_factory=PairsOptions)
     checking: Progress | None = None
 
+    loaded: LoadedRecipe = field(init=False)
     folder: Path = field(init=False)
     about: pd.DataFrame = field(init=False)
-    built: Built = field(init=False)
+    metrics: dict[str, Metric] = field(init=False)
+    unavailable: dict[str, str] = field(init=False)
+    _regions: dict[str, Region] = field(init=False)
+    _matched: MatchedImages = field(init=False)
+    _checked: CheckedImages = field(init=False)
 
     def __post_init__(self) -> None:
         options = self.options
-        of_regions = [item for item in options.overrides if item.startswith(parts.SETS)]
-        others = [item for item in options.overrides if item not in of_regions]
-        chosen = choosing.choose(self.catalog, options.metrics, others)
-        places.check_folders(self.folders)
-        self.folder = places.results_folder(self.out, self.folders)
-        found = {role: scan(path, role) for role, path in self.folders.items()}
+        self.loaded = load_pairs_recipe(options)
+        self._recipe = self.loaded.recipe
+        self._device = device_of(self._recipe.engine.device)
+        check_folders(self.folders)
+        self.folder = results_folder(self.out, self.folders)
+        files = {role: scan(path, role) for role, path in self.folders.items()}
         self._matched = match(
-            found["outputs"], found["targets"], found.get("sources"), options.key, subset=options.subset
+            files["outputs"], files["targets"], files.get("sources"), options.key, subset=options.subset
         )
-        self.about = labels.about(self._matched, options.identity, options.labels, chosen)
+        self.about = label_table(self._matched, options.identity, options.labels, self._recipe.metrics)
         self._checked = check(self._matched, resize=options.resize, progress=self.checking)
-        self.built = choosing.build(self.catalog, chosen, self._checked.size)
-        metrics = {name: metric.to(self.device) for name, metric in self.built.metrics.items()}
-        regions, missing = parts.build_regions(self.catalog, of_regions, self._checked.size)
-        self.built = replace(self.built, metrics=metrics, unavailable={**self.built.unavailable, **missing})
-        if regions is not None:
-            self.options = replace(options, regions=regions)
-        self._measure = Measure(metrics)
-        self._reader = Reader(
-            self._matched, self._checked.size, [role for role, sizes in self._checked.resized.items() if sizes], THREADS
-        )
-        self._shards = Shards(self.folder / places.WORK, self._checked.stamps, self._settings())
+        self._build()
+        resized = [role for role, sizes in self._checked.resized.items() if sizes]
+        self._reader = PairReader(self._matched, self._checked.size, resized, THREADS)
+        self._shards = ScoreShards(self.folder / WORK, self._checked.stamps, self._settings())
 
     def __len__(self) -> int:
         return len(self._matched)
 
     @property
     def begun(self) -> bool:
-        """Whether an earlier call was interrupted."""
+        """True if an earlier call was interrupted."""
         return self._shards.begun
 
     @property
     def measured(self) -> int:
-        """How many images earlier calls measured, just as this one would."""
-        missing = set(self._shards.missing())
-        return sum(len(rows) for number, rows in enumerate(self._shards.rows) if number not in missing)
+        """The number of images that earlier calls measured with the same settings."""
+        return len(self) - sum(len(self._shards.rows[number]) for number in self._shards.missing())
 
-    def __call__(self, progress: Progress | None = None) -> dict[str, Any]:
-        """Measure what is not measured yet, and write tables, pictures and the summary.
+    def __call__(self, progress: Progress | None = None) -> Summary:
+        """Measure the images that are not measured yet, and write tables, pictures and the summary.
 
         Args:
-            progress: Told how many images are measured, of how many.
+            progress: Called with the number of images measured, and of all images.
 
         Returns:
-            What ``summary.json`` holds.
+            Contents of ``summary.json``.
 
         Raises:
-            DataError: when an image cannot be decoded, or a result not be written, naming it. What was measured
-                before is kept.
+            DataError: if an image cannot be decoded or a result cannot be written, naming it. Numbers of images
+                measured before are kept.
         """
-        work = places.claim(self.folder, self.folders)
-        self._fill(progress or (lambda done, total: None))
+        work = claim(self.folder, self.folders)
+        self._measure_missing(progress or (lambda done, total: None))
         try:
-            # An earlier summary would stand beside new pictures if this were interrupted.
+            # An interruption here must not leave an earlier summary beside new pictures.
             (self.folder / SUMMARY).unlink(missing_ok=True)
-            self._pictures()
-            summary = self._write()
+            self._write_pictures()
+            summary = self._write_results()
         except OSError as error:
             raise DataError(f"cannot write into {self.folder} ({error.strerror or error})") from error
         shutil.rmtree(work, ignore_errors=True)
@@ -179,22 +141,39 @@ class FolderEvaluation:
 
     # ------------------------------------------------------------------ measuring
 
-    def _fill(self, progress: Progress) -> None:
-        """Measure the shards that are missing."""
+    def _build(self) -> None:
+        """Build metrics and regions for the size of the targets."""
+        (width, height), loaded = self._checked.size, self.loaded
+        masked = [name for name, spec in self._recipe.metrics.items() if spec.mask is not None]
+        if masked and width != height:
+            place = loaded.place(("metrics", masked[0], "mask"))
+            raise RecipeError(f"{place}: a mask is square, but the images are {width} x {height} px; use a region")
+        # The smaller side is what a metric may find too small.
+        info = DataInfo(min(width, height))
+        optional = default_metrics(loaded.catalog) if self.options.metrics is None else ()
+        metrics, self.unavailable = build_metrics(loaded, info, optional)
+        if not metrics:
+            reasons = "\n  ".join(f"{name}: {reason}" for name, reason in self.unavailable.items())
+            raise EnfaceError(f"no metric can be measured:\n  {reasons}")
+        regions, missing = build_regions(loaded, info, ["target"], (height, width))
+        self.metrics = {name: metric.to(self._device) for name, metric in metrics.items()}
+        self._regions = {name: region.to(self._device) for name, region in regions.items()}
+        self.unavailable |= missing
+        self._measure = Measure(self.metrics)
+
+    def _measure_missing(self, progress: Progress) -> None:
+        """Measure and write the shards that are missing."""
         missing = self._shards.missing()
         done = len(self) - sum(len(self._shards.rows[number]) for number in missing)
-        numbers = iter(missing)
-        parts: dict[str, list[Part]] = {}
-        number = -1
-        for rows, images in self._reader(rows for number in missing for rows in self._batches(number)):
-            if not parts:
-                number = next(numbers)
-            for owner, part in self._batch(images).items():
-                parts.setdefault(owner, []).append(part)
+        batches = [(number, rows) for number in missing for rows in self._batches(number)]
+        scores: dict[str, list[BatchScores]] = {}
+        for (number, rows), images in zip(batches, self._reader(rows for _, rows in batches), strict=True):
+            for image, of_batch in self._measure_batch(images).items():
+                scores.setdefault(image, []).append(of_batch)
             done += len(rows)
             if rows.stop == self._shards.rows[number].stop:
-                self._shards.save(number, {owner: joined(found) for owner, found in parts.items()})
-                parts = {}
+                self._shards.save(number, {image: join_batches(of_image) for image, of_image in scores.items()})
+                scores = {}
             progress(done, len(self))
 
     def _batches(self, number: int) -> Iterator[range]:
@@ -202,101 +181,107 @@ class FolderEvaluation:
         for start in range(rows.start, rows.stop, self._batch_size):
             yield range(start, min(start + self._batch_size, rows.stop))
 
-    def _batch(self, images: Mapping[str, Tensor]) -> dict[str, Part]:
-        there = {name: image.to(self.device) for name, image in images.items()}
-        target = there.pop("target")
-        regions = None if self.options.regions is None else self.options.regions(target)
-        found: dict[str, Part] = {}
+    def _measure_batch(self, images: Mapping[str, Tensor]) -> dict[str, BatchScores]:
+        """Measure ``output`` and, if there is one, ``source``."""
+        columns = {name: image.to(self._device) for name, image in images.items()}
+        target = columns.pop("target")
+        regions = {name: region({"target": 2 * target - 1}.__getitem__) for name, region in self._regions.items()}
+        scores: dict[str, BatchScores] = {}
         try:
-            for owner, image in there.items():
-                seen = found[OUTPUT].targets if found else None
-                found[owner] = self._measure.batch(image, target, regions, seen=seen)
-            return found
+            for name, image in columns.items():
+                features = scores[OUTPUT].targets if scores else None
+                scores[name] = self._measure.batch(image, target, regions, target_features=features)
+            return scores
         except torch.OutOfMemoryError as error:
             raise EnfaceError(
-                f"{len(target)} images do not fit into the memory of {self.device}; give a smaller --batch"
+                f"{len(target)} images do not fit into the memory of {self._device}; give a smaller --batch"
             ) from error
 
     @property
     def _batch_size(self) -> int:
         width, height = self._checked.size
-        return self.options.batch or batch_for(self.device, width * height)
+        return self._recipe.evaluation.batch or batch_for(self._device, width * height)
 
     def _settings(self) -> str:
-        """Text that changes when the same images would be measured differently."""
-        cards = {name: [type(metric).__module__, metric.card] for name, metric in self._measure.metrics.items()}
-        regions = None if self.options.regions is None else self.options.regions.about
+        """Return a text that changes if the same images would be measured differently."""
+        cards = {name: [type(metric).__module__, metric.card] for name, metric in self.metrics.items()}
+        regions = {name: self._recipe.evaluation.regions[name].model_dump(mode="json") for name in self._regions}
         return json.dumps([cards, self._checked.size, regions, self._resizing()], sort_keys=True)
 
     def _resizing(self) -> dict[str, str]:
-        """For each role whose images are resized, how."""
+        """Describe, for each role whose images are resized, how."""
         width, height = self._checked.size
-        found = {}
+        method = f"to {width} x {height} px, bicubic, antialiased, 8 bits (Pillow {PIL.__version__})"
+        resizing = {}
         for role, sizes in self._checked.resized.items():
             if sizes:
-                was = f"{sizes[0][0]} x {sizes[0][1]}" if len(sizes) == 1 else f"{len(sizes)} sizes"
-                found[role] = f"{was} to {width} x {height} px, bicubic, antialiased, 8 bits (Pillow {PIL.__version__})"
-        return found
+                before = f"{sizes[0][0]} x {sizes[0][1]}" if len(sizes) == 1 else f"{len(sizes)} sizes"
+                resizing[role] = f"{before} {method}"
+        return resizing
 
     # ------------------------------------------------------------------ results
 
-    def _write(self) -> dict[str, Any]:
+    def _write_results(self) -> Summary:
         identities = self.about["identity"].to_numpy()
-        found = {owner: self._measure.gather([self._shards.load(owner)], identities) for owner in self._owners}
-        measured, baselines = found.pop(OUTPUT), found
-        numbers = Summary(
+        images = (OUTPUT,) if self._matched.sources is None else (OUTPUT, "source")
+        baselines = {image: self._measure.gather([self._shards.load(image)], identities) for image in images}
+        scores = baselines.pop(OUTPUT)
+        evaluation = self._recipe.evaluation
+        summary = Summarizer(
             self.about,
-            measured,
+            scores,
             baselines,
-            self._measure.metrics,
-            networks=self.built.networks,
-            bootstrap=self.options.bootstrap,
-            seed=self.options.seed,
-        ).numbers()
-        for item in (*numbers["metrics"].values(), *numbers["sets"].values()):
-            item["card"] = {**item["card"], **{f"resized {role}": how for role, how in self._resizing().items()}}
-        summary = {
-            **{"kind": "pairs", "name": self.folder.resolve().name, "split": None, "step": None, "checkpoint": None},
-            **numbers,
-            "unavailable": dict(self.built.unavailable),
-            "cautions": self._cautions(measured),
-        }
-        write_results(self.folder, self.about, measured, baselines, summary)
+            self.metrics,
+            networks=metric_networks(self.loaded),
+            bootstrap=evaluation.bootstrap,
+            seed=self._recipe.seed,
+        ).summary(
+            kind="pairs",
+            name=self.folder.resolve().name,
+            split=None,
+            step=None,
+            checkpoint=None,
+            unavailable=self.unavailable,
+            caveats=self._caveats(scores),
+        )
+        for metric in summary.all_metrics.values():
+            metric.card |= {f"resized {role}": how for role, how in self._resizing().items()}
+        write_results(self.folder, self.about, scores, baselines, summary)
         return summary
 
-    @property
-    def _owners(self) -> tuple[str, ...]:
-        return (OUTPUT,) if self._matched.sources is None else (OUTPUT, "source")
-
-    def _pictures(self) -> None:
-        """Pictures of the first images, and a small one of some spread over all."""
+    def _write_pictures(self) -> None:
+        """Write pictures of the first images, and a grid of images spread evenly over all."""
         count = min(len(self), self.options.pictures)
         writer = PictureWriter(self.folder, count, sources=self._matched.sources is not None)
         size = self._batch_size
-        for _, images in self._reader(range(start, min(start + size, count)) for start in range(0, count, size)):
+        for images in self._reader(range(start, min(start + size, count)) for start in range(0, count, size)):
             writer.add(images)
         writer.close()
         chosen = np.unique(np.linspace(0, len(self) - 1, min(len(self), GRID)).round().astype(int)).tolist()
-        shown = [images for _, images in self._reader(range(row, row + 1) for row in chosen)]
-        tiles = [images[name] for name in ("source", "output", "target") if name in shown[0] for images in shown]
-        save_image(torch.cat(tiles), self.folder / "grid.png", nrow=len(chosen), padding=2)
+        columns = list(self._reader(range(row, row + 1) for row in chosen))
+        lines = [
+            [to_pixels(images[name])[0] for images in columns]
+            for name in ("source", "output", "target")
+            if name in columns[0]
+        ]
+        Image.fromarray(grid(lines, gap=2, border=2)).save(self.folder / "grid.png")
 
-    def _cautions(self, measured: Measured) -> list[str]:
-        found = []
+    def _caveats(self, scores: Scores) -> list[str]:
+        caveats = []
+        width, height = self._checked.size
         for role, sizes in self._checked.resized.items():
             if sizes:
-                found.append(f"The {role} were resized before they were measured: {self._resizing()[role]}.")
-            width, height = self._checked.size
-            if any(abs(wide * height / (high * width) - 1) > SKEWED for wide, high in sizes):
-                found.append(f"Some {role} are of another shape than their targets and were stretched.")
-        found += [
-            f"{count} of the {role} are JPEG files: what that format lost is part of the numbers."
+                caveats.append(f"The {role} were resized before they were measured: {self._resizing()[role]}.")
+            if any(abs(wide * height / (high * width) - 1) > MAX_STRETCH for wide, high in sizes):
+                caveats.append(f"Some {role} have another aspect ratio than their targets and were stretched.")
+        caveats += [
+            f"{count} of the {role} are JPEG files: the loss of that format is part of the numbers."
             for role, count in self._checked.lossy.items()
             if count
         ]
-        found += [
-            f"{count} {role} have no output and are left out." for role, count in self._matched.unused.items() if count
+        caveats += [
+            f"{count} {role} have no output and were skipped." for role, count in self._matched.unused.items() if count
         ]
-        empty = [str(name) for name in measured.images.columns if measured.images[name].isna().all()]
-        found += [f"{name} could not be measured on any image." for name in empty]
-        return found
+        empty = [str(name) for name in scores.images.columns if scores.images[name].isna().all()]
+        caveats += [f"{name} could not be measured on any image." for name in empty]
+        return caveats

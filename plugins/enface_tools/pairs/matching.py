@@ -1,4 +1,4 @@
-"""Which target and which source belong to an output, by the names of their files."""
+"""Match outputs with their targets and sources by file name."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from enface.errors import DataError
-from enface_tools.pairs.files import Files, listed, shown
+from enface_tools.pairs.files import ImageFiles, listed, shown
 
 Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Matched:
-    """Output ``i`` of the folder belongs to target ``targets[i]`` and source ``sources[i]``.
+class MatchedImages:
+    """Output ``i`` belongs to target ``target_of[i]`` and source ``source_of[i]``.
 
     Attributes:
-        unused: For each role, how many images no output belongs to.
+        unused: For each role, the number of images without an output.
     """
 
-    outputs: Files
-    targets: Files
-    sources: Files | None
+    outputs: ImageFiles
+    targets: ImageFiles
+    sources: ImageFiles | None
     target_of: Indices
     source_of: Indices | None
     unused: Mapping[str, int]
@@ -33,99 +33,116 @@ class Matched:
     def __len__(self) -> int:
         return len(self.outputs.names)
 
+    @property
+    def partners(self) -> dict[str, tuple[ImageFiles, Indices]]:
+        """``targets`` and, if there are any, ``sources``: their files, and the index that belongs to each output."""
+        partners = {"targets": (self.targets, self.target_of)}
+        if self.sources is not None and self.source_of is not None:
+            partners["sources"] = (self.sources, self.source_of)
+        return partners
 
-def match(outputs: Files, targets: Files, sources: Files | None, key: str | None, *, subset: bool) -> Matched:
-    """Match by whole name without extension, or by the part of it that ``key`` finds.
 
-    A source belongs to the output of its whole name where every output has one, even when there is a ``key``:
-    many outputs may share a target, but each was made from a source of its own.
+def match(
+    outputs: ImageFiles, targets: ImageFiles, sources: ImageFiles | None, key: str | None, *, subset: bool
+) -> MatchedImages:
+    """Match names without extension, or group 1 of ``key`` in them.
+
+    Sources are matched by whole names if every output has one, even with ``key``: several outputs may share a target,
+    but each was made from a source of its own.
 
     Args:
-        key: A regular expression; its group 1 is what an output's name and a target's have in common. Several
-            outputs may belong to one target.
-        subset: Allow targets and sources that no output belongs to.
+        key: A regular expression. Names with equal group 1 belong together; several outputs may share a target.
+        subset: Allow targets and sources without an output.
 
     Raises:
-        DataError: naming the images left without a partner, or what is wrong with ``key``.
+        DataError: naming the images without a partner, or the mistake in ``key``.
     """
-    pattern = compiled(key, "--key") if key is not None else None
-    targets_of, unused = _partners(outputs, targets, pattern, subset)
+    pattern = compile_pattern(key, "--key") if key is not None else None
+    target_of, unused = _partners(outputs, targets, pattern, subset)
     counts = {"targets": unused}
-    sources_of = None
+    source_of = None
     if sources is not None:
-        whole = set(outputs.stems) <= set(sources.stems)
-        sources_of, counts["sources"] = _partners(outputs, sources, None if whole else pattern, subset)
-    return Matched(outputs, targets, sources, targets_of, sources_of, counts)
+        by_name = set(outputs.stems) <= set(sources.stems)
+        source_of, counts["sources"] = _partners(outputs, sources, None if by_name else pattern, subset)
+    return MatchedImages(outputs, targets, sources, target_of, source_of, counts)
 
 
-def compiled(pattern: str, option: str) -> re.Pattern[str]:
-    """A regular expression that has a group 1.
+def compile_pattern(pattern: str, option: str) -> re.Pattern[str]:
+    """Compile a regular expression that has a group 1.
 
     Raises:
-        DataError: when it has none, or is not one, naming the option it was given as.
+        DataError: if it is invalid or has no group, naming the option.
     """
     try:
-        found = re.compile(pattern)
+        compiled = re.compile(pattern)
     except re.error as error:
         raise DataError(f"{option} {shown(pattern)} is not a regular expression: {error}") from error
-    if not found.groups:
-        raise DataError(f"{option} {shown(pattern)} has no group; put what names have in common into parentheses")
-    return found
+    if not compiled.groups:
+        raise DataError(f"{option} {shown(pattern)} has no group; put the common part of the names in parentheses")
+    return compiled
 
 
-def grouped(names: Sequence[str], pattern: re.Pattern[str], option: str, role: str) -> list[str]:
-    """Group 1 of a pattern, searched in each of some names.
+def first_groups(names: Sequence[str], pattern: re.Pattern[str], option: str, role: str) -> list[str]:
+    """Search each name for a pattern and return group 1.
 
     Raises:
-        DataError: when it is not found in some of them, naming these.
+        DataError: if names do not contain it, naming them.
     """
-    found = [hit.group(1) if (hit := pattern.search(name)) else None for name in names]
-    without = [name for name, group in zip(names, found, strict=True) if group is None]
+    groups = [hit.group(1) if (hit := pattern.search(name)) else None for name in names]
+    without = [name for name, group in zip(names, groups, strict=True) if group is None]
     if without:
-        raise DataError(f"{option} {shown(pattern.pattern)} is not found in {len(without)} {role}: {listed(without)}")
-    return [group for group in found if group is not None]
+        raise DataError(
+            f"{option} {shown(pattern.pattern)} matches nothing in {len(without)} {role}: {listed(without)}"
+        )
+    return [group for group in groups if group is not None]
 
 
-def _partners(outputs: Files, others: Files, pattern: re.Pattern[str] | None, subset: bool) -> tuple[Indices, int]:
-    """For each output the index of its partner, and how many of ``others`` have no output."""
+def _partners(
+    outputs: ImageFiles, others: ImageFiles, pattern: re.Pattern[str] | None, subset: bool
+) -> tuple[Indices, int]:
+    """Return each output's index into ``others``, and the number of ``others`` without an output."""
     if pattern is None:
-        mine, theirs = list(outputs.stems), list(others.stems)
+        keys, other_keys = list(outputs.stems), list(others.stems)
     else:
-        mine, theirs = (grouped(files.stems, pattern, "--key", files.role) for files in (outputs, others))
-    place: dict[str, int] = {}
-    for index, name in enumerate(theirs):
-        other = place.setdefault(name, index)
-        if other != index:
+        keys, other_keys = (first_groups(files.stems, pattern, "--key", files.role) for files in (outputs, others))
+    index_of: dict[str, int] = {}
+    for index, name in enumerate(other_keys):
+        first = index_of.setdefault(name, index)
+        if first != index:
             raise DataError(
-                f"{others.role}: {shown(others.names[other])} and {shown(others.names[index])} have one key, "
-                f"{shown(name)}, so an output of that key would have two; make --key tell them apart"
+                f"{others.role}: {shown(others.names[first])} and {shown(others.names[index])} have one key, "
+                f"{shown(name)}, so an output of that key would have two; change --key to tell them apart"
             )
-    wanted = set(mine)
-    alone = [outputs.names[index] for index, name in enumerate(mine) if name not in place]
-    unused = [others.names[index] for index, name in enumerate(theirs) if name not in wanted]
+    alone = [outputs.names[index] for index, name in enumerate(keys) if name not in index_of]
+    wanted = set(keys)
+    unused = [others.names[index] for index, name in enumerate(other_keys) if name not in wanted]
     if alone or (unused and not subset):
-        raise _unmatched(outputs, others, alone, unused, mine, theirs)
-    return np.array([place[name] for name in mine], np.int64), len(unused)
+        raise _unmatched(outputs, others, alone, unused, keys, other_keys)
+    return np.array([index_of[name] for name in keys], np.int64), len(unused)
 
 
 def _unmatched(
-    outputs: Files, others: Files, alone: Sequence[str], unused: Sequence[str], mine: list[str], theirs: list[str]
+    outputs: ImageFiles,
+    others: ImageFiles,
+    alone: Sequence[str],
+    unused: Sequence[str],
+    keys: list[str],
+    other_keys: list[str],
 ) -> DataError:
-    one = others.role.removesuffix("s")
     lines = [
         f"{len(outputs.names)} outputs in {outputs.root} and {len(others.names)} {others.role} in {others.root} "
         "do not belong together"
     ]
     if alone:
-        lines.append(f"{len(alone)} outputs without a {one}: {listed(alone)}")
+        lines.append(f"{len(alone)} outputs without a {others.role.removesuffix('s')}: {listed(alone)}")
     if unused:
         lines.append(f"{len(unused)} {others.role} without an output: {listed(unused)}")
-    folded = {name.casefold(): name for name in theirs}
-    differ = [(name, folded[name.casefold()]) for name in mine if folded.get(name.casefold(), name) != name]
+    folded = {name.casefold(): name for name in other_keys}
+    differ = [(name, folded[name.casefold()]) for name in keys if folded.get(name.casefold(), name) != name]
     if differ:
         lines.append(f"{shown(differ[0][0])} and {shown(differ[0][1])} differ in upper and lower case; rename one")
     elif len(alone) == len(outputs.names):
         lines.append("no name is in both folders; if names agree in a part only, give it as --key REGEX")
     elif not alone:
-        lines.append(f"--subset leaves out the {others.role} without an output")
+        lines.append(f"--subset skips the {others.role} without an output")
     return DataError("\n  ".join(lines))

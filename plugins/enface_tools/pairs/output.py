@@ -1,4 +1,4 @@
-"""Where results go, so that no image is measured against itself or overwritten."""
+"""Checks of input and results folders, so that no image is measured against itself or overwritten."""
 
 from __future__ import annotations
 
@@ -10,89 +10,89 @@ from enface.errors import DataError
 from enface_tools.pairs.files import require_folder
 
 WORK = ".work"
+"""Folder of intermediate numbers in a results folder."""
 ORIGIN = "pairs.json"
-"""In a folder of results: which folders they are of."""
+"""File that names the outputs and targets of a results folder."""
 
 
 def check_folders(folders: Mapping[str, Path]) -> None:
-    """Refuse folders that are the same, or lie in one another.
+    """Refuse input folders that are missing, the same, or inside one another.
 
     Args:
-        folders: By what is in them: ``outputs``, ``targets``, perhaps ``sources``.
+        folders: ``outputs``, ``targets`` and perhaps ``sources``.
 
     Raises:
-        DataError: when one is not there; or naming the two.
+        DataError: naming the folders.
     """
     for role, path in folders.items():
         require_folder(path, role)
-    real = {role: path.resolve() for role, path in folders.items()}
-    for role, path in real.items():
-        for other, outer in real.items():
+    resolved = {role: path.resolve() for role, path in folders.items()}
+    for role, path in resolved.items():
+        for other, outer in resolved.items():
             if role == other:
                 continue
             if path == outer:
                 raise DataError(f"{other} and {role} are one folder, {path}; they would be measured against themselves")
             if path.is_relative_to(outer):
                 raise DataError(
-                    f"the {role} in {folders[role]} lie in the folder of the {other}, {folders[other]}, and would be "
-                    "taken for these; give each a folder of its own"
+                    f"the folder of {role}, {folders[role]}, is inside the folder of {other}, {folders[other]}, "
+                    f"so its images would count as {other}; move one of them"
                 )
 
 
 def results_folder(out: Path | None, folders: Mapping[str, Path]) -> Path:
-    """The folder that results are written to; it need not exist.
+    """Return the folder that results are written to. It need not exist.
 
     Args:
-        out: As asked for; ``evaluations/NAME`` of the outputs' folder unless given.
+        out: Default: ``evaluations/NAME`` with the name of the outputs' folder.
 
     Raises:
-        DataError: when something else is there: a file, other files, the results of other folders, an input.
+        DataError: if it is a file, holds other files or the results of other folders, or overlaps with an input.
     """
     folder = out if out is not None else Path("evaluations") / (folders["outputs"].resolve().name or "outputs")
-    real = folder.resolve()
+    resolved = folder.resolve()
     for role, path in folders.items():
-        if real == path.resolve() or real.is_relative_to(path.resolve()):
+        if resolved == path.resolve() or resolved.is_relative_to(path.resolve()):
             raise DataError(f"results would be written to {folder}, among the {role}; give another folder as --out")
-        if path.resolve().is_relative_to(real):
-            raise DataError(f"the {role} lie in {folder}, where results go; give another folder as --out")
+        if path.resolve().is_relative_to(resolved):
+            raise DataError(f"the {role} are inside {folder}, the results folder; give another folder as --out")
     if not folder.exists():
         return folder
     if not folder.is_dir():
-        raise DataError(f"{folder} is a file; results go into a folder")
+        raise DataError(f"{folder} is a file; results need a folder")
     if not any(folder.iterdir()):
         return folder
-    earlier = _origin(folder)
+    earlier = _read_origin(folder)
     if earlier is None:
         raise DataError(f"{folder} is not empty and holds no result of this command; give another folder as --out")
-    if earlier != origin(folders):
+    if earlier != _origin(folders):
         other = ", ".join(str(path) for path in earlier.values())
         raise DataError(f"{folder} holds the result of other folders ({other}); give another --out, or remove it")
     return folder
 
 
-def origin(folders: Mapping[str, Path]) -> dict[str, str]:
-    """What a folder of results says it is of: the outputs and the targets."""
-    return {role: str(folders[role].resolve()) for role in ("outputs", "targets")}
-
-
 def claim(folder: Path, folders: Mapping[str, Path]) -> Path:
-    """Make a folder of results one of these folders; where unfinished work goes.
+    """Make the results folder, note the input folders in it, and return its folder for intermediate numbers.
 
     Raises:
-        DataError: when nothing can be written there.
+        DataError: if it cannot be written.
     """
     try:
         work = folder / WORK
         work.mkdir(parents=True, exist_ok=True)
-        (folder / ORIGIN).write_text(json.dumps(origin(folders), indent=1), encoding="utf-8")
+        (folder / ORIGIN).write_text(json.dumps(_origin(folders), indent=1), encoding="utf-8")
     except OSError as error:
         raise DataError(f"cannot write into {folder} ({error.strerror or error}); give another --out") from error
     return work
 
 
-def _origin(folder: Path) -> dict[str, str] | None:
+def _origin(folders: Mapping[str, Path]) -> dict[str, str]:
+    return {role: str(folders[role].resolve()) for role in ("outputs", "targets")}
+
+
+def _read_origin(folder: Path) -> dict[str, str] | None:
     try:
-        found = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        content = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None

@@ -1,4 +1,4 @@
-"""Batches of decoded images, read ahead of their use by threads."""
+"""Batches of decoded images, read ahead by threads."""
 
 from __future__ import annotations
 
@@ -16,81 +16,81 @@ from torch import Tensor
 from enface.data.images import read_image
 from enface.errors import DataError
 from enface_tools.pairs.checks import Size
-from enface_tools.pairs.files import SHOWN, plain
-from enface_tools.pairs.matching import Matched
+from enface_tools.pairs.files import MAX_LISTED, printable
+from enface_tools.pairs.matching import MatchedImages
 
 Pixels = npt.NDArray[np.uint8]
+Column = list[Future[Pixels | str]]
 AHEAD = 2
 """Batches that are decoded while one is measured."""
 
 
-class Reader:
-    """Reads the images of some pairs; memory holds a few batches, however many pairs there are.
+class PairReader:
+    """Reads images of pairs. Memory holds a few batches, regardless of the number of pairs.
 
     Args:
-        size: Width and height that images are to have.
-        resized: The roles whose images are brought to that size where they have another one.
+        size: Width and height of the images read.
+        resized: Roles whose images are resized if they differ in size.
     """
 
-    def __init__(self, matched: Matched, size: Size, resized: Sequence[str], threads: int) -> None:
+    def __init__(self, matched: MatchedImages, size: Size, resized: Sequence[str], threads: int) -> None:
         self._matched, self._size, self._resized, self._threads = matched, size, resized, threads
 
-    def __call__(self, batches: Iterable[range]) -> Iterator[tuple[range, dict[str, Tensor]]]:
-        """Each batch's rows with its ``output``, ``target`` and, where there are any, ``source``.
+    def __call__(self, batches: Iterable[range]) -> Iterator[dict[str, Tensor]]:
+        """Read ``output``, ``target`` and, if there are sources, ``source`` of each batch.
+
+        Args:
+            batches: Indices of outputs.
 
         Yields:
             Images as float32 (N, 3, H, W) in [0, 1].
 
         Raises:
-            DataError: when images of a batch cannot be read, naming the first ten.
+            DataError: if images of a batch cannot be read, naming the first ten.
         """
-        waiting: deque[tuple[range, dict[str, list[Future[Pixels | str]]]]] = deque()
+        waiting: deque[dict[str, Column]] = deque()
         pool = ThreadPoolExecutor(self._threads)
         try:
             for rows in batches:
-                jobs = {
-                    name: [pool.submit(self._read, path, role in self._resized) for path in paths]
-                    for name, (role, paths) in self._paths(rows).items()
-                }
-                waiting.append((rows, jobs))
+                waiting.append(self._submit(pool, rows))
                 if len(waiting) > AHEAD:
-                    yield _ready(*waiting.popleft())
+                    yield _collect(waiting.popleft())
             while waiting:
-                yield _ready(*waiting.popleft())
+                yield _collect(waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _paths(self, rows: range) -> dict[str, tuple[str, list[Path]]]:
-        matched = self._matched
-        found = {
-            "output": ("outputs", [matched.outputs.path(row) for row in rows]),
-            "target": ("targets", [matched.targets.path(int(matched.target_of[row])) for row in rows]),
+    def _submit(self, pool: ThreadPoolExecutor, rows: range) -> dict[str, Column]:
+        outputs = self._matched.outputs
+        paths = {"outputs": [outputs.path(row) for row in rows]}
+        for role, (files, partner) in self._matched.partners.items():
+            paths[role] = [files.path(int(partner[row])) for row in rows]
+        return {
+            role.removesuffix("s"): [pool.submit(self._read, path, role in self._resized) for path in of_role]
+            for role, of_role in paths.items()
         }
-        if matched.sources is not None and matched.source_of is not None:
-            found["source"] = ("sources", [matched.sources.path(int(matched.source_of[row])) for row in rows])
-        return found
 
     def _read(self, path: Path, resized: bool) -> Pixels | str:
-        """An image (H, W, 3), or why there is none."""
+        """Return an image (H, W, 3), or why it cannot be read."""
         try:
             image = read_image(path)
         except DataError as error:
-            return plain(str(error))
+            return printable(str(error))
         if image.shape[1::-1] == self._size:
             return image
         if not resized:
-            return f"image {plain(str(path))} is not of the size its header says; save it again"
-        # Pillow's filters widen with the step when they shrink an image, so nothing is aliased.
+            return f"image {printable(str(path))} differs in size from its header; save it again"
+        # Pillow widens its filters when it shrinks an image, so there is no aliasing.
         return np.asarray(Image.fromarray(image).resize(self._size, Image.Resampling.BICUBIC))
 
 
-def _ready(rows: range, jobs: dict[str, list[Future[Pixels | str]]]) -> tuple[range, dict[str, Tensor]]:
-    read = {name: [job.result() for job in column] for name, column in jobs.items()}
+def _collect(batch: dict[str, Column]) -> dict[str, Tensor]:
+    read = {name: [job.result() for job in column] for name, column in batch.items()}
     failed = [item for column in read.values() for item in column if isinstance(item, str)]
     if failed:
-        more = f"\n  ... and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
-        raise DataError("\n  ".join(dict.fromkeys(failed[:SHOWN])) + more)
-    return rows, {name: _unit([item for item in column if not isinstance(item, str)]) for name, column in read.items()}
+        more = f"\n  ... and {len(failed) - MAX_LISTED} more" if len(failed) > MAX_LISTED else ""
+        raise DataError("\n  ".join(dict.fromkeys(failed[:MAX_LISTED])) + more)
+    return {name: _unit([item for item in column if not isinstance(item, str)]) for name, column in read.items()}
 
 
 def _unit(images: Sequence[Pixels]) -> Tensor:

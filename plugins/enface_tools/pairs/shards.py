@@ -1,4 +1,4 @@
-"""Numbers of some images at a time on disk, so that a measurement can be interrupted."""
+"""Scores of measured images on disk, so that an interrupted measurement can be resumed."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from pathlib import Path
 import numpy as np
 
 from enface.errors import DataError
-from enface.system.atomic import replacing
-from enface_tools.evaluate.measure import Numbers, Part
+from enface.system.atomic import atomic_write
+from enface_tools.evaluate.measure import BatchScores, Numbers
 
 SHARD = 256
-"""Images in one file: what an interruption can cost."""
+"""Images per file: the most that is measured again after an interruption."""
 SIDES = ("numbers", "outputs", "targets")
 OUTPUT = "output"
-"""The owner that is always there."""
 
 
 @dataclass(frozen=True)
-class Shards:
-    """What is measured so far, in files ``part-NNNNN.npz``.
+class ScoreShards:
+    """Scores measured so far, in files ``part-NNNNN.npz``.
 
-    Each file knows what it was measured from, so that a changed image costs the measuring of its own file only.
+    Each file holds a digest of the images it was measured from, so that a changed image invalidates only its own file.
 
     Args:
-        stamps: For each image, text that changes when a file it is measured with does.
-        settings: Text that changes when the same images would be measured differently.
+        stamps: For each output, a text that changes if a file it is measured with changes.
+        settings: A text that changes if the same images would be measured differently.
     """
 
     folder: Path
@@ -38,52 +37,52 @@ class Shards:
 
     @property
     def rows(self) -> list[range]:
-        """The images of each file."""
+        """The outputs of each file."""
         return [range(start, min(start + SHARD, len(self.stamps))) for start in range(0, len(self.stamps), SHARD)]
 
     def missing(self) -> list[int]:
-        """The files that are not there, damaged, or of other images or settings."""
+        """The files that do not exist, are damaged, or belong to other images or settings."""
         return [number for number in range(len(self.rows)) if not self._valid(number)]
 
     @property
     def begun(self) -> bool:
-        """Whether there are files at all."""
+        """True if there are any files."""
         return any(self.folder.glob("part-*.npz"))
 
-    def save(self, number: int, parts: Mapping[str, Part]) -> None:
-        """Write a file whole or not at all.
+    def save(self, number: int, scores: Mapping[str, BatchScores]) -> None:
+        """Write a file atomically.
 
         Args:
-            parts: By whose they are: ``output``, ``source``, against the same targets.
+            scores: Of ``output`` and perhaps ``source``, measured against the same targets.
 
         Raises:
-            DataError: when it cannot be written.
+            DataError: if it cannot be written.
         """
         arrays = {
-            f"{owner}/{side}/{name}": values
-            for owner, part in parts.items()
+            f"{image}/{side}/{name}": values
+            for image, of_image in scores.items()
             for side in SIDES
-            # All have the same targets, so these are written once.
-            if side != "targets" or owner == OUTPUT
-            for name, values in getattr(part, side).items()
+            # The targets are the same, so they are written once.
+            if side != "targets" or image == OUTPUT
+            for name, values in getattr(of_image, side).items()
         }
         path = self._path(number)
         try:
-            with replacing(path) as beside, beside.open("wb") as file:
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, digest=np.array(self._digest(number)), **arrays)
         except OSError as error:
             raise DataError(f"cannot write {path} ({error.strerror or error})") from error
 
-    def load(self, owner: str) -> Part:
-        """All that was found of one owner's images."""
-        whole = Part()
+    def load(self, image: str) -> BatchScores:
+        """Return all scores of ``output`` or ``source``."""
+        whole = BatchScores()
         for number, rows in enumerate(self.rows):
             with np.load(self._path(number), allow_pickle=False) as file:
                 for key in file.files:
-                    whose, _, rest = key.partition("/")
+                    owner, _, rest = key.partition("/")
                     side, _, name = rest.partition("/")
-                    if whose == (OUTPUT if side == "targets" else owner):
-                        _put(getattr(whole, side), name, file[key], rows, len(self.stamps))
+                    if owner == (OUTPUT if side == "targets" else image):
+                        _insert(getattr(whole, side), name, file[key], rows, len(self.stamps))
         return whole
 
     def _valid(self, number: int) -> bool:
@@ -101,17 +100,17 @@ class Shards:
         return self.folder / f"part-{number:05d}.npz"
 
 
-def _put(columns: dict[str, Numbers], name: str, values: Numbers, rows: range, total: int) -> None:
-    # Features of many images are large; parts and whole would not fit into memory beside each other.
+def _insert(columns: dict[str, Numbers], name: str, values: Numbers, rows: range, total: int) -> None:
+    # Features of many images are large; memory would not hold them twice, as concatenating needs.
     if name not in columns:
         columns[name] = np.empty((total, *values.shape[1:]), values.dtype)
     columns[name][rows.start : rows.stop] = values
 
 
-def joined(parts: Sequence[Part]) -> Part:
-    """Parts of a batch each as one."""
-    whole = Part()
+def join_batches(batches: Sequence[BatchScores]) -> BatchScores:
+    """Concatenate the scores of batches."""
+    whole = BatchScores()
     for side in SIDES:
-        for name in getattr(parts[0], side):
-            getattr(whole, side)[name] = np.concatenate([getattr(part, side)[name] for part in parts])
+        for name in getattr(batches[0], side):
+            getattr(whole, side)[name] = np.concatenate([getattr(batch, side)[name] for batch in batches])
     return whole

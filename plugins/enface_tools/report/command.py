@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def report(
     run: Annotated[
         Path,
-        typer.Argument(help="A run directory (runs/NAME/ID), or what evaluate --pairs wrote.", show_default=False),
+        typer.Argument(help="A run directory (runs/NAME/ID), or results of enface pairs.", show_default=False),
     ],
     watched: Annotated[
         bool, typer.Option("--watch", help="Write it anew while the run trains; Ctrl-C ends it.")

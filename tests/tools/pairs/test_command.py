@@ -1,4 +1,4 @@
-"""``enface evaluate --pairs``: what it says, what it refuses, and that it goes on after being stopped."""
+"""``enface pairs``: output, refusals, and resuming after an interruption."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANY = 600
 SLOW = """
 import time
 class Slow(Metric):
-    '''Waits for what stops it after 256 images, where STOPPED is set.'''
+    '''Waits after 256 images to be stopped, if STOPPED is set.'''
     higher_is_better = False
     card = {"implementation": "test"}
     seen = 0
@@ -40,34 +40,32 @@ def fill(folder: Path, count: int, first: int = 0) -> Path:
 
 @pytest.fixture
 def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """Six outputs and their targets, below the folder the command is called in."""
+    """Six outputs and their targets, in folders below the current one."""
     monkeypatch.chdir(tmp_path)
-    return fill(Path("made"), 6, 1), fill(Path("true"), 6, 2)
+    return fill(Path("outputs"), 6, 1), fill(Path("targets"), 6, 2)
 
 
 @pytest.fixture
 def many(tmp_path: Path) -> tuple[str, str]:
-    return tuple(fill(tmp_path / name, MANY, number).name for number, name in enumerate(("made", "true")))  # type: ignore[return-value]
+    return tuple(fill(tmp_path / name, MANY, number).name for number, name in enumerate(("outputs", "targets")))  # type: ignore[return-value]
 
 
-def test_it_measures_and_says_what_it_found(enface, pair, tmp_path):
-    fill(tmp_path / "given", 6, 3)
-    found = enface(
-        *("evaluate", "--pairs", *pair, "--sources", "given", "--metrics", "l1, psnr", "--identity", r"(p\d)"),
-    )
-    assert found.code == 0, found.err
-    results = Results.read(Path("evaluations/made"))
-    mean = results.summary["metrics"]["l1"]["mean"]
-    assert "6 outputs match their targets; results: evaluations/made" in found.out
-    assert f"l1: {mean:.4f} [" in found.out
-    assert "(baselines: source 0." in found.out
-    assert results.summary["identities"] == 3
-    assert Path("evaluations/made/grid.png").is_file()
-    assert "report: evaluations/made/report/index.html" in found.out
-    assert "p2_5" in Path("evaluations/made/report/index.html").read_text(encoding="utf-8")
+def test_it_measures_and_reports(enface, pair, tmp_path):
+    fill(tmp_path / "sources", 6, 3)
+    outcome = enface("pairs", *pair, "--sources", "sources", "--metrics", "l1, psnr", "--identity", r"(p\d)")
+    assert outcome.code == 0, outcome.err
+    results = Results.read(Path("evaluations/outputs"))
+    mean = results.summary.metrics["l1"].mean
+    assert "6 outputs match their targets; results: evaluations/outputs" in outcome.out
+    assert f"l1: {mean:.4f} [" in outcome.out
+    assert "(baselines: source 0." in outcome.out
+    assert results.summary.identities == 3
+    assert Path("evaluations/outputs/grid.png").is_file()
+    assert "report: evaluations/outputs/report/index.html" in outcome.out
+    assert "p2_5" in Path("evaluations/outputs/report/index.html").read_text(encoding="utf-8")
 
 
-def test_every_option_reaches_the_measuring(enface, pair, plugin, tmp_path):
+def test_every_option_has_its_effect(enface, pair, plugin, tmp_path):
     pd.DataFrame({"key": [f"p{index % 3}_{index}" for index in range(6)], "pose": [0, 0, 0, 1, 1, 1]}).to_csv("l.csv")
     outputs, targets = pair
     for path in targets.iterdir():
@@ -76,61 +74,65 @@ def test_every_option_reaches_the_measuring(enface, pair, plugin, tmp_path):
     (next((targets / "more").iterdir())).rename(targets / "real_p9_9.png")
     for path in outputs.iterdir():
         Image.open(path).resize((10, 10)).save(path)
-    words = (
+    options = (
         f"--plugin {plugin(SLOW, brings='Slow')} --metrics slow --out {tmp_path / 'r'} --labels l.csv --subset --resize"
     )
     more = (
         r"--set metrics.fine.use=ms_ssim --set metrics.fine.scales=1 --key (p\d_\d) --batch 4 --pictures 3 --device cpu"
     )
-    found = enface("evaluate", "--pairs", *pair, *words.split(), *more.split(), "--subset", "--resize")
-    assert found.code == 0, found.err
+    outcome = enface("pairs", *pair, *options.split(), *more.split())
+    assert outcome.code == 0, outcome.err
     summary = Results.read(tmp_path / "r").summary
-    assert list(summary["metrics"]) == ["slow", "fine"]
-    assert set(summary["by"]) == {"pose"}
+    assert list(summary.metrics) == ["slow", "fine"]
+    assert set(summary.by) == {"pose"}
     assert json.loads((tmp_path / "r" / "pictures.json").read_text())["images"] == 3
-    assert "caution: The outputs were resized" in found.out
-    assert "caution: 1 targets have no output and are left out." in found.out
+    assert "caveat: The outputs were resized" in outcome.out
+    assert "caveat: 1 targets have no output and were skipped." in outcome.out
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
-        ([], "name a run directory"),
-        (["runs/x", "--pairs", "made", "true"], "not a run"),
-        (["--pairs", "made", "true", "--checkpoint", "best"], "leave out"),
-        (["--pairs", "made", "true", "--raw"], "leave out"),
-        (["runs/x", "--metrics", "l1"], "--metrics is for --pairs"),
-        (["runs/x", "--subset"], "--subset is for --pairs"),
-        (["--pairs", "made", "nothing"], "folder of targets nothing does not exist"),
-        (["--pairs", "made", "made"], "are one folder"),
-        (["--pairs", "made", "true", "--metrics", "l1,,ssim"], "with commas between"),
-        (["--pairs", "made", "true", "--metrics", "l1,l1"], "with commas between"),
-        (["--pairs", "made", "true", "--metrics", "lpip"], "did you mean 'lpips'?"),
-        (["--pairs", "made", "true", "--set", "seed=1"], "--set seed=1: there is no recipe here"),
-        (["--pairs", "made", "true", "--plugin", "no.py"], "no.py does not exist"),
-        (["--pairs", "made", "true", "--out", "true/results"], "among the targets"),
+        (["outputs"], "Missing argument"),
+        (["outputs", "nothing"], "folder of targets nothing does not exist"),
+        (["outputs", "outputs"], "are one folder"),
+        (["outputs", "targets", "--metrics", "l1,,ssim"], "separated by commas"),
+        (["outputs", "targets", "--metrics", "l1,l1"], "separated by commas"),
+        (["outputs", "targets", "--metrics", "lpip"], "did you mean 'lpips'?"),
+        (["outputs", "targets", "--set", "seed=1"], "--set seed=1: there is no recipe here"),
+        (["outputs", "targets", "--plugin", "no.py"], "no.py does not exist"),
+        (["outputs", "targets", "--out", "targets/results"], "among the targets"),
+        (["outputs", "targets", "--checkpoint", "best"], "No such option: --checkpoint"),
     ],
 )
-def test_what_is_refused(enface, pair, words, message):
-    found = enface("evaluate", *words)
-    assert found.code == 2
-    assert message in found.err
+def test_refusals(enface, pair, arguments, message):
+    outcome = enface("pairs", *arguments)
+    assert outcome.code == 2
+    assert message in outcome.err
     assert not Path("evaluations").exists()
 
 
-def test_a_metric_that_does_not_fit_is_said_to_be_unavailable(enface, pair):
-    found = enface("evaluate", "--pairs", *pair)
-    assert found.code == 0
-    assert "lpips: unavailable. " in found.out
-    assert "ssim: 0.0" in found.out or "ssim: -0.0" in found.out
+@pytest.mark.parametrize("arguments", [[], ["runs/x"], ["--checkpoint", "best"]])
+def test_the_former_option_of_evaluate_names_this_command(enface, pair, arguments):
+    outcome = enface("evaluate", *arguments, "--pairs", *pair)
+    assert outcome.code == 2
+    assert outcome.err == "error: --pairs is a command of its own now: enface pairs outputs targets\n"
+    assert "--pairs" not in enface("evaluate", "--help").out
+
+
+def test_a_default_metric_that_does_not_fit_is_unavailable(enface, pair):
+    outcome = enface("pairs", *pair)
+    assert outcome.code == 0
+    assert "lpips: unavailable. " in outcome.out
+    assert "ssim: 0.0" in outcome.out or "ssim: -0.0" in outcome.out
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_stopped_it_goes_on(shell, until, plugin, many, number):
+def test_it_resumes_after_a_signal(shell, until, plugin, many, number):
     file = plugin(SLOW, brings="Slow")
-    words = ("evaluate", "--pairs", *many, "--metrics", "slow", "--plugin", file, "--batch", "64", "--pictures", "0")
-    child = shell.start(*words, STOPPED="1")
-    work = shell.folder / "evaluations" / "made" / ".work"
+    arguments = ("pairs", *many, "--metrics", "slow", "--plugin", file, "--batch", "64", "--pictures", "0")
+    child = shell.start(*arguments, STOPPED="1")
+    work = shell.folder / "evaluations" / "outputs" / ".work"
     until((work / "part-00000.npz").is_file)
     child.signal(number)
     code = child.wait()
@@ -141,24 +143,24 @@ def test_stopped_it_goes_on(shell, until, plugin, many, number):
         assert code == 128 + number
         assert f"stopped by {number.name} after 256 of 600 images, which are kept" in child.out
         assert "Traceback" not in child.out
-    again = shell(*words)
-    assert "256 of 600 images are measured already; going on" in again.out
-    whole = shell(*words, "--out", "whole")
+    again = shell(*arguments)
+    assert "256 of 600 images are measured already; resuming" in again.out
+    whole = shell(*arguments, "--out", "whole")
     assert "already" not in whole.out
-    first, second = (Results.read(shell.folder / name).images for name in ("evaluations/made", "whole"))
+    first, second = (Results.read(shell.folder / name).images for name in ("evaluations/outputs", "whole"))
     pd.testing.assert_frame_equal(first, second)
     assert not work.exists()
 
 
-def test_changed_images_are_said_to_start_it_over(shell, until, plugin, many):
+def test_changed_images_start_it_over(shell, until, plugin, many):
     file = plugin(SLOW, brings="Slow")
-    words = ("evaluate", "--pairs", *many, "--metrics", "slow", "--plugin", file, "--batch", "64", "--pictures", "0")
-    child = shell.start(*words, STOPPED="1")
-    until((shell.folder / "evaluations" / "made" / ".work" / "part-00000.npz").is_file)
+    arguments = ("pairs", *many, "--metrics", "slow", "--plugin", file, "--batch", "64", "--pictures", "0")
+    child = shell.start(*arguments, STOPPED="1")
+    until((shell.folder / "evaluations" / "outputs" / ".work" / "part-00000.npz").is_file)
     child.signal(signal.SIGKILL)
     child.wait()
-    shutil.rmtree(shell.folder / "made")
-    fill(shell.folder / "made", MANY, 7)
-    again = shell(*words)
-    assert "have changed since this was interrupted; starting over" in again.out
-    assert Results.read(shell.folder / "evaluations" / "made").summary["images"] == MANY
+    shutil.rmtree(shell.folder / "outputs")
+    fill(shell.folder / "outputs", MANY, 7)
+    again = shell(*arguments)
+    assert "have changed since the interruption; starting over" in again.out
+    assert Results.read(shell.folder / "evaluations" / "outputs").summary.images == MANY

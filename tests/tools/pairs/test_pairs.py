@@ -1,4 +1,4 @@
-"""Folders of images that some other system made: matched, checked, measured, and gone on with after a break."""
+"""Images of another system: matched, checked, measured, and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -15,25 +15,19 @@ import torch
 from PIL import Image
 
 from enface.errors import DataError, EnfaceError, RecipeError
+from enface_plugins.metrics.psnr import PSNR
 from enface_tools.evaluate.results import Results
-from enface_tools.pairs import output as places
 from enface_tools.pairs import shards
-from enface_tools.pairs.evaluation import FolderEvaluation, Options
+from enface_tools.pairs.evaluation import PairsEvaluation
+from enface_tools.pairs.output import WORK
+from enface_tools.pairs.recipe import PairsOptions
 
 SIZE = 24
 COUNT = 6
 
 
-@pytest.fixture(scope="module")
-def catalog():
-    from enface.plugin.catalog import Catalog
-    from enface.plugin.manager import load_plugins
-
-    return Catalog(load_plugins())
-
-
 def picture(seed: int, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
-    """A smooth picture, width and height given."""
+    """A smooth picture of this width and height."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
@@ -46,7 +40,7 @@ def save(image: Image.Image, path: Path, **options: object) -> Path:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> dict[str, Path]:
-    """Six outputs, targets and sources of the same names, all unlike each other."""
+    """Six outputs, targets and sources of the same names, all different."""
     for number, role in enumerate(("outputs", "targets", "sources")):
         for index in range(COUNT):
             save(picture(100 * number + index), tmp_path / role / f"{index}.png")
@@ -54,13 +48,12 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 
 @pytest.fixture
-def evaluation(catalog, tmp_path):
-    """An evaluation of folders, checked; the words are those of its options."""
+def evaluation(tmp_path):
+    """An evaluation of folders, checked, with options by name."""
 
-    def make(folders: dict[str, Path], *, out: Path | None = None, **options: object) -> FolderEvaluation:
-        words = {"metrics": ["l1", "psnr"], "bootstrap": 100, **options}
-        place = tmp_path / "results" if out is None else out
-        return FolderEvaluation(folders, place, catalog, torch.device("cpu"), Options(**words))
+    def make(folders: dict[str, Path], *, out: Path | None = None, **options: object) -> PairsEvaluation:
+        chosen = {"metrics": ["l1", "psnr"], "bootstrap": 100, "device": "cpu", **options}
+        return PairsEvaluation(folders, tmp_path / "results" if out is None else out, PairsOptions(**chosen))
 
     return make
 
@@ -81,18 +74,18 @@ def refused(make, *texts: str, error: type[EnfaceError] = DataError) -> str:
 # ------------------------------------------------------------------ numbers
 
 
-def test_numbers_are_those_computed_by_hand(evaluation, folders, tmp_path):
+def test_numbers_agree_with_a_computation_by_hand(evaluation, folders, tmp_path):
     summary = evaluation(folders)()
     results = Results.read(tmp_path / "results")
     assert list(results.images["key"]) == [str(index) for index in range(COUNT)] == list(results.images["target_key"])
-    for index, found in enumerate(results.images["l1"]):
+    for index, number in enumerate(results.images["l1"]):
         output, target = (pixels(folders[role] / f"{index}.png") for role in ("outputs", "targets"))
-        assert found == pytest.approx(np.abs(output - target).mean(), rel=1e-5)
-    assert summary["metrics"]["l1"]["mean"] == pytest.approx(results.images["l1"].mean(), rel=1e-6)
-    assert json.loads((tmp_path / "results" / "summary.json").read_text()) == {"format": 2, **summary}
-    assert (summary["kind"], summary["name"], summary["images"], summary["identities"]) == ("pairs", "results", 6, 6)
+        assert number == pytest.approx(np.abs(output - target).mean(), rel=1e-5)
+    assert summary.metrics["l1"].mean == pytest.approx(results.images["l1"].mean(), rel=1e-6)
+    assert json.loads((tmp_path / "results" / "summary.json").read_text()) == {"format": 2, **summary.dump()}
+    assert (summary.kind, summary.name, summary.images, summary.identities) == ("pairs", "results", 6, 6)
     assert not results.baselines
-    assert not (tmp_path / "results" / places.WORK).exists()
+    assert not (tmp_path / "results" / WORK).exists()
 
 
 def test_copying_the_source_is_the_baseline(evaluation, folders, tmp_path):
@@ -100,17 +93,17 @@ def test_copying_the_source_is_the_baseline(evaluation, folders, tmp_path):
     results = Results.read(tmp_path / "results")
     source, target = pixels(tmp_path / "sources" / "3.png"), pixels(folders["targets"] / "3.png")
     assert results.baselines["source"]["l1"][3] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
-    item = summary["metrics"]["l1"]
-    assert item["gains"]["source"]["mean"] == pytest.approx(item["mean"] - item["baselines"]["source"], abs=1e-6)
+    metric = summary.metrics["l1"]
+    assert metric.gains["source"].mean == pytest.approx(metric.mean - metric.baselines["source"], abs=1e-6)
     about = json.loads((tmp_path / "results" / "pictures.json").read_text())
     assert about["tiles"] == ["source", "output", "target", "error"]
     with Image.open(tmp_path / "results" / "pictures" / about["files"][0]) as sprite:
         assert sprite.size == (4 * SIZE, COUNT * SIZE)
 
 
-def test_numbers_of_saved_outputs_are_those_of_the_run_that_made_them(load, catalog, tmp_path):
+def test_numbers_of_saved_outputs_agree_with_those_of_their_run(load, tmp_path):
     """A run's sources and targets are 8-bit images; only its outputs are rounded when they are saved."""
-    from enface.data.pack import prepare
+    from enface.data.pack import make_pack
     from enface.data.pairs import split_rows
     from enface.train.engine import Engine
     from enface.train.run import Run
@@ -119,7 +112,7 @@ def test_numbers_of_saved_outputs_are_those_of_the_run_that_made_them(load, cata
     names = ["l1", "psnr", "ssim", "ms_ssim", "sharpness"]
     recipe = {"engine": {"device": "cpu", "precision": "fp32"}, "data": {"split": {"train": 2, "val": 1, "test": 3}}}
     loaded = load({**recipe, "metrics": names})
-    pack = prepare(loaded.recipe, loaded.catalog)
+    pack = make_pack(loaded.recipe, loaded.catalog)
     rows = split_rows(pack.table, loaded.recipe.data.split)
     evaluator = Evaluator(Run(tmp_path, loaded, Engine(loaded.recipe.engine), pack, rows))
     blurred = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)
@@ -129,64 +122,59 @@ def test_numbers_of_saved_outputs_are_those_of_the_run_that_made_them(load, cata
     for key, target in zip(about["key"], about["target_key"], strict=True):
         source = torch.from_numpy(pack.images[table[key]].copy()).float()[None] / 127.5 - 1
         output = (blurred(source)[0] + 1) / 2 * 255
-        made = output.round().byte().permute(1, 2, 0).numpy()
-        for role, image in (("outputs", made), ("targets", pack.images[table[target]].transpose(1, 2, 0))):
+        rounded = output.round().byte().permute(1, 2, 0).numpy()
+        for role, image in (("outputs", rounded), ("targets", pack.images[table[target]].transpose(1, 2, 0))):
             save(Image.fromarray(np.ascontiguousarray(image)), tmp_path / role / f"{key}.png")
     about.drop(columns=["target_key"]).to_csv(tmp_path / "labels.csv", index=False)
     folders = {role: tmp_path / role for role in ("outputs", "targets")}
-    options = Options(metrics=names, labels=tmp_path / "labels.csv")
-    summary = FolderEvaluation(folders, tmp_path / "r", catalog, torch.device("cpu"), options)()
-    found = Results.read(tmp_path / "r").images.set_index("key").loc[about["key"]].reset_index()
+    options = PairsOptions(metrics=names, labels=tmp_path / "labels.csv", device="cpu")
+    summary = PairsEvaluation(folders, tmp_path / "r", options)()
+    images = Results.read(tmp_path / "r").images.set_index("key").loc[about["key"]].reset_index()
     # Half a step of 8 bits is 0.002; of that, errors this size change PSNR by hundredths of a decibel.
     for name, tolerance in {"l1": 5e-4, "psnr": 0.05, "ssim": 2e-3, "ms_ssim": 2e-3, "sharpness": 0.01}.items():
-        np.testing.assert_allclose(found[name], wanted[name], atol=tolerance, err_msg=name)
-    assert list(found["identity"]) == list(about["identity"])
-    assert set(summary["by"]) == {"pose", "light"}
-    assert list(summary["by"]["pose"]) == ["-30", "-15", "0", "15", "30"]
+        np.testing.assert_allclose(images[name], wanted[name], atol=tolerance, err_msg=name)
+    assert list(images["identity"]) == list(about["identity"])
+    assert set(summary.by) == {"pose", "light"}
+    assert list(summary.by["pose"]) == ["-30", "-15", "0", "15", "30"]
 
 
-def test_the_usual_metrics_are_measured_where_none_is_asked_for(evaluation, folders, catalog, monkeypatch):
-    monkeypatch.setattr(catalog.get("metric", "psnr").component, "usual", False)
-    made = evaluation(folders, metrics=None)
-    assert {"l1", "ssim", "sharpness"} <= set(made.built.metrics)
-    assert "psnr" not in made.built.metrics
-    # Its trunk halves images of 24 px to nothing: that of a usual metric is said, not refused.
-    assert "31 px" in made.built.unavailable["lpips"]
-    refused(lambda: evaluation(folders, metrics=["lpips"]), "metric lpips", "31 px", error=EnfaceError)
+def test_default_metrics_are_measured_if_no_names_are_given(evaluation, folders, monkeypatch):
+    monkeypatch.setattr(PSNR, "default", False)
+    checked = evaluation(folders, metrics=None)
+    assert {"l1", "ssim", "sharpness"} <= set(checked.metrics)
+    assert "psnr" not in checked.metrics
+    # LPIPS halves images of 24 px to nothing: a default metric is skipped, a named one is refused.
+    assert "31 px" in checked.unavailable["lpips"]
+    refused(lambda: evaluation(folders, metrics=["lpips"]), "metrics.lpips", "31 px", error=EnfaceError)
 
 
-def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(folders, plugin):
-    from enface.plugin.catalog import Catalog
-    from enface.plugin.manager import load_plugins
-
+def test_a_metric_without_its_weights_is_unavailable_and_the_others_are_measured(evaluation, folders, plugin):
     body = (
         "from enface import WeightsError\nclass Absent(Metric):\n    '''Absent.'''\n    higher_is_better = True\n"
         "    def __init__(self):\n        raise WeightsError('fetch them with: enface weights fetch absent')\n"
     )
-    catalog = Catalog(load_plugins([plugin(body, brings="Absent")]))
-    options = Options(metrics=["l1", "absent"], bootstrap=100)
-    made = FolderEvaluation(folders, folders["outputs"].parent / "r", catalog, torch.device("cpu"), options)
-    summary = made()
-    assert list(summary["metrics"]) == ["l1"]
-    assert summary["unavailable"] == {"absent": "fetch them with: enface weights fetch absent"}
-    options = Options(metrics=["absent"])
+    plugins = [plugin(body, brings="Absent")]
+    summary = evaluation(folders, metrics=["l1", "absent"], plugins=plugins)()
+    assert list(summary.metrics) == ["l1"]
+    assert summary.unavailable == {"absent": "fetch them with: enface weights fetch absent"}
     refused(
-        lambda: FolderEvaluation(folders, folders["outputs"].parent / "q", catalog, torch.device("cpu"), options),
+        lambda: evaluation(folders, metrics=["absent"], plugins=plugins),
         "no metric can be measured",
         error=EnfaceError,
     )
 
 
 def test_parameters_of_metrics_are_set_as_in_a_recipe(evaluation, folders):
-    made = evaluation(folders, metrics=["l1"], overrides=["metrics.coarse.use=ms_ssim", "metrics.coarse.scales=1"])
-    assert list(made.built.metrics) == ["l1", "coarse"]
-    assert made.built.metrics["coarse"].card["scales"] == "1"
+    overrides = ["metrics.coarse.use=ms_ssim", "metrics.coarse.scales=1"]
+    checked = evaluation(folders, metrics=["l1"], overrides=overrides)
+    assert list(checked.metrics) == ["l1", "coarse"]
+    assert checked.metrics["coarse"].card["scales"] == "1"
     for overrides, text in {
         "metrics.ms_ssim.scale=1": "did you mean 'scales'?",
         "metrics.ms_ssim.scales=9": "less than or equal to 5",
-        "metrics.ms_ssim=9": "metrics.NAME.KEY=VALUE",
-        "metrics.l1.mask=boundary": "there are no masks here",
-        "metrics.a b.use=l1": "is no name",
+        "metrics.ms_ssim=9": "metrics.ms_ssim: input should be a valid dictionary",
+        "metrics.l1.mask=boundary": "no mask 'boundary'",
+        "metrics.a b.use=l1": "string should match pattern",
         "metrics.mine.use=l11": "no metric is called 'l11'",
         "stages.main.steps=3": "there is no recipe here",
         "metrics": "there is no recipe here",
@@ -210,7 +198,7 @@ def test_extensions_and_unicode_forms_do_not_matter_and_subfolders_do(evaluation
     refused(lambda: evaluation(folders), "1 outputs without a target: a/1.png", "1 targets without an output: c/1.bmp")
 
 
-def test_names_left_alone_are_listed(evaluation, tmp_path):
+def test_names_without_a_partner_are_listed(evaluation, tmp_path):
     for index in range(30):
         save(picture(index), tmp_path / "outputs" / f"{index}.png")
         save(picture(index), tmp_path / "targets" / f"{index + 12}.png")
@@ -223,13 +211,13 @@ def test_names_left_alone_are_listed(evaluation, tmp_path):
     )
     for index in range(12):
         (tmp_path / "outputs" / f"{index}.png").unlink()
-    refused(lambda: evaluation(folders), "--subset leaves out the targets")
+    refused(lambda: evaluation(folders), "--subset skips the targets")
     summary = evaluation(folders, subset=True)()
-    assert summary["images"] == 18
-    assert summary["cautions"] == ["12 targets have no output and are left out."]
+    assert summary.images == 18
+    assert summary.caveats == ["12 targets have no output and were skipped."]
 
 
-def test_names_that_differ_in_case_are_told(evaluation, folders):
+def test_names_that_differ_in_case_are_reported(evaluation, folders):
     (folders["outputs"] / "0.png").rename(folders["outputs"] / "Anna.png")
     (folders["targets"] / "0.png").rename(folders["targets"] / "anna.png")
     refused(lambda: evaluation(folders), "Anna and anna differ in upper and lower case")
@@ -237,7 +225,7 @@ def test_names_that_differ_in_case_are_told(evaluation, folders):
 
 def test_two_files_of_one_name_are_refused(evaluation, folders):
     save(picture(0), folders["targets"] / "0.jpg")
-    refused(lambda: evaluation(folders), "0.jpg and 0.png", "have one name but for the extension")
+    refused(lambda: evaluation(folders), "0.jpg and 0.png", "differ only in their extension")
 
 
 def test_a_key_lets_outputs_share_a_target(evaluation, tmp_path):
@@ -248,15 +236,15 @@ def test_a_key_lets_outputs_share_a_target(evaluation, tmp_path):
             save(picture(50 + 10 * person + view), tmp_path / "sources" / f"person{person}_view{view}.png")
     folders = {role: tmp_path / role for role in ("outputs", "targets", "sources")}
     refused(lambda: evaluation(folders), "give it as --key REGEX")
-    made = evaluation(folders, key=r"(person\d)_")
-    assert list(made.about["target_key"]) == ["person0_front"] * 3 + ["person1_front"] * 3
-    # Images that share a target are of one person, unless told otherwise.
-    assert made()["identities"] == 2
+    checked = evaluation(folders, key=r"(person\d)_")
+    assert list(checked.about["target_key"]) == ["person0_front"] * 3 + ["person1_front"] * 3
+    # By default, images that share a target are of one person.
+    assert checked().identities == 2
     frame = Results.read(tmp_path / "results").baselines["source"]
     source, target = pixels(tmp_path / "sources/person1_view2.png"), pixels(tmp_path / "targets/person1_front.png")
     assert frame.set_index("key")["l1"]["person1_view2"] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
     assert evaluation(folders, key=r"(person\d)_", identity=r"(view\d)").about["identity"].nunique() == 3
-    # Where sources are named otherwise, they too are found by the key.
+    # Sources with other names are matched by the key, too.
     shutil.rmtree(tmp_path / "sources")
     for person in range(2):
         save(picture(70 + person), tmp_path / "sources" / f"person{person}_side.png")
@@ -269,17 +257,17 @@ def test_a_key_lets_outputs_share_a_target(evaluation, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("options", "text"),
     [
         ({"key": "("}, "--key ( is not a regular expression"),
         ({"key": "a+"}, "--key a+ has no group"),
-        ({"key": "(a+)"}, "--key (a+) is not found in 6 outputs: 0, 1, 2"),
+        ({"key": "(a+)"}, "--key (a+) matches nothing in 6 outputs: 0, 1, 2"),
         ({"identity": "x"}, "--identity x has no group"),
-        ({"identity": "(9)|0"}, "--identity (9)|0 is not found in 6 outputs"),
+        ({"identity": "(9)|0"}, "--identity (9)|0 matches nothing in 6 outputs"),
     ],
 )
-def test_regular_expressions_that_find_nothing(evaluation, folders, words, text):
-    refused(lambda: evaluation(folders, **words), text)
+def test_regular_expressions_that_match_nothing(evaluation, folders, options, text):
+    refused(lambda: evaluation(folders, **options), text)
 
 
 # ------------------------------------------------------------------ labels
@@ -287,19 +275,19 @@ def test_regular_expressions_that_find_nothing(evaluation, folders, words, text)
 
 def test_labels_are_columns_to_group_by(evaluation, folders, tmp_path):
     rows = [{"key": index, "identity": f"00{index % 2}", "pose": 30 * (index % 3), "hat": "NA"} for index in range(8)]
-    # Neither in the order of the images nor of these alone.
+    # In another order than the images, and with further keys.
     pd.DataFrame(rows[::-1]).to_csv(tmp_path / "labels.csv", index=False)
     summary = evaluation(folders, labels=tmp_path / "labels.csv")()
-    assert summary["identities"] == 2
-    assert list(summary["by"]) == ["pose"]
+    assert summary.identities == 2
+    assert list(summary.by) == ["pose"]
     images = Results.read(tmp_path / "results").images
     assert list(images["identity"][:2]) == ["000", "001"]
-    assert summary["by"]["pose"]["60"]["metrics"]["l1"]["mean"] == pytest.approx(images["l1"][[2, 5]].mean(), rel=1e-5)
+    assert summary.by["pose"]["60"].metrics["l1"].mean == pytest.approx(images["l1"][[2, 5]].mean(), rel=1e-5)
     assert set(images["hat"]) == {"NA"}
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "message"),
+    ("text", "options", "message"),
     [
         ("name,pose\n0,1\n", {}, "have no column 'key' (columns: name, pose)"),
         ("key,pose\n0,1\n1,1\n", {}, "have no row for 4 outputs: 2, 3, 4, 5"),
@@ -313,12 +301,12 @@ def test_labels_are_columns_to_group_by(evaluation, folders, tmp_path):
         ('key,pose\n0,"1\n', {}, "cannot be read"),
     ],
 )
-def test_labels_that_are_wrong(evaluation, folders, tmp_path, text, words, message):
+def test_labels_that_are_wrong(evaluation, folders, tmp_path, text, options, message):
     (tmp_path / "labels.csv").write_text(text)
-    refused(lambda: evaluation(folders, labels=tmp_path / "labels.csv", **words), "labels.csv", message)
+    refused(lambda: evaluation(folders, labels=tmp_path / "labels.csv", **options), "labels.csv", message)
 
 
-def test_labels_that_are_not_there_or_not_text(evaluation, folders, tmp_path):
+def test_labels_that_are_missing_or_not_text(evaluation, folders, tmp_path):
     refused(lambda: evaluation(folders, labels=tmp_path / "none.csv"), "none.csv cannot be read")
     (tmp_path / "labels.csv").write_bytes(b"key,pose\n\xff,1\n")
     refused(lambda: evaluation(folders, labels=tmp_path / "labels.csv"), "labels.csv cannot be read")
@@ -364,7 +352,7 @@ def test_images_that_are_refused_before_anything_is_measured(evaluation, folders
 
 
 def test_colour_of_16_bits_is_refused_though_pillow_would_cut_it_to_8(evaluation, folders):
-    """A PNG written byte by byte, for Pillow writes no such."""
+    """Pillow cannot write such a PNG, so it is written byte by byte."""
     import struct
     import zlib
 
@@ -379,7 +367,7 @@ def test_colour_of_16_bits_is_refused_though_pillow_would_cut_it_to_8(evaluation
     refused(lambda: evaluation(folders), "1 of 6 targets", "2.png has more than 8 bits a channel")
 
 
-def test_all_that_is_wrong_is_told_at_once(evaluation, tmp_path):
+def test_everything_wrong_is_reported_together(evaluation, tmp_path):
     for index in range(14):
         save(picture(index), tmp_path / "targets" / f"{index}.png")
         (tmp_path / "outputs").mkdir(exist_ok=True)
@@ -389,7 +377,7 @@ def test_all_that_is_wrong_is_told_at_once(evaluation, tmp_path):
     assert text.count("is empty") == 10
 
 
-def test_a_cut_off_image_is_told_when_it_is_decoded_and_what_was_measured_is_kept(evaluation, folders, monkeypatch):
+def test_a_truncated_image_is_reported_and_earlier_numbers_are_kept(evaluation, folders, monkeypatch):
     monkeypatch.setattr(shards, "SHARD", 2)
     whole = (folders["outputs"] / "5.png").read_bytes()
     (folders["outputs"] / "5.png").write_bytes(whole[: len(whole) // 2])
@@ -397,20 +385,20 @@ def test_a_cut_off_image_is_told_when_it_is_decoded_and_what_was_measured_is_kep
     assert evaluation(folders).measured == 4
     (folders["outputs"] / "5.png").write_bytes(whole)
     assert evaluation(folders).measured == 4
-    assert evaluation(folders)()["images"] == 6
+    assert evaluation(folders)().images == 6
 
 
-def test_sizes_must_be_the_targets_unless_resizing_is_asked_for(evaluation, folders, tmp_path):
+def test_sizes_must_be_the_targets_unless_resize_is_given(evaluation, folders, tmp_path):
     for index in range(COUNT):
         save(picture(index, (2 * SIZE, 2 * SIZE)), folders["outputs"] / f"{index}.png")
-    refused(lambda: evaluation(folders), "6 of 6 outputs are not as large as the targets (24 x 24 px)", "48 x 48 px")
+    refused(lambda: evaluation(folders), "6 of 6 outputs differ in size from the targets (24 x 24 px)", "48 x 48 px")
     summary = evaluation(folders, resize=True)()
     output = Image.open(folders["outputs"] / "1.png").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     wanted = np.abs(np.asarray(output).astype(float) / 255 - pixels(folders["targets"] / "1.png")).mean()
     assert Results.read(tmp_path / "results").images["l1"][1] == pytest.approx(wanted, rel=1e-5)
-    for item in summary["metrics"].values():
-        assert "48 x 48 to 24 x 24 px, bicubic, antialiased" in item["card"]["resized outputs"]
-    assert "The outputs were resized" in summary["cautions"][0]
+    for metric in summary.metrics.values():
+        assert "48 x 48 to 24 x 24 px, bicubic, antialiased" in metric.card["resized outputs"]
+    assert "The outputs were resized" in summary.caveats[0]
     save(picture(0, (30, 24)), folders["targets"] / "0.png")
     refused(lambda: evaluation(folders, resize=True), "targets are of several sizes", "0.png is 30 x 24 px")
 
@@ -418,23 +406,23 @@ def test_sizes_must_be_the_targets_unless_resizing_is_asked_for(evaluation, fold
 def test_images_that_are_not_square_and_stretched_ones(evaluation, folders, tmp_path):
     for index in range(COUNT):
         save(picture(index, (20, 30)), folders["targets"] / f"{index}.png")
-    assert "were stretched" in evaluation(folders, resize=True)()["cautions"][1]
+    assert "were stretched" in evaluation(folders, resize=True)().caveats[1]
     for index in range(COUNT):
         save(picture(50 + index, (20, 30)), folders["outputs"] / f"{index}.png")
-    assert not evaluation(folders)()["cautions"]
-    found = Results.read(tmp_path / "results").images["l1"][2]
+    assert not evaluation(folders)().caveats
+    number = Results.read(tmp_path / "results").images["l1"][2]
     wanted = np.abs(pixels(folders["outputs"] / "2.png") - pixels(folders["targets"] / "2.png")).mean()
-    assert found == pytest.approx(wanted, rel=1e-5)
+    assert number == pytest.approx(wanted, rel=1e-5)
 
 
-def test_a_picture_turned_by_its_camera_is_taken_as_it_is_seen(evaluation, tmp_path):
+def test_exif_orientation_is_applied(evaluation, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     upright = picture(0, (20, 30))
     save(upright.transpose(Image.Transpose.ROTATE_90), tmp_path / "outputs" / "0.png", exif=exif)
     save(upright, tmp_path / "targets" / "0.png")
     summary = evaluation({role: tmp_path / role for role in ("outputs", "targets")})()
-    assert summary["metrics"]["l1"]["mean"] == 0
+    assert summary.metrics["l1"].mean == 0
 
 
 def test_grey_images_are_measured_against_grey_ones(evaluation, folders):
@@ -442,21 +430,21 @@ def test_grey_images_are_measured_against_grey_ones(evaluation, folders):
         for index in range(COUNT):
             image = Image.open(folders[role] / f"{index}.png").convert("L")
             image.save(folders[role] / f"{index}.png")
-    assert evaluation(folders)()["metrics"]["l1"]["mean"] > 0
+    assert evaluation(folders)().metrics["l1"].mean > 0
 
 
-def test_jpeg_files_are_measured_with_a_caution(evaluation, folders):
+def test_jpeg_files_are_measured_with_a_caveat(evaluation, folders):
     save(Image.open(folders["outputs"] / "0.png"), folders["outputs"] / "0.jpg")
     (folders["outputs"] / "0.png").unlink()
-    assert evaluation(folders)()["cautions"] == [
-        "1 of the outputs are JPEG files: what that format lost is part of the numbers."
+    assert evaluation(folders)().caveats == [
+        "1 of the outputs are JPEG files: the loss of that format is part of the numbers."
     ]
 
 
 # ------------------------------------------------------------------ folders
 
 
-def test_folders_that_are_no_folders(evaluation, folders, tmp_path):
+def test_missing_folders_are_refused(evaluation, folders, tmp_path):
     refused(lambda: evaluation({**folders, "targets": tmp_path / "no"}), "folder of targets", "does not exist")
     (tmp_path / "file").write_text("")
     refused(lambda: evaluation({**folders, "outputs": tmp_path / "file"}), "is not a folder")
@@ -476,29 +464,28 @@ def test_an_image_is_not_measured_against_itself(evaluation, folders, tmp_path):
     refused(lambda: evaluation(folders), "output 4.png and its target 4.png are one file")
 
 
-def test_folders_in_one_another_are_refused(evaluation, folders, tmp_path):
+def test_nested_folders_are_refused(evaluation, folders, tmp_path):
     (tmp_path / "targets").rename(tmp_path / "outputs" / "targets")
     folders["targets"] = tmp_path / "outputs" / "targets"
-    refused(lambda: evaluation(folders), "lie in the folder of the outputs")
+    refused(lambda: evaluation(folders), "is inside the folder of outputs")
 
 
-def test_where_results_may_go(evaluation, folders, tmp_path, monkeypatch):
+def test_results_folders_that_are_refused(evaluation, folders, tmp_path, monkeypatch):
     for out in (folders["outputs"], folders["targets"] / "results"):
         refused(lambda out=out: evaluation(folders, out=out), "give another folder as --out")
-    refused(lambda: evaluation(folders, out=tmp_path), "where results go")
+    refused(lambda: evaluation(folders, out=tmp_path), "the results folder")
     (tmp_path / "file").write_text("")
     refused(lambda: evaluation(folders, out=tmp_path / "file"), "is a file")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("years of work")
     refused(lambda: evaluation(folders, out=tmp_path / "full"), "is not empty and holds no result")
     monkeypatch.chdir(tmp_path)
-    place = FolderEvaluation(folders, None, evaluation(folders).catalog, torch.device("cpu")).folder
-    assert place == Path("evaluations/outputs")
+    assert PairsEvaluation(folders, None).folder == Path("evaluations/outputs")
 
 
-def test_results_of_the_same_folders_are_replaced_and_of_others_are_not(evaluation, folders, tmp_path):
+def test_only_results_of_the_same_folders_are_replaced(evaluation, folders, tmp_path):
     evaluation(folders, metrics=["l1"])()
-    assert set(evaluation(folders, metrics=["psnr"], pictures=0)()["metrics"]) == {"psnr"}
+    assert set(evaluation(folders, metrics=["psnr"], pictures=0)().metrics) == {"psnr"}
     assert "l1" not in Results.read(tmp_path / "results").images
     assert not (tmp_path / "results" / "pictures").exists()
     others = {"outputs": tmp_path / "sources", "targets": folders["targets"]}
@@ -506,9 +493,9 @@ def test_results_of_the_same_folders_are_replaced_and_of_others_are_not(evaluati
 
 
 def test_a_results_folder_that_cannot_be_written(evaluation, folders, tmp_path):
-    made = evaluation(folders, out=tmp_path / "file" / "results")
+    checked = evaluation(folders, out=tmp_path / "file" / "results")
     (tmp_path / "file").write_text("")
-    refused(made, "cannot write into")
+    refused(checked, "cannot write into")
     evaluation(folders)()
     (tmp_path / "results" / "grid.png").unlink()
     (tmp_path / "results" / "grid.png").mkdir()
@@ -552,11 +539,11 @@ def test_hostile_names_do_no_harm(evaluation, tmp_path):
     assert "\x1b" not in refused(evaluation(folders), r"\x1b[31mred.png cannot be read")
 
 
-# ------------------------------------------------------------------ going on
+# ------------------------------------------------------------------ resuming
 
 
 class Stop(Exception):
-    """As a signal's."""
+    """Stands for a signal."""
 
 
 @pytest.fixture
@@ -571,14 +558,14 @@ def halves(monkeypatch):
     return progress
 
 
-def counted(evaluation: FolderEvaluation) -> list[int]:
+def counted(evaluation: PairsEvaluation) -> list[int]:
     """The numbers of images done that a call reports."""
     seen: list[int] = []
     evaluation(lambda done, total: seen.append(done))
     return seen
 
 
-def test_it_goes_on_where_it_was_stopped(evaluation, folders, tmp_path, halves):
+def test_it_resumes_after_an_interruption(evaluation, folders, tmp_path, halves):
     whole = evaluation(folders, out=tmp_path / "whole")
     whole()
     with pytest.raises(Stop):
@@ -591,7 +578,7 @@ def test_it_goes_on_where_it_was_stopped(evaluation, folders, tmp_path, halves):
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_a_change_costs_what_it_touches(evaluation, folders, halves):
+def test_a_changed_image_invalidates_its_own_shard(evaluation, folders, halves):
     with pytest.raises(Stop):
         evaluation(folders)(halves)
     save(picture(77), folders["targets"] / "3.png")
@@ -604,7 +591,7 @@ def test_other_metrics_or_sizes_start_over(evaluation, folders, halves, tmp_path
     with pytest.raises(Stop):
         evaluation(folders, metrics=["ms_ssim"])(halves)
     assert evaluation(folders, metrics=["ms_ssim"]).measured == 4
-    # Neither changes a number.
+    # Neither option changes a number.
     assert evaluation(folders, metrics=["ms_ssim"], batch=1, pictures=0).measured == 4
     other = evaluation(folders, metrics=["ms_ssim"], overrides=["metrics.ms_ssim.scales=1"])
     assert other.begun
@@ -616,28 +603,25 @@ def test_other_metrics_or_sizes_start_over(evaluation, folders, halves, tmp_path
 def test_a_damaged_file_of_numbers_is_measured_again(evaluation, folders, halves, tmp_path):
     with pytest.raises(Stop):
         evaluation(folders)(halves)
-    file = tmp_path / "results" / places.WORK / "part-00000.npz"
+    file = tmp_path / "results" / WORK / "part-00000.npz"
     file.write_bytes(file.read_bytes()[:-40])
     assert evaluation(folders).measured == 2
-    assert evaluation(folders)()["images"] == 6
+    assert evaluation(folders)().images == 6
 
 
-def test_an_earlier_result_stands_until_the_new_one_is_measured(evaluation, folders, halves, tmp_path):
+def test_an_earlier_result_is_kept_until_the_new_one_is_measured(evaluation, folders, halves, tmp_path):
     evaluation(folders)()
     with pytest.raises(Stop):
         evaluation(folders, metrics=["l1"])(halves)
-    assert set(Results.read(tmp_path / "results").summary["metrics"]) == {"l1", "psnr"}
+    assert set(Results.read(tmp_path / "results").summary.metrics) == {"l1", "psnr"}
 
 
 # ------------------------------------------------------------------ features, regions
 
 
 @pytest.fixture
-def features(plugin):
-    """A catalog with metrics of the whole set and of a gallery."""
-    from enface.plugin.catalog import Catalog
-    from enface.plugin.manager import load_plugins
-
+def feature_metrics(plugin):
+    """A plugin with metrics of the whole set and of a gallery."""
     body = """
 from enface import GalleryMetric, SetMetric
 class MeanColour(SetMetric):
@@ -647,7 +631,7 @@ class MeanColour(SetMetric):
     def features(self, image): return image.mean((2, 3))
     def distance(self, outputs, targets): return float(abs(outputs.mean(0) - targets.mean(0)).sum())
 class Nearest(GalleryMetric):
-    '''Whether the nearest target is of the same person.'''
+    '''1 if the nearest target is of the same person.'''
     higher_is_better = True
     card = {"implementation": "test"}
     def features(self, image): return image.flatten(1)
@@ -655,53 +639,61 @@ class Nearest(GalleryMetric):
         nearest = ((outputs[:, None] - gallery[None]) ** 2).sum(2).argmin(1)
         return (gallery_identities[nearest] == identities).astype("float32")
 """
-    return Catalog(load_plugins([plugin(body, brings="MeanColour, Nearest")]))
+    return plugin(body, brings="MeanColour, Nearest")
 
 
-def test_metrics_of_features_see_all_images(features, folders, tmp_path, halves):
-    def make(name: str = "results") -> FolderEvaluation:
-        options = Options(metrics=["mean_colour", "nearest"], bootstrap=100)
-        given = {**folders, "sources": tmp_path / "sources"}
-        return FolderEvaluation(given, tmp_path / name, features, torch.device("cpu"), options)
-
+def test_feature_metrics_see_all_images(evaluation, feature_metrics, folders, tmp_path, halves):
+    options = {"metrics": ["mean_colour", "nearest"], "plugins": [feature_metrics]}
+    folders["sources"] = tmp_path / "sources"
     save(Image.open(folders["targets"] / "4.png"), folders["outputs"] / "4.png")
     with pytest.raises(Stop):
-        make()(halves)
-    summary = make()()
+        evaluation(folders, **options)(halves)
+    summary = evaluation(folders, **options)()
     means = [
         np.mean([pixels(tmp_path / role / f"{index}.png").mean((0, 1)) for index in range(COUNT)], 0)
         for role in ("outputs", "targets", "sources")
     ]
-    assert summary["sets"]["mean_colour"]["value"] == pytest.approx(np.abs(means[0] - means[1]).sum(), rel=1e-4)
+    assert summary.sets["mean_colour"].value == pytest.approx(np.abs(means[0] - means[1]).sum(), rel=1e-4)
     wanted = np.abs(means[2] - means[1]).sum()
-    assert summary["sets"]["mean_colour"]["baselines"]["source"] == pytest.approx(wanted, rel=1e-4)
+    assert summary.sets["mean_colour"].baselines["source"] == pytest.approx(wanted, rel=1e-4)
     assert Results.read(tmp_path / "results").images["nearest"][4] == 1
 
 
-class Halves:
-    """The left half of each image, and a part that none has."""
+@pytest.fixture
+def left_half(plugin):
+    """A plugin with masks: the left half of the target, and a part that no image has."""
+    body = """
+class Left(Mask):
+    '''The left half of the target.'''
+    def forward(self, target):
+        weights = torch.zeros(1, 1, *target.shape[2:])
+        weights[..., : target.shape[3] // 2] = 1
+        return weights
+class Nowhere(Mask):
+    '''Nothing.'''
+    def forward(self, target): return torch.zeros(1, 1, *target.shape[2:])
+"""
+    return plugin(body, brings="Left, Nowhere")
 
-    about = "halves"
 
-    def __call__(self, target):
-        left = torch.zeros(1, 1, *target.shape[2:])
-        left[..., : target.shape[3] // 2] = 1
-        return {"left": left, "nowhere": torch.zeros_like(left)}
-
-
-def test_parts_of_images_are_measured_by_themselves(evaluation, folders, tmp_path):
-    summary = evaluation(folders, metrics=["l1"], regions=Halves())()
-    output, target = (pixels(folders[role] / "1.png")[:, : SIZE // 2] for role in ("outputs", "targets"))
+@pytest.mark.parametrize("size", [(SIZE, SIZE), (20, 30)])
+def test_regions_are_measured_separately(evaluation, folders, left_half, tmp_path, size):
+    for number, role in enumerate(folders):
+        for index in range(COUNT):
+            save(picture(100 * number + index, size), folders[role] / f"{index}.png")
+    regions = {"plugins": [left_half], "overrides": ["regions.left.use=left", "regions.nowhere.use=nowhere"]}
+    summary = evaluation(folders, metrics=["l1"], **regions)()
+    output, target = (pixels(folders[role] / "1.png")[:, : size[0] // 2] for role in ("outputs", "targets"))
     images = Results.read(tmp_path / "results").images
     assert images["l1@left"][1] == pytest.approx(np.abs(output - target).mean(), rel=1e-5)
-    assert summary["regions"]["nowhere"]["images"] == 0
-    assert "l1@nowhere could not be measured on any image." in summary["cautions"]
-    assert evaluation(folders, metrics=["l1"], regions=Halves(), out=tmp_path / "other")._settings() != (
+    assert summary.regions["nowhere"].images == 0
+    assert "l1@nowhere could not be measured on any image." in summary.caveats
+    assert evaluation(folders, metrics=["l1"], **regions, out=tmp_path / "other")._settings() != (
         evaluation(folders, metrics=["l1"], out=tmp_path / "other")._settings()
     )
 
 
-def test_parts_are_named_on_the_command_line(evaluation, folders, tmp_path):
+def test_regions_are_set_like_recipe_keys(evaluation, folders, tmp_path):
     sets = ["regions.middle.use=ellipse", "regions.middle.inside=1", "regions.middle.outside=0"]
     summary = evaluation(folders, metrics=["l1"], overrides=sets)()
     from enface.plugin.catalog import Catalog
@@ -713,32 +705,49 @@ def test_parts_are_named_on_the_command_line(evaluation, folders, tmp_path):
     output, target = (pixels(folders[role] / "1.png") for role in ("outputs", "targets"))
     wanted = (np.abs(output - target).mean(2) * weights).sum() / weights.sum()
     assert Results.read(tmp_path / "results").images["l1@middle"][1] == pytest.approx(wanted, rel=1e-4)
-    assert list(summary["regions"]) == ["middle"]
+    assert list(summary.regions) == ["middle"]
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         ("regions.eyes.use=nothing", "no mask is called 'nothing'"),
         ("regions.eyes.use=ellipse regions.eyes.insid=3", "regions.eyes.insid"),
-        ("regions.eyes=3", "must be set by keys"),
+        ("regions.eyes=3", "regions.eyes: input should be a valid dictionary"),
         ("regions.parts.use=regions regions.parts.weights.eyes=1", "no targets|training pairs|region maps"),
-        ("region.eyes.use=ellipse", "metrics.NAME.KEY=VALUE and regions.NAME.KEY=VALUE can be set"),
+        (
+            "region.eyes.use=ellipse",
+            "metrics.NAME.KEY=VALUE, masks.NAME.KEY=VALUE, regions.NAME.KEY=VALUE",
+        ),
     ],
 )
-def test_parts_that_are_wrong(evaluation, folders, words, message):
+def test_regions_that_are_wrong(evaluation, folders, overrides, message):
     with pytest.raises(EnfaceError, match=message):
-        evaluation(folders, metrics=["l1"], overrides=words.split())
+        evaluation(folders, metrics=["l1"], overrides=overrides.split())
+
+
+def test_a_mask_weights_a_metric_as_in_a_recipe(evaluation, folders, tmp_path):
+    mask = ["masks.middle.use=ellipse", "masks.middle.inside=1", "masks.middle.outside=0", "metrics.l1.mask=middle"]
+    region = [item.replace("masks.", "regions.") for item in mask[:3]]
+    card = evaluation(folders, metrics=["l1"], overrides=mask)().metrics["l1"].card
+    masked = Results.read(tmp_path / "results").images["l1"]
+    evaluation(folders, metrics=["l1"], overrides=region)()
+    pd.testing.assert_series_equal(masked, Results.read(tmp_path / "results").images["l1@middle"], check_names=False)
+    assert card["mask"] == "middle"
+    for role in folders:
+        for index in range(COUNT):
+            save(picture(index, (20, 30)), folders[role] / f"{index}.png")
+    refused(lambda: evaluation(folders, overrides=mask), "metrics.l1.mask", "20 x 30 px", error=RecipeError)
 
 
 # ------------------------------------------------------------------ memory
 
 
 def test_memory_does_not_grow_with_the_number_of_images(evaluation, tmp_path, monkeypatch):
-    """2,000 pairs of 96 px are 110 MB decoded and 440 MB as float32; what is held is a few batches."""
+    """2,000 pairs of 96 px are 110 MB decoded and 440 MB as float32; memory holds a few batches."""
     if not Path("/proc/self/statm").is_file():
-        pytest.skip("there is no /proc here to read the memory in use from")
-    # Each thread has memory of its own from the allocator, which it keeps.
+        pytest.skip("memory in use is read from /proc, which this system lacks")
+    # The allocator keeps memory for each thread.
     monkeypatch.setattr("enface_tools.pairs.evaluation.THREADS", 1)
     data = {role: [save_bytes(picture(number, (96, 96))) for number in range(4)] for role in ("outputs", "targets")}
     for role, files in data.items():
@@ -746,20 +755,20 @@ def test_memory_does_not_grow_with_the_number_of_images(evaluation, tmp_path, mo
             (tmp_path / folder / role).mkdir(parents=True)
             for index in range(count):
                 (tmp_path / folder / role / f"{index}.png").write_bytes(files[index % 4 - (role == "outputs")])
-    found: list[float] = []
+    in_use: list[float] = []
 
     def progress(done: int, total: int) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        found.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+        in_use.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
-    # What torch takes once is no matter of the number.
+    # The first evaluation also allocates what torch needs once.
     for folder in ("few", "many"):
         folders = {role: tmp_path / folder / role for role in data}
-        made = evaluation(folders, out=tmp_path / folder / "results", pictures=0, metrics=["l1", "ssim"])
-        before = len(found)
-        made(progress)
+        checked = evaluation(folders, out=tmp_path / folder / "results", pictures=0, metrics=["l1", "ssim"])
+        before = len(in_use)
+        checked(progress)
     # The 1,700 pairs more are 94 MB decoded.
-    assert max(found[before:]) - max(found[:before]) < 48
+    assert max(in_use[before:]) - max(in_use[:before]) < 48
 
 
 def save_bytes(image: Image.Image) -> bytes:
