@@ -42,16 +42,16 @@ class Checkpoint:
         Raises:
             CheckpointError: if names or shapes differ; names the tensors.
         """
-        found, wanted = self.part(place), module.state_dict()
+        saved, wanted = self.part(place), module.state_dict()
         different = sorted(
-            {name for name in found.keys() | wanted.keys() if _shape(found, name) != _shape(wanted, name)}
+            {name for name in saved.keys() | wanted.keys() if _shape(saved, name) != _shape(wanted, name)}
         )
         if different:
             raise CheckpointError(
                 f"{self.path}: {place} does not fit this recipe's network; {len(different)} tensors differ: "
                 + ", ".join(different[:10])
             )
-        module.load_state_dict(found)
+        module.load_state_dict(saved)
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

@@ -75,16 +75,16 @@ class Step:
     @property
     def losses(self) -> dict[str, Loss]:
         """The losses with state, by the names of their terms."""
-        found = {term.name: term.loss for phase in self.phases for term in phase.terms if term.loss is not None}
-        return {name: loss for name, loss in found.items() if loss.stateful}
+        losses = {term.name: term.loss for phase in self.phases for term in phase.terms if term.loss is not None}
+        return {name: loss for name, loss in losses.items() if loss.stateful}
 
     @property
     def schedules(self) -> dict[str, Schedule]:
         """The schedules that follow a metric, by the quantity they set."""
         players = [self.generator, *self.critics.values()]
-        found = {f"lr/{player.name}": player.lr for player in players}
-        found |= {f"weight/{phase.label}{term.name}": term.weight for phase in self.phases for term in phase.terms}
-        return {name: schedule for name, schedule in found.items() if schedule.metric is not None}
+        schedules = {f"lr/{player.name}": player.lr for player in players}
+        schedules |= {f"weight/{phase.label}{term.name}": term.weight for phase in self.phases for term in phase.terms}
+        return {name: schedule for name, schedule in schedules.items() if schedule.metric is not None}
 
     def __call__(self, step: int, parts: Sequence[Callable[[], dict[str, Tensor]]]) -> dict[str, Tensor]:
         """Update all players on one batch.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,11 +16,11 @@ class PytorchOptimizer(Optimizer):
 
     Args:
         name: Its name in that package, in lower case.
-        options: Its options, in that package's names.
+        options: Its options, in that package's names; default: none.
     """
 
-    def __init__(self, *, name: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
-        self._name, self._options = name, dict(options)
+    def __init__(self, *, name: str, options: Mapping[str, Any] | None = None) -> None:
+        self._name, self._options = name, dict(options or {})
 
     @classmethod
     def example(cls, folder: Any) -> Mapping[str, Any]:

@@ -84,6 +84,8 @@ class MuonWithAdamW(torch.optim.AdamW):
     def _step_matrix(self, parameter: Tensor, group: dict[str, Any]) -> None:
         gradient, state = parameter.grad, self.state[parameter]
         assert gradient is not None
+        # AdamW expects a step in every state that it loads.
+        state.setdefault("step", torch.zeros(()))
         momentum = state.setdefault("momentum", torch.zeros_like(parameter))
         momentum.lerp_(gradient, 1 - group["momentum"])
         direction = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from enface.errors import EnfaceError
-from enface_tools.sweep import launcher_of
-from enface_tools.sweep.jobs import LocalModel, RayModel, SlurmModel
 from enface_tools.sweep.launcher import Stopped, run_all
-from enface_tools.sweep.local import Local
+from enface_tools.sweep.local import Local, LocalSession
+from enface_tools.sweep.ray import Ray
+from enface_tools.sweep.slurm import Slurm
 from enface_tools.sweep.worker import Work, started
 
 SUPPORT = Path(__file__).parents[2] / "support"
@@ -60,7 +60,7 @@ def says(log, word):
 def test_one_that_fails_does_not_stop_the_others(tmp_path):
     said = []
     lines = ["print('fine')", "raise SystemExit('out of luck')", f"open({str(tmp_path / 'third')!r}, 'w')"]
-    local = Local(1, tmp_path / "runs", tmp_path / "logs")
+    local = LocalSession(1, tmp_path / "runs", tmp_path / "logs")
     failed = run_all(local, scripts(tmp_path, *lines), tmp_path / "runs", said.append)
     assert [job.name for job in failed] == ["job1"]
     assert (tmp_path / "third").exists()
@@ -75,7 +75,7 @@ def test_some_at_a_time_share_the_devices(tmp_path):
         "(folder / ('device' + os.environ['CUDA_VISIBLE_DEVICES'])).touch()\nuntil = time.monotonic() + 60\n"
         "while len(list(folder.glob('device*'))) < 2:\n    assert time.monotonic() < until\n    time.sleep(0.05)"
     )
-    local = Local(2, tmp_path / "runs", tmp_path / "logs", ["4", "GPU-7"])
+    local = LocalSession(2, tmp_path / "runs", tmp_path / "logs", ["4", "GPU-7"])
     assert not run_all(local, scripts(tmp_path, line, line), tmp_path / "runs", lambda line: None)
     assert sorted(path.name for path in tmp_path.glob("device*")) == ["device4", "deviceGPU-7"]
 
@@ -99,15 +99,15 @@ def test_of_a_machine_with_several_gpus_each_has_a_run_and_others_are_left_alone
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if allowed is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
-    made = launcher_of(LocalModel(use="local"), None, tmp_path, tmp_path / "logs")
+    made = Local().open(None, tmp_path, tmp_path / "logs")
     assert (made.at_once, made._devices) == (len(devices) or 1, devices)
-    assert launcher_of(LocalModel(use="local"), 5, tmp_path, tmp_path / "logs").at_once == 5
+    assert Local().open(5, tmp_path, tmp_path / "logs").at_once == 5
 
 
 def test_one_that_was_run_by_hand_since_is_not_run_again(tmp_path, monkeypatch):
     states, said = {"job0": "done", "job1": "running", "job2": "new"}, []
     monkeypatch.setattr("enface_tools.sweep.jobs.Job.find", lambda self, runs: (states[self.name], None))
-    local = Local(3, tmp_path / "runs", tmp_path / "logs")
+    local = LocalSession(3, tmp_path / "runs", tmp_path / "logs")
     assert not run_all(local, scripts(tmp_path, *["print(1)"] * 3), tmp_path / "runs", said.append)
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["job2-0.log"]
     assert said[:2] == ["job0 seed 0: done by now", "job1 seed 0: running by now"]
@@ -179,7 +179,7 @@ def test_one_that_cannot_be_started_stops_the_others(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "started", start_first)
-    local = Local(2, tmp_path / "runs", tmp_path / "logs")
+    local = LocalSession(2, tmp_path / "runs", tmp_path / "logs")
     with pytest.raises(OSError, match="No space"):
         run_all(local, scripts(tmp_path, SAVES, SAVES), tmp_path / "runs", lambda line: None)
     assert local._running[0].process.wait(60) == 130
@@ -187,7 +187,7 @@ def test_one_that_cannot_be_started_stops_the_others(tmp_path, monkeypatch):
 
 
 def test_who_asks_twice_need_not_wait_for_a_launcher(tmp_path):
-    class Hangs(Local):
+    class Hangs(LocalSession):
         def start(self, jobs):
             for _ in range(2):
                 os.kill(os.getpid(), signal.SIGINT)
@@ -201,7 +201,7 @@ def test_stopping_lets_the_running_ones_save(tmp_path, once):
     log = tmp_path / "logs" / "job0-0.log"
     once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGTERM))
     before = signal.getsignal(signal.SIGTERM)
-    local = Local(1, tmp_path / "runs", tmp_path / "logs")
+    local = LocalSession(1, tmp_path / "runs", tmp_path / "logs")
     with pytest.raises(Stopped):
         run_all(local, scripts(tmp_path, SAVES, "print(1)"), tmp_path / "runs", lambda line: None)
     assert log.read_text().split() == ["ready", "saved"]
@@ -229,7 +229,7 @@ def slurm(tmp_path, monkeypatch):
 
 def call(tmp_path, model, *lines, at_once=None, said=None):
     jobs = scripts(tmp_path, *lines)
-    with launcher_of(model, at_once, tmp_path / "runs", tmp_path / "logs") as made:
+    with model.open(at_once, tmp_path / "runs", tmp_path / "logs") as made:
         taken = made.taken(jobs)
         todo = [job for job in jobs if job not in taken]
         failed = run_all(made, todo, tmp_path / "runs", (said if said is not None else []).append)
@@ -238,7 +238,7 @@ def call(tmp_path, model, *lines, at_once=None, said=None):
 
 def test_slurm_runs_them_as_one_array(slurm, tmp_path):
     said = []
-    model = SlurmModel(use="slurm", partition="long", hours=0.5, gpus=2, memory=8, parameters={"account": "faces"})
+    model = Slurm(partition="long", hours=0.5, gpus=2, memory=8, parameters={"account": "faces"})
     lines = ["print('fine')", "raise SystemExit('out of luck')"]
     assert call(tmp_path, model, *lines, at_once=1, said=said) == ([], ["job1"])
     assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
@@ -255,7 +255,7 @@ def test_one_whose_time_is_over_saves_and_is_queued_again(slurm, tmp_path, once)
         os.kill(int(next(slurm.glob("*/pid")).read_text()), signal.SIGUSR2)
 
     once(says(log, "ready"), nearly_over)
-    assert call(tmp_path, SlurmModel(use="slurm"), SAVES) == ([], [])
+    assert call(tmp_path, Slurm(), SAVES) == ([], [])
     assert log.read_text().splitlines() == ["ready", "saved", "goes on"]
 
 
@@ -265,7 +265,7 @@ def test_one_that_is_to_make_room_is_no_failure_but_queued_again(slurm, tmp_path
     log = tmp_path / "logs" / "job0-0.log"
     once(says(log, "ready"), lambda: os.kill(int(log.read_text().split()[1]), signal.SIGTERM))
     once(says(log, "saved"), lambda: os.kill(int(next(slurm.glob("*/pid")).read_text()), signal.SIGUSR2))
-    assert call(tmp_path, SlurmModel(use="slurm"), f"import os\n{line}") == ([], [])
+    assert call(tmp_path, Slurm(), f"import os\n{line}") == ([], [])
     assert log.read_text().splitlines()[1:] == ["saved", "goes on"]
 
 
@@ -302,12 +302,12 @@ def test_stopping_takes_them_back_from_slurm(slurm, tmp_path, once):
     once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGINT))
     once(cancelled, lambda: os.kill(int(log.read_text().split()[1]), signal.SIGTERM))
     with pytest.raises(Stopped):
-        call(tmp_path, SlurmModel(use="slurm"), f"import os\n{line}")
+        call(tmp_path, Slurm(), f"import os\n{line}")
     assert log.read_text().split()[-1] == "saved"
 
 
 def test_runs_left_to_slurm_are_not_submitted_twice(slurm, tmp_path):
-    model, gate = SlurmModel(use="slurm", detach=True), tmp_path / "gate"
+    model, gate = Slurm(detach=True), tmp_path / "gate"
     waits = f"import os, time\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)\nprint('done')"
     said = []
     assert call(tmp_path, model, waits, said=said) == ([], [])
@@ -326,7 +326,7 @@ def test_runs_left_to_slurm_are_not_submitted_twice(slurm, tmp_path):
 def test_submitits_own_executor_needs_no_slurm(tmp_path, monkeypatch):
     pytest.importorskip("submitit", reason="submitit is not installed")
     monkeypatch.setenv("PYTHONPATH", f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}")
-    model = SlurmModel(use="slurm", cluster="local")
+    model = Slurm(cluster="local")
     assert call(tmp_path, model, "print('fine')", "raise SystemExit(3)") == ([], ["job1"])
     log = tmp_path / "logs" / "job0-0.log"
     assert log.read_text() == "fine\n"
@@ -343,7 +343,7 @@ def test_what_slurm_cannot_do_is_said(tmp_path, monkeypatch, options, message):
     pytest.importorskip("submitit", reason="submitit is not installed")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(EnfaceError, match=message):
-        launcher_of(SlurmModel(use="slurm", **options), None, tmp_path, tmp_path / "logs")
+        Slurm(**options).open(None, tmp_path, tmp_path / "logs")
 
 
 # ------------------------------------------------------------------ by Ray
@@ -359,7 +359,7 @@ def ray_here(monkeypatch):
 def test_ray_runs_them(ray_here, tmp_path):
     said = []
     lines = ["print('fine')", "raise SystemExit('out of luck')"]
-    assert call(tmp_path, RayModel(use="ray"), *lines, said=said) == ([], ["job1"])
+    assert call(tmp_path, Ray(), *lines, said=said) == ([], ["job1"])
     assert (tmp_path / "logs" / "job0-0.log").read_text() == "fine\n"
     assert any("out of luck" in line for line in said)
 
@@ -368,7 +368,7 @@ def test_stopping_lets_rays_tasks_save(ray_here, tmp_path, once):
     log = tmp_path / "logs" / "job0-0.log"
     once(says(log, "ready"), lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Stopped):
-        call(tmp_path, RayModel(use="ray"), SAVES)
+        call(tmp_path, Ray(), SAVES)
     assert log.read_text().split()[:2] == ["ready", "saved"]
 
 
@@ -382,15 +382,15 @@ def test_a_run_by_ray_is_shown_a_gpu_where_there_are_any(monkeypatch, tmp_path):
     )
     monkeypatch.setitem(sys.modules, "ray", fake)
     for given in (None, 0, 0.5):
-        launcher_of(RayModel(use="ray", gpus=given), None, tmp_path, tmp_path / "logs").start([])
+        Ray(gpus=given).open(None, tmp_path, tmp_path / "logs").start([])
     del there["GPU"]
-    launcher_of(RayModel(use="ray"), None, tmp_path, tmp_path / "logs").start([])
+    Ray().open(None, tmp_path, tmp_path / "logs").start([])
     assert asked == [1, 0, 0.5, 0]
 
 
 def test_what_ray_cannot_do_is_said(ray_here, tmp_path, monkeypatch):
     with pytest.raises(EnfaceError, match=r"launcher ray: gpus: 64 for each run, but the cluster has"):
-        launcher_of(RayModel(use="ray", gpus=64), None, tmp_path, tmp_path / "logs")
+        Ray(gpus=64).open(None, tmp_path, tmp_path / "logs")
 
     def no_cluster(**_):
         raise ConnectionError("Could not find any running Ray instance.")
@@ -398,12 +398,12 @@ def test_what_ray_cannot_do_is_said(ray_here, tmp_path, monkeypatch):
     # It would find any other on this machine.
     monkeypatch.setattr("ray.init", no_cluster)
     with pytest.raises(EnfaceError, match=r"launcher ray: no cluster at auto .*ray start --head"):
-        launcher_of(RayModel(use="ray", address="auto"), None, tmp_path, tmp_path / "logs")
+        Ray(address="auto").open(None, tmp_path, tmp_path / "logs")
 
 
 @pytest.mark.parametrize("name", ["ray", "slurm"])
 def test_a_missing_package_is_said_with_what_installs_it(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, {"ray": "ray", "slurm": "submitit"}[name], None)
-    model = {"ray": RayModel, "slurm": SlurmModel}[name](use=name)
+    model = {"ray": Ray, "slurm": Slurm}[name]()
     with pytest.raises(EnfaceError, match=rf'pip install "enface\[{name}\]"'):
-        launcher_of(model, None, tmp_path, tmp_path / "logs")
+        model.open(None, tmp_path, tmp_path / "logs")

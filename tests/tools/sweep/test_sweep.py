@@ -11,10 +11,13 @@ import pytest
 import yaml
 
 from enface.errors import EnfaceError, RecipeError
+from enface.plugin.launchers import LauncherSession
 from enface.recipe.models import save_recipe
-from enface.system.locks import LOCK, held
-from enface_tools.sweep.jobs import RayModel, SlurmModel, launcher_named, read_sweep
-from enface_tools.sweep.launcher import Launcher
+from enface.system.locks import LOCK_FILE, hold_lock
+from enface_tools.sweep.jobs import read_sweep
+from enface_tools.sweep.local import Local
+from enface_tools.sweep.ray import Ray
+from enface_tools.sweep.slurm import Slurm
 
 BASE = {
     "name": "base",
@@ -74,10 +77,10 @@ def test_without_variants_it_is_the_recipe_with_each_seed(sweep):
         ({"variants": {"a b": {}}}, r"sweep\.yaml: variants"),
         ({"recipe": "gone.yaml"}, r"gone\.yaml does not exist"),
         ({"variants": {"odd": {"stages.main.stesp": 3}}}, r"sweep\.yaml: base-odd: .*did you mean 'steps'"),
-        ({"launcher": "slrum"}, r"sweep\.yaml: launcher: .*'slrum'.*'local', 'ray', 'slurm'"),
+        ({"launcher": "slrum"}, r"sweep\.yaml: launcher: .*'slrum'; did you mean 'slurm'"),
         ({"launcher": {"use": "slurm", "partitoin": "x"}}, "partitoin.*did you mean 'partition'"),
-        ({"launcher": {"use": "ray", "gpus": -1}}, r"launcher\.ray\.gpus: .*greater than or equal to 0"),
-        ({"launcher": {"use": "slurm", "cluster": "local", "detach": True}}, "detach: .*nobody could be asked later"),
+        ({"launcher": {"use": "ray", "gpus": -1}}, r"launcher\.gpus: .*greater than or equal to 0"),
+        ({"launcher": {"use": "slurm", "cluster": "local", "detach": True}}, "detach: not possible with 'cluster: local'"),
         ({"variants": {"a": {}, "b": {}}}, "base-a seed 0 and base-b seed 0 would train alike"),
     ],
 )
@@ -121,7 +124,7 @@ def test_what_is_done_what_was_cut_off_and_what_is_new(sweep, tmp_path):
     cut = made(job, runs, "3", evaluated=False)
     assert job.find(runs) == ("cut off", cut)
     assert job.command(runs)[-2:] == [str(cut), "--resume"]
-    with held(cut / LOCK, ""):
+    with hold_lock(cut / LOCK_FILE, ""):
         assert job.find(runs) == ("running", cut)
         assert job.command(runs)[-2:] == [str(cut), "--resume"]
         # It may be measured from elsewhere while it is trained.
@@ -135,15 +138,16 @@ def test_what_is_done_what_was_cut_off_and_what_is_new(sweep, tmp_path):
 
 
 def test_what_launches_them(sweep):
-    assert read_sweep(sweep())[1].use == "local"
-    assert read_sweep(sweep(launcher="ray"))[1] == RayModel(use="ray")
-    asked = {"use": "slurm", "gpus": 1, "hours": 0.5, "parameters": {"account": "faces"}}
-    _, model = read_sweep(sweep(launcher=asked))
-    assert (model.gpus, model.hours, model.parameters) == (1, 0.5, {"account": "faces"})
-    assert launcher_named("slurm", model) is model
-    assert launcher_named("slurm", RayModel(use="ray")) == SlurmModel(use="slurm")
-    with pytest.raises(RecipeError, match="no launcher 'rya'; did you mean 'ray'"):
-        launcher_named("rya", model)
+    assert isinstance(read_sweep(sweep())[1], Local)
+    assert isinstance(read_sweep(sweep(launcher="ray"))[1], Ray)
+    options = {"use": "slurm", "gpus": 1, "hours": 0.5, "parameters": {"account": "faces"}}
+    path = sweep(launcher=options)
+    _, launcher = read_sweep(path)
+    assert (launcher.gpus, launcher.hours, launcher.parameters) == (1, 0.5, {"account": "faces"})
+    assert read_sweep(path, "slurm")[1].hours == 0.5
+    assert isinstance(read_sweep(path, "ray")[1], Ray)
+    with pytest.raises(RecipeError, match="no launcher is called 'rya'; did you mean 'ray'"):
+        read_sweep(path, "rya")
 
 
 @pytest.fixture
@@ -183,15 +187,15 @@ def test_what_another_process_trains_is_left_to_it(toy, enface, tmp_path, is_beg
     runs = tmp_path / "runs"
     running, other = read_sweep(toy)[0]
     made(other, runs, "1", evaluated=True)
-    lock = running.lock(runs) if is_begun else made(running, runs, "1", evaluated=False) / LOCK
+    lock = running.lock(runs) if is_begun else made(running, runs, "1", evaluated=False) / LOCK_FILE
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with held(lock, ""):
+    with hold_lock(lock, ""):
         found = enface("sweep", toy, "--runs", runs)
     assert found.code == 0, found.err
     assert found.out.split("\n")[:5] == [
         "running  toy-a seed 0",
         "done     toy-b seed 0",
-        f"toy-a seed 0: another process is training it (if there is none any more, remove {lock})",
+        f"toy-a seed 0: another process is training it (if no process does, remove {lock})",
         "1 of 2 runs are done",
         f"ask again with: enface sweep {toy}",
     ]
@@ -200,14 +204,14 @@ def test_what_another_process_trains_is_left_to_it(toy, enface, tmp_path, is_beg
 def test_two_sweeps_of_one_name_are_not_at_work_at_once(toy, enface, tmp_path):
     logs = tmp_path / "runs" / "logs" / "s"
     logs.mkdir(parents=True)
-    with held(logs / LOCK, ""):
+    with hold_lock(logs / LOCK_FILE, ""):
         found = enface("sweep", toy, "--runs", tmp_path / "runs")
     assert found.code == 2
     assert "a sweep of this name is at work" in found.err
     assert not (tmp_path / "runs" / "toy-a").exists()
 
 
-class Cluster(Launcher):
+class Cluster(LauncherSession):
     """Has the first job still."""
 
     def start(self, jobs):
@@ -219,12 +223,12 @@ class Cluster(Launcher):
 
 @pytest.mark.parametrize(("is_there", "state"), [(True, "queued"), (False, "new")])
 def test_a_dry_run_says_what_a_cluster_still_has(toy, enface, tmp_path, monkeypatch, is_there, state):
-    def launcher_of(*_):
+    def open_(*_):
         if not is_there:
             raise EnfaceError("launcher slurm: there is no sbatch here")
         return Cluster()
 
-    monkeypatch.setattr("enface_tools.sweep.launcher_of", launcher_of)
+    monkeypatch.setattr(Slurm, "open", open_)
     toy.write_text(yaml.safe_dump({**yaml.safe_load(toy.read_text()), "launcher": {"use": "slurm", "detach": True}}))
     found = enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run")
     assert found.out.split("\n")[:2] == [f"{state:8} toy-a seed 0", "new      toy-b seed 0"]
