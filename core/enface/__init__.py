@@ -19,7 +19,12 @@ _HOMES = {
         " Generator Loss Mask Metric Optimizer Schedulable Schedule SetMetric as_schedule weighted_mean"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
-    "plugin.hooks": "Run hookimpl",
+    "plugin.hooks": "Run Validator hookimpl",
+    "plugin.launchers": "Job Launcher LauncherSession RunningJob",
+    "recipe.load": "LoadedRecipe load_recipe",
+    "cli.options": "Terminal",
+    "train.prepare": "train",
+    "train.trainer": "Interrupted",
     "data.images": "IMAGE_EXTENSIONS files_fingerprint list_images read_image",
     "plugin.weight_sources": "HubFile Source check_sha256 download_file",
     "plugin.weights": "Weights",
