@@ -136,13 +136,13 @@ def _verdict(item: KeyNumber) -> str:
     words = (
         f"worse than {_joined(names['worse'])}"
         if names["worse"]
-        else f"not clearly different from {_joined(names['unclear'])}"
+        else f"not clearly different from {_joined(names['unclear'], 'either baseline')}"
     )
     return f"{words}, though better than {_joined(names['better'])}, on" if names["better"] else f"{words} on"
 
 
-def _joined(names: list[str]) -> str:
-    return "both baselines" if len(names) == len(BASELINES) else " and ".join(f"the {name}" for name in names)
+def _joined(names: list[str], every: str = "both baselines") -> str:
+    return every if len(names) == len(BASELINES) else " and ".join(f"the {name}" for name in names)
 
 
 def _key_number(name: str, item: MetricSummary) -> KeyNumber:

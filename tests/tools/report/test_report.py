@@ -123,7 +123,12 @@ def test_page_holds_the_whole_run(text):
             "Terms",
             "Validation",
         ),
-        *("Samples over training", "Changes from base.yaml", "Commands to reproduce it", "Recipe with all defaults"),
+        *(
+            "Samples over training",
+            "Changes from base.yaml",
+            "Commands to reproduce the run",
+            "Recipe with all defaults",
+        ),
     ):
         assert heading in words
     assert "checkpoint step-00012000, running average of the weights" in words
