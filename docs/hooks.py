@@ -32,6 +32,8 @@ INTROS = {
     "generator": "The network that makes the output.",
     "dataset": "Where images come from; packing, splitting and pairing are the core's.",
     "metric": "A number for each image, of output and target in [0, 1].",
+    "optimizer": "An optimizer beside those of torch.optim, for `optimizer:` in a stage or discriminator.",
+    "launcher": "Starts the runs of a sweep, for `launcher:` in a sweep's file.",
 }
 # What is worth saying of a claim, held or not.
 CLAIMED = {

@@ -26,6 +26,8 @@ PLURALS = {
     "generator": "generators",
     "dataset": "datasets",
     "metric": "metrics",
+    "optimizer": "optimizers",
+    "launcher": "launchers",
 }
 """Plural of each kind."""
 

@@ -152,7 +152,7 @@ def _components(catalog: Catalog, kind: str) -> Iterable[tuple[str, str, Schema]
 
 def _options(optimizer: type[Optimizer]) -> Schema:
     """Schema of the options of an optimizer of torch.optim, from their names and defaults."""
-    fields = options_model(optimizer).model_fields
+    fields = options_model(optimizer).model_fields  # type: ignore[arg-type]
     return {"properties": {name: _like(field.default) for name, field in fields.items()}}
 
 

@@ -81,7 +81,15 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "observers": "Names of the plugins that may observe the run; default: all.",
     },
     "MetricModel": {"mask": "Mask that weighs the metric's map."},
-    "OptimizerModel": {"lr": "Learning rate: a number, or a schedule over the stage's steps."},
+    "GroupModel": {
+        "parts": "Parts of the generator whose parameters belong to this group.",
+        "ndim": "Numbers of dimensions that parameters of this group have.",
+        "lr_scale": "Learning rate relative to the optimizer's.",
+    },
+    "OptimizerModel": {
+        "lr": "Learning rate: a number, or a schedule over the stage's steps.",
+        "groups": "Parameter groups by name, each with options that replace the optimizer's.",
+    },
     "PairRule": {
         "same": "Columns in which the two images must agree.",
         "where": "Allowed values of columns.",

@@ -38,7 +38,7 @@ def test_a_loss_is_fully_described(enface):
     out = enface("plugins", "loss", "vanilla").out
     assert "loss vanilla\n  from enface 0.1.0\n  module enface_plugins.losses.vanilla\n  file " in out
     assert "Binary cross-entropy, non-saturating for the generator." in out
-    assert "  smoothing: number >= 0 and < 0.5; default 0.0\n      How far below 1" in out
+    assert "  smoothing: number >= 0 and < 0.5; default 0.0\n      Reduction of the critic's label" in out
     assert "Requests in forward: fake_logits\nRequests in critic: real_logits, fake_logits\n" in out
     assert "Claims: non_negative, per_image, deterministic" in out
     assert "Args:" not in out

@@ -385,7 +385,9 @@ def test_every_key_and_parameter_has_hover_help(schema):
             if key != "use" and (not helpless or key in own.get(name.partition(".")[0], ())):
                 assert item.get("description"), f"{name}.{key}"
     assert all(item["description"] for item in schema["properties"].values())
-    assert schema["$defs"]["loss.charbonnier"]["properties"]["eps"]["description"].startswith("Where the curve turns")
+    assert schema["$defs"]["loss.charbonnier"]["properties"]["eps"]["description"].startswith(
+        "Error at which the curve turns"
+    )
     assert schema["$defs"]["loss.charbonnier"]["description"].startswith("Absolute error made smooth")
 
 

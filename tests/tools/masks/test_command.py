@@ -123,7 +123,7 @@ def test_overrides_reach_the_mask_and_schedules_are_taken_at_step_0(enface, mask
         ),
         ({}, "edge", "m.npy", "no mask 'edge'; it defines none"),
         ({"edge": {"use": "ellipse"}}, "edge", "m.png", "must end in .npy"),
-        ({"edge": {"use": "own"}}, "edge", "m.npy", "it asks for target_regions"),
+        ({"edge": {"use": "own"}}, "edge", "m.npy", "it requests target_regions"),
         ({"edge": {"use": "odd", "what": "shape"}}, "edge", "m.npy", "shape (1, 1, 32, 5)"),
         ({"edge": {"use": "odd", "what": "negative"}}, "edge", "m.npy", "negative or not finite"),
         ({"edge": {"use": "odd", "what": "flat"}}, "edge", "m.npy", "weighs every pixel 1"),
