@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 
-from enface.recipe.load import load_recipe
+from enface.errors import RecipeError
+from enface.recipe.files import Lineage
+from enface.recipe.load import load_mapping, load_recipe
 
 BASE = {
     "data": {"use": "synthetic_heads", "identities": 4, "split": {"train": 2}},
@@ -39,6 +42,14 @@ def test_a_recipe_without_a_parent_has_only_its_overrides(tmp_path):
     assert found.parent is None
     assert found.changes == (("stages.main.steps", 10, 5),)
     assert load_recipe(tmp_path / "base.yaml").lineage.changes == ()
+
+
+def test_a_mapping_is_checked_like_a_file_and_has_no_lineage(tmp_path):
+    loaded = load_mapping(BASE, ["stages.main.steps=5"])
+    assert loaded.recipe == load_recipe(write(tmp_path / "recipe.yaml", BASE), ["stages.main.steps=5"]).recipe
+    assert loaded.lineage == Lineage("", None, (("stages.main.steps", 10, 5),), ("stages.main.steps=5",))
+    with pytest.raises(RecipeError, match=r"^stages\.main\.step: unknown key 'step'; did you mean 'steps'\?"):
+        load_mapping({**BASE, "stages": {"main": {**BASE["stages"]["main"], "step": 5}}})
 
 
 def test_what_is_dropped_or_replaced(tmp_path):
