@@ -116,7 +116,7 @@ def test_a_full_disk_ends_a_run_with_a_message(recipe, enface, monkeypatch, tmp_
     monkeypatch.setattr(sample_grids, "_write", full)
     done = enface("run", recipe({"log": {"samples": 2}}), "--runs", tmp_path / "runs")
     assert done.code == 2
-    assert "error: the disk is full (samples/x.png): No space left on device. Make room" in done.err
+    assert "error: the disk is full (samples/x.png): No space left on device. Free some space" in done.err
 
 
 class Ends:
