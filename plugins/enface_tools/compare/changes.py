@@ -1,10 +1,11 @@
-"""What differs between two resolved recipes."""
+"""Differences between resolved recipes."""
 
 from __future__ import annotations
 
 import copy
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,42 @@ from pydantic import ValidationError
 
 from enface.recipe.models import NOT_TRAINING, Recipe
 
-# Neither changes what is trained for; a group of runs differs in the seed by its nature.
-UNTOLD = ("seed", "name")
+# Names do not affect training, and runs of one group differ in their seeds.
+IGNORED = ("seed", "name")
 
 
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The keys that differ, ``seed`` and ``name`` excepted: ``key``, ``from``, ``to``, ``training``.
+@dataclass(frozen=True)
+class KeyChange:
+    """A recipe key with another value than in the control's recipe; None if a recipe lacks the key."""
 
-    Where only one side has a map it is one change; the side that lacks it has None.
-    """
+    key: str
+    before: Any
+    after: Any
+
+    @property
+    def training(self) -> bool:
+        """False if training does not depend on the key."""
+        return self.key.partition(".")[0] not in NOT_TRAINING
+
+
+def recipe_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[KeyChange]:
+    """Return the keys that differ, except ``seed`` and ``name``. A map in only one recipe is a single change."""
     first, second = with_defaults(before), with_defaults(after)
-    # Defaults filled into one only would be as many changes.
-    plain = (before, after) if first is None or second is None else (first, second)
-    first, second = (_told(without_ids(recipe)) for recipe in plain)
-    return [
-        {"key": key, "from": old, "to": new, "training": key.partition(".")[0] not in NOT_TRAINING}
-        for key, old, new in _differences(first, second, "")
-    ]
+    # Defaults added to only one of them would appear as changes.
+    recipes = (before, after) if first is None or second is None else (first, second)
+    first, second = (_compared(without_ids(recipe)) for recipe in recipes)
+    return list(_differences(first, second, ""))
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
-    """Text that is the same for recipes of one name that train alike but for the seed."""
-    unlike = {"seed", *NOT_TRAINING} - {"name"}
-    plain = {key: item for key, item in without_ids(with_defaults(recipe) or recipe).items() if key not in unlike}
+    """Return text that is equal for recipes of one name whose training differs only by the seed."""
+    ignored = {"seed", *NOT_TRAINING} - {"name"}
+    plain = {key: item for key, item in without_ids(with_defaults(recipe) or recipe).items() if key not in ignored}
     return json.dumps(plain, sort_keys=True, default=str)
 
 
 def with_defaults(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A recipe with what has become a key since it was resolved; None when it is none of this version."""
+    """Add the defaults of keys that are newer than a recipe; None if it does not fit this version."""
     try:
         return Recipe.model_validate(recipe).dump()
     except ValidationError:
@@ -47,7 +56,7 @@ def with_defaults(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def without_ids(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe whose stages start from runs of a recipe, not from one of these runs: each seed has its own."""
+    """Replace run directories in stages' ``start`` by their parents, because each seed starts from its own run."""
     plain = copy.deepcopy(dict(recipe))
     stages = plain.get("stages")
     for stage in stages.values() if isinstance(stages, dict) else ():
@@ -63,13 +72,13 @@ def without_ids(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _told(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in recipe.items() if key not in UNTOLD}
+def _compared(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in recipe.items() if key not in IGNORED}
 
 
-def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+def _differences(before: Any, after: Any, path: str) -> Iterator[KeyChange]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
             yield from _differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
     elif before != after:
-        yield path, before, after
+        yield KeyChange(path, before, after)

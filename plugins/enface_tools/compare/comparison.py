@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from enface.errors import DataError
-from enface_tools.compare.changes import changes
+from enface_tools.compare.changes import KeyChange, recipe_changes
 from enface_tools.compare.groups import Group, find_groups
 from enface_tools.compare.means import GroupMean, group_means, set_values
 from enface_tools.compare.outcomes import QuantityResult, SubsetResults, compare_quantities, compare_subsets
@@ -174,7 +174,7 @@ def compare(
         for column in by:
             _require_label(column, pairing)
         results = compare_quantities(pairing, shared.quantities)
-        keys = [item["key"] for item in changes_of(first, group) if item["training"]]
+        keys = [change.key for change in changes_of(first, group) if change.training]
         comparisons.append(
             GroupComparison(
                 group,
@@ -189,10 +189,10 @@ def compare(
     return Comparison(groups, comparisons, list(by))
 
 
-def changes_of(control: Group, group: Group) -> list[dict[str, Any]]:
+def changes_of(control: Group, group: Group) -> list[KeyChange]:
     """Return the recipe keys in which a group differs from the control; empty if either has no recipe."""
     before, after = control.members[0].recipe, group.members[0].recipe
-    return [] if before is None or after is None else changes(before, after)
+    return [] if before is None or after is None else recipe_changes(before, after)
 
 
 def _set_result(quantity: Quantity, control: Group, group: Group, matched: Sequence[int]) -> SetMetricResult:

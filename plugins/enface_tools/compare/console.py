@@ -81,8 +81,8 @@ def _show_comparison(comparison: Comparison, item: GroupComparison) -> None:
 
 def _say_changes(control: Group, group: Group) -> None:
     changes = changes_of(control, group)
-    for item in changes[:MAX_CHANGES]:
-        say(escaped(f"  {item['key']}: {_short(item['from'])} -> {_short(item['to'])}"))
+    for change in changes[:MAX_CHANGES]:
+        say(escaped(f"  {change.key}: {_short(change.before)} -> {_short(change.after)}"))
     if len(changes) > MAX_CHANGES:
         say(f"  and {len(changes) - MAX_CHANGES} more keys differ")
 

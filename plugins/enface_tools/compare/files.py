@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from enface.errors import DataError
+from enface_tools.compare.changes import KeyChange
 from enface_tools.compare.comparison import Comparison, GroupComparison, SetMetricResult, changes_of
 from enface_tools.compare.groups import Group, Member
 from enface_tools.compare.means import GroupMean, SeedSpread, set_spread
@@ -114,11 +115,16 @@ def _group(group: Group, means: Mapping[str, GroupMean], comparison: Comparison,
         runs=[_run(member, folder) for member in group.members],
         seeds=list(group.by_seed),
         left_out=[SkippedRunEntry(directory=_relative(path, folder), reason=reason) for path, reason in group.skipped],
-        changes=[ChangeEntry.model_validate(plain(change)) for change in changes],
+        changes=[_change(change) for change in changes],
         means={name: _group_mean(item) for name, item in means.items()},
         sets={name: _group_set(set_spread(group, name)) for name in comparison.sets},
         caveats=group.caveats,
     )
+
+
+def _change(change: KeyChange) -> ChangeEntry:
+    values = {"from": plain(change.before), "to": plain(change.after)}
+    return ChangeEntry.model_validate({"key": change.key, **values, "training": change.training})
 
 
 def _run(member: Member, folder: Path) -> RunEntry:

@@ -11,7 +11,7 @@ import yaml
 
 from enface.errors import DataError
 from enface.recipe.load import runs_in
-from enface_tools.compare.changes import changes, fingerprint
+from enface_tools.compare.changes import fingerprint, recipe_changes
 from enface_tools.evaluate.results import Results
 
 SkippedRuns = list[tuple[Path, str]]
@@ -178,7 +178,7 @@ def _require_one_control(path: Path, contents: _PathContents, each: bool) -> Non
         raise DataError(f"{path} holds {len(contents.members)} runs; name one of them as the control")
     if len(recipes) > 1:
         first, second = list(recipes.values())[:2]
-        keys = [item["key"] for item in changes(first.recipe or {}, second.recipe or {})]
+        keys = [change.key for change in recipe_changes(first.recipe or {}, second.recipe or {})]
         raise DataError(
             f"{path} holds runs of {len(recipes)} recipes, so it cannot be the control "
             f"({first.directory.name} and {second.directory.name} differ in {', '.join(keys[:5]) or 'name'}); "

@@ -13,7 +13,7 @@ import pytest
 from enface_tools.compare.command import folder_name
 
 PEOPLE, EACH = 10, 6
-SENSES = {"lpips": {}, "ssim": {"higher_is_better": True}, "sharpness": {"ideal": 1.0, "higher_is_better": True}}
+DIRECTIONS = {"lpips": {}, "ssim": {"higher_is_better": True}, "sharpness": {"ideal": 1.0, "higher_is_better": True}}
 SETS = {"fid": {"value": 12.5, "higher_is_better": False, "ideal": None, "card": {"network": "inception"}}}
 RESULT = {
     *("images", "missing", "identities", "control_mean", "group_mean", "compared", "difference", "gain", "by_seed"),
@@ -40,13 +40,13 @@ def runs(evaluated, tmp_path, monkeypatch):
     """``runs/a`` and ``runs/b``, two seeds each, in the current folder."""
     monkeypatch.chdir(tmp_path)
     for seed in (0, 1):
-        evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed, directions=SENSES, summary={"sets": SETS})
+        evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed, directions=DIRECTIONS, summary={"sets": SETS})
         evaluated(
             f"runs/b/{seed}",
             faces(0.1, seed + 5),
             name="b",
             seed=seed,
-            directions=SENSES,
+            directions=DIRECTIONS,
             stage={"terms": {"l1": {"weight": 2}}},
             summary={"sets": SETS, "caveats": ["lpips looks through alexnet."]},
         )
@@ -77,7 +77,7 @@ def test_in_the_terminal(enface, runs):
     assert "better on lpips" in Path("comparisons/a-vs-b/index.html").read_text(encoding="utf-8")
 
 
-def test_many_metrics_by_a_column_are_several_tables(enface, evaluated, tmp_path):
+def test_many_metrics_by_a_label_are_several_tables(enface, evaluated, tmp_path):
     names = [f"metric_{number}" for number in range(11)]
     columns = faces(**{name: faces(0, place)["lpips"] for place, name in enumerate(names)})
     runs = [evaluated(name, columns, name=name, directions={name: {} for name in names}) for name in "ab"]
@@ -136,9 +136,9 @@ def test_the_files_hold_what_a_page_needs(enface, runs):
     assert "d_z" not in by
 
 
-def test_each_image_and_its_place_in_the_pictures(enface, runs, evaluated):
+def test_each_image_and_its_row_in_the_pictures(enface, runs, evaluated):
     shuffled = pd.DataFrame(faces(0.1, 3)).iloc[::-1].iloc[10:]
-    other = evaluated("runs/c/0", shuffled, name="c", seed=0, directions=SENSES)
+    other = evaluated("runs/c/0", shuffled, name="c", seed=0, directions=DIRECTIONS)
     outcome = enface("compare", "runs/a/0", other, "--out", "out")
     assert outcome.code == 0, outcome.err
     images = pd.read_csv("out/images-1.csv").set_index("key")
@@ -159,8 +159,8 @@ def test_as_json(enface, runs):
     assert list(read("comparisons/a-vs-b")["tests"]) == ["lpips", "ssim"]
 
 
-def test_the_same_comparison_twice_is_the_same_and_leaves_nothing_old(enface, runs, evaluated):
-    third = evaluated("runs/c/0", faces(0.2, 9), name="c", directions=SENSES)
+def test_a_repeated_comparison_is_equal_and_removes_old_files(enface, runs, evaluated):
+    third = evaluated("runs/c/0", faces(0.2, 9), name="c", directions=DIRECTIONS)
     assert enface("compare", *runs, third, "--by", "pose", "--out", "out").code == 0
     assert {path.name for path in Path("out").glob("*.csv")} == {"table.csv", "by.csv", "images-1.csv", "images-2.csv"}
     assert "2 groups are compared with a" in read("out")["caveats"][0]
@@ -172,7 +172,7 @@ def test_the_same_comparison_twice_is_the_same_and_leaves_nothing_old(enface, ru
     assert Path("other/comparison.json").read_text() == text
 
 
-def test_another_folder_is_not_written_over(enface, runs):
+def test_a_folder_with_other_files_is_refused(enface, runs):
     Path("out").mkdir()
     Path("out/thesis.txt").write_text("years of work")
     outcome = enface("compare", *runs, "--out", "out")
@@ -193,8 +193,8 @@ def test_hostile_names_stay_text(enface, runs, evaluated):
     keys = [*HOSTILE, *faces()["key"][len(HOSTILE) :]]
     people = [HOSTILE[number // EACH % len(HOSTILE)] for number in range(PEOPLE * EACH)]
     columns = {**faces(0.1, 2), "key": keys, "identity": people, "pose": np.resize(HOSTILE, PEOPLE * EACH)}
-    first = evaluated("x/[b]\x1b[31m", columns, name=None, directions=SENSES)
-    second = evaluated("y/<b>", {**columns, **{"lpips": faces()["lpips"]}}, name=None, directions=SENSES)
+    first = evaluated("x/[b]\x1b[31m", columns, name=None, directions=DIRECTIONS)
+    second = evaluated("y/<b>", {**columns, **{"lpips": faces()["lpips"]}}, name=None, directions=DIRECTIONS)
     outcome = enface("compare", first, second, "--by", "pose", "--out", "out")
     assert outcome.code == 0, outcome.err
     assert "\x1b" not in outcome.out
@@ -208,7 +208,7 @@ def test_hostile_names_stay_text(enface, runs, evaluated):
     assert set(images["identity"]) == set(HOSTILE)
 
 
-def test_a_default_folder_has_a_harmless_name():
+def test_the_default_folder_has_a_safe_name():
     assert folder_name(["a", "b"]) == "a-vs-b"
     assert folder_name(["../../etc", "[b]\x1b/x y"]) == "etc-vs-b-x-y"
     assert folder_name(["...", "é"]) == "group-vs-group"

@@ -1,4 +1,4 @@
-"""What a comparison finds: hand-worked differences, tests against scipy and statsmodels, and honest verdicts."""
+"""Differences worked by hand, tests against scipy and statsmodels, outcomes and verdicts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_numbers_by_hand(pair):
     assert result.d_z == pytest.approx(0.05 / 0.1)
 
 
-def test_numbers_are_scipys_and_statsmodels(pair):
+def test_numbers_agree_with_scipy_and_statsmodels(pair):
     rng = np.random.default_rng(0)
     base = rng.uniform(0.2, 0.4, 80)
     names = ("lpips", "ssim", "psnr")
@@ -85,7 +85,7 @@ def test_numbers_are_scipys_and_statsmodels(pair):
     assert [result.p_adjusted for result in comparison.results] == pytest.approx(multipletests(p, method="holm")[1])
 
 
-def test_senses_turn_the_verdict_not_the_difference(pair):
+def test_the_direction_affects_the_outcome_not_the_difference(pair):
     rng = np.random.default_rng(1)
     more = {name: 0.5 + rng.uniform(0.01, 0.02, 32) for name in ("lpips", "ssim")}
     comparison = pair(
@@ -115,7 +115,7 @@ def test_distances_to_an_ideal_are_compared(pair):
     assert text.startswith("better on sharpness, nearer to 1 by 0.2")
 
 
-def test_the_ideal_is_passed_image_by_image_not_by_the_mean(pair):
+def test_distances_are_taken_image_by_image_not_of_the_mean(pair):
     # Its mean is the ideal, its images are not.
     spread = np.tile([0.5, 1.5], 16)
     result = only(
@@ -128,7 +128,7 @@ def test_the_ideal_is_passed_image_by_image_not_by_the_mean(pair):
 # ---------------------------------------------------------------------- verdicts
 
 
-def test_images_of_few_people_are_not_many_faces(pair):
+def test_people_are_resampled_not_images(pair):
     """Each person's difference is drawn once: 400 images tell no more than 8 people."""
     rng = np.random.default_rng(5)
     people = rng.normal(0.0, 0.02, 8)
@@ -142,7 +142,7 @@ def test_images_of_few_people_are_not_many_faces(pair):
     assert result.outcome == "unclear"
 
 
-def test_differences_that_are_not_there_are_seldom_called_clear(pair):
+def test_false_positives_are_rare(pair):
     """Sixty experiments without any effect, each with people's own noise."""
     rng = np.random.default_rng(0)
     names = [f"m{number}" for number in range(60)]
@@ -158,7 +158,7 @@ def test_differences_that_are_not_there_are_seldom_called_clear(pair):
 
 
 @pytest.mark.parametrize(("metrics", "tests", "outcome"), [(["lpips"], 1, "worse"), (None, 7, "unclear")])
-def test_many_metrics_ask_for_more_evidence(pair, metrics, tests, outcome):
+def test_many_metrics_need_more_evidence(pair, metrics, tests, outcome):
     rng = np.random.default_rng(3)
     # Seven of eight people lose, and the one that gains gains least: p = 0.016.
     of_people = np.array([0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, -0.01]).repeat(4)
@@ -174,7 +174,7 @@ def test_many_metrics_ask_for_more_evidence(pair, metrics, tests, outcome):
     assert sentence(first).endswith(", but adjusted p 0.11)") == (outcome == "unclear")
 
 
-def test_five_people_are_too_few_and_that_is_said(pair):
+def test_five_people_are_too_few(pair):
     group = 0.4 + np.random.default_rng(4).uniform(0, 0.01, 20)
     comparison = pair({"lpips": np.full(20, 0.5)}, {"lpips": group}, people=5)
     result = only(comparison)
@@ -184,7 +184,7 @@ def test_five_people_are_too_few_and_that_is_said(pair):
     assert [text for text in comparison.caveats if "With 5 identities" in text and "at least 6" in text]
 
 
-def test_six_people_are_too_few_for_several_metrics_and_that_is_said(pair):
+def test_six_people_are_too_few_for_several_metrics(pair):
     rng = np.random.default_rng(4)
     group = {name: 0.4 + rng.uniform(0, 0.01, 24) for name in ("lpips", "dists")}
     control = {name: np.full(24, 0.5) for name in group}
@@ -194,7 +194,7 @@ def test_six_people_are_too_few_for_several_metrics_and_that_is_said(pair):
     assert not [text for text in comparison.caveats if "at least 6" in text]
 
 
-def test_a_mean_and_ranks_that_disagree_are_not_clear(pair):
+def test_a_mean_and_ranks_that_disagree_are_unclear(pair):
     # A few people gain a lot, most lose a little.
     of_people = np.array([-0.01] * 40 + [0.3] * 9)
     noise = np.random.default_rng(0).uniform(0, 0.001, 49)
@@ -209,7 +209,7 @@ def test_a_mean_and_ranks_that_disagree_are_not_clear(pair):
     assert comparison.verdicts[0][1].endswith(", but most people's differences have the other sign)")
 
 
-def test_the_same_images_twice_differ_in_nothing(pair):
+def test_equal_images_have_no_difference(pair):
     values = np.random.default_rng(0).uniform(size=32)
     comparison = pair({"lpips": values}, {"lpips": values})
     result = only(comparison)
@@ -231,7 +231,7 @@ def test_the_same_images_twice_differ_in_nothing(pair):
         ((-0.001, -0.004, 0.002), "no clear difference on lpips (-0.001 [-0.004, +0.002])"),
     ],
 )
-def test_verdicts_in_words(ends, text):
+def test_sentences(ends, text):
     from enface.plugin.direction import Direction
     from enface_tools.compare.quantities import Quantity
 
@@ -244,7 +244,7 @@ def test_verdicts_in_words(ends, text):
 # ---------------------------------------------------------------------- images and labels
 
 
-def test_images_of_one_side_are_left_out_and_counted(evaluated):
+def test_images_of_one_side_are_skipped_and_counted(evaluated):
     rng = np.random.default_rng(0)
     whole = pd.DataFrame(faces(lpips=rng.uniform(size=32)))
     first = evaluated("a/1", whole.iloc[:30], name="a")
@@ -262,7 +262,7 @@ def test_images_of_one_side_are_left_out_and_counted(evaluated):
     assert [text for text in comparison.caveats if "Only a has 5 of the images ('k0', 'k1', 'k2', ...)" in text]
 
 
-def test_the_same_image_with_another_target_is_another(evaluated):
+def test_an_image_with_another_target_is_another_image(evaluated):
     first = evaluated("a/1", faces(lpips=np.zeros(32)), name="a")
     columns = faces(lpips=np.ones(32))
     columns["target_key"] = ["other", *columns["target_key"][1:]]
@@ -287,7 +287,7 @@ def test_an_image_twice_is_refused(evaluated):
         compare([first, evaluated("b/1", twice, name="b")])
 
 
-def test_what_is_not_finite_is_missing_on_both_sides(pair):
+def test_infinite_numbers_are_missing_on_both_sides(pair):
     control, group = np.full(32, 30.0), np.full(32, 31.0)
     control[0], group[1], group[2] = np.inf, np.nan, np.inf
     control[2] = np.inf
@@ -298,13 +298,13 @@ def test_what_is_not_finite_is_missing_on_both_sides(pair):
     assert "3 of 32 shared images have no finite psnr." in comparison.caveats
 
 
-def test_no_number_at_all_is_no_verdict(pair):
+def test_without_numbers_there_is_no_outcome(pair):
     comparison = pair({"lpips": np.full(32, np.nan)}, {"lpips": np.full(32, 0.5)})
     assert only(comparison).outcome == "none"
     assert comparison.verdicts[0][1] == "no number to compare on lpips"
 
 
-def test_regions_are_not_compared_unless_asked_for(pair):
+def test_regions_are_not_compared_by_default(pair):
     rng = np.random.default_rng(0)
     control = {"lpips": rng.uniform(size=32), "lpips@eyes": rng.uniform(size=32), "lpips@beard": np.full(32, np.nan)}
     group = {name: values - 0.1 - rng.uniform(0, 0.01, 32) for name, values in control.items()}
@@ -325,7 +325,7 @@ def test_regions_count_as_tests(pair):
     assert comparison.results[0].p_adjusted == pytest.approx(2 * 2 / 2**8)
 
 
-def test_by_a_column_inside_each_value(pair):
+def test_subsets_by_a_label(pair):
     rng = np.random.default_rng(0)
     control = rng.uniform(size=32)
     group = control + np.tile([-0.1, 0.1, 0.0, -0.2], 8) + rng.normal(0, 0.001, 32)
@@ -362,12 +362,12 @@ def test_a_label_with_gaps_stays_a_whole_number(evaluated):
 
 
 @pytest.mark.parametrize("column", ["smile", "identity", "key", "lpips"])
-def test_a_column_that_is_no_label(pair, column):
+def test_an_unknown_label_is_refused(pair, column):
     with pytest.raises(DataError, match=f"images have no label '{column}'; they have: pose"):
         pair({"lpips": np.zeros(32)}, {"lpips": np.ones(32)}, by=[column])
 
 
-def test_a_column_of_too_many_values(evaluated):
+def test_a_label_with_too_many_values_is_refused(evaluated):
     columns = faces(people=12, age=np.arange(48))
     first = evaluated("a/1", {**columns, "lpips": np.zeros(48)}, name="a")
     second = evaluated("b/1", {**columns, "lpips": np.ones(48)}, name="b")
@@ -418,6 +418,6 @@ def test_only_set_metrics_make_an_empty_table(evaluated):
     assert "<table" in comparison._repr_html_()
 
 
-def test_nothing_is_refused():
+def test_an_empty_list_of_paths_is_refused():
     with pytest.raises(DataError, match="nothing to compare"):
         compare([])

@@ -1,4 +1,4 @@
-"""Who is compared with whom: runs found, seeds put together, metrics that are alike."""
+"""Groups of a comparison: runs grouped by recipe, matched seeds, metrics measured alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from enface.errors import DataError
-from enface_tools.compare.changes import changes
+from enface_tools.compare.changes import recipe_changes
 from enface_tools.compare.comparison import compare
 from enface_tools.compare.groups import find_groups
 
@@ -49,7 +49,7 @@ def test_a_folder_of_runs_is_its_seeds(seeds):
     assert [list(group.by_seed) for group in groups] == [[0, 1, 2], [0, 1]]
 
 
-def test_runs_are_grouped_wherever_they_are_named(seeds):
+def test_runs_are_grouped_in_any_order(seeds):
     a, b = seeds("a", [0, 1]), seeds("b", [0, 1])
     first, second = sorted(a.iterdir())
     groups = find_groups([second, *sorted(b.iterdir()), first, first])
@@ -63,13 +63,13 @@ def test_the_control_is_the_first_or_the_one_named(seeds):
     assert [group.name for group in find_groups([a, b], next(c.iterdir()))] == ["c", "a", "b"]
 
 
-def test_a_control_that_is_one_of_many_seeds_brings_the_others(seeds):
+def test_a_control_that_is_one_seed_of_many_includes_the_others(seeds):
     a, b = seeds("a", [0, 1]), seeds("b", [0, 1])
     groups = find_groups([b, a], sorted(a.iterdir())[1])
     assert [(group.name, list(group.by_seed)) for group in groups] == [("a", [0, 1]), ("b", [0, 1])]
 
 
-def test_what_training_does_not_depend_on_parts_no_group(seeds):
+def test_keys_that_do_not_affect_training_do_not_split_a_group(seeds):
     a, b = seeds("a", [0, 1]), seeds("b", [0])
     path = sorted(a.iterdir())[1] / "recipe.yaml"
     recipe = yaml.safe_load(path.read_text())
@@ -85,14 +85,14 @@ def test_seeds_that_start_from_runs_of_their_own_are_one_group(evaluated):
         run = evaluated(f"runs/b/{seed}", faces(0, seed), name="b", seed=seed, stage={"start": start})
     groups = find_groups([run.parent.parent / "a", run.parent])
     assert [list(group.by_seed) for group in groups] == [[0, 1], [0, 1]]
-    changed = changes(*(group.members[0].recipe for group in groups))
-    assert [(item["key"].rpartition(".")[2], item["from"], item["to"]) for item in changed] == [
+    changes = recipe_changes(*(group.members[0].recipe for group in groups))
+    assert [(change.key.rpartition(".")[2], change.before, change.after) for change in changes] == [
         ("run", "/runs/base", None),
         ("checkpoint", None, "/runs/base/step-00000100.safetensors"),
     ]
 
 
-def test_of_one_seed_the_newest_run_counts_and_that_is_said(evaluated, seeds):
+def test_the_newest_run_of_a_seed_counts_and_others_are_listed(evaluated, seeds):
     b = seeds("b", [0])
     old = evaluated("runs/a/20260101-000000", faces(), name="a")
     new = evaluated("runs/a/20260102-000000", faces(), name="a")
@@ -101,7 +101,7 @@ def test_of_one_seed_the_newest_run_counts_and_that_is_said(evaluated, seeds):
     assert groups[0].skipped == [(old, f"its recipe and seed are those of {new}, which is newer")]
 
 
-def test_runs_without_an_evaluation_are_left_out_and_that_is_said(seeds):
+def test_runs_without_an_evaluation_are_skipped_and_listed(seeds):
     a, b = seeds("a", [0, 1]), seeds("b", [0])
     cut_off = sorted(a.iterdir())[1]
     shutil.rmtree(cut_off / "evaluation")
@@ -116,7 +116,7 @@ def test_runs_without_an_evaluation_are_left_out_and_that_is_said(seeds):
         find_groups([a, b])
 
 
-def test_another_checkpoint_of_a_run_is_a_group_of_its_own(seeds):
+def test_another_checkpoint_of_a_run_is_another_group(seeds):
     run = next(seeds("a", [0]).iterdir())
     other = run / "evaluation" / "checkpoints" / "step-00000005"
     other.mkdir(parents=True)
@@ -127,7 +127,7 @@ def test_another_checkpoint_of_a_run_is_a_group_of_its_own(seeds):
     assert [group.members[0].directory for group in groups] == [run, run]
 
 
-def test_results_of_pairs_are_groups_of_their_own(evaluated, seeds):
+def test_each_result_of_pairs_is_a_group(evaluated, seeds):
     theirs = evaluated("results/theirs", faces(0.1), name=None)
     ours = evaluated("results/ours", faces(0.2), name=None)
     run = next(seeds("a", [3]).iterdir())
@@ -143,7 +143,7 @@ def test_results_of_pairs_are_groups_of_their_own(evaluated, seeds):
     assert find_groups([inside, run])[0].kind == "pairs"
 
 
-def test_groups_of_one_name_are_told_apart(seeds, evaluated):
+def test_groups_of_one_name_get_unique_names(seeds, evaluated):
     a = next(seeds("a", [0]).iterdir())
     other = evaluated("elsewhere/a/9", faces(), name="a", stage={"steps": 5})
     assert [group.name for group in find_groups([a, other])] == ["a/20260101-000000", "a/9"]
@@ -151,7 +151,7 @@ def test_groups_of_one_name_are_told_apart(seeds, evaluated):
     assert [group.name for group in find_groups([other, far])] == [str(other), str(far)]
 
 
-def test_each_run_by_itself(seeds):
+def test_each_run_is_a_group(seeds):
     a = sorted(seeds("a", [0, 1]).iterdir())
     assert members(find_groups(a, each=True)) == [[a[0].name], [a[1].name]]
     with pytest.raises(DataError, match=r"one recipe \(seeds 0, 1\), so there is nothing to compare; --each"):
@@ -166,7 +166,7 @@ def test_nothing_to_compare(seeds):
         find_groups([run, run])
 
 
-def test_a_folder_of_unlike_recipes_is_no_control(seeds, evaluated):
+def test_a_folder_of_unlike_recipes_cannot_be_the_control(seeds, evaluated):
     a = seeds("a", [0])
     evaluated("runs/a/20260105-000000", faces(), name="a", stage={"steps": 5})
     b = seeds("b", [0])
@@ -180,7 +180,7 @@ def test_a_folder_of_unlike_recipes_is_no_control(seeds, evaluated):
 
 
 @pytest.mark.parametrize("make", ["nothing", "file", "empty"])
-def test_what_is_no_run(tmp_path, seeds, make):
+def test_other_paths_are_refused(tmp_path, seeds, make):
     path = tmp_path / "x"
     if make == "file":
         path.write_text("")
@@ -220,7 +220,7 @@ def test_an_image_is_averaged_over_its_seeds(evaluated):
     assert means.seeds.sd == pytest.approx(3 / math.sqrt(2))
 
 
-def test_more_seeds_make_no_more_faces(seeds):
+def test_more_seeds_do_not_count_as_more_images(seeds):
     """The same difference seen by three seeds is as uncertain over people as by one."""
     a, b = seeds("a", [0, 1, 2]), seeds("b", [0, 1, 2], 0.1)
     (comparison,) = compare([a, b]).comparisons
@@ -230,7 +230,7 @@ def test_more_seeds_make_no_more_faces(seeds):
     assert ", in all 3 seeds" in comparison.verdicts[0][1]
 
 
-def test_seeds_are_matched_where_both_have_them(seeds):
+def test_common_seeds_are_matched(seeds):
     a, b = seeds("a", [0, 1, 2]), seeds("b", [1, 2, 3], 0.1)
     (comparison,) = compare([a, b]).comparisons
     assert comparison.pairing.matched == [1, 2]
@@ -240,7 +240,7 @@ def test_seeds_are_matched_where_both_have_them(seeds):
     assert "Runs whose seed the other group lacks are not compared: a 0, b 3." in comparison.caveats
 
 
-def test_seeds_that_disagree_are_told_of(evaluated):
+def test_seeds_that_disagree_are_reported(evaluated):
     for seed, shift in enumerate([0.3, 0.2, -0.05]):
         evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed)
         run = evaluated(f"runs/b/{seed}", faces(shift, seed), name="b", seed=seed)
@@ -248,7 +248,7 @@ def test_seeds_that_disagree_are_told_of(evaluated):
     assert comparison.verdicts[0][1].endswith(", but in only 2 of 3 seeds")
 
 
-def test_without_a_common_seed_means_are_compared_and_that_is_said(seeds):
+def test_without_a_common_seed_means_are_compared_with_a_caveat(seeds):
     a, b = seeds("a", [0, 1]), seeds("b", [2], 0.1)
     (comparison,) = compare([a, b]).comparisons
     assert comparison.pairing.matched == []
@@ -263,7 +263,7 @@ def test_one_seed_is_a_caveat(seeds):
     assert "Each group has one seed: the variation between trainings is unknown." in comparison.caveats
 
 
-def test_an_image_whose_target_hangs_on_the_seed_is_one_image(evaluated):
+def test_an_image_whose_target_depends_on_the_seed_is_one_image(evaluated):
     for seed in (0, 1):
         columns = {**faces(0, seed), "target_key": [f"t-{number}-{seed}" for number in range(16)]}
         evaluated(f"runs/a/{seed}", columns, name="a", seed=seed)
@@ -304,7 +304,7 @@ def test_unlike_cards_inside_a_group_are_refused_too(seeds):
         compare([a, b])
 
 
-def test_unlike_senses_are_refused(seeds):
+def test_unlike_directions_are_refused(seeds):
     a, b = seeds("a", [0], directions={"lpips": {"ideal": 1.0}}), seeds("b", [0])
     with pytest.raises(DataError, match=r"metric lpips: ideal is 1\.0 in .* and absent in"):
         compare([a, b])
@@ -322,7 +322,7 @@ def test_the_others_are_compared_when_unlike_ones_are_skipped(evaluated):
     assert "card entry 'weights'" in reason
 
 
-def test_a_region_that_is_another_is_refused(evaluated):
+def test_a_region_with_another_definition_is_refused(evaluated):
     columns = {**faces(), "lpips@eyes": np.ones(16), "lpips@nose": np.ones(16)}
     nose = {"nose": {"use": "face_part", "part": "nose"}}
     runs = []
@@ -337,7 +337,7 @@ def test_a_region_that_is_another_is_refused(evaluated):
     assert len(compare(runs).comparisons) == 1
 
 
-def test_a_metric_of_one_side_is_left_out_and_told_of(evaluated):
+def test_a_metric_of_one_side_is_skipped_and_listed(evaluated):
     columns = {**faces(), "ssim": np.zeros(16)}
     first = evaluated("a/1", columns, name="a", directions={"lpips": {}, "ssim": {}})
     second = evaluated("b/1", faces(), name="b")
@@ -345,12 +345,12 @@ def test_a_metric_of_one_side_is_left_out_and_told_of(evaluated):
     assert comparison.shared.skipped == [("ssim", f"ssim was not measured in {second}")]
 
 
-def test_a_metric_asked_for_that_nobody_measured(seeds):
+def test_an_unmeasured_metric_is_refused(seeds):
     with pytest.raises(DataError, match="--metrics: 'lpisp' was not measured; did you mean 'lpips'"):
         compare([seeds("a", [0]), seeds("b", [0])], metrics=["lpisp"])
 
 
-def test_set_metrics_stand_side_by_side_over_the_matched_seeds(evaluated):
+def test_set_metrics_are_averaged_over_the_matched_seeds(evaluated):
     for seed in (0, 1, 2):
         entry = {"higher_is_better": False, "ideal": None, "card": {}}
         for name, value in (("a", 10 + seed), ("b", 5 + 2 * seed)):
@@ -374,7 +374,7 @@ def test_only_set_metrics(evaluated):
 # ---------------------------------------------------------------------- recipes
 
 
-def test_what_changed_between_recipes():
+def test_changes_between_recipes():
     before = {
         "name": "a",
         "seed": 0,
@@ -387,11 +387,12 @@ def test_what_changed_between_recipes():
         "stages": {"m": {"terms": {"ssim": {"weight": 2}}, "steps": 6}},
         "log": {"every": 2},
     }
-    assert changes(before, after) == [
-        {"key": "stages.m.terms.l1", "from": {"weight": 1}, "to": None, "training": True},
-        {"key": "stages.m.terms.ssim", "from": None, "to": {"weight": 2}, "training": True},
-        {"key": "stages.m.steps", "from": 5, "to": 6, "training": True},
-        {"key": "log.every", "from": 1, "to": 2, "training": False},
+    changes = recipe_changes(before, after)
+    assert [(change.key, change.before, change.after, change.training) for change in changes] == [
+        ("stages.m.terms.l1", {"weight": 1}, None, True),
+        ("stages.m.terms.ssim", None, {"weight": 2}, True),
+        ("stages.m.steps", 5, 6, True),
+        ("log.every", 1, 2, False),
     ]
 
 

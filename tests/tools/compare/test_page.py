@@ -13,14 +13,14 @@ from enface_tools.compare.page import write_comparison
 from enface_tools.report.numbers import MINUS
 
 
-class Words(HTMLParser):
-    """A page's text, outside of its scripts, and what is left open."""
+class TextParser(HTMLParser):
+    """The visible text of a page, and its unclosed elements."""
 
     VOID = frozenset(("meta", "img", "br", "input", "link"))
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.words = [], []
+        self.open, self.texts = [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -33,17 +33,17 @@ class Words(HTMLParser):
 
     def handle_data(self, data):
         if not {"script", "style"} & set(self.open):
-            self.words.append(data)
+            self.texts.append(data)
 
 
 def page(folder):
     return write_comparison(folder).read_text(encoding="utf-8")
 
 
-def said(text):
-    words = Words(text)
-    assert words.open == []
-    return " ".join("".join(words.words).split())
+def visible_text(text):
+    parser = TextParser(text)
+    assert parser.open == []
+    return " ".join("".join(parser.texts).split())
 
 
 def data(text):
@@ -69,14 +69,14 @@ def rows(text, label):
     ]
 
 
-def test_the_page_says_what_each_group_bought(text, evaluations):
-    words = said(text)
-    assert f"{evaluations.HOSTILE} against control" in words
+def test_the_page_shows_the_differences_of_each_group(text, evaluations):
+    shown = visible_text(text)
+    assert f"{evaluations.HOSTILE} against control" in shown
     for part in (
         *("better on ssim by 0.1", "69 images of 4 identities in both; 1 only in control.", "Matched seeds: 0, 1."),
         *("stages.main.steps", "psnr skipped", "fid", "its 95% interval over 10,000 resamples of identities"),
     ):
-        assert part in words
+        assert part in shown
     differences = rows(text, "Differences of")
     assert [line[:2] for line in differences] == [["ssim ↑", "✓ better"], ["lpips ↓", "✗ worse"]]
     assert differences[1][3:] == [
@@ -85,14 +85,14 @@ def test_the_page_says_what_each_group_bought(text, evaluations):
     ]
 
 
-def test_gains_lie_on_their_side_of_the_middle(text):
+def test_gains_are_on_their_side_of_the_middle(text):
     strips = re.findall(r'<i class="dot (\w+)" style="left: ([\d.]+)%"', text)
     better, worse = (float(place) for _, place in strips[:2])
     assert [outcome for outcome, _ in strips[:2]] == ["better", "worse"]
     assert better > 50 > worse
 
 
-def test_values_of_a_column_share_one_axis(text, evaluations):
+def test_values_of_a_label_share_one_axis(text, evaluations):
     table = text[text.index('aria-label="ssim of') :].partition("</table>")[0]
     (first, second) = (float(place) for place in re.findall(r'class="dot unclear" style="left: ([\d.]+)%"', table))
     # Gains of 0.02 and -0.1; the farthest end, -0.11, lies at 46 % from the middle.
@@ -107,10 +107,10 @@ def test_values_of_a_column_share_one_axis(text, evaluations):
 def test_hostile_text_is_shown_as_text(text, evaluations):
     assert evaluations.HOSTILE not in text
     assert "javascript:" not in text
-    assert said(text).count(evaluations.HOSTILE) >= 12
+    assert visible_text(text).count(evaluations.HOSTILE) >= 12
 
 
-def test_the_same_face_stands_beside_itself(text, evaluations, compared):
+def test_the_same_faces_are_side_by_side(text, evaluations, compared):
     gallery = data(text)
     assert [tile["name"] for tile in gallery["tiles"]] == ["source", "control", evaluations.HOSTILE, "target"]
     assert gallery["pairs"] == [[1, 2], [0, 1], [2, 3]]
@@ -134,7 +134,7 @@ def test_several_groups_share_one_gallery(tmp_path, evaluations):
         f"{test}, {group}" for group in (evaluations.HOSTILE, "third") for test in ("ssim", "lpips")
     ]
     assert len(gallery["rows"]) == 3
-    assert said(text)
+    assert visible_text(text)
 
 
 def test_without_pictures_the_numbers_are_there(tmp_path, evaluations):
@@ -144,15 +144,15 @@ def test_without_pictures_the_numbers_are_there(tmp_path, evaluations):
     assert len(data(text)["keys"]) == 69
 
 
-def test_a_missing_table_of_images_is_said(tmp_path, evaluations):
+def test_a_missing_table_of_images_is_reported(tmp_path, evaluations):
     folder = evaluations.write_comparison(tmp_path / "gone")
     (folder / "images-1.csv").unlink()
     text = page(folder)
     assert "The table of the shared images (images-1.csv) is missing" in text
-    assert "better on ssim" in said(text)
+    assert "better on ssim" in visible_text(text)
 
 
-def test_a_report_is_linked_where_it_is(tmp_path, evaluations):
+def test_an_existing_report_is_linked(tmp_path, evaluations):
     folder = evaluations.write_comparison(tmp_path / "linked", pictures=False)
     report = tmp_path / "run 0" / "report" / "index.html"
     report.parent.mkdir(parents=True)
@@ -164,7 +164,7 @@ def test_a_report_is_linked_where_it_is(tmp_path, evaluations):
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"groups": []}'])
-def test_no_comparison_is_named(tmp_path, content):
+def test_a_missing_or_damaged_comparison_is_named(tmp_path, content):
     if content is not None:
         (tmp_path / "comparison.json").write_text(content)
     with pytest.raises(EnfaceError, match=r"comparison.json is (missing or )?damaged"):
@@ -173,12 +173,12 @@ def test_no_comparison_is_named(tmp_path, content):
 
 def page_or_error(folder):
     try:
-        return said(page(folder))
+        return visible_text(page(folder))
     except EnfaceError as error:
         return str(error)
 
 
-def test_a_comparison_of_anything_gives_a_page_or_names_the_file(tmp_path, evaluations):
+def test_odd_contents_give_a_page_or_an_error_that_names_the_file(tmp_path, evaluations):
     folder = evaluations.write_comparison(tmp_path / "odd", pictures=False)
     whole = json.loads((folder / "comparison.json").read_text())
     pair, group = whole["comparisons"][0], whole["groups"][1]
