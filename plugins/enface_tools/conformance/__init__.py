@@ -1,19 +1,17 @@
-"""What every component promises, whoever wrote it: rules by kind, and a verdict on each."""
+"""Conformance tests for components: rules for each kind, and a verdict on each rule."""
 
 from __future__ import annotations
 
 from enface_tools.conformance.augmentations import AUGMENTATION_RULES
 from enface_tools.conformance.datasets import DATASET_RULES
 from enface_tools.conformance.discriminators import DISCRIMINATOR_RULES
-from enface_tools.conformance.docstrings import WORD_RULES
-from enface_tools.conformance.feature_metrics import FEATURE_RULES
-from enface_tools.conformance.fixture import Subject
+from enface_tools.conformance.feature_metrics import FEATURE_METRIC_RULES
+from enface_tools.conformance.fixture import Fixture
 from enface_tools.conformance.generators import GENERATOR_RULES
 from enface_tools.conformance.losses import LOSS_RULES
 from enface_tools.conformance.masks import MASK_RULES
-from enface_tools.conformance.metric_regions import PART_RULES
-from enface_tools.conformance.metrics import METRIC_RULES
-from enface_tools.conformance.rules import Rule, Verdict, judge
+from enface_tools.conformance.metrics import METRIC_RULES, REGION_RULES
+from enface_tools.conformance.rules import COMMON_RULES, Rule, Verdict, run_rule
 from enface_tools.conformance.schedules import SCHEDULE_RULES
 
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -24,19 +22,21 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "schedule": SCHEDULE_RULES,
     "generator": GENERATOR_RULES,
     "dataset": DATASET_RULES,
-    "metric": (*METRIC_RULES, *PART_RULES, *FEATURE_RULES),
+    "metric": (*METRIC_RULES, *REGION_RULES, *FEATURE_METRIC_RULES),
+    "optimizer": (),
+    "launcher": (),
 }
-"""The rules of each kind, beside those that all kinds share."""
+"""The rules of each kind, in addition to those common to all kinds."""
 
 
 def rules_of(kind: str) -> tuple[Rule, ...]:
-    """Every rule a component of a kind must keep, in the order they are judged."""
-    return (*WORD_RULES, *RULES[kind])
+    """Every rule for components of a kind, in the order they run."""
+    return (*COMMON_RULES, *RULES[kind])
 
 
-def examine(subject: Subject) -> list[Verdict]:
-    """A verdict on every rule of the subject's kind."""
-    return [judge(rule, subject) for rule in rules_of(subject.entry.kind)]
+def run_rules(fixture: Fixture) -> list[Verdict]:
+    """Run every rule of the component's kind."""
+    return [run_rule(rule, fixture) for rule in rules_of(fixture.entry.kind)]
 
 
-__all__ = ["RULES", "Rule", "Subject", "Verdict", "examine", "judge", "rules_of"]
+__all__ = ["RULES", "Fixture", "Rule", "Verdict", "rules_of", "run_rule", "run_rules"]

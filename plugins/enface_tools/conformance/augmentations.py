@@ -7,119 +7,121 @@ from torch import Tensor
 
 from enface.plugin.components import Augmentation
 from enface.train.checkpoint import load, save
-from enface_tools.conformance.comparing import agree, refuse_changed
-from enface_tools.conformance.fixture import SIZE, Subject
-from enface_tools.conformance.rules import BrokenRule, NotAsked, rule
-from enface_tools.conformance.samples import smooth
+from enface_tools.conformance.fixture import SIZE, Fixture
+from enface_tools.conformance.rules import RuleViolation, Skipped, rule
+from enface_tools.conformance.samples import require_rms_close, require_unchanged, smooth_images
 
 SIZES = (32, SIZE)
 DRAWS = 4
-FARTHEST = 5.0
+LARGEST = 5.0
 CERTAINTIES = (-1.0, -1.0, 0.9, -1.0)
 
 
-def _drawn(augmentation: Augmentation, seed: int, image: Tensor | None = None) -> Tensor:
-    """Images that it changed, by the draws of a seed."""
+def _augmented(augmentation: Augmentation, seed: int, image: Tensor | None = None) -> Tensor:
+    """Images augmented with the random numbers of a seed."""
     torch.manual_seed(seed)
-    found: Tensor = augmentation(smooth(1) if image is None else image)
-    return found
+    augmented: Tensor = augmentation(smooth_images(1) if image is None else image)
+    return augmented
 
 
-def _all(augmentation: Augmentation) -> Tensor:
-    return torch.stack([_drawn(augmentation, seed) for seed in range(DRAWS)])
+def _all_draws(augmentation: Augmentation) -> Tensor:
+    return torch.stack([_augmented(augmentation, seed) for seed in range(DRAWS)])
 
 
 @rule("shape")
-def _shape(subject: Subject) -> None:
+def _shape(fixture: Fixture) -> None:
     """Images of two sizes keep their shape and stay float32."""
     for size in SIZES:
-        found = _drawn(subject.build(size), 1, smooth(1, size))
-        if found.shape != smooth(1, size).shape or found.dtype != torch.float32:
-            raise BrokenRule(f"float32 images {tuple(smooth(1, size).shape)} become {found.dtype} {tuple(found.shape)}")
+        image = smooth_images(1, size)
+        output = _augmented(fixture.build(size), 1, smooth_images(1, size))
+        if output.shape != image.shape or output.dtype != torch.float32:
+            raise RuleViolation(f"float32 images {tuple(image.shape)} become {output.dtype} {tuple(output.shape)}")
 
 
 @rule("range")
-def _range(subject: Subject) -> None:
-    """Images in [-1, 1] stay finite and do not leave [-5, 5]."""
+def _range(fixture: Fixture) -> None:
+    """Images in [-1, 1] stay finite and within [-5, 5]."""
     for size in SIZES:
-        augmentation = subject.build(size)
-        found = torch.stack([_drawn(augmentation, seed, smooth(1, size)) for seed in range(DRAWS)])
-        if not float(found.abs().max()) <= FARTHEST:
-            raise BrokenRule(f"a value becomes {float(found.abs().max()):.3g}; images are in [-1, 1], not 0 to 255")
+        augmentation = fixture.build(size)
+        outputs = torch.stack([_augmented(augmentation, seed, smooth_images(1, size)) for seed in range(DRAWS)])
+        if not float(outputs.abs().max()) <= LARGEST:
+            raise RuleViolation(
+                f"a value becomes {float(outputs.abs().max()):.3g}; images are in [-1, 1], not 0 to 255"
+            )
 
 
 @rule("changes images")
-def _changes(subject: Subject) -> None:
-    """It changes images, not always in the same way."""
-    augmentation = subject.build()
-    first, second = _drawn(augmentation, 1), _drawn(augmentation, 2)
-    if torch.equal(first, smooth(1)):
-        raise BrokenRule("the images are what they were; give an 'example' that changes them")
+def _changes(fixture: Fixture) -> None:
+    """It changes images, and not always in the same way."""
+    augmentation = fixture.build()
+    first, second = _augmented(augmentation, 1), _augmented(augmentation, 2)
+    if torch.equal(first, smooth_images(1)):
+        raise RuleViolation("the images are unchanged; give an 'example' that changes them")
     if torch.equal(first, second):
-        raise BrokenRule("other draws give the same images; draw by torch's random numbers")
+        raise RuleViolation("other random numbers give the same images; use torch's random numbers")
 
 
-@rule("same draws, same images")
-def _deterministic(subject: Subject) -> None:
-    """The same seed of torch gives the same images, so that a resumed run goes on as it would have."""
-    augmentation = subject.build()
-    first = _drawn(augmentation, 1)
-    if not torch.equal(_drawn(augmentation, 1), first) or not torch.equal(_drawn(subject.build(), 1), first):
-        raise BrokenRule("the same seed gives other images; draw by torch's random numbers alone, and keep nothing")
+@rule("same seed, same images")
+def _deterministic(fixture: Fixture) -> None:
+    """The same seed of torch gives the same images, so that a resumed run continues exactly."""
+    augmentation = fixture.build()
+    first = _augmented(augmentation, 1)
+    if not torch.equal(_augmented(augmentation, 1), first) or not torch.equal(_augmented(fixture.build(), 1), first):
+        raise RuleViolation("the same seed gives other images; use only torch's random numbers, and keep no state")
 
 
 @rule("gradient")
-def _gradient(subject: Subject) -> None:
-    """A finite gradient, not 0, goes through it into each image, or the generator could not learn."""
-    image = smooth(1).requires_grad_()
-    found = _drawn(subject.build(), 1, image)
-    if found.requires_grad:
-        found.square().mean().backward()  # type: ignore[no-untyped-call]
+def _gradient(fixture: Fixture) -> None:
+    """A finite, nonzero gradient passes through to each image; otherwise the generator could not learn."""
+    image = smooth_images(1).requires_grad_()
+    output = _augmented(fixture.build(), 1, image)
+    if output.requires_grad:
+        output.square().mean().backward()  # type: ignore[no-untyped-call]
     if image.grad is None or bool((image.grad.flatten(1) == 0).all(1).any()):
-        raise BrokenRule("no gradient goes through to each image; use differentiable operations")
+        raise RuleViolation("no gradient passes through to each image; use differentiable operations")
     if not image.grad.isfinite().all():
-        raise BrokenRule("the gradient into the images is not finite")
+        raise RuleViolation("the gradient into the images is not finite")
 
 
 @rule("no in-place change")
-def _no_in_place_change(subject: Subject) -> None:
-    """The images that it is given are the same after it ran."""
-    image = smooth(1)
-    _drawn(subject.build(), 1, image)
-    refuse_changed({"the images": smooth(1)}, {"the images": image})
+def _no_in_place_change(fixture: Fixture) -> None:
+    """The input images stay unchanged."""
+    image = smooth_images(1)
+    _augmented(fixture.build(), 1, image)
+    require_unchanged({"the images": smooth_images(1)}, {"the images": image})
 
 
 @rule("state restored")
-def _restored(subject: Subject) -> None:
-    """What an adaptive one has noted, written to a checkpoint and read into a new one, goes on there exactly."""
-    used, new = subject.build(), subject.build()
+def _restored(fixture: Fixture) -> None:
+    """An adaptive augmentation continues exactly when its state is restored from a checkpoint."""
+    used, new = fixture.build(), fixture.build()
     if not used.adaptive:
-        raise NotAsked("it is not adaptive")
-    before = _all(used)
+        raise Skipped("it is not adaptive")
+    before = _all_draws(used)
     for certainty in CERTAINTIES:
         used.observe(certainty)
-    file = subject.folder / "augmentation.safetensors"
+    file = fixture.folder / "augmentation.safetensors"
     save(file, {f"it/{name}": value for name, value in used.state_dict().items()}, {})
     load(file).load("it", new)
-    why = "what it has noted is not all in its state_dict; keep it in buffers"
-    agree(_all(new), _all(used), why, 0)
+    message = "its state_dict does not hold all of its state; keep it in buffers"
+    require_rms_close(_all_draws(new), _all_draws(used), message, 0)
     for certainty in CERTAINTIES * 8:
         used.observe(certainty)
         new.observe(certainty)
-    agree(_all(new), _all(used), why, 0)
-    if torch.equal(_all(used), before):
-        raise BrokenRule("it calls itself adaptive, and what it notes changes nothing; let its 'example' react sooner")
+    require_rms_close(_all_draws(new), _all_draws(used), message, 0)
+    if torch.equal(_all_draws(used), before):
+        raise RuleViolation("it is declared adaptive, but observing changes nothing; let its 'example' react sooner")
 
 
 @rule("CUDA")
-def _cuda(subject: Subject) -> None:
-    """Images on a CUDA device are changed there, and keep a gradient."""
+def _cuda(fixture: Fixture) -> None:
+    """Images on a CUDA device are augmented there and keep a gradient."""
     if not torch.cuda.is_available():
-        raise NotAsked("there is no CUDA device here")
-    image = smooth(1).to("cuda").requires_grad_()
-    found = _drawn(subject.build().to("cuda"), 1, image)
-    if not found.is_cuda or found.shape != image.shape or not found.isfinite().all() or not found.requires_grad:
-        raise BrokenRule("on a CUDA device the images leave it, or lose their shape or gradient")
+        raise Skipped("no CUDA device is available")
+    image = smooth_images(1).to("cuda").requires_grad_()
+    output = _augmented(fixture.build().to("cuda"), 1, image)
+    if not output.is_cuda or output.shape != image.shape or not output.isfinite().all() or not output.requires_grad:
+        raise RuleViolation("on a CUDA device the images leave the device, or lose their shape or gradient")
 
 
 AUGMENTATION_RULES = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from enface.plugin.catalog import Entry
     from enface_tools.conformance import Verdict
 
-COLOURS = {"holds": typer.colors.GREEN, "broken": typer.colors.RED, "not asked": typer.colors.BRIGHT_BLACK}
+COLOURS = {"passed": typer.colors.GREEN, "failed": typer.colors.RED, "skipped": typer.colors.BRIGHT_BLACK}
 
 
 def hold_to_contract(
@@ -36,26 +36,32 @@ def hold_to_contract(
     ] = "aot_eager",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="With --all: a line for every rule.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Broken rules only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Failed rules only.")] = False,
 ) -> None:
     """Hold components to what their kind promises: a verdict on each rule.
 
-    Exits with 1 when a rule is broken, and 2 when there is nothing to test.
+    Exits with 1 when a rule fails, and 2 when there is nothing to test.
     """
     if (target is None) != everything:
         raise EnfaceError("give a plugin file, a module or a component's name, or --all")
-    from enface_tools.conformance import examine
-    from enface_tools.conformance.selection import find, given_params, require_backend, require_buildable, subject_of
+    from enface_tools.conformance import run_rules
+    from enface_tools.conformance.fixture import (
+        fixture_for,
+        parse_params,
+        require_backend,
+        require_buildable,
+        select_components,
+    )
 
     require_backend(backend)
-    catalog, entries = find(target, kind)
-    params = given_params(given or [], entries)
+    catalog, entries = select_components(target, kind)
+    params = parse_params(given or [], entries)
     brief = everything and not verbose
     results: list[tuple[Entry, list[Verdict]]] = []
     for entry in entries:
-        with subject_of(entry, catalog, params, backend) as subject:
-            require_buildable(subject)
-            verdicts = examine(subject)
+        with fixture_for(entry, catalog, params, backend) as fixture:
+            require_buildable(fixture)
+            verdicts = run_rules(fixture)
         results.append((entry, verdicts))
         if not as_json:
             _tell(entry, verdicts, brief=brief, quiet=quiet)
@@ -64,28 +70,27 @@ def hold_to_contract(
         typer.echo(json.dumps(_data(results, count), indent=1, ensure_ascii=False))
     else:
         say(f"{_counted(count)}; {len(results)} component{'s' if len(results) > 1 else ''}")
-    if count["broken"]:
+    if count["failed"]:
         raise typer.Exit(1)
 
 
 def _tell(entry: Entry, verdicts: list[Verdict], *, brief: bool, quiet: bool) -> None:
     count = Counter(verdict.result for verdict in verdicts)
     headline = f"{entry.kind} {entry.name}"
-    if brief and not count["broken"]:
+    if brief and not count["failed"]:
         if not quiet:
             say(f"{headline}: {_counted(count)}")
         return
-    shown = [verdict for verdict in verdicts if verdict.result == "broken" or not (quiet or brief)]
+    shown = [verdict for verdict in verdicts if verdict.result == "failed" or not (quiet or brief)]
     if shown:
         say(f"{headline}  ({entry.origin})")
     for verdict in shown:
-        result = typer.style(f"{verdict.result:9}", fg=COLOURS[verdict.result])
+        result = typer.style(f"{verdict.result:7}", fg=COLOURS[verdict.result])
         say(f"  {result}  {verdict.rule}{': ' + verdict.why if verdict.why else ''}")
 
 
 def _counted(count: Counter[Any]) -> str:
-    told = {"holds": "hold", "broken": "broken", "not asked": "not asked"}
-    return ", ".join(f"{count[result]} {word}" for result, word in told.items() if count[result] or result == "broken")
+    return ", ".join(f"{count[result]} {result}" for result in COLOURS if count[result] or result == "failed")
 
 
 def _data(results: list[tuple[Entry, list[Verdict]]], count: Counter[Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""The component under test, and how to build it."""
+"""Select the components under test and build them."""
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -11,22 +12,27 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
+import yaml
+from pydantic import ValidationError
 
+from enface.errors import EnfaceError
 from enface.plugin.catalog import Catalog, Entry
-from enface.plugin.components import DataInfo, Targets
+from enface.plugin.components import KINDS, DataInfo, Targets
+from enface.plugin.manager import load_plugins
+from enface.plugin.schema import closest, explain
 
 SIZE = 96
 BATCH = 4
-Made = TypeVar("Made")
 CLASSES: Mapping[str, int] = {"pose": 5, "light": 3, "identity": 4, "key": 60}
+T = TypeVar("T")
 
 
-class Subject:
-    """A component under test; a context manager, for it may need files.
+class Fixture:
+    """Builds a component under test; a context manager, because the component's ``example`` may need files.
 
     Args:
-        params: Parameters to build it with; those of its ``example`` are taken where none is given.
-        backend: What compiles it for the rule on ``torch.compile``.
+        params: Parameters to build it with; they override those of its ``example``.
+        backend: Backend for the rule on ``torch.compile``.
     """
 
     def __init__(
@@ -37,9 +43,9 @@ class Subject:
         self._catalog = catalog
         self._given = params or {}
         self._stack = ExitStack()
-        self._made: dict[Any, Any] = {}
+        self._cache: dict[Any, Any] = {}
 
-    def __enter__(self) -> Subject:
+    def __enter__(self) -> Fixture:
         return self
 
     def __exit__(
@@ -49,27 +55,141 @@ class Subject:
 
     @cached_property
     def folder(self) -> Path:
-        """A folder for files that the example needs, gone afterwards."""
+        """Temporary folder for files that the example needs."""
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """What it is built with."""
+        """Parameters of the component: its example's, overridden by the given ones."""
         return {**self.entry.component.example(self.folder), **self._given}  # type: ignore[attr-defined]
 
-    def once(self, key: object, make: Callable[[], Made]) -> Made:
-        """What ``make`` returns, made at the first call with a key and kept: several rules may look at it."""
-        if key not in self._made:
-            self._made[key] = make()
-        made: Made = self._made[key]
-        return made
+    def cached(self, key: object, compute: Callable[[], T]) -> T:
+        """Return ``compute()``, computed once per key, so that rules can share it."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        value: T = self._cache[key]
+        return value
 
     def build(self, size: int = SIZE, targets: Callable[[int], Targets] | None = None) -> Any:
-        """A new one for images of ``size`` pixels, the same at each call.
+        """Build a new component for images of ``size`` pixels, from the same seed at each call.
 
         Args:
-            targets: For what is made from training targets.
+            targets: Training targets for components that are built from them.
         """
         torch.manual_seed(0)
         data = DataInfo(size, CLASSES) if targets is None else DataInfo(size, CLASSES, targets)
         return self._catalog.build(self.entry.kind, self.entry.name, self.params, data)
+
+
+def fixture_for(entry: Entry, catalog: Catalog, given: Mapping[str, Any], backend: str) -> Fixture:
+    """Make the fixture of a component, with those of the given parameters that it has."""
+    params = {name: value for name, value in given.items() if name in entry.params.model_fields}
+    return Fixture(entry, catalog, params, backend)
+
+
+def select_components(target: str | None, kind: str | None = None) -> tuple[Catalog, list[Entry]]:
+    """Return the catalog and the components that a target names, optionally of one kind only.
+
+    Args:
+        target: ``FILE.py``, ``NAME``, ``KIND/NAME`` or an importable module (default: everything).
+
+    Raises:
+        EnfaceError: when it names no component, or none of that kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise EnfaceError(f"no kind is called {kind!r}{closest(kind, KINDS)}")
+    if target is None:
+        catalog = Catalog(load_plugins())
+        entries = list(catalog)
+    elif target.endswith(".py"):
+        catalog, entries = _of_plugin(target)
+    else:
+        catalog = Catalog(load_plugins())
+        entries = _of_name(catalog, target)
+        if not entries:
+            if not _importable(target):
+                raise EnfaceError(_unknown(catalog, target))
+            catalog, entries = _of_plugin(target)
+    chosen = [entry for entry in entries if kind in (None, entry.kind)]
+    if not chosen:
+        kinds = ", ".join(sorted({entry.kind for entry in entries})) or "nothing"
+        raise EnfaceError(f"{target or 'the catalog'} has no component of kind {kind!r}; it has {kinds}")
+    return catalog, chosen
+
+
+def _of_name(catalog: Catalog, target: str) -> list[Entry]:
+    kind, _, name = target.rpartition("/")
+    return [entry for entry in catalog if entry.name == name and kind in ("", entry.kind)]
+
+
+def _of_plugin(target: str) -> tuple[Catalog, list[Entry]]:
+    manager = load_plugins([target])
+    catalog = Catalog(manager)
+    # An installed plugin is registered by its entry point, under another name.
+    plugin = manager.get_plugin(target) or importlib.import_module(target)
+    components = getattr(plugin, "components", None)
+    classes = list(components()) if components is not None else []
+    if not classes:
+        raise EnfaceError(f"{target} brings no components, only hooks that observe; there is nothing to test")
+    return catalog, [entry for entry in catalog if entry.component in classes]
+
+
+def _importable(target: str) -> bool:
+    try:
+        return importlib.util.find_spec(target) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _unknown(catalog: Catalog, target: str) -> str:
+    if Path(target).is_dir():
+        return f"{target} is a folder; give a file in it, or install it and give the module's name"
+    kind, _, name = target.rpartition("/")
+    if kind and kind not in KINDS:
+        return f"no kind is called {kind!r}{closest(kind, KINDS)}"
+    names = {entry.name for entry in catalog if kind in ("", entry.kind)}
+    return f"no {kind or 'component or module'} is called {name!r}{closest(name, names)}"
+
+
+def parse_params(pairs: Sequence[str], entries: Iterable[Entry]) -> dict[str, Any]:
+    """Parse parameters written as ``KEY=VALUE``, the values as YAML.
+
+    Raises:
+        EnfaceError: when one cannot be parsed, or no component has such a parameter.
+    """
+    known = {name for entry in entries for name in entry.params.model_fields}
+    params: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise EnfaceError(f"--with {pair}: write KEY=VALUE")
+        if key not in known:
+            raise EnfaceError(f"--with {pair}: no tested component has a parameter {key!r}{closest(key, known)}")
+        try:
+            params[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise EnfaceError(f"--with {pair}: the value is not valid YAML") from error
+    return params
+
+
+def require_buildable(fixture: Fixture) -> None:
+    """Raise EnfaceError if the parameters are not valid, with the option that gives them."""
+    entry = fixture.entry
+    try:
+        entry.params.model_validate(fixture.params)
+    except ValidationError as error:
+        path, problem = explain(error.errors()[0], entry.params.model_fields)
+        name = ".".join(map(str, path))
+        raise EnfaceError(
+            f"{entry.kind} {entry.name}: {name} {problem}; give --with {name}=VALUE, or a classmethod 'example' with"
+            " small parameters"
+        ) from error
+
+
+def require_backend(name: str) -> None:
+    """Raise EnfaceError if torch.compile has no such backend."""
+    import torch._dynamo
+
+    known = torch._dynamo.list_backends(exclude_tags=())
+    if name not in known:
+        raise EnfaceError(f"--compile: torch has no backend {name!r}{closest(name, known)}")

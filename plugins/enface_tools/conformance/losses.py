@@ -1,66 +1,73 @@
-"""Rules for losses: the map they give, what it teaches, and what they claim of it."""
+"""Rules for losses: values, gradients, declared properties and state."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from enface.plugin.components import CriticLoss, Loss
-from enface_tools.conformance.fixture import BATCH, SIZE, Subject
-from enface_tools.conformance.game_losses import GAME_RULES
-from enface_tools.conformance.loss_invariance import INVARIANCE_RULES
-from enface_tools.conformance.loss_sides import (
+from enface_tools.conformance.fixture import BATCH, SIZE, Fixture
+from enface_tools.conformance.loss_calls import (
+    INVARIANCE_RULES,
     Gradients,
     Inputs,
     Side,
-    agreeing,
-    apart,
-    claimed,
-    learnt,
-    pairs,
-    seen,
-    sides,
+    loss_gradients,
+    loss_maps,
+    new_loss,
+    new_sides,
+    shared_loss,
+    sides_of,
 )
-from enface_tools.conformance.loss_state import STATE_RULES
-from enface_tools.conformance.rules import BrokenRule, NotAsked, rule
-from enface_tools.conformance.samples import guessed, is_image, over
+from enface_tools.conformance.rules import RuleViolation, Skipped, rule
+from enface_tools.conformance.samples import (
+    IMAGES,
+    flat_tensors,
+    is_image,
+    map_tensors,
+    require_close,
+    sample_input,
+    unknown_names,
+)
 
 ZERO = 1e-6
-"""Of numbers of about 1, what float32's rounding leaves of a 0."""
+"""The rounding error that float32 leaves of a 0 between numbers of about 1."""
 SURE = 50.0
 """Logits of a critic that has won, where a naive log(sigmoid(x)) is infinite in float32."""
 SLIGHT, LARGE = 0.1, 0.5
-"""How far output is moved from target: a little, and beyond recognition."""
+"""Distances of the output from the target: a little, and beyond recognition."""
 
 
 @rule("shape and dtype")
-def _shape(subject: Subject) -> None:
+def _shape(fixture: Fixture) -> None:
     """It gives a float32 map (N, C, H, W), or (N,)."""
-    for side, found in seen(subject):
-        if found.dtype != torch.float32:
-            raise BrokenRule(f"{side.name} gives {found.dtype} for float32 inputs; keep to float32")
-        if found.dim() not in (1, 4) or found.shape[0] != BATCH:
-            raise BrokenRule(
-                f"{side.name} gives {tuple(found.shape)} for {BATCH} images; return a map (N, C, H, W) or a number for"
+    for side, values in loss_maps(fixture):
+        if values.dtype != torch.float32:
+            raise RuleViolation(f"{side.name} gives {values.dtype} for float32 inputs; keep to float32")
+        if values.dim() not in (1, 4) or values.shape[0] != BATCH:
+            raise RuleViolation(
+                f"{side.name} gives {tuple(values.shape)} for {BATCH} images; return a map (N, C, H, W) or a number for"
                 " each image (N,), and leave the mean to the term"
             )
 
 
 @rule("unit")
-def _unit(subject: Subject) -> None:
-    """Its map has the shape that its unit says."""
-    loss = claimed(subject)
+def _unit(fixture: Fixture) -> None:
+    """Its map has the shape that its unit requires."""
+    loss = shared_loss(fixture)
     if not loss.unit:
-        raise NotAsked("it declares no unit; the map's shape tells it")
-    for side, found in seen(subject):
-        shape = tuple(found.shape)
-        if not _fits(loss, shape, side.inputs()):
-            raise BrokenRule(f"unit = {loss.unit!r}, but {side.name} gives {shape}; {_MEANS.get(loss.unit, 'unknown')}")
+        raise Skipped("it declares no unit; the map's shape determines it")
+    for side, values in loss_maps(fixture):
+        shape = tuple(values.shape)
+        if not _has_unit_shape(loss, shape, side.inputs()):
+            required = _UNIT_SHAPES.get(loss.unit, "this unit is unknown")
+            raise RuleViolation(f"unit = {loss.unit!r}, but {side.name} gives {shape}; {required}")
 
 
-_MEANS = {
+_UNIT_SHAPES = {
     "per pixel": f"that would be (N, C, H, W) with the image's H and W ({SIZE})",
     "per image": "that would be (N,)",
     "per feature": "that would be (N, C, h, w) with h and w of the features, not of the image",
@@ -70,7 +77,7 @@ _MEANS = {
 }
 
 
-def _fits(loss: Loss, shape: tuple[int, ...], inputs: Inputs) -> bool:
+def _has_unit_shape(loss: Loss, shape: tuple[int, ...], inputs: Inputs) -> bool:
     logits = [tuple(value.shape) for name, value in inputs.items() if name.endswith("logits")]
     is_map = len(shape) == 4
     return {
@@ -84,142 +91,257 @@ def _fits(loss: Loss, shape: tuple[int, ...], inputs: Inputs) -> bool:
 
 
 @rule("finite value")
-def _finite(subject: Subject) -> None:
-    """Its numbers are finite: for ordinary images, black and white ones, and a critic that is sure."""
-    for what, maps in (("sample inputs", seen(subject)), ("extreme inputs", seen(subject, _extreme))):
-        for side, found in maps:
-            if not bool(found.isfinite().all()):
+def _finite(fixture: Fixture) -> None:
+    """Its numbers are finite for ordinary images, for black and white ones, and for a critic that is certain."""
+    for kind, maps in (("sample inputs", loss_maps(fixture)), ("extreme inputs", loss_maps(fixture, _extreme))):
+        for side, values in maps:
+            if not bool(values.isfinite().all()):
                 hint = "a formula from torch.nn.functional (logsigmoid, softplus) may be stable where this is not"
-                raise BrokenRule(f"{side.name} gives numbers that are not finite for {what}; {hint}")
+                raise RuleViolation(f"{side.name} gives numbers that are not finite for {kind}; {hint}")
 
 
 def _extreme(inputs: Inputs) -> Inputs:
     def change(name: str, value: Any) -> Any:
         size = 1.0 if is_image(name) else SURE
-        return over(value, lambda item: item.sign() * size)
+        return map_tensors(value, lambda item: item.sign() * size)
 
     extreme = {name: value for name, value in inputs.items() if is_image(name) or name.endswith("logits")}
     return {**inputs, **{name: change(name, value) for name, value in extreme.items()}}
 
 
 @rule("gradient")
-def _gradient(subject: Subject) -> None:
-    """It teaches the network it is for: a finite gradient that is not zero."""
-    for side, _, found in learnt(subject):
-        learners = [name for name in side.asks if side.learns(name)]
-        reached = {name: found[name] for name in learners}
+def _gradient(fixture: Fixture) -> None:
+    """It trains the network it is for, with a finite, nonzero gradient."""
+    for side, _, gradients in loss_gradients(fixture):
+        trained = [name for name in side.requests if side.trains(name)]
+        reached = {name: gradients[name] for name in trained}
         _require_finite(side, reached)
         useful = {name for name, items in reached.items() if any(bool(item.any()) for item in items)}
-        if "output" in learners and side.name == "forward":
-            learners = ["output"]
-        if not useful & set(learners):
-            if unsure := guessed(side.asks):
-                raise NotAsked(f"nothing here knows what {', '.join(unsure)} is, or whether it learns")
-            wanted = " or ".join(learners) or "anything that a network makes"
-            raise BrokenRule(
-                f"{side.name} gives no gradient to {wanted}; look for detach, no_grad, rounding or a threshold"
+        if "output" in trained and side.name == "forward":
+            trained = ["output"]
+        if not useful & set(trained):
+            if unknown := unknown_names(side.requests):
+                raise Skipped(f"the meaning of {', '.join(unknown)} is unknown, so it may or may not need a gradient")
+            expected = " or ".join(trained) or "any output of a network"
+            raise RuleViolation(
+                f"{side.name} gives no gradient to {expected}; look for detach, no_grad, rounding or a threshold"
             )
 
 
 @rule("gradient at equality")
-def _equality(subject: Subject) -> None:
-    """Its gradient is finite where output equals target, and the critic's two sides agree."""
-    for side, _, reached in learnt(subject, agreeing):
-        _require_finite(side, reached, " where output equals target")
+def _gradient_at_equality(fixture: Fixture) -> None:
+    """Its gradient is finite where output equals target, and real and fake sides are equal."""
+    for side, _, gradients in loss_gradients(fixture, _equalized):
+        _require_finite(side, gradients, " where output equals target")
 
 
 @rule("gradient at zero")
-def _zero(subject: Subject) -> None:
-    """Its gradient is finite for constant images, and where all is zero."""
-    for where, change in ((" for constant images", _flat), (" where all inputs are 0", _nothing)):
-        for side, _, reached in learnt(subject, change):
-            _require_finite(side, reached, where)
+def _gradient_at_zero(fixture: Fixture) -> None:
+    """Its gradient is finite for constant images and for inputs of 0."""
+    for case, change in ((" for constant images", _constant), (" where all inputs are 0", _zeros)):
+        for side, _, gradients in loss_gradients(fixture, change):
+            _require_finite(side, gradients, case)
 
 
-def _nothing(inputs: Inputs) -> Inputs:
-    return {name: over(value, lambda item: item * 0) for name, value in inputs.items()}
+def _zeros(inputs: Inputs) -> Inputs:
+    return {name: map_tensors(value, lambda item: item * 0) for name, value in inputs.items()}
 
 
-def _flat(inputs: Inputs) -> Inputs:
-    """Each image, or map of features, its own mean everywhere."""
+def _constant(inputs: Inputs) -> Inputs:
+    """Replace each image, or map of features, by its own mean."""
 
     def change(item: Tensor) -> Tensor:
         return item.mean((1, 2, 3), keepdim=True).expand_as(item).clone() if item.dim() == 4 else item
 
-    return {name: over(value, change) for name, value in inputs.items()}
+    return {name: map_tensors(value, change) for name, value in inputs.items()}
 
 
-def _require_finite(side: Side, reached: Gradients, where: str = "") -> None:
-    for name, items in reached.items():
+def _require_finite(side: Side, gradients: Gradients, case: str = "") -> None:
+    for name, items in gradients.items():
         if not all(bool(item.isfinite().all()) for item in items):
-            raise BrokenRule(
-                f"{side.name}'s gradient to {name} is not finite{where}; a root, a norm or a division by 0 has none:"
+            raise RuleViolation(
+                f"{side.name}'s gradient to {name} is not finite{case}, as of a root, a norm or a division at 0;"
                 " add a small constant under it"
             )
 
 
 @rule("distance")
-def _distance(subject: Subject) -> None:
-    """A distance is 0 where output equals target, and above 0 elsewhere."""
-    if not claimed(subject).distance:
-        raise NotAsked("it claims to be no distance (distance = False)")
-    for side, found in seen(subject, _together):
-        if not pairs(side.asks):
-            raise NotAsked(f"{side.name} asks for no two things, as output and target, to be apart")
-        if float(found.abs().max()) > ZERO:
-            most = float(found.abs().max())
-            raise BrokenRule(f"it is {most:.3g} where both are equal, not 0; mend it, or set distance = False")
+def _distance(fixture: Fixture) -> None:
+    """A distance is 0 where output equals target, and positive elsewhere."""
+    if not shared_loss(fixture).distance:
+        raise Skipped("it is not declared a distance (distance = False)")
+    for side, values in loss_maps(fixture, _at_target):
+        if not _distance_pairs(side.requests):
+            raise Skipped(f"{side.name} requests no two inputs with a distance, as output and target")
+        if float(values.abs().max()) > ZERO:
+            most = float(values.abs().max())
+            raise RuleViolation(f"it is {most:.3g} where both are equal, not 0; fix it, or set distance = False")
     for change in (_near, _far):
-        for _, found in seen(subject, change):
-            least, mean = float(found.min()), float(found.mean())
+        for _, values in loss_maps(fixture, change):
+            least, mean = float(values.min()), float(values.mean())
             if least < -ZERO or mean <= ZERO:
-                raise BrokenRule(
-                    f"where both differ its least number is {least:.3g} and its mean {mean:.3g}; mend it, or set"
+                raise RuleViolation(
+                    f"where both differ its minimum is {least:.3g} and its mean {mean:.3g}; fix it, or set"
                     " distance = False"
                 )
 
 
-def _together(inputs: Inputs) -> Inputs:
-    return apart(inputs, 0)
+def _at_target(inputs: Inputs) -> Inputs:
+    return _at_distance(inputs, 0)
 
 
 def _near(inputs: Inputs) -> Inputs:
-    return apart(inputs, SLIGHT)
+    return _at_distance(inputs, SLIGHT)
 
 
 def _far(inputs: Inputs) -> Inputs:
-    return apart(inputs, LARGE)
+    return _at_distance(inputs, LARGE)
 
 
-@rule("least at the target")
-def _least(subject: Subject) -> None:
-    """The nearer output is to target, the less it is."""
-    if isinstance(claimed(subject), CriticLoss) or ("output", "target") not in pairs(sides(claimed(subject))[0].asks):
-        raise NotAsked("it does not compare output with target")
-    means = [float(found.mean()) for change in (_together, _near, _far) for _, found in seen(subject, change)]
+def _at_distance(inputs: Inputs, strength: float) -> Inputs:
+    """Move apart the pairs between which a distance is measured; with strength 0 they are equal."""
+    changed = dict(inputs)
+    for moving, fixed in _distance_pairs(inputs):
+        # Towards one fixed sample, so that a larger strength is a larger distance by any measure.
+        offset = map_tensors(sample_input(moving, 1), lambda item: strength * item)
+        changed[moving] = _sum(inputs[fixed], offset, clamp=moving in IMAGES)
+    return changed
+
+
+def _distance_pairs(requests: Iterable[str]) -> list[tuple[str, str]]:
+    """(moving, fixed) names between which a distance is measured."""
+    names = set(requests)
+    fakes = [name for name in sorted(names) if name.startswith("fake_") and not name.endswith("logits")]
+    likely = [("output", "target"), ("b", "a"), *((name, f"real_{name.removeprefix('fake_')}") for name in fakes)]
+    return [pair for pair in likely if set(pair) <= names]
+
+
+def _sum(one: Any, other: Any, *, clamp: bool) -> Any:
+    if isinstance(one, tuple):
+        return tuple(_sum(*items, clamp=clamp) for items in zip(one, other, strict=True))
+    return (one + other).clamp(-1, 1) if clamp else one + other
+
+
+def _equalized(inputs: Inputs) -> Inputs:
+    """Make equal all inputs that can be: images, real and fake, codes of both branches."""
+    changed = _at_distance(inputs, 0)
+    for name, value in changed.items():
+        if name in IMAGES:
+            changed[name] = sample_input("target")
+            continue
+        twins = ["real_" + name.removeprefix("fake_"), name.removeprefix("partner_"), name.removeprefix("output_")]
+        changed[name] = next((changed[twin] for twin in twins if twin != name and twin in changed), value)
+    return changed
+
+
+@rule("minimum at the target")
+def _minimum(fixture: Fixture) -> None:
+    """The nearer the output is to the target, the lower its mean."""
+    loss = shared_loss(fixture)
+    if isinstance(loss, CriticLoss) or ("output", "target") not in _distance_pairs(sides_of(loss)[0].requests):
+        raise Skipped("it does not compare output with target")
+    means = [float(values.mean()) for change in (_at_target, _near, _far) for _, values in loss_maps(fixture, change)]
     if means != sorted(set(means)):
-        told = ", ".join(f"{mean:.4g}" for mean in means)
-        raise BrokenRule(
-            f"its mean is {told} for an output that is the target, a little and far from it, which should rise; a loss"
-            " that draws output to something else should not call that 'target'"
+        listed = ", ".join(f"{mean:.4g}" for mean in means)
+        raise RuleViolation(
+            f"its mean is {listed} for an output that equals the target, is near it and is far from it; it should"
+            " rise. If the loss draws the output to something else, do not call that 'target'"
         )
 
 
 @rule("non-negative")
-def _non_negative(subject: Subject) -> None:
-    """A loss that claims never to be below 0, or to be a distance, is not."""
-    loss = claimed(subject)
+def _non_negative(fixture: Fixture) -> None:
+    """A loss that is declared non-negative, or a distance, is never negative."""
+    loss = shared_loss(fixture)
     if not (loss.non_negative or loss.distance):
-        raise NotAsked("it does not claim to be (non_negative = False)")
-    for change in (dict, _together, _near, _far, _extreme):
-        for side, found in seen(subject, change):
-            if float(found.min()) < -ZERO:
-                raise BrokenRule(f"{side.name} gives {float(found.min()):.3g}; mend it, or set non_negative = False")
+        raise Skipped("it is not declared non-negative (non_negative = False)")
+    for change in (dict, _at_target, _near, _far, _extreme):
+        for side, values in loss_maps(fixture, change):
+            if float(values.min()) < -ZERO:
+                raise RuleViolation(f"{side.name} gives {float(values.min()):.3g}; fix it, or set non_negative = False")
+
+
+@rule("deterministic")
+def _deterministic(fixture: Fixture) -> None:
+    """The same inputs give bitwise the same numbers, unless it declares otherwise."""
+    if not shared_loss(fixture).deterministic:
+        raise Skipped("it declares that it draws random numbers (deterministic = False)")
+    for (side, first, _), new in zip(loss_gradients(fixture), new_sides(fixture), strict=True):
+        # A stateful loss may give other numbers at its second call, but a new one not at its first.
+        again = new if shared_loss(fixture).stateful else side
+        if not torch.equal(again(again.inputs(), seed=1), first):
+            raise RuleViolation(
+                f"{side.name} gives other numbers for the same inputs the second time; if it draws random numbers, set"
+                " deterministic = False, and if it has state, keep it in buffers and set stateful = True"
+            )
+
+
+@rule("no in-place change")
+def _no_in_place_change(fixture: Fixture) -> None:
+    """The inputs stay unchanged."""
+    for side in sides_of(new_loss(fixture)):
+        inputs = side.inputs()
+        before = {name: map_tensors(value, torch.clone) for name, value in inputs.items()}
+        side(inputs)
+        for name, value in inputs.items():
+            if not all(map(torch.equal, flat_tensors(before[name]), flat_tensors(value))):
+                raise RuleViolation(f"{side.name} changes {name} in place; other terms get the same tensor")
+
+
+@rule("parameters fixed")
+def _parameters_fixed(fixture: Fixture) -> None:
+    """Its parameters take no gradient and do not change; nor do its buffers, unless it is stateful."""
+    loss = new_loss(fixture)
+    before = _parameters_and_buffers(loss)
+    for side in sides_of(loss):
+        side.backward(side.inputs())
+    trainable = [name for name, item in loss.named_parameters() if item.requires_grad or item.grad is not None]
+    if trainable:
+        raise RuleViolation(f"{trainable[0]} takes a gradient; a loss has no optimizer, so its parameters stay fixed")
+    fixed = {name for name, _ in loss.named_parameters()}
+    changed = [name for name, item in _parameters_and_buffers(loss).items() if not torch.equal(item, before[name])]
+    changed = [name for name in changed if name in fixed or not loss.stateful]
+    if changed:
+        raise RuleViolation(f"{changed[0]} changes when the loss is called; use eval mode, or set stateful = True")
+
+
+def _parameters_and_buffers(loss: Loss) -> dict[str, Tensor]:
+    return {name: item.detach().clone() for name, item in (*loss.named_parameters(), *loss.named_buffers())}
+
+
+@rule("state restored")
+def _state_restored(fixture: Fixture) -> None:
+    """Its state is in its state_dict: another loss that loads it continues with the same numbers."""
+    if not shared_loss(fixture).stateful:
+        raise Skipped("it has no state (stateful = False)")
+    first, second = new_loss(fixture), new_loss(fixture)
+    start = {name: item.clone() for name, item in first.state_dict().items()}
+    for draw in range(2):
+        for side in sides_of(first):
+            side(side.inputs(draw))
+    saved = {name: item.clone() for name, item in first.state_dict().items()}
+    if all(torch.equal(item, start[name]) for name, item in saved.items()):
+        raise RuleViolation("stateful = True, but nothing in its state_dict changes; keep its state in buffers")
+    second.load_state_dict(saved)
+    for one, other in zip(sides_of(first), sides_of(second), strict=True):
+        quantity = f"{one.name}: the map after loading the state into another loss"
+        remedy = "keep all of its state in buffers"
+        require_close(other(other.inputs(2)), one(one.inputs(2)), quantity, remedy, rtol=0, atol=0)
+
+
+@rule("critic only")
+def _critic_only(fixture: Fixture) -> None:
+    """The critic's side trains only the critic: its gradient reaches no image that the critic is shown."""
+    if not isinstance(shared_loss(fixture), CriticLoss):
+        raise Skipped("it has no critic's side")
+    *_, (_, _, gradients) = loss_gradients(fixture)
+    images = [name for name, items in gradients.items() if is_image(name) and any(bool(item.any()) for item in items)]
+    if images:
+        raise RuleViolation(f"critic's gradient reaches {images[0]}; detach the images before calling 'judge'")
 
 
 LOSS_RULES = (
-    *(_shape, _unit, _finite, _gradient, _equality, _zero, _distance, _least, _non_negative),
+    *(_shape, _unit, _finite, _gradient, _gradient_at_equality, _gradient_at_zero, _distance, _minimum, _non_negative),
     *INVARIANCE_RULES,
-    *STATE_RULES,
-    *GAME_RULES,
+    *(_deterministic, _no_in_place_change, _parameters_fixed, _state_restored, _critic_only),
 )

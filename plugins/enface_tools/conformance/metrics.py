@@ -1,4 +1,4 @@
-"""Rules for metrics that give a number an image, and for every metric's card."""
+"""Rules for metrics with a number per image, for their values in a region, and for every metric's card."""
 
 from __future__ import annotations
 
@@ -8,201 +8,293 @@ import torch
 from torch import Tensor
 
 from enface.plugin.components import FeatureMetric, Metric
-from enface_tools.conformance.comparing import agree, refuse_changed
-from enface_tools.conformance.fixture import BATCH, Subject
-from enface_tools.conformance.rules import BrokenRule, NotAsked, rule
-from enface_tools.conformance.samples import smooth
+from enface_tools.conformance.fixture import BATCH, SIZE, Fixture
+from enface_tools.conformance.rules import RuleViolation, Skipped, rule
+from enface_tools.conformance.samples import require_rms_close, require_unchanged, smooth_images
 
 STRENGTHS = (0.1, 0.4)
-CLOSE = 1e-4
+TOLERANCE = 1e-4
+# The whole image as a region sums in another order.
+REGION_TOLERANCE = 1e-3
+# Largest effect of a change far from a region, relative to the same change within it. Deep features see far.
+OUTSIDE = 0.25
+QUARTER = SIZE // 4
 CARD = ("implementation", "data_range", "crop")
 
 
-def any_metric(subject: Subject) -> Metric:
-    """A new one, of whatever sort."""
-    made: Metric = subject.build().eval()
-    return made
+def build_metric(fixture: Fixture) -> Metric:
+    """Build a metric of any type."""
+    metric: Metric = fixture.build().eval()
+    return metric
 
 
-def image_metric(subject: Subject) -> Metric:
-    """A new one that gives a number an image; one of features has rules of its own."""
-    made = any_metric(subject)
-    if isinstance(made, FeatureMetric):
-        raise NotAsked("it looks at features, which have rules of their own")
-    return made
+def build_image_metric(fixture: Fixture) -> Metric:
+    """Build a metric with a number per image; metrics of features have rules of their own."""
+    metric = build_metric(fixture)
+    if isinstance(metric, FeatureMetric):
+        raise Skipped("it compares features, which have rules of their own")
+    return metric
 
 
-def a_target(count: int = BATCH) -> Tensor:
+def target_images(count: int = BATCH) -> Tensor:
     """Images in [0, 1]."""
-    return (smooth(1, count=count) + 1) / 2
+    return (smooth_images(1, count=count) + 1) / 2
 
 
-def distorted(strength: float, count: int = BATCH) -> Tensor:
-    """The target with so much noise, in [0, 1]."""
-    target = a_target(count)
+def distorted_images(strength: float, count: int = BATCH) -> Tensor:
+    """The target images with noise of a strength, in [0, 1]."""
+    target = target_images(count)
     return (target + strength * torch.rand(target.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
 
 
-def _of(metric: Metric, output: Tensor, target: Tensor) -> Tensor:
+def _values(metric: Metric, output: Tensor, target: Tensor) -> Tensor:
     with torch.no_grad():
-        found: Tensor = metric(output, target)
-    return found
+        values: Tensor = metric(output, target)
+    return values
 
 
-def better(metric: Metric, first: Tensor, second: Tensor) -> Tensor:
-    """For which images the first number is better; where there is an ideal value, that is nearer to it."""
-    ideal = metric.ideal
-    if ideal is not None:
-        return (first - ideal).abs() < (second - ideal).abs()
-    return first > second if metric.higher_is_better else first < second
+def _better(metric: Metric, first: Tensor, second: Tensor) -> list[bool]:
+    """For each image, True if the first value is better than the second."""
+    score = metric.direction.score
+    return [score(one) > score(other) for one, other in zip(first.tolist(), second.tolist(), strict=True)]
 
 
 def best_value(metric: Metric) -> float | None:
-    """The best value that the metric declares, if it does."""
-    ideal, bounds = metric.ideal, metric.bounds
-    best = bounds[1 if metric.higher_is_better else 0] if ideal is None and bounds else ideal
+    """The best value that the metric declares, as its ideal or its better bound; None if there is no finite one."""
+    best = max(metric.bounds, key=metric.direction.score) if metric.ideal is None and metric.bounds else metric.ideal
     return None if best is None or math.isinf(best) else float(best)
 
 
-def extremes() -> list[tuple[str, Tensor, Tensor]]:
-    """Pairs that take a metric to its ends."""
-    target, black = a_target(), torch.zeros_like(a_target())
+def extreme_pairs() -> list[tuple[str, Tensor, Tensor]]:
+    """(description, output, target) at the ends of a metric's range."""
+    target, black = target_images(), torch.zeros_like(target_images())
     return [
         ("equal images", target, target),
         ("equal black images", black, black),
-        ("a distorted image", distorted(STRENGTHS[1]), target),
-        ("another image", (smooth(2) + 1) / 2, target),
+        ("a distorted image", distorted_images(STRENGTHS[1]), target),
+        ("another image", (smooth_images(2) + 1) / 2, target),
         ("the negative", 1 - target, target),
         ("black and white", black, black + 1),
     ]
 
 
 @rule("shape")
-def _shape(subject: Subject) -> None:
+def _shape(fixture: Fixture) -> None:
     """It gives a finite float32 number for each image, (N,)."""
-    metric = image_metric(subject)
-    for what, output, target in extremes():
-        found = _of(metric, output, target)
-        if found.shape != (BATCH,) or found.dtype != torch.float32:
-            raise BrokenRule(f"for {BATCH} images it gives {found.dtype} {tuple(found.shape)}; float32 ({BATCH},)")
-        if not found.isfinite().all():
-            raise BrokenRule(f"for {what} it gives {found.tolist()}; one such number spoils every mean")
+    metric = build_image_metric(fixture)
+    for pair, output, target in extreme_pairs():
+        values = _values(metric, output, target)
+        if values.shape != (BATCH,) or values.dtype != torch.float32:
+            raise RuleViolation(
+                f"for {BATCH} images it gives {values.dtype} {tuple(values.shape)}, not float32 ({BATCH},)"
+            )
+        if not values.isfinite().all():
+            raise RuleViolation(f"for {pair} it gives {values.tolist()}; one such number spoils every mean")
 
 
 @rule("identity")
-def _identity(subject: Subject) -> None:
-    """No image is better than the target itself, which has the ideal value or the better bound if it declares one."""
-    metric = image_metric(subject)
-    for target in (a_target(), torch.zeros_like(a_target())):
-        same = _of(metric, target, target)
-        if better(metric, _of(metric, distorted(STRENGTHS[0]), target), same).any():
-            raise BrokenRule(f"a distorted image is better than the target itself ({same.tolist()})")
+def _identity(fixture: Fixture) -> None:
+    """No image is better than the target itself, which has the ideal value or the better bound if one is declared."""
+    metric = build_image_metric(fixture)
+    for target in (target_images(), torch.zeros_like(target_images())):
+        same = _values(metric, target, target)
+        if any(_better(metric, _values(metric, distorted_images(STRENGTHS[0]), target), same)):
+            raise RuleViolation(f"a distorted image is better than the target itself ({same.tolist()})")
         best = best_value(metric)
-        if best is not None and not torch.allclose(same, torch.full_like(same, best), rtol=CLOSE, atol=CLOSE):
-            raise BrokenRule(f"for equal images it gives {same.tolist()}; its best value is said to be {best:g}")
+        if best is not None and not torch.allclose(same, torch.full_like(same, best), rtol=TOLERANCE, atol=TOLERANCE):
+            raise RuleViolation(f"for equal images it gives {same.tolist()}, but its declared best value is {best:g}")
 
 
 @rule("bounds")
-def _bounds(subject: Subject) -> None:
-    """It stays within the bounds that it declares."""
-    metric = image_metric(subject)
+def _bounds(fixture: Fixture) -> None:
+    """It stays within its declared bounds."""
+    metric = build_image_metric(fixture)
     bounds = metric.bounds
     if bounds is None:
-        raise NotAsked("it declares no bounds")
-    for what, output, target in extremes():
-        found = _of(metric, output, target)
-        if float(found.min()) < bounds[0] - CLOSE or float(found.max()) > bounds[1] + CLOSE:
-            raise BrokenRule(f"for {what} it gives {found.tolist()}, outside {bounds[0]:g} to {bounds[1]:g}")
+        raise Skipped("it declares no bounds")
+    for pair, output, target in extreme_pairs():
+        values = _values(metric, output, target)
+        if float(values.min()) < bounds[0] - TOLERANCE or float(values.max()) > bounds[1] + TOLERANCE:
+            raise RuleViolation(f"for {pair} it gives {values.tolist()}, outside {bounds[0]:g} to {bounds[1]:g}")
 
 
 @rule("direction")
-def _direction(subject: Subject) -> None:
-    """The more an image is distorted the worse its number, as higher_is_better says."""
-    metric = image_metric(subject)
-    target = a_target()
-    same, little, much = (_of(metric, distorted(strength), target) for strength in (0.0, *STRENGTHS))
-    if not bool((better(metric, same, little) & better(metric, little, much)).all()):
-        ideal, side = metric.ideal, "higher" if metric.higher_is_better else "lower"
-        says = f"{side} is better" if ideal is None else f"{ideal:g} is best"
-        raise BrokenRule(
-            f"it says that {says}, and with growing distortion goes from {same.tolist()} to {little.tolist()} "
-            f"to {much.tolist()}"
+def _direction(fixture: Fixture) -> None:
+    """The more an image is distorted, the worse its number in the declared direction."""
+    metric = build_image_metric(fixture)
+    target = target_images()
+    same, little, much = (_values(metric, distorted_images(strength), target) for strength in (0.0, *STRENGTHS))
+    if not all((*_better(metric, same, little), *_better(metric, little, much))):
+        raise RuleViolation(
+            f"it declares that {metric.direction.words}, but with growing distortion goes from {same.tolist()} to"
+            f" {little.tolist()} to {much.tolist()}"
         )
 
 
-@rule("each image by itself")
-def _by_itself(subject: Subject) -> None:
-    """An image's number depends on that image and its target alone, not on the rest of the batch or its order."""
-    metric = image_metric(subject)
-    output, target = distorted(STRENGTHS[1]), a_target()
-    together = _of(metric, output, target)
-    agree(_of(metric, output.flip(0), target.flip(0)).flip(0), together, "in another order it gives other numbers")
-    alone = torch.cat([_of(metric, output[i : i + 1], target[i : i + 1]) for i in range(BATCH)])
-    agree(alone, together, "an image alone gets another number than in a batch")
+@rule("independent of the batch")
+def _independent_of_the_batch(fixture: Fixture) -> None:
+    """An image's number depends on that image and its target only, not on the rest of the batch or its order."""
+    metric = build_image_metric(fixture)
+    output, target = distorted_images(STRENGTHS[1]), target_images()
+    together = _values(metric, output, target)
+    reordered = _values(metric, output.flip(0), target.flip(0)).flip(0)
+    require_rms_close(reordered, together, "in another order it gives other numbers")
+    alone = torch.cat([_values(metric, output[i : i + 1], target[i : i + 1]) for i in range(BATCH)])
+    require_rms_close(alone, together, "an image alone gets another number than in a batch")
 
 
-@rule("same again")
-def _same_again(subject: Subject) -> None:
-    """The same images get the same numbers, of a new one too, and nothing in it moves."""
-    metric = image_metric(subject)
+@rule("deterministic")
+def _deterministic(fixture: Fixture) -> None:
+    """The same images get the same numbers, also from a new metric, and no buffer changes."""
+    metric = build_image_metric(fixture)
     before = {name: value.clone() for name, value in metric.state_dict().items()}
-    output, target = distorted(STRENGTHS[1]), a_target()
-    first = _of(metric, output, target)
-    if not all(torch.equal(_of(one, output, target), first) for one in (metric, image_metric(subject))):
-        raise BrokenRule("the same images get other numbers the second time")
-    moved = [name for name, value in metric.state_dict().items() if not torch.equal(value, before[name])]
-    if moved:
-        raise BrokenRule(f"measuring changes its {', '.join(moved[:3])}")
+    output, target = distorted_images(STRENGTHS[1]), target_images()
+    first = _values(metric, output, target)
+    if not all(torch.equal(_values(one, output, target), first) for one in (metric, build_image_metric(fixture))):
+        raise RuleViolation("the same images get other numbers the second time")
+    changed = [name for name, value in metric.state_dict().items() if not torch.equal(value, before[name])]
+    if changed:
+        raise RuleViolation(f"measuring changes its {', '.join(changed[:3])}")
 
 
 @rule("no in-place change")
-def _no_in_place_change(subject: Subject) -> None:
-    """The images are the same after they were measured."""
-    images = {"output": distorted(STRENGTHS[1]), "target": a_target()}
+def _no_in_place_change(fixture: Fixture) -> None:
+    """The images stay unchanged."""
+    images = {"output": distorted_images(STRENGTHS[1]), "target": target_images()}
     before = {name: image.clone() for name, image in images.items()}
-    _of(image_metric(subject), images["output"], images["target"])
-    refuse_changed(before, images)
+    _values(build_image_metric(fixture), images["output"], images["target"])
+    require_unchanged(before, images)
 
 
 @rule("card")
-def _card(subject: Subject) -> None:
-    """Its card says in words what makes two numbers comparable, with the version of what computes them."""
-    card = any_metric(subject).card
+def _card(fixture: Fixture) -> None:
+    """Its card states in text the conditions for comparing numbers, with the version of the implementation."""
+    card = build_metric(fixture).card
     missing = [key for key in CARD if key not in card]
     if missing:
-        raise BrokenRule(f"its card says nothing of {', '.join(missing)}")
+        raise RuleViolation(f"its card does not state {', '.join(missing)}")
     empty = [key for key, value in card.items() if not (isinstance(value, str) and value)]
     if empty:
-        raise BrokenRule(f"{empty[0]} of its card is {card[empty[0]]!r}; give text")
-    # Our own version is in a run's environment.json.
+        raise RuleViolation(f"{empty[0]} of its card is {card[empty[0]]!r}; give text")
+    # enface's own version is in a run's environment.json.
     if card["implementation"] != "enface" and not any(letter.isdigit() for letter in card["implementation"]):
-        raise BrokenRule(f"its card has no version of {card['implementation']!r}; add importlib.metadata.version(...)")
+        raise RuleViolation(
+            f"its card has no version of {card['implementation']!r}; add importlib.metadata.version(...)"
+        )
 
 
 @rule("map")
-def _map(subject: Subject) -> None:
+def _map(fixture: Fixture) -> None:
     """If it has a map, that is (N, C, H, W) and its mean over an image is the image's number."""
-    metric = image_metric(subject)
+    metric = build_image_metric(fixture)
     if type(metric).map is Metric.map:
-        raise NotAsked("it has no map over the image")
-    output, target = distorted(STRENGTHS[1]), a_target()
-    found = metric.map(output, target)
-    if found.dim() != 4 or found.shape[0] != BATCH:
-        raise BrokenRule(f"its map is {tuple(found.shape)}; (N, C, H, W)")
-    agree(found.flatten(1).mean(1), _of(metric, output, target), "its map's mean is another number", CLOSE)
+        raise Skipped("it has no map over the image")
+    output, target = distorted_images(STRENGTHS[1]), target_images()
+    values = metric.map(output, target)
+    if values.dim() != 4 or values.shape[0] != BATCH:
+        raise RuleViolation(f"its map is {tuple(values.shape)}, not (N, C, H, W)")
+    mean = values.flatten(1).mean(1)
+    require_rms_close(mean, _values(metric, output, target), "its map's mean is another number", TOLERANCE)
 
 
 @rule("CUDA")
-def _cuda(subject: Subject) -> None:
-    """On a CUDA device it gives the numbers that it gives on the CPU."""
+def _cuda(fixture: Fixture) -> None:
+    """It gives the same numbers on a CUDA device as on the CPU."""
     if not torch.cuda.is_available():
-        raise NotAsked("there is no CUDA device here")
-    metric, output, target = image_metric(subject), distorted(STRENGTHS[1]), a_target()
-    wanted = _of(metric, output, target)
-    agree(_of(metric.to("cuda"), output.to("cuda"), target.to("cuda")), wanted, "on CUDA it gives other numbers", 0.01)
+        raise Skipped("no CUDA device is available")
+    metric, output, target = build_image_metric(fixture), distorted_images(STRENGTHS[1]), target_images()
+    expected = _values(metric, output, target)
+    on_cuda = _values(metric.to("cuda"), output.to("cuda"), target.to("cuda"))
+    require_rms_close(on_cuda, expected, "on CUDA it gives other numbers", 0.01)
 
 
 METRIC_RULES = (
-    *(_shape, _identity, _bounds, _direction, _by_itself),
-    *(_same_again, _no_in_place_change, _card, _map, _cuda),
+    *(_shape, _identity, _bounds, _direction, _independent_of_the_batch),
+    *(_deterministic, _no_in_place_change, _card, _map, _cuda),
 )
+
+
+def _regional_metric(fixture: Fixture) -> Metric:
+    metric = build_image_metric(fixture)
+    if not metric.has_regional:
+        raise Skipped("it cannot measure a region of an image (it has no map)")
+    return metric
+
+
+def _region_values(metric: Metric, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """The metric in one region, which is given twice."""
+    with torch.no_grad():
+        values = metric.regional(output, target, weights.expand(-1, 2, -1, -1))
+    if values.shape != (BATCH, 2):
+        raise RuleViolation(f"regional gives {tuple(values.shape)} for {BATCH} images and 2 regions, not ({BATCH}, 2)")
+    first, second = values[:, 0].nan_to_num(), values[:, 1].nan_to_num()
+    require_rms_close(second, first, "the same region given twice gets two numbers", REGION_TOLERANCE)
+    return values[:, 0]
+
+
+def _left_quarter(count: int = 1) -> Tensor:
+    """Weights of 1 in the left quarter, (count, 1, SIZE, SIZE)."""
+    weights = torch.zeros(count, 1, SIZE, SIZE)
+    weights[..., :QUARTER] = 1
+    return weights
+
+
+@rule("region of the whole image")
+def _whole_image(fixture: Fixture) -> None:
+    """In a region that is the whole image, of any weight, a metric gives the image's number."""
+    metric, output, target = _regional_metric(fixture), distorted_images(STRENGTHS[1]), target_images()
+    with torch.no_grad():
+        expected = metric(output, target)
+    for weights in (torch.ones(1, 1, SIZE, SIZE), torch.full((BATCH, 1, SIZE, SIZE), 3.0)):
+        values = _region_values(metric, output, target, weights)
+        message = f"with every weight {weights.max():g} regional gives another number than for the whole image"
+        require_rms_close(values, expected, message, REGION_TOLERANCE)
+
+
+@rule("only the region counts")
+def _only_the_region(fixture: Fixture) -> None:
+    """In a region, a metric measures the changes within it and hardly those far from it."""
+    metric, target = _regional_metric(fixture), target_images()
+    left = _left_quarter()
+    right = left.flip(-1)
+    output = torch.where(right > 0, distorted_images(STRENGTHS[1]), target)
+    on_left, on_right = (_region_values(metric, output, target, region) for region in (left, right))
+    clean_left, clean_right = (_region_values(metric, target, target, region) for region in (left, right))
+    outside, within = (on_left - clean_left).abs(), (on_right - clean_right).abs()
+    if not bool((within > 0).all()):
+        raise RuleViolation("regional does not measure changes in the region; weight the map by the weights")
+    if not bool((outside <= OUTSIDE * within).all()):
+        raise RuleViolation(
+            f"changes at the other side of the image change regional by {outside.tolist()}, and those in the region by"
+            f" {within.tolist()}; only the region may count"
+        )
+
+
+@rule("a region for each image")
+def _region_for_each_image(fixture: Fixture) -> None:
+    """Each image is measured in its own region, and an image without one gets NaN."""
+    metric, output, target = _regional_metric(fixture), distorted_images(STRENGTHS[1]), target_images()
+    left = _left_quarter()
+    weights = torch.cat([left, left.flip(-1), left * 0, left + 1])
+    assert len(weights) == BATCH, "a region for each image"
+    values = _region_values(metric, output, target, weights)
+    if not values[2].isnan() or values[[0, 1, 3]].isnan().any():
+        raise RuleViolation(
+            f"regional gives {values.tolist()}; only the third image, whose weights are 0, should get NaN"
+        )
+    message = "with other regions in the batch an image's region gets another number"
+    for image in (0, 1, 3):
+        alone = _region_values(metric, output, target, weights[image : image + 1])[image]
+        require_rms_close(values[image], alone, message, REGION_TOLERANCE)
+
+
+@rule("region weights unchanged")
+def _weights_unchanged(fixture: Fixture) -> None:
+    """The weights of a region stay unchanged."""
+    weights = {"weights": _left_quarter(BATCH) * 2}
+    with torch.no_grad():
+        _regional_metric(fixture).regional(distorted_images(STRENGTHS[1]), target_images(), weights["weights"])
+    require_unchanged({"weights": _left_quarter(BATCH) * 2}, weights)
+
+
+REGION_RULES = (_whole_image, _only_the_region, _region_for_each_image, _weights_unchanged)

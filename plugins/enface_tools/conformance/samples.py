@@ -1,15 +1,15 @@
-"""Sample inputs by the names that components ask for.
+"""Sample inputs by name, and comparisons of results.
 
-``output target source partner`` and names ending in ``_image`` are images; names ending in ``features``, ``logits``,
-``code``, ``regions`` or ``class`` are what they are called, those beginning with ``same`` say 0.0 or 1.0 of each
-image, and ``a b labels`` are the codes and classes that a term's ``inputs`` usually renames to them. Nothing says what
-any other name means: it gets an integer column (N,), and is :func:`guessed`.
+``output target source partner`` and names ending in ``_image`` are images. Names ending in ``features``, ``logits``,
+``code``, ``regions`` or ``class`` are what they are called, those beginning with ``same`` are 0.0 or 1.0 for each
+image, and ``a b labels`` are the codes and classes that a term's ``inputs`` usually renames to them. Any other name is
+unknown (:func:`unknown_names`) and gets a column of integers (N,).
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,14 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface_tools.conformance.fixture import BATCH, CLASSES, SIZE
+from enface_tools.conformance.rules import RuleViolation
 
 COLUMN_IMAGES = ("target", "source", "partner")
 IMAGES = ("output", *COLUMN_IMAGES)
 POSES = CLASSES["pose"]
 CODE = 12
+SAME_RTOL, SAME_ATOL = 1e-4, 1e-5
+"""Another order of the same float32 sums changes their last digits, and a deep network's features the fourth."""
 
 
-class Judge:
+class SampleCritic:
     """A critic as a regulariser sees it: images to logits, differentiable twice."""
 
     def __init__(self) -> None:
@@ -36,21 +39,21 @@ class Judge:
         return {"logits": self.network(image)}
 
 
-def smooth(seed: int, size: int = SIZE, count: int = BATCH) -> Tensor:
+def smooth_images(seed: int, size: int = SIZE, count: int = BATCH) -> Tensor:
     """Face-like images: smooth, in [-1, 1]; (count, 3, size, size)."""
     coarse = torch.rand(count, 3, 6, 6, generator=_generator(seed)) * 1.8 - 0.9
     return functional.interpolate(coarse, size=size, mode="bilinear")
 
 
-def sample(name: str, draw: int = 0) -> Any:
-    """An input of a name; for each ``draw`` another one."""
+def sample_input(name: str, draw: int = 0) -> Any:
+    """Sample the input of a name; each ``draw`` gives another sample."""
     seed = sum(map(ord, name)) + 1000 * draw
     if name == "step":
         return 3 + draw
     if name == "judge":
-        return Judge()
+        return SampleCritic()
     if is_image(name):
-        return smooth(seed)
+        return smooth_images(seed)
     if name.endswith("features"):
         return tuple(torch.randn(BATCH, 4, 8, 8, generator=_generator(seed + layer)) for layer in range(2))
     if name in ("real_logits", "fake_logits"):
@@ -66,12 +69,12 @@ def sample(name: str, draw: int = 0) -> Any:
 
 
 def is_image(name: str) -> bool:
-    """Whether a name is of images (N, 3, H, W)."""
+    """Return True if the name is of images (N, 3, H, W)."""
     return name in IMAGES or name.endswith("_image")
 
 
-def guessed(names: Iterable[str]) -> list[str]:
-    """Those of the names of which nothing says what they mean."""
+def unknown_names(names: Iterable[str]) -> list[str]:
+    """Return the names whose meaning is unknown."""
     endings = ("features", "logits", "code", "regions", "class")
     known = ("step", "judge", "labels", "a", "b", *CLASSES)
     return [
@@ -81,31 +84,93 @@ def guessed(names: Iterable[str]) -> list[str]:
     ]
 
 
-def asked(function: Callable[..., Any]) -> list[str]:
-    """The argument names of a component's function: what it requests."""
-    return list(inspect.signature(function).parameters)
-
-
-def over(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """An input with a change made to each of its tensors."""
+def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Apply a change to each tensor of an input."""
     if isinstance(value, tuple):
-        return tuple(over(item, change) for item in value)
+        return tuple(map_tensors(item, change) for item in value)
     return change(value) if isinstance(value, Tensor) else value
 
 
-def tensors(value: Any) -> list[Tensor]:
-    """Every tensor of an input or result, in order; of a dict in the order of its names."""
+def flat_tensors(value: Any) -> list[Tensor]:
+    """Every tensor of an input or result, in order; the items of a dict in the order of their names."""
     if isinstance(value, dict):
         value = tuple(value[name] for name in sorted(value))
     if isinstance(value, tuple):
-        return [found for item in value for found in tensors(item)]
+        return [tensor for item in value for tensor in flat_tensors(item)]
     return [value] if isinstance(value, Tensor) else []
 
 
-def leaf(tensor: Tensor) -> Tensor:
-    """A copy that collects its gradient, where there can be one."""
+def leaf_copy(tensor: Tensor) -> Tensor:
+    """A copy that collects its gradient if it is of floating point."""
     copy = tensor.detach().clone()
     return copy.requires_grad_() if copy.is_floating_point() else copy
+
+
+def surrogate_loss(value: Any) -> Tensor:
+    """A scalar with a gradient into every tensor of a result."""
+    return torch.stack([item.float().square().mean() + item.float().mean() for item in flat_tensors(value)]).sum()
+
+
+def relative_rms(actual: Any, expected: Any) -> float:
+    """Largest root mean square difference between the tensors of two results, relative to the expected one's own RMS.
+
+    Infinite if shapes differ or a value is not finite.
+    """
+    pairs = zip(_listed(actual), _listed(expected), strict=True)
+    return max(_relative_rms(one, other) for one, other in pairs)
+
+
+def _listed(value: Any) -> list[Tensor]:
+    tensors = flat_tensors(tuple(value) if isinstance(value, list) else value)
+    assert tensors, "there is something to compare"
+    return tensors
+
+
+def _relative_rms(actual: Tensor, expected: Tensor) -> float:
+    if actual.shape != expected.shape or not bool(actual.isfinite().all()):
+        return math.inf
+    actual, expected = actual.detach().double().cpu(), expected.detach().double().cpu()
+    size, difference = float(expected.square().mean().sqrt()), float((actual - expected).square().mean().sqrt())
+    return 0.0 if difference == 0 else difference / size if size else math.inf
+
+
+def require_rms_close(actual: Any, expected: Any, message: str, tolerance: float = 1e-4) -> None:
+    """Raise RuleViolation if the :func:`relative_rms` of two results exceeds the tolerance.
+
+    Args:
+        message: The comparison, and how to fix a difference.
+    """
+    difference = relative_rms(actual, expected)
+    if math.isinf(difference):
+        raise RuleViolation(f"{message} (not finite, of another shape, or nonzero where 0 is expected)")
+    if not difference <= tolerance:
+        raise RuleViolation(f"{message} (relative difference {difference:.2g}, at most {tolerance:g} is allowed)")
+
+
+def require_close(
+    actual: Tensor,
+    expected: Tensor,
+    quantity: str,
+    remedy: str = "",
+    *,
+    rtol: float = SAME_RTOL,
+    atol: float = SAME_ATOL,
+) -> None:
+    """Raise RuleViolation with the largest difference if two tensors are not equal within a tolerance."""
+    remedy = remedy and f"; {remedy}"
+    if actual.shape != expected.shape:
+        raise RuleViolation(f"{quantity} has shape {tuple(actual.shape)}, not {tuple(expected.shape)}{remedy}")
+    if not torch.allclose(actual, expected, rtol=rtol, atol=atol, equal_nan=True):
+        most = (actual - expected).abs().max()
+        size = expected.abs().max()
+        raise RuleViolation(f"{quantity} differs by up to {most:.3g}, with values up to {size:.3g}{remedy}")
+
+
+def require_unchanged(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+    """Raise RuleViolation if an input was changed in place."""
+    changed = [name for name, value in after.items() if not torch.equal(before[name], value)]
+    if changed:
+        raise RuleViolation(f"it changes {', '.join(changed)} in place; work on a copy (out of place, or .clone())")
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -1,4 +1,4 @@
-"""A component that a test writes, held to the rules of its kind."""
+"""Fixtures that run conformance rules on a component class of a test."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 
 @pytest.fixture
-def subject_of() -> Iterator[Callable[..., Any]]:
-    """The subject that a class is: ``subject_of(Broken, strength=2)``."""
+def fixture_of() -> Iterator[Callable[..., Any]]:
+    """Make the conformance fixture of a class: ``fixture_of(Broken, strength=2)``."""
     from enface.plugin.catalog import Catalog
-    from enface_tools.conformance.fixture import Subject
+    from enface_tools.conformance import Fixture
 
     with ExitStack() as stack:
 
@@ -22,30 +22,30 @@ def subject_of() -> Iterator[Callable[..., Any]]:
             manager: Any = SimpleNamespace(hook=SimpleNamespace(components=lambda: [[component]]))
             catalog = Catalog(manager)
             (entry,) = catalog
-            return stack.enter_context(Subject(entry, catalog, params))
+            return stack.enter_context(Fixture(entry, catalog, params))
 
         yield make
 
 
 @pytest.fixture
-def verdicts(subject_of: Callable[..., Any]) -> Callable[..., Mapping[str, Any]]:
-    """What the rules say of a class, by their names: ``verdicts(Broken, GENERATOR_RULES, only="learns")``."""
-    from enface_tools.conformance.rules import judge
+def verdicts(fixture_of: Callable[..., Any]) -> Callable[..., Mapping[str, Any]]:
+    """Verdicts on a class by rule name: ``verdicts(Broken, GENERATOR_RULES, only="learns")``."""
+    from enface_tools.conformance import run_rule
 
-    def judged(component: type, rules: Any, only: str = "", **params: Any) -> Mapping[str, Any]:
-        subject = subject_of(component, **params)
-        return {rule.name: judge(rule, subject) for rule in rules if only in ("", rule.name)}
+    def run(component: type, rules: Any, only: str = "", **params: Any) -> Mapping[str, Any]:
+        fixture = fixture_of(component, **params)
+        return {rule.name: run_rule(rule, fixture) for rule in rules if only in ("", rule.name)}
 
-    return judged
+    return run
 
 
 @pytest.fixture
-def broken(verdicts: Callable[..., Mapping[str, Any]]) -> Callable[..., str]:
-    """Why a class breaks the rule of a name; the test fails when it keeps it."""
+def failure(verdicts: Callable[..., Mapping[str, Any]]) -> Callable[..., str]:
+    """Why a class fails a named rule; the test fails if the class passes it."""
 
     def why(component: type, rules: Any, name: str, **params: Any) -> str:
         (verdict,) = verdicts(component, rules, name, **params).values()
-        assert verdict.result == "broken", verdict
+        assert verdict.result == "failed", verdict
         return str(verdict.why)
 
     return why

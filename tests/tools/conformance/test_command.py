@@ -1,4 +1,4 @@
-"""``enface test-plugin``: what it tests, what it says, and how it ends."""
+"""``enface test-plugin``: its targets, output and exit codes."""
 
 from __future__ import annotations
 
@@ -44,51 +44,51 @@ class Straight(Schedule):
 '''
 
 
-def test_a_plugin_file_that_keeps_every_rule(enface, plugin):
-    found = enface("test-plugin", plugin(GOOD, brings="Cubic"))
-    assert found.code == 0, found.out
-    assert "loss cubic  (" in found.out
-    assert "mine.py" in found.out
-    assert "  holds      gradient at equality\n" in found.out
-    assert "  not asked  critic only: it has no critic's side\n" in found.out
-    assert "0 broken" in found.out.splitlines()[-1]
-    assert found.out.splitlines()[-1].endswith("1 component")
+def test_a_plugin_file_that_passes_every_rule(enface, plugin):
+    outcome = enface("test-plugin", plugin(GOOD, brings="Cubic"))
+    assert outcome.code == 0, outcome.out
+    assert "loss cubic  (" in outcome.out
+    assert "mine.py" in outcome.out
+    assert "  passed   gradient at equality\n" in outcome.out
+    assert "  skipped  critic only: it has no critic's side\n" in outcome.out
+    assert "0 failed" in outcome.out.splitlines()[-1]
+    assert outcome.out.splitlines()[-1].endswith("1 component")
 
 
-def test_a_broken_rule_is_named_with_its_reason_and_the_code_is_1(enface, plugin):
-    found = enface("test-plugin", plugin(BAD, brings="Reward"), "--quiet")
-    assert found.code == 1
-    headline, verdict, last = found.out.splitlines()
+def test_a_failed_rule_is_printed_with_its_reason_and_the_code_is_1(enface, plugin):
+    outcome = enface("test-plugin", plugin(BAD, brings="Reward"), "--quiet")
+    assert outcome.code == 1
+    headline, verdict, last = outcome.out.splitlines()
     assert headline.startswith("loss reward")
-    assert verdict.startswith("  broken     least at the target: its mean is 0,")
-    assert "1 broken" in last
+    assert verdict.startswith("  failed   minimum at the target: its mean is 0,")
+    assert "1 failed" in last
 
 
-def test_as_json_it_is_for_programs(enface, plugin):
-    found = enface("test-plugin", plugin(BAD, brings="Reward"), "--json")
-    assert found.code == 1
-    told = json.loads(found.out)
-    (component,) = told["components"]
+def test_json(enface, plugin):
+    outcome = enface("test-plugin", plugin(BAD, brings="Reward"), "--json")
+    assert outcome.code == 1
+    data = json.loads(outcome.out)
+    (component,) = data["components"]
     assert (component["kind"], component["name"]) == ("loss", "reward")
-    broken = [verdict for verdict in component["verdicts"] if verdict["result"] == "broken"]
-    assert [verdict["rule"] for verdict in broken] == ["least at the target"]
-    assert set(broken[0]) == {"rule", "promise", "result", "why"}
-    assert told["count"]["broken"] == 1
-    assert sum(told["count"].values()) == len(component["verdicts"])
+    failed = [verdict for verdict in component["verdicts"] if verdict["result"] == "failed"]
+    assert [verdict["rule"] for verdict in failed] == ["minimum at the target"]
+    assert set(failed[0]) == {"rule", "promise", "result", "why"}
+    assert data["count"]["failed"] == 1
+    assert sum(data["count"].values()) == len(component["verdicts"])
 
 
-def test_parameters_are_given_where_there_is_no_example(enface, plugin):
+def test_parameters_are_given_if_the_class_has_no_example(enface, plugin):
     path = plugin(BARE, brings="Straight")
-    found = enface("test-plugin", path)
-    assert found.code == 2
-    assert "schedule straight: end is required and missing; give --with end=VALUE" in found.err
-    assert "'example'" in found.err
+    outcome = enface("test-plugin", path)
+    assert outcome.code == 2
+    assert "schedule straight: end is required and missing; give --with end=VALUE" in outcome.err
+    assert "'example'" in outcome.err
     given = enface("test-plugin", path, "--with", "end=2")
     assert given.code == 0, given.out
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         ([], "--all"),
         (["hinge", "--all"], "--all"),
@@ -107,21 +107,21 @@ def test_parameters_are_given_where_there_is_no_example(enface, plugin):
         (["json"], "implements no hook"),
     ],
 )
-def test_a_mistake_is_one_message_and_the_code_2(words, told, enface):
-    found = enface("test-plugin", *words)
-    assert found.code == 2, found.out
-    assert told in found.err
-    assert "Traceback" not in found.err
+def test_a_mistake_is_one_message_and_the_code_2(arguments, message, enface):
+    outcome = enface("test-plugin", *arguments)
+    assert outcome.code == 2, outcome.out
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
 
 
-def test_a_file_that_is_no_plugin(enface, tmp_path):
-    path = tmp_path / "mine.py"
-    for text, told in [("def (:\n", "line 1"), ("x = 1\n", "implements no hook"), (OBSERVER, "brings no components")]:
+def test_a_file_that_is_not_a_plugin(enface, tmp_path):
+    cases = [("def (:\n", "line 1"), ("x = 1\n", "implements no hook"), (OBSERVER, "brings no components")]
+    for text, message in cases:
         path = tmp_path / f"mine{len(text)}.py"
         path.write_text(text)
-        found = enface("test-plugin", path)
-        assert found.code == 2
-        assert told in found.err
+        outcome = enface("test-plugin", path)
+        assert outcome.code == 2
+        assert message in outcome.err
 
 
 OBSERVER = """
@@ -133,23 +133,23 @@ def run_started(run):
 """
 
 
-def test_a_name_that_two_kinds_have_means_both_unless_a_kind_is_said(enface):
-    kinds = {"l1": {"loss", "metric"}, "loss/l1": {"loss"}}
-    for target, wanted in kinds.items():
-        told = json.loads(enface("test-plugin", target, "--json").out)
-        assert {component["kind"] for component in told["components"]} == wanted
+def test_a_name_of_two_kinds_means_both_unless_a_kind_is_given(enface):
+    targets = {"l1": {"loss", "metric"}, "loss/l1": {"loss"}}
+    for target, kinds in targets.items():
+        data = json.loads(enface("test-plugin", target, "--json").out)
+        assert {component["kind"] for component in data["components"]} == kinds
     (component,) = json.loads(enface("test-plugin", "l1", "--kind", "metric", "--json").out)["components"]
     assert component["kind"] == "metric"
 
 
-def test_all_of_a_kind_is_a_line_each(enface):
-    found = enface("test-plugin", "--all", "--kind", "schedule")
-    assert found.code == 0, found.out
-    lines = found.out.splitlines()
+def test_all_prints_a_line_per_component(enface):
+    outcome = enface("test-plugin", "--all", "--kind", "schedule")
+    assert outcome.code == 0, outcome.out
+    lines = outcome.out.splitlines()
     assert len(lines) >= 10
-    assert all(line.startswith("schedule ") and "0 broken" in line for line in lines[:-1])
+    assert all(line.startswith("schedule ") and "0 failed" in line for line in lines[:-1])
 
 
-def test_an_installed_module_is_tested_whole(enface):
-    found = enface("test-plugin", "enface_plugins", "--kind", "augmentation", "--json")
-    assert [component["kind"] for component in json.loads(found.out)["components"]] == ["augmentation"]
+def test_an_installed_module(enface):
+    outcome = enface("test-plugin", "enface_plugins", "--kind", "augmentation", "--json")
+    assert [component["kind"] for component in json.loads(outcome.out)["components"]] == ["augmentation"]

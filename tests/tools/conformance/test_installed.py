@@ -1,4 +1,4 @@
-"""Every component of the catalog is held to every rule of its kind; what is broken fails by the rule's name."""
+"""Run every rule on every component of the catalog; each pair is a test named after both."""
 
 from __future__ import annotations
 
@@ -9,51 +9,54 @@ import pytest
 from enface.plugin.catalog import Catalog, Entry
 from enface.plugin.components import KINDS
 from enface.plugin.manager import load_plugins
-from enface_tools.conformance import RULES, Subject, judge, rules_of
+from enface_tools.conformance import RULES, Fixture, rules_of, run_rule
 
 CATALOG = Catalog(load_plugins())
-HELD = [(entry, rule) for entry in CATALOG for rule in rules_of(entry.kind)]
+PAIRS = [(entry, rule) for entry in CATALOG for rule in rules_of(entry.kind)]
 
 
-class Bench:
-    """Keeps the component under test from rule to rule, for some are slow to build."""
+class FixtureCache:
+    """Keeps the fixture of the last component, because some components are slow to build."""
 
     def __init__(self) -> None:
-        self.subject: Subject | None = None
+        self.fixture: Fixture | None = None
 
-    def put(self, entry: Entry | None) -> Subject | None:
-        """What is under test from now on."""
-        if self.subject is None or self.subject.entry is not entry:
-            if self.subject is not None:
-                self.subject.__exit__(None, None, None)
-            self.subject = Subject(entry, CATALOG) if entry is not None else None
-        return self.subject
+    def get(self, entry: Entry) -> Fixture:
+        if self.fixture is None or self.fixture.entry is not entry:
+            self.close()
+            self.fixture = Fixture(entry, CATALOG)
+        return self.fixture
+
+    def close(self) -> None:
+        if self.fixture is not None:
+            self.fixture.__exit__(None, None, None)
+        self.fixture = None
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[Bench]:
-    made = Bench()
-    yield made
-    made.put(None)
+def fixtures() -> Iterator[FixtureCache]:
+    cache = FixtureCache()
+    yield cache
+    cache.close()
 
 
 @pytest.mark.parametrize(
-    ("entry", "rule"), [pytest.param(entry, rule, id=f"{entry.kind}-{entry.name}-{rule.name}") for entry, rule in HELD]
+    ("entry", "rule"), [pytest.param(entry, rule, id=f"{entry.kind}-{entry.name}-{rule.name}") for entry, rule in PAIRS]
 )
-def test_a_component_keeps_a_rule(entry, rule, bench):
-    verdict = judge(rule, bench.put(entry))
-    if verdict.result == "not asked":
+def test_a_component_passes_a_rule(entry, rule, fixtures):
+    verdict = run_rule(rule, fixtures.get(entry))
+    if verdict.result == "skipped":
         pytest.skip(verdict.why)
-    assert verdict.result == "holds", verdict.why
+    assert verdict.result == "passed", verdict.why
 
 
-def test_every_kind_has_rules_and_a_component():
+def test_every_kind_has_an_entry_and_a_component():
     assert set(RULES) == set(KINDS)
     assert {entry.kind for entry in CATALOG} == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_rule_is_named_once_and_promises_a_sentence(kind):
+def test_rule_names_are_unique_and_promises_are_sentences(kind):
     names = [rule.name for rule in rules_of(kind)]
     assert len(set(names)) == len(names)
     assert all(rule.promise.endswith(".") for rule in rules_of(kind))

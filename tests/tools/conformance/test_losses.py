@@ -1,4 +1,4 @@
-"""Each rule for losses is broken, by its name, by the smallest loss that breaks it."""
+"""The smallest loss that violates each rule, and losses that violate none."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from enface import AdversarialLoss, CriticLoss, Loss
+from enface.plugin.schema import requested_arguments
 from enface_tools.conformance.losses import LOSS_RULES
-from enface_tools.conformance.samples import asked, guessed, sample
+from enface_tools.conformance.samples import sample_input, unknown_names
 
 
 class Fine(Loss):
@@ -97,8 +98,8 @@ class Root(Loss):
 
 class Contrast(Loss):
     def forward(self, output, target):
-        apart = output.flatten(1).var(1).sqrt() - target.flatten(1).var(1).sqrt()
-        return apart.square() + (output - target).square().flatten(1).mean(1)
+        difference = output.flatten(1).var(1).sqrt() - target.flatten(1).var(1).sqrt()
+        return difference.square() + (output - target).square().flatten(1).mean(1)
 
 
 class Offset(Loss):
@@ -137,7 +138,7 @@ class Contiguous(Loss):
 
 
 class Precise(Loss):
-    """The part of each number that bfloat16 does not have."""
+    """Measures the digits that bfloat16 cannot represent."""
 
     def forward(self, output):
         return (output - output.detach().bfloat16().float()).abs() * 100
@@ -155,7 +156,7 @@ class OtherWhenCompiled(Loss):
         return (output - target).square() * (2 if torch.compiler.is_compiling() else 1)
 
 
-class OnTheProcessor(Loss):
+class OnTheCPU(Loss):
     def __init__(self):
         super().__init__()
         self.weights = torch.tensor([0.2, 0.5, 0.3]).view(1, 3, 1, 1)
@@ -166,7 +167,7 @@ class OnTheProcessor(Loss):
 
 class Draws(Loss):
     def forward(self, output, target):
-        # The same for all places, and so for every order of the batch.
+        # One factor for all places, so that the order of the batch does not matter.
         return (output - target).square() * (1 + torch.rand(()))
 
 
@@ -196,7 +197,7 @@ class Trains(Loss):
 
 
 class Normalises(Loss):
-    """Keeps running statistics, though it does not use them."""
+    """Updates running statistics without using them."""
 
     def __init__(self):
         super().__init__()
@@ -236,7 +237,7 @@ class LeaksIntoImages(CriticLoss):
         return judge(fake_image)["logits"].square()
 
 
-BROKEN = [
+VIOLATIONS = [
     # A term refuses such a loss.
     (Scalar, {"shape and dtype", "half precision"}),
     (Double, {"shape and dtype"}),
@@ -245,12 +246,12 @@ BROKEN = [
     (NaiveLog, {"finite value"}),
     (Rounds, {"gradient"}),
     (CriticsOnly, {"gradient"}),
-    # Where all is zero, output equals target too.
+    # Where all inputs are 0, output equals target too.
     (Root, {"gradient at equality", "gradient at zero"}),
     (Contrast, {"gradient at zero"}),
     (Offset, {"distance"}),
     (Signed, {"non-negative"}),
-    (PushesAway, {"least at the target"}),
+    (PushesAway, {"minimum at the target"}),
     (Weighs, {"batch order"}),
     (Together, {"half batches"}),
     (Contiguous, {"channels last"}),
@@ -260,46 +261,46 @@ BROKEN = [
     (Draws, {"deterministic"}),
     (Counts, {"deterministic"}),
     (Clamps, {"no in-place change"}),
-    (Trains, {"nothing trained"}),
-    (Normalises, {"nothing trained"}),
+    (Trains, {"parameters fixed"}),
+    (Normalises, {"parameters fixed"}),
     (Forgets, {"state restored"}),
     (NothingKept, {"state restored"}),
     (LeaksIntoImages, {"critic only"}),
 ]
 
 
-def broken_of(found):
-    return {name: verdict.why for name, verdict in found.items() if verdict.result == "broken"}
+def failures(results):
+    return {name: verdict.why for name, verdict in results.items() if verdict.result == "failed"}
 
 
 @pytest.mark.parametrize("component", [Fine, FineGame, Remembers], ids=lambda item: item.__name__)
-def test_a_loss_that_keeps_its_promises_breaks_no_rule(component, verdicts):
-    found = verdicts(component, LOSS_RULES)
-    assert not broken_of(found)
-    assert sum(verdict.result == "holds" for verdict in found.values()) >= 10
+def test_a_valid_loss_passes_every_rule(component, verdicts):
+    results = verdicts(component, LOSS_RULES)
+    assert not failures(results)
+    assert sum(verdict.result == "passed" for verdict in results.values()) >= 10
 
 
-@pytest.mark.parametrize(("component", "names"), BROKEN, ids=lambda item: getattr(item, "__name__", ""))
-def test_a_broken_loss_breaks_its_rule_and_says_what_to_do(component, names, verdicts):
-    found = broken_of(verdicts(component, LOSS_RULES))
-    assert set(found) == names, found
-    assert all(len(why) > 20 for why in found.values())
+@pytest.mark.parametrize(("component", "names"), VIOLATIONS, ids=lambda item: getattr(item, "__name__", ""))
+def test_a_violation_is_reported_with_a_remedy(component, names, verdicts):
+    reasons = failures(verdicts(component, LOSS_RULES))
+    assert set(reasons) == names, reasons
+    assert all(len(why) > 20 for why in reasons.values())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_a_constant_left_on_the_processor_breaks_the_rule_on_cuda(verdicts):
-    assert set(broken_of(verdicts(OnTheProcessor, LOSS_RULES))) == {"CUDA"}
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is available")
+def test_a_constant_left_on_the_cpu_fails_on_cuda(verdicts):
+    assert set(failures(verdicts(OnTheCPU, LOSS_RULES))) == {"CUDA"}
 
 
-def test_every_rule_has_a_loss_that_breaks_it():
-    covered = {name for _, names in BROKEN for name in names} | {"CUDA"}
+def test_every_rule_has_a_loss_that_violates_it():
+    covered = {name for _, names in VIOLATIONS for name in names} | {"CUDA"}
     assert {rule.name for rule in LOSS_RULES} == covered
 
 
-# ------------------------------------------------------------------ what is not asked
+# ------------------------------------------------------------------ skipped rules
 
 
-class Claimless(Loss):
+class Undeclared(Loss):
     per_image = False
     deterministic = False
     uncompilable_reason = "it calls a program"
@@ -308,48 +309,48 @@ class Claimless(Loss):
         return output * torch.rand(len(output), 1, 1, 1)
 
 
-def test_what_a_loss_does_not_claim_is_not_asked_and_the_reason_is_told(verdicts):
-    found = verdicts(Claimless, LOSS_RULES)
-    unasked = {name: verdict.why for name, verdict in found.items() if verdict.result == "not asked"}
-    assert unasked["torch.compile"] == "uncompilable_reason: it calls a program"
-    assert "per_image = False" in unasked["half batches"]
-    assert "deterministic = False" in unasked["deterministic"]
-    assert "unit" in unasked
-    assert "critic only" in unasked
-    assert not broken_of(found)
+def test_rules_on_undeclared_properties_are_skipped_with_a_reason(verdicts):
+    results = verdicts(Undeclared, LOSS_RULES)
+    skipped = {name: verdict.why for name, verdict in results.items() if verdict.result == "skipped"}
+    assert skipped["torch.compile"] == "uncompilable_reason: it calls a program"
+    assert "per_image = False" in skipped["half batches"]
+    assert "deterministic = False" in skipped["deterministic"]
+    assert "unit" in skipped
+    assert "critic only" in skipped
+    assert not failures(results)
 
 
-class AsksForDepth(Loss):
+class RequestsDepth(Loss):
     def forward(self, output, depth):
         return output * depth[:, None, 5:, 5:]
 
 
-def test_a_name_that_nothing_explains_breaks_no_rule(verdicts):
-    found = verdicts(AsksForDepth, LOSS_RULES)
-    assert found["shape and dtype"].result == "not asked"
-    assert "what depth is" in found["shape and dtype"].why
-    assert not broken_of(found)
+def test_a_name_of_unknown_meaning_fails_no_rule(verdicts):
+    results = verdicts(RequestsDepth, LOSS_RULES)
+    assert results["shape and dtype"].result == "skipped"
+    assert "the meaning of depth is unknown" in results["shape and dtype"].why
+    assert not failures(results)
 
 
 # ------------------------------------------------------------------ samples
 
 
-def test_samples_are_what_their_names_say():
-    assert sample("output").shape == sample("fake_image").shape == (4, 3, 96, 96)
-    assert float(sample("output").abs().max()) <= 1
-    assert not torch.equal(sample("output"), sample("target"))
-    assert not torch.equal(sample("output"), sample("output", 1))
-    assert sample("identity_code").shape == (4, 12)
-    assert sample("pose_logits").shape == (4, 5)
-    assert sample("fake_logits").dim() == 4
-    assert sample("target_regions").dtype == torch.int64
-    assert set(sample("same_light").tolist()) == {0.0, 1.0}
-    assert isinstance(sample("real_features"), tuple)
-    assert sample("anything").shape == (4,)
-    assert sample("step") == 3
+def test_samples_match_their_names():
+    assert sample_input("output").shape == sample_input("fake_image").shape == (4, 3, 96, 96)
+    assert float(sample_input("output").abs().max()) <= 1
+    assert not torch.equal(sample_input("output"), sample_input("target"))
+    assert not torch.equal(sample_input("output"), sample_input("output", 1))
+    assert sample_input("identity_code").shape == (4, 12)
+    assert sample_input("pose_logits").shape == (4, 5)
+    assert sample_input("fake_logits").dim() == 4
+    assert sample_input("target_regions").dtype == torch.int64
+    assert set(sample_input("same_light").tolist()) == {0.0, 1.0}
+    assert isinstance(sample_input("real_features"), tuple)
+    assert sample_input("anything").shape == (4,)
+    assert sample_input("step") == 3
 
 
-def test_only_names_without_a_meaning_are_guessed():
+def test_unknown_names():
     def function(output, real_image, pose, pose_class, identity_code, step, judge, depth): ...
 
-    assert guessed(asked(function)) == ["depth"]
+    assert unknown_names(requested_arguments(function)) == ["depth"]

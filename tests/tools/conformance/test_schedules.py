@@ -1,4 +1,4 @@
-"""Schedules that break a rule each, and those that keep all."""
+"""Schedules that violate one rule each, and some that violate none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Half(Schedule):
 
 
 class Follower(Schedule):
-    """Falls with each validation that is no better."""
+    """Falls after each validation without improvement."""
 
     def __init__(self):
         self.value, self.best = 1.0, math.inf
@@ -58,7 +58,7 @@ class Counting(Half):
 
 
 class Remembering(Half):
-    """The highest step that it was ever asked for."""
+    """Returns the highest step of any call so far."""
 
     def __init__(self):
         self.highest = 0
@@ -69,13 +69,13 @@ class Remembering(Half):
 
 
 class Started(Half):
-    """Each new one starts from another number."""
+    """Each new schedule starts from another number."""
 
-    made = 0
+    count = 0
 
     def __init__(self):
-        Started.made += 1
-        self.start = float(Started.made)
+        Started.count += 1
+        self.start = float(Started.count)
 
     def __call__(self, step):
         return self.start
@@ -97,7 +97,7 @@ class NoNumber(Follower):
 
 
 class Numbered(Follower):
-    """Its names are numbers, which JSON makes text."""
+    """Its names are numbers, which become text in JSON."""
 
     def state(self):
         return {1: self.value, 2: min(self.best, 1e9)}
@@ -112,27 +112,27 @@ class Deaf(Follower):
 
 
 @pytest.mark.parametrize("schedule", [Half, Follower])
-def test_a_sound_schedule_breaks_no_rule(verdicts, schedule):
-    found = verdicts(schedule, SCHEDULE_RULES)
-    assert {name: item.why for name, item in found.items() if item.result == "broken"} == {}
-    follows = found["follows its metric"].result
-    assert follows == ("holds" if schedule is Follower else "not asked")
+def test_a_valid_schedule_passes_every_rule(verdicts, schedule):
+    results = verdicts(schedule, SCHEDULE_RULES)
+    assert {name: item.why for name, item in results.items() if item.result == "failed"} == {}
+    follows = results["follows its metric"].result
+    assert follows == ("passed" if schedule is Follower else "skipped")
 
 
 @pytest.mark.parametrize(
-    ("schedule", "rule", "words"),
+    ("schedule", "rule", "reason"),
     [
         (Infinite, "numbers", "at step 10000000 it gives inf"),
         (Whole, "numbers", "return float"),
         (Counting, "function of the step", "step alone"),
-        (Remembering, "function of the step", "asked again for step 0"),
-        (Started, "resume at any step", "a new one gives another value"),
-        (Forgetful, "resume at any validation", "put all it has noted in state"),
+        (Remembering, "function of the step", "called again for step 0"),
+        (Started, "resume at any step", "a new schedule gives another value"),
+        (Forgetful, "resume at any validation", "return all of its state in state()"),
         (NotJson, "resume at any validation", "deque"),
         (NoNumber, "resume at any validation", "plain finite numbers"),
         (Numbered, "resume at any validation", "as JSON"),
         (Deaf, "follows its metric", "react sooner"),
     ],
 )
-def test_a_schedule_that_breaks_a_rule_is_told_so(broken, schedule, rule, words):
-    assert words in broken(schedule, SCHEDULE_RULES, rule)
+def test_a_violation_is_reported_with_its_reason(failure, schedule, rule, reason):
+    assert reason in failure(schedule, SCHEDULE_RULES, rule)

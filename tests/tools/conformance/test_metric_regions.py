@@ -1,4 +1,4 @@
-"""Metrics that measure a part of an image wrongly, and some that do it right."""
+"""Metrics whose values in a region violate one rule each, and some that violate none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from enface import Metric, weighted_mean
-from enface_tools.conformance.metric_regions import PART_RULES
+from enface_tools.conformance.metrics import REGION_RULES
 
 CARD = {"implementation": "enface", "data_range": "1", "crop": "none"}
 
@@ -25,7 +25,7 @@ class Absolute(Metric):
 
 
 class Decibels(Metric):
-    """Without a map, and with a part."""
+    """Has no map, but regional values."""
 
     higher_is_better = True
     card: ClassVar[dict[str, str]] = CARD
@@ -38,7 +38,7 @@ class Decibels(Metric):
 
 
 class Whole(Absolute):
-    """It has no map and no part."""
+    """Has neither a map nor regional values."""
 
     map = Metric.map
 
@@ -62,7 +62,7 @@ class Squared(Absolute):
 
 
 class Deaf(Absolute):
-    """The part does not matter to it."""
+    """Ignores the region."""
 
     def regional(self, output, target, weights):
         return self(output, target)[:, None] + 0 * weights.flatten(2).sum(2)
@@ -74,18 +74,18 @@ class Mirrored(Absolute):
 
 
 class Zero(Absolute):
-    """An image without a part gets 0."""
+    """Gives an image without a region 0."""
 
     def regional(self, output, target, weights):
         return super().regional(output, target, weights).nan_to_num(0)
 
 
-class FirstPart(Absolute):
-    """Everybody gets the first image's part."""
+class FirstRegion(Absolute):
+    """Uses the first image's region for all."""
 
     def regional(self, output, target, weights):
-        found = super().regional(output, target, weights[:1])
-        return torch.where(weights.flatten(2).any(2), found, torch.nan)
+        values = super().regional(output, target, weights[:1])
+        return torch.where(weights.flatten(2).any(2), values, torch.nan)
 
 
 class OneNumber(Absolute):
@@ -94,11 +94,11 @@ class OneNumber(Absolute):
 
 
 class Counting(Absolute):
-    """What it says of a part depends on its place among the others."""
+    """A region's value depends on its place among the others."""
 
     def regional(self, output, target, weights):
-        found = super().regional(output, target, weights)
-        return found * torch.arange(1, weights.shape[1] + 1)
+        values = super().regional(output, target, weights)
+        return values * torch.arange(1, weights.shape[1] + 1)
 
 
 class Normalising(Absolute):
@@ -108,28 +108,28 @@ class Normalising(Absolute):
 
 
 @pytest.mark.parametrize("metric", [Absolute, Decibels])
-def test_a_sound_metric_breaks_no_rule(verdicts, metric):
-    assert {item.result for item in verdicts(metric, PART_RULES).values()} == {"holds"}
+def test_a_valid_metric_passes_every_rule(verdicts, metric):
+    assert {item.result for item in verdicts(metric, REGION_RULES).values()} == {"passed"}
 
 
-def test_a_metric_of_whole_images_is_not_asked(verdicts):
-    assert {item.result for item in verdicts(Whole, PART_RULES).values()} == {"not asked"}
+def test_a_metric_of_whole_images_is_skipped(verdicts):
+    assert {item.result for item in verdicts(Whole, REGION_RULES).values()} == {"skipped"}
 
 
 @pytest.mark.parametrize(
-    ("metric", "rule", "words"),
+    ("metric", "rule", "reason"),
     [
-        (Summed, "all of the image is a part of it", "every weight 1"),
-        (Heavy, "all of the image is a part of it", "every weight 3"),
-        (Squared, "all of the image is a part of it", "every weight 1"),
-        (OneNumber, "all of the image is a part of it", "within gives ()"),
-        (Counting, "all of the image is a part of it", "asked for twice"),
-        (Deaf, "a part is not the rest", "only what lies in the part"),
-        (Mirrored, "a part is not the rest", "does not see what changes"),
-        (Zero, "each image has its part", "NaN for the third image"),
-        (FirstPart, "each image has its part", "with other parts in the batch"),
-        (Normalising, "weights kept", "weights in place"),
+        (Summed, "region of the whole image", "every weight 1"),
+        (Heavy, "region of the whole image", "every weight 3"),
+        (Squared, "region of the whole image", "every weight 1"),
+        (OneNumber, "region of the whole image", "regional gives ()"),
+        (Counting, "region of the whole image", "given twice"),
+        (Deaf, "only the region counts", "only the region may count"),
+        (Mirrored, "only the region counts", "does not measure changes"),
+        (Zero, "a region for each image", "only the third image"),
+        (FirstRegion, "a region for each image", "with other regions in the batch"),
+        (Normalising, "region weights unchanged", "weights in place"),
     ],
 )
-def test_a_metric_that_breaks_a_rule_is_told_so(broken, metric, rule, words):
-    assert words in broken(metric, PART_RULES, rule)
+def test_a_violation_is_reported_with_its_reason(failure, metric, rule, reason):
+    assert reason in failure(metric, REGION_RULES, rule)
