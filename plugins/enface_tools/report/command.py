@@ -22,12 +22,12 @@ def report(
         typer.Argument(help="A run directory (runs/NAME/ID), or results of enface pairs.", show_default=False),
     ],
     watched: Annotated[
-        bool, typer.Option("--watch", help="Write it anew while the run trains; Ctrl-C ends it.")
+        bool, typer.Option("--watch", help="Rewrite the report while the run trains; Ctrl-C ends it.")
     ] = False,
 ) -> None:
-    """Write a run's report from its directory.
+    """Write the report of a run, or of evaluated image pairs.
 
-    With --watch the page follows a run that goes on, until that has ended.
+    With --watch the page follows a run until it ends.
     """
     from enface.recipe.load import is_run
     from enface_tools.report.run_page import write_report
@@ -39,11 +39,11 @@ def report(
         say(f"report: {write_report(run)}")
         return
     if not is_run(run):
-        raise EnfaceError(f"{run} is no run that could go on; leave out --watch")
+        raise EnfaceError(f"{run} is not a run directory; omit --watch")
     try:
         path = watch(run, written=lambda page: say(f"report: {page}; watching the run, Ctrl-C ends it"))
     except KeyboardInterrupt:
-        say("stopped watching; the report is as the run was now")
+        say("stopped watching; the report shows the run as it is now")
         raise typer.Exit(130) from None
     say(f"the run has ended. report: {path}")
 

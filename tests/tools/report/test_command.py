@@ -101,7 +101,7 @@ def test_folders_without_a_report_are_refused(enface, tmp_path, evaluations):
     assert f"{tmp_path} is not a run directory (it has no recipe.yaml), and holds no evaluation" in outcome.err
     outcome = enface("report", evaluations.write_evaluation(tmp_path / "pairs", 3), "--watch")
     assert outcome.code == 2
-    assert "leave out --watch" in outcome.err
+    assert "omit --watch" in outcome.err
 
 
 def test_watching_ends_with_the_run(enface, run):
