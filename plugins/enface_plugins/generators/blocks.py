@@ -18,6 +18,6 @@ def initialize(module: nn.Module) -> None:
 
 
 def nearest_sizes(size: int, multiple: int, smallest: int) -> str:
-    """Return the multiples next to ``size``, which is none, as text for a message; none below ``smallest``."""
+    """Return the multiples on either side of ``size``, as text for a message; no size below ``smallest``."""
     below = size // multiple * multiple
     return f"{below} or {below + multiple}" if below >= smallest else str(smallest)

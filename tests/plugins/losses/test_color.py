@@ -44,7 +44,7 @@ def test_value_and_gradient_are_zero_at_equality():
     assert torch.equal(output.grad, torch.zeros_like(output))
 
 
-def test_images_too_small_for_the_blur_are_refused():
+def test_images_too_small_for_the_blur_are_an_error():
     assert Color(data=DataInfo(10), sigma=3.0)(noise(0, 10), noise(1, 10)).shape == (2, 3, 10, 10)
     with pytest.raises(RecipeError, match="sigma 3 needs images of at least 10 px; these have 9"):
         Color(data=DataInfo(9), sigma=3.0)

@@ -94,7 +94,7 @@ def test_it_reads_the_layer_at_a_stride(file):
     assert target.grad is None
 
 
-def test_a_layer_without_maps_is_refused(tmp_path):
+def test_a_layer_without_maps_is_an_error(tmp_path):
     torch.manual_seed(0)
     torch.save(models.squeezenet1_1(weights=None).state_dict(), tmp_path / "s.pth")
     with pytest.raises(RecipeError, match="'flatten' of squeezenet1_1 has no maps"):
