@@ -1,4 +1,4 @@
-"""A recipe's text: reading a file and its parents, merging, overriding, and where each key stands."""
+"""Recipe files: read a file and its parents, merge them, apply overrides, and locate keys for messages."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from enface.errors import RecipeError
+from enface.recipe.diff import differences
 
-# What a map holds beside its component's parameters, and what still means the same to another component.
+# Keys beside a component's parameters, which keep their meaning when a child recipe names another component.
 KEPT_WITH_NEW_USE = {"data": ("size", "load_size", "split", "on_error")}
 
 
 @dataclass
-class Text:
-    """The files a recipe was read from, nearest first, to say where a key stands.
+class RecipeSource:
+    """The files and overrides that a recipe was read from, to locate its keys.
 
     Attributes:
-        before: What the nearest file extends, merged; that file's own keys where it extends nothing.
+        files: Path and YAML tree of each file, the recipe's own first.
+        parent: The merged parents of the recipe's file; if it has none, its own keys.
+        overrides: Key and text of each override.
     """
 
     files: list[tuple[Path, yaml.Node | None]] = field(default_factory=list)
-    before: DictConfig = field(default_factory=lambda: DictConfig({}))
+    parent: DictConfig = field(default_factory=lambda: DictConfig({}))
     overrides: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
 
     def place(self, path: Sequence[str | int]) -> str:
-        """``FILE:LINE: a.b.c`` of a key, or of the nearest map above it."""
+        """Return ``FILE:LINE: a.b.c`` of a key, or of the nearest map above it."""
         dotted = ".".join(map(str, path)) or "recipe"
         for key, text in reversed(self.overrides):
             if tuple(map(str, path[: len(key)])) == key:
@@ -41,27 +44,27 @@ class Text:
                 line = _line_of(root, path[:cut])
                 if line is not None:
                     return f"{file}:{line}: {dotted}"
-            # A map that no file has was made by an override below it.
-            made_by = [text for key, text in self.overrides if cut and key[:cut] == tuple(map(str, path[:cut]))]
-            if made_by:
-                return f"--set {made_by[-1]}: {dotted}"
+            # A map that is in no file was created by an override of a key in it.
+            texts = [text for key, text in self.overrides if cut and key[:cut] == tuple(map(str, path[:cut]))]
+            if texts:
+                return f"--set {texts[-1]}: {dotted}"
         return f"{self.files[0][0]}: {dotted}" if self.files else dotted
 
     def error(self, problems: Iterable[tuple[Sequence[str | int], str]]) -> RecipeError:
-        """One error of all problems, each with its place."""
+        """Return one error that lists all problems with their places."""
         return RecipeError("\n".join(f"{self.place(path)}: {message}" for path, message in problems))
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a recipe came from.
+    """The origin of a recipe.
 
     Attributes:
-        recipe: The file it was read from; empty for a recipe that is no file.
+        recipe: The file it was read from; empty for a recipe that is not a file.
         parent: The file it extends, or None.
-        changes: (key, what the parent has, what it has instead) of every key that differs from the parent, dotted;
-            None where one of them says nothing. Without a parent, what the overrides changed.
-        overrides: What ``--set`` gave.
+        changes: (dotted key, the parent's value, its own value) of every key that differs from the parent; None if
+            one of them lacks the key. Without a parent, the changes by overrides.
+        overrides: The values of ``--set``.
     """
 
     recipe: str
@@ -70,31 +73,23 @@ class Lineage:
     overrides: tuple[str, ...]
 
     def dump(self) -> dict[str, Any]:
-        """As ``lineage.json`` holds it."""
+        """Return the contents of ``lineage.json``."""
         changes = [{"key": key, "from": old, "to": new} for key, old, new in self.changes]
-        return {
-            "recipe": self.recipe,
-            "parent": self.parent,
-            "changes": changes,
-            "overrides": list(self.overrides),
-        }
+        return {"recipe": self.recipe, "parent": self.parent, "changes": changes, "overrides": list(self.overrides)}
 
 
-def lineage_of(text: Text, merged: DictConfig) -> Lineage:
-    """Where a recipe came from that was read into ``text`` and, with its overrides, became ``merged``."""
-    files = [str(path) for path, _ in text.files]
-    old, new = (dict(_leaves(config)) for config in (text.before, merged))
-    changes = [
-        (key, old.get(key), new.get(key))
-        for key in [*new, *(key for key in old if key not in new)]
-        if old.get(key) != new.get(key) and key != "name"
-    ]
-    overrides = tuple(item for _, item in text.overrides)
-    return Lineage(files[0] if files else "", files[1] if len(files) > 1 else None, tuple(changes), overrides)
+def lineage_of(source: RecipeSource, merged: DictConfig) -> Lineage:
+    """Return the lineage of the recipe that ``source`` was merged into."""
+    files = [str(path) for path, _ in source.files]
+    # The recipe first, so that changes are in the order of its keys.
+    pairs = differences(dict(_leaves(merged)), dict(_leaves(source.parent)))
+    changes = tuple((key, old, new) for key, new, old in pairs if key != "name")
+    overrides = tuple(item for _, item in source.overrides)
+    return Lineage(files[0] if files else "", files[1] if len(files) > 1 else None, changes, overrides)
 
 
 def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted key and the value of everything in a recipe that is no map, or an empty one."""
+    """Yield dotted key and value of everything in a recipe that is not a map, or an empty one."""
     plain = OmegaConf.to_container(config, resolve=False) if isinstance(config, Container) else config
     if isinstance(plain, dict) and plain:
         for key, value in plain.items():
@@ -103,34 +98,42 @@ def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, plain
 
 
-def read_chain(path: Path, text: Text, children: tuple[Path, ...]) -> DictConfig:
-    """A recipe merged over its parents; ``children`` are the files that led here. Raises RecipeError."""
+def read_chain(path: Path, source: RecipeSource, children: tuple[Path, ...] = ()) -> DictConfig:
+    """Return a recipe merged over its parents.
+
+    Args:
+        source: Receives the files.
+        children: The files that extend this one.
+
+    Raises:
+        RecipeError: if a file is missing or not a recipe, or files extend each other in a circle.
+    """
     path = path.resolve()
     if path in children:
         chain = " -> ".join(str(item) for item in (*children, path))
         raise RecipeError(f"{children[-1]}: extends: recipes extend each other in a circle: {chain}")
-    config = _read_file(path, text, children)
+    config = _read_file(path, source, children)
     parent = config.pop("extends", None)
     if not isinstance(parent, str | None):
         raise RecipeError(f"{path}: extends: must be the path of one recipe")
-    # Paths of plugins are relative to the file that names them, so they must be made absolute before merging.
+    # Paths of plugins are relative to the file that names them, so they are made absolute before merging.
     if OmegaConf.is_list(config.get("plugins")):
         config["plugins"] = [absolute_plugin(str(item), path.parent) for item in config["plugins"]]
-    below = config if parent is None else read_chain(path.parent / parent, text, (*children, path))
+    base = config if parent is None else read_chain(path.parent / parent, source, (*children, path))
     if not children:
-        # A copy, for merging and overriding change what they are given.
-        text.before = copy.deepcopy(below)
-    return config if parent is None else _merge(below, config)
+        # A copy, because merging and overriding change their arguments.
+        source.parent = copy.deepcopy(base)
+    return config if parent is None else _merge(base, config)
 
 
-def _read_file(path: Path, text: Text, children: tuple[Path, ...]) -> DictConfig:
+def _read_file(path: Path, source: RecipeSource, children: tuple[Path, ...]) -> DictConfig:
     if not path.is_file():
         named_by = f"{children[-1]}: extends: " if children else ""
         raise RecipeError(f"{named_by}recipe {path} does not exist")
     try:
-        source = path.read_text(encoding="utf-8")
-        text.files.append((path, yaml.compose(source, Loader=yaml.SafeLoader)))
-        config = OmegaConf.create(source)
+        text = path.read_text(encoding="utf-8")
+        source.files.append((path, yaml.compose(text, Loader=yaml.SafeLoader)))
+        config = OmegaConf.create(text)
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: is not UTF-8 text") from error
     except yaml.MarkedYAMLError as error:
@@ -145,36 +148,36 @@ def _read_file(path: Path, text: Text, children: tuple[Path, ...]) -> DictConfig
 
 
 def _merge(parent: DictConfig, child: DictConfig) -> DictConfig:
-    _forget_replaced(parent, child)
+    _remove_replaced(parent, child)
     merged = OmegaConf.merge(parent, child)
     assert isinstance(merged, DictConfig)
     return merged
 
 
-def _forget_replaced(parent: DictConfig, child: DictConfig) -> None:
+def _remove_replaced(parent: DictConfig, child: DictConfig) -> None:
+    """Remove from a parent what its child replaces as a whole, such as the parameters of another component."""
     for key in child:
-        mine, theirs = parent._get_node(key), child._get_node(key)
-        if isinstance(mine, ListConfig) and isinstance(theirs, DictConfig) and key == "metrics":
-            parent[key] = {name: {} for name in mine}
-        elif isinstance(mine, Container) and isinstance(theirs, Container) and type(mine) is not type(theirs):
+        old, new = parent._get_node(key), child._get_node(key)
+        if isinstance(old, ListConfig) and isinstance(new, DictConfig) and key == "metrics":
+            parent[key] = {name: {} for name in old}
+        elif isinstance(old, Container) and isinstance(new, Container) and type(old) is not type(new):
             del parent[key]
-        elif isinstance(mine, DictConfig) and isinstance(theirs, DictConfig):
-            # Another component's parameters mean nothing to the one that replaces it.
+        elif isinstance(old, DictConfig) and isinstance(new, DictConfig):
             default = "adam" if key == "optimizer" else key
-            if "use" in theirs and theirs._get_node("use") != mine.get("use", default):
+            if "use" in new and new._get_node("use") != old.get("use", default):
                 kept = KEPT_WITH_NEW_USE.get(str(key), ())
-                parent[key] = {name: mine._get_node(name) for name in kept if name in mine}
+                parent[key] = {name: old._get_node(name) for name in kept if name in old}
             else:
-                _forget_replaced(mine, theirs)
+                _remove_replaced(old, new)
 
 
-def apply_overrides(config: DictConfig, overrides: Sequence[str], text: Text) -> DictConfig:
-    """The recipe with ``--set`` items merged over it. Raises RecipeError."""
+def apply_overrides(config: DictConfig, overrides: Sequence[str], source: RecipeSource) -> DictConfig:
+    """Return the recipe with the values of ``--set`` merged over it. Raise RecipeError if one is invalid."""
     for item in overrides:
         key, equals, _ = item.partition("=")
         if not equals or not key.strip():
             raise RecipeError(f"--set {item}: write it as key.of.the.recipe=value")
-        text.overrides.append((tuple(key.split(".")), item))
+        source.overrides.append((tuple(key.split(".")), item))
         try:
             config = _merge(config, OmegaConf.from_dotlist([item]))
         except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
@@ -183,12 +186,12 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str], text: Text) ->
 
 
 def absolute_plugin(name: str, folder: Path) -> str:
-    """A plugin file's path made absolute; a module's name as it is."""
+    """Return the absolute path of a plugin file; a module's name unchanged."""
     return str((folder / Path(name).expanduser()).resolve()) if name.endswith(".py") else name
 
 
 def _line_of(node: yaml.Node | None, path: Sequence[str | int]) -> int | None:
-    """Line of a key in a composed YAML tree, counted from 1; None when it is not there."""
+    """Return the line of a key in a YAML tree, counted from 1; None if it has no such key."""
     line = None if node is None else node.start_mark.line + 1
     for part in path:
         if isinstance(node, yaml.MappingNode):
@@ -205,5 +208,5 @@ def _line_of(node: yaml.Node | None, path: Sequence[str | int]) -> int | None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, on one line."""
+    """Return the first line of an error's message, or its type."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,4 +1,4 @@
-"""Reading a recipe whole: its text, its plugins, and whether everything it names is there and fits."""
+"""Load a recipe: its files, its plugins, and a check of everything that it names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from enface.plugin.catalog import Catalog
 from enface.plugin.components import Dataset
 from enface.plugin.manager import load_plugins
 from enface.plugin.schema import ScheduleSpec, closest, explain
-from enface.recipe.files import Lineage, Text, absolute_plugin, apply_overrides, first_line, lineage_of, read_chain
+from enface.recipe.files import (
+    Lineage,
+    RecipeSource,
+    absolute_plugin,
+    apply_overrides,
+    first_line,
+    lineage_of,
+    read_chain,
+)
 from enface.recipe.models import OptimizerModel, Recipe, Spec, StageModel, StartModel
 from enface.recipe.optimizers import check_optimizer
 from enface.recipe.shipped import find_recipe
@@ -30,9 +38,9 @@ class LoadedRecipe:
     """A checked recipe with the catalog it was checked against.
 
     Attributes:
-        place: ``FILE:LINE: key`` of a key's path, for messages.
-        plugins: The plugins, whose hooks are called by name.
-        lineage: The file it was read from, its parent, and what it changes there.
+        plugins: The plugin manager, which calls hooks.
+        place: Returns ``FILE:LINE: key`` of a key's path, for messages.
+        lineage: The file it was read from, its parent, and the changes to it.
         directory: The run directory that it was read from; None for a recipe file.
     """
 
@@ -45,37 +53,37 @@ class LoadedRecipe:
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe:
-    """Read a recipe and its parents, apply ``overrides`` (``a.b=value``), and check all of it.
+    """Read a recipe and its parents, apply ``overrides`` (``a.b=value``), and check everything.
 
     Args:
         path: A recipe file, the name of a shipped recipe, or a run directory, whose recipe is read then.
 
     Raises:
-        RecipeError: naming file, line and key of everything wrong at once.
-        PluginError: when a plugin it names does not load.
+        RecipeError: if anything is wrong; lists every problem with file, line and key.
+        PluginError: if a plugin that it names cannot be loaded.
     """
     path = find_recipe(Path(path))
     directory = path if is_run(path) else None
     path = directory / "recipe.yaml" if directory is not None else path
-    text = Text()
-    return _validated(read_chain(path, text, ()), overrides, text, path, directory)
+    source = RecipeSource()
+    return _validated(read_chain(path, source), overrides, source, path, directory)
 
 
 def load_mapping(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> LoadedRecipe:
     """Check a recipe that is a mapping, as YAML would give it, instead of a file.
 
     Raises:
-        RecipeError: naming the key of everything wrong at once.
-        PluginError: when a plugin it names does not load.
+        RecipeError: if anything is wrong; lists every problem with its key.
+        PluginError: if a plugin that it names cannot be loaded.
     """
-    text = Text(before=DictConfig(dict(content)))
-    return _validated(DictConfig(dict(content)), overrides, text, Path("recipe"))
+    source = RecipeSource(parent=DictConfig(dict(content)))
+    return _validated(DictConfig(dict(content)), overrides, source, Path("recipe"))
 
 
 def _validated(
-    merged: DictConfig, overrides: Sequence[str], text: Text, path: Path, directory: Path | None = None
+    merged: DictConfig, overrides: Sequence[str], source: RecipeSource, path: Path, directory: Path | None = None
 ) -> LoadedRecipe:
-    merged = apply_overrides(merged, overrides, text)
+    merged = apply_overrides(merged, overrides, source)
     try:
         plain = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
@@ -84,26 +92,26 @@ def _validated(
     plain.setdefault("name", path.stem)
     named = plain.get("plugins") or []
     if not isinstance(named, list) or not all(isinstance(item, str) for item in named):
-        raise RecipeError(f"{text.place(('plugins',))}: must be a list of files or module names")
+        raise RecipeError(f"{source.place(('plugins',))}: must be a list of files or module names")
     plain["plugins"] = named = [absolute_plugin(item, Path.cwd()) for item in named]
     manager = load_plugins(named)
     catalog = Catalog(manager)
-    _fill_from_dataset(plain, catalog, text)
+    _fill_from_dataset(plain, catalog, source)
     try:
         recipe = Recipe.model_validate(plain)
     except ValidationError as error:
-        raise text.error(
+        raise source.error(
             explain(item, _known_keys(Recipe, list(item["loc"][:-1]))) for item in error.errors()
         ) from error
     checker = _Checker(catalog)
     checker.recipe(recipe, [name for name, _ in manager.list_name_plugin()])
     if checker.problems:
-        raise text.error(checker.problems)
-    return LoadedRecipe(recipe, catalog, manager, text.place, lineage_of(text, merged), directory)
+        raise source.error(checker.problems)
+    return LoadedRecipe(recipe, catalog, manager, source.place, lineage_of(source, merged), directory)
 
 
-def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, text: Text) -> None:
-    """Write into the recipe what the dataset knows of its pairs, splits and mirrored labels."""
+def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, source: RecipeSource) -> None:
+    """Fill in the pairs, splits and mirrored labels that the dataset declares."""
     data = plain.get("data")
     if not isinstance(data, dict) or data.get("use") not in catalog.names("dataset"):
         return
@@ -116,7 +124,7 @@ def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, text: Text) -> N
     if isinstance(split, str):
         if split not in dataset.splits:
             known = closest(split, dataset.splits) or f"; {data['use']} has none, so give a map (by, train, ...)"
-            raise text.error([(("data", "split"), f"no split is called {split!r}{known}")])
+            raise source.error([(("data", "split"), f"no split is called {split!r}{known}")])
         data["split"] = dict(dataset.splits[split])
     augment = plain.get("augment")
     flip = augment.get("flip") if isinstance(augment, dict) else None
@@ -125,7 +133,7 @@ def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, text: Text) -> N
 
 
 def _known_keys(model: Any, path: list[str | int]) -> list[str]:
-    """The keys allowed in the map at ``path``, found by walking the models."""
+    """Return the keys that are allowed in the map at ``path``."""
     for part in path:
         fields = {info.alias or key: info.annotation for key, info in getattr(model, "model_fields", {}).items()}
         model = _inner_model(fields.get(part, model))
@@ -136,9 +144,9 @@ def _inner_model(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in reversed(getattr(annotation, "__args__", ())):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
+        model = _inner_model(argument)
+        if model is not None:
+            return model
     return None
 
 
@@ -148,19 +156,24 @@ def is_run(directory: Path) -> bool:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The run directories in a folder, from the oldest to the newest."""
+    """Return the run directories in a folder, from the oldest to the newest."""
     return sorted(path.parent for path in folder.glob("*/recipe.yaml"))
 
 
 def newest_run(folder: Path) -> Path:
-    """A run directory: the folder itself, or the newest in it; the folder where there is none (yet)."""
-    found = runs_in(folder)
-    return found[-1] if found and not (folder / "recipe.yaml").is_file() else folder
+    """Return the folder itself if it is a run directory or contains none, else the newest run directory in it."""
+    runs = runs_in(folder)
+    return runs[-1] if runs and not is_run(folder) else folder
+
+
+def _absolute(path: str | Path) -> str:
+    """Make a path independent of the working directory, because a run is resumed from any other."""
+    return str(Path(path).expanduser().resolve())
 
 
 @dataclass
 class _Checker:
-    """Finds everything in a recipe that its models cannot know to be wrong."""
+    """Finds the mistakes in a recipe that its models cannot see, and makes its paths absolute."""
 
     catalog: Catalog
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
@@ -194,57 +207,58 @@ class _Checker:
             self.component("dataset", data, "data")
             return
         if data.local_pack is not None:
-            # As typed it means something in this folder only; a run must be found from any other.
-            data.pack = str(data.local_pack.expanduser().resolve())
+            data.pack = _absolute(data.local_pack)
         if data.use:
-            self.component("dataset", data, "data", whole=False)
+            self.component("dataset", data, "data", complete=False)
             return
         for name in data.params:
-            self._add("is no key of data; parameters need a dataset: say 'use'", "data", name)
+            self._add("is not a key of data; parameters need a dataset: set 'use'", "data", name)
         if "pairs" not in recipe.model_fields_set:
-            self._add("says no 'use', so no dataset says how targets are drawn: give 'pairs'", "data")
+            self._add("has no 'use', so no dataset declares how targets are drawn: set 'pairs'", "data")
 
-    def component(self, kind: str, spec: Spec, *path: str, whole: bool = True) -> None:
-        """Find what is wrong with a map that names a component; unless ``whole``, required keys may be missing."""
+    def component(self, kind: str, spec: Spec, *path: str, complete: bool = True) -> None:
+        """Check a map that names a component.
+
+        Args:
+            complete: Report missing required parameters, too.
+        """
         if not spec.use:
-            self._add(f"says no 'use'; known: {', '.join(self.catalog.names(kind))}", *path)
+            self._add(f"has no 'use'; known: {', '.join(self.catalog.names(kind))}", *path)
             return
         try:
             entry = self.catalog.get(kind, spec.use)
         except RecipeError as error:
             self._add(str(error), *path, *(() if spec.use == path[-1] else ("use",)))
             return
-        ours = type(spec).model_fields
+        reserved = type(spec).model_fields
         for name in entry.params.model_fields:
-            if name in ours:
+            if name in reserved:
                 self._add(f"{entry.origin}: parameter {name!r} has the name of a recipe's own key; rename it", *path)
         try:
             checked = entry.params.model_validate(spec.params)
         except ValidationError as error:
-            wrong = [item for item in error.errors() if whole or item["type"] != "missing"]
-            for item in wrong:
-                where, message = explain(item, [*entry.params.model_fields, *ours])
-                self._add(message, *path, *where)
+            for item in error.errors():
+                if complete or item["type"] != "missing":
+                    where, message = explain(item, [*entry.params.model_fields, *reserved])
+                    self._add(message, *path, *where)
             return
         for key in checked.model_fields_set:
             value = getattr(checked, key)
             self._schedule(value, *path, key)
             if isinstance(value, Path) and spec.model_extra is not None:
-                # As typed it means something in this folder only; a run must be found from any other.
-                spec.model_extra[key] = str(value.expanduser().resolve())
+                spec.model_extra[key] = _absolute(value)
 
     def _start(self, start: StartModel, recipe: Recipe, *here: str) -> None:
         if start.run is None and start.checkpoint is None:
             names = list(recipe.stages)
-            before = names[: names.index(here[1])]
-            if start.stage not in before:
-                known = closest(str(start.stage), before) if before else ""
+            earlier = names[: names.index(here[1])]
+            if start.stage not in earlier:
+                known = closest(str(start.stage), earlier) if earlier else ""
                 self._add(f"no stage {start.stage!r} is trained before this one{known}", *here, "stage")
-        # As typed a path means something in this folder only; a run must be found from any other.
         if start.run is not None:
-            start.run = str(newest_run(Path(start.run).expanduser().resolve()))
+            start.run = str(newest_run(Path(_absolute(start.run))))
         if start.checkpoint is not None:
-            start.checkpoint = str(Path(start.checkpoint).expanduser().resolve())
+            start.checkpoint = _absolute(start.checkpoint)
 
     def _stage(self, stage: StageModel, recipe: Recipe, *here: str) -> None:
         if isinstance(stage.start, StartModel):
@@ -266,9 +280,9 @@ class _Checker:
     def _optimizer(self, model: OptimizerModel, *path: str) -> None:
         self._schedule(model.lr, *path, "lr")
         if model.use in self.catalog.names("optimizer"):
-            before = len(self.problems)
+            count = len(self.problems)
             self.component("optimizer", model, *path)
-            if len(self.problems) > before:
+            if len(self.problems) > count:
                 return
         for where, message in check_optimizer(self.catalog, model):
             self._add(message, *path, *where)

@@ -1,4 +1,4 @@
-"""The recipe's models: what keys there are, of what type and range, with what defaults."""
+"""The recipe's models: keys, types, ranges and defaults."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 from annotated_types import Ge, Gt, Le
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -32,9 +33,17 @@ Value = int | float | str
 Where = dict[str, Value | list[Value]]
 Role = Literal["source", "target", "partner"]
 
-
 NOT_TRAINING = {"name", "log", "metrics", "evaluation"}
-"""Keys that may differ when a run goes on: training does not depend on them."""
+"""Keys that training does not depend on; they may change when a run is resumed."""
+
+
+def _without_false(value: Any) -> Any:
+    """Remove the entries that a child recipe switched off with ``false``."""
+    return {key: item for key, item in value.items() if item is not False} if isinstance(value, dict) else value
+
+
+Switchable = BeforeValidator(_without_false)
+"""Marks a map whose entries a child recipe can switch off with ``false``."""
 
 
 class Model(BaseModel):
@@ -44,7 +53,7 @@ class Model(BaseModel):
 
 
 class Spec(BaseModel):
-    """A map naming a component: ``use`` and, beside the model's own keys, that component's parameters."""
+    """A map that names a component by ``use``; keys that are not the model's own are the component's parameters."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     use: str = ""
@@ -56,11 +65,10 @@ class Spec(BaseModel):
 
 
 class SplitModel(Model):
-    """Which rows train, validate and test, by the values of a column in natural order.
+    """The rows for training, validation and test, by the values of a column in natural order.
 
-    A whole number takes that many values, a fraction that share of them, a list those named
-    (``"001-054"`` is a range). ``test`` is all the rest unless given. Rows that do not satisfy ``where`` are in
-    no part.
+    A whole number takes that many values, a fraction that share of them, a list the values it names
+    (``"001-054"`` is a range). ``test`` defaults to all the rest. Rows that do not satisfy ``where`` are in no part.
     """
 
     by: str = "identity"
@@ -73,11 +81,11 @@ class SplitModel(Model):
 class DataModel(Spec):
     """The dataset, the size of its images, and the split.
 
-    Images are packed at ``load_size``, which leaves room to crop; whatever is not cropped at random is cropped in
-    the middle. It is ``size`` unless given.
+    Images are packed at ``load_size`` (default: ``size``), which leaves room for crops; images that are not cropped
+    at random are cropped in the middle.
 
-    ``pack`` is the address of a pack made before, a folder or a URL: nothing is packed then, and ``use`` need only
-    be given for what the dataset knows of its pairs, splits and mirrored labels.
+    ``pack`` is the address of an existing pack, a folder or a URL. Nothing is packed then, and ``use`` is needed only
+    for the pairs, splits and mirrored labels that the dataset declares.
     """
 
     pack: Annotated[str, Field(min_length=1)] | None = None
@@ -94,7 +102,7 @@ class DataModel(Spec):
 
     @property
     def local_pack(self) -> Path | None:
-        """The folder that ``pack`` names, where it is the path of one."""
+        """The folder that ``pack`` names; None if it names an address."""
         return None if self.pack is None or "://" in self.pack or "::" in self.pack else Path(self.pack)
 
     @property
@@ -104,8 +112,10 @@ class DataModel(Spec):
 
 
 class PairRule(Model):
-    """How the second image of a pair is drawn for a source: among rows that agree in the columns ``same``, lie
-    one step away in the column ``adjacent``, and satisfy ``where``; with ``chance``, else any row of the split.
+    """Rule for drawing the second image of a pair.
+
+    It is a row that agrees with the source in the columns ``same``, is one step away in the column ``adjacent``, and
+    satisfies ``where``. With probability 1 - ``chance`` it is any row of the split instead.
     """
 
     same: list[str] = Field(default_factory=list)
@@ -115,7 +125,7 @@ class PairRule(Model):
 
 
 class PairsModel(Model):
-    """Which rows may be sources, and how target and partner are drawn for one."""
+    """The rows that may be sources, and the rules for drawing their target and partner."""
 
     source: PairRule = Field(default_factory=PairRule)
     target: PairRule = Field(default_factory=lambda: PairRule(same=["identity"]))
@@ -130,7 +140,7 @@ class PairsModel(Model):
 
 
 class DrawModel(Model):
-    """Which images of a pair are changed at random. Those in ``share`` share one draw, the others have their own."""
+    """The images of a pair that are changed at random. Those in ``share`` share one draw, each other has its own."""
 
     images: list[Role] = Field(["source", "partner"], min_length=1)
     share: list[Role] = Field(default_factory=list)
@@ -144,16 +154,16 @@ class DrawModel(Model):
 
 
 class ShiftModel(DrawModel):
-    """Move by up to ``by`` pixels each way, repeating the edge."""
+    """Shift by up to ``by`` pixels in each direction; the edge is repeated."""
 
     by: Count
 
 
 class FlipModel(DrawModel):
-    """LabelFlip left and right with ``chance``.
+    """Flip left and right with probability ``chance``.
 
-    ``mirror`` says what that does to labels: ``negate`` the number, or a map from value to value. A dataset may
-    know it; where it does not, it must be given (``{}`` when no label knows left from right).
+    ``mirror`` gives the labels of a flipped image by column: ``negate`` for numbers, or a map from value to value.
+    It is required unless the dataset declares it; ``{}`` if no label depends on left and right.
     """
 
     images: list[Role] = Field(["source", "target", "partner"], min_length=1)
@@ -163,20 +173,20 @@ class FlipModel(DrawModel):
 
     @field_validator("mirror")
     @classmethod
-    def _says_what_is_mirrored(cls, value: Any) -> Any:
+    def _is_given(cls, value: Any) -> Any:
         if value is None:
             raise ValueError(
-                "must say how labels change, for this dataset does not know: {pose: negate}, or {} when no label "
-                "tells left from right"
+                "must say how labels change, because this dataset does not declare it: {pose: negate}, or {} if no "
+                "label depends on left and right"
             )
         return value
 
 
 class AugmentModel(Model):
-    """Changes to the images of a batch in training; none unless given.
+    """Changes to the images of a batch in training; default: none.
 
-    ``sharpen`` is no random one: by how much the difference of every target to its own blur is added to it
-    (unsharp mask), for a network that gives less than it is asked for.
+    ``sharpen`` is not random: it adds that share of the difference between every target and its blur (unsharp mask),
+    against outputs that are softer than their targets.
     """
 
     crop: DrawModel | None = None
@@ -223,11 +233,11 @@ class OptimizerModel(Spec):
 
 
 class TermModel(Spec):
-    """One weighted loss. ``inputs`` maps the loss's argument names to the names it gets instead.
+    """One weighted loss. ``inputs`` maps the loss's argument names to the names of other tensors.
 
-    It counts from step ``start_at`` on, and then at every ``every``-th update of its player, ``every`` times as
-    heavy (lazy regularisation). ``side: critic`` makes an ordinary loss ``against`` a discriminator one that the
-    discriminator minimises.
+    It is active from step ``start_at`` on, at every ``every``-th update of its network, with ``every`` times the
+    weight (lazy regularisation). With ``side: critic``, the discriminator named by ``against`` minimises an ordinary
+    loss.
     """
 
     weight: SchedulableNumber = 1.0
@@ -242,10 +252,10 @@ class TermModel(Spec):
 
 
 class DiscriminatorModel(Spec):
-    """A critic and its optimizer.
+    """A discriminator and its optimizer.
 
-    It learns from step ``start_at`` on, and then at every ``every``-th step. ``augment`` is what happens to the
-    images it is shown; ``inputs`` maps arguments of its ``forward`` to columns of the batch.
+    It is updated from step ``start_at`` on, at every ``every``-th step. ``augment`` changes its input images;
+    ``inputs`` maps arguments of its ``forward`` to columns of the batch.
     """
 
     optimizer: OptimizerModel = Field(default_factory=OptimizerModel)
@@ -256,12 +266,12 @@ class DiscriminatorModel(Spec):
 
 
 class StartModel(Model):
-    """Weights a stage starts from: a stage of this run that was trained before it, another run, or a checkpoint.
+    """Initial weights of a stage: from an earlier stage of this run, another run, or a checkpoint.
 
-    ``run`` is a run directory, or a folder of them, whose newest is meant; without it ``stage`` is one of this
-    run's own. ``step`` counts in ``stage`` where that is given, else from the start of the run; without it the
-    last checkpoint is meant. Of the generator all is loaded, or the ``parts`` named. ``partial`` loads what fits
-    and leaves the rest as it was. ``average`` takes the running average.
+    ``run`` is a run directory, or a folder whose newest run is used; without it ``stage`` is an earlier stage of this
+    run. ``step`` (default: the last checkpoint) counts from the start of ``stage``, or of the run without ``stage``.
+    The whole generator is loaded, or only its ``parts``. ``partial`` loads the tensors that fit and keeps the others.
+    ``average`` loads the running average.
     """
 
     run: str | None = None
@@ -273,15 +283,15 @@ class StartModel(Model):
     average: bool = False
 
     @model_validator(mode="after")
-    def _says_where(self) -> StartModel:
+    def _names_one(self) -> StartModel:
         if self.checkpoint is not None and (self.run, self.stage, self.step) != (None, None, None):
-            raise ValueError("checkpoint names one file; leave out run, stage and step")
+            raise ValueError("checkpoint names one file; remove run, stage and step")
         if self.checkpoint is None and self.run is None and self.stage is None:
             raise ValueError("name a run, a stage of this run, or a checkpoint")
         return self
 
 
-# The tags are in brackets, as pydantic's own names of a union's branches are; they are no part of a key's path.
+# The tags are in brackets, like pydantic's names of a union's branches, because they are not part of a key's path.
 Start = Annotated[
     Annotated[Literal["previous", "scratch"], Tag("[word]")] | Annotated[StartModel, Tag("[map]")],
     Discriminator(lambda value: "[map]" if isinstance(value, dict | StartModel) else "[word]"),
@@ -289,44 +299,39 @@ Start = Annotated[
 
 
 class StageModel(Model):
-    """A span of steps with its own terms, freezes and optimizers.
+    """A number of steps with its own terms, frozen parts and optimizers.
 
-    It goes on with the weights of the stage before it, unless ``start`` says otherwise; ``scratch`` are those the
-    first stage began with.
+    By default it continues with the weights of the previous stage; ``start`` names others, and ``scratch`` are the
+    initial weights of the run.
 
-    ``batch`` is the number of images an optimizer step sees, over all processes; ``accumulate`` splits it into
-    that many passes to save memory. ``cache_codes`` keeps what a frozen encoder gives of an image, to compute it once.
+    ``batch`` is the number of images per optimizer step, over all processes; ``accumulate`` splits it into that many
+    passes to save memory. ``cache_codes`` computes the features of a frozen encoder once per image.
     """
 
     steps: Count
     batch: Count = 32
     accumulate: Count = 1
     optimizer: OptimizerModel = Field(default_factory=OptimizerModel)
-    terms: dict[Name, TermModel] = Field(min_length=1)
-    discriminators: dict[Name, DiscriminatorModel] = Field(default_factory=dict)
+    terms: Annotated[dict[Name, TermModel], Field(min_length=1), Switchable]
+    discriminators: Annotated[dict[Name, DiscriminatorModel], Switchable] = Field(default_factory=dict)
     start: Start = "previous"
     freeze: list[str] = Field(default_factory=list)
     cache_codes: bool = False
     clip: Annotated[float, Gt(0)] | None = None
     ema: Annotated[float, Gt(0), Le(0.999999)] | None = None
 
-    @field_validator("terms", "discriminators", mode="before")
-    @classmethod
-    def _drop_false(cls, value: Any) -> Any:
-        return _without_false(value)
-
 
 class MetricModel(Spec):
-    """A metric; with ``mask`` its map's mean weighed by one of the recipe's masks."""
+    """A metric; with ``mask``, the mean of its map is weighted by one of the recipe's masks."""
 
     mask: str | None = None
 
 
 class EngineModel(Model):
-    """How the arithmetic is done. ``auto`` precision is bf16 on CUDA devices that have it, else float32.
+    """Device and arithmetic. ``auto`` precision is bf16 on CUDA devices that support it, else float32.
 
-    ``compile`` is a mode of ``torch.compile``, or true for its usual one; ``reduce-overhead`` replays CUDA graphs.
-    ``tf32`` lets CUDA devices multiply float32 numbers with 10 bits of mantissa: faster, no longer what float32 says.
+    ``compile`` is a mode of ``torch.compile``, or true for its default; ``reduce-overhead`` replays CUDA graphs.
+    ``tf32`` lets CUDA devices multiply float32 numbers with 10 bits of mantissa: faster, but less precise.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -339,11 +344,11 @@ class EngineModel(Model):
 
 
 class LogModel(Model):
-    """How often things are written, in steps; 0 is never.
+    """Intervals of logging in steps; 0 is never.
 
-    ``keep`` is how many of the latest checkpoints stay beside each stage's last one and those at every multiple of
-    ``keep_every`` steps; ``best`` names the metric whose best validation value is kept as well (it needs a ``val``
-    split).
+    ``keep`` is the number of latest checkpoints to keep, in addition to each stage's last one and those at multiples
+    of ``keep_every`` steps. ``best`` names a metric: the checkpoint with its best validation value is kept, too (this
+    needs a ``val`` split).
     """
 
     every: Count = 20
@@ -357,9 +362,11 @@ class LogModel(Model):
 
 
 class EvaluationModel(Model):
-    """The test: at most ``images`` source images (evenly spread), resamples for the intervals, whether what every
-    stage ended with is measured, too, and whether pictures of all images are kept. ``regions`` are masks: a metric
-    that can is measured over each of them as well.
+    """Evaluation on the test split.
+
+    At most ``images`` source images, evenly spread, are measured; intervals use ``bootstrap`` resamples. ``stages``
+    measures the network at the end of every stage, too; ``pictures`` keeps pictures of all images. ``regions`` are
+    masks, over each of which metrics are measured, too, if they support it.
     """
 
     images: Count | None = None
@@ -367,16 +374,11 @@ class EvaluationModel(Model):
     bootstrap: Annotated[int, Ge(100)] = 1000
     stages: bool = True
     pictures: bool = True
-    regions: dict[Name, Spec] = Field(default_factory=dict)
-
-    @field_validator("regions", mode="before")
-    @classmethod
-    def _drop_false(cls, value: Any) -> Any:
-        return _without_false(value)
+    regions: Annotated[dict[Name, Spec], Switchable] = Field(default_factory=dict)
 
 
 class Recipe(Model):
-    """A whole recipe, as ``recipe.yaml`` in a run directory holds it."""
+    """A recipe, as saved in ``recipe.yaml`` of a run directory."""
 
     name: Name
     plugins: list[str] = Field(default_factory=list)
@@ -385,8 +387,8 @@ class Recipe(Model):
     pairs: PairsModel = Field(default_factory=PairsModel)
     augment: AugmentModel = Field(default_factory=AugmentModel)
     generator: Spec
-    masks: dict[Name, Spec] = Field(default_factory=dict)
-    stages: dict[Name, StageModel] = Field(min_length=1)
+    masks: Annotated[dict[Name, Spec], Switchable] = Field(default_factory=dict)
+    stages: Annotated[dict[Name, StageModel], Field(min_length=1), Switchable]
     metrics: dict[Name, MetricModel] = Field(default_factory=dict)
     engine: EngineModel = Field(default_factory=EngineModel)
     log: LogModel = Field(default_factory=lambda: LogModel.model_validate({}))
@@ -397,11 +399,6 @@ class Recipe(Model):
     def _names_to_specs(cls, value: Any) -> Any:
         if isinstance(value, list):
             return {item: {} for item in value} if all(isinstance(item, str) for item in value) else value
-        return _without_false(value)
-
-    @field_validator("masks", "stages", mode="before")
-    @classmethod
-    def _drop_false(cls, value: Any) -> Any:
         return _without_false(value)
 
     @model_validator(mode="after")
@@ -416,15 +413,15 @@ class Recipe(Model):
 
     @property
     def total_steps(self) -> int:
-        """Steps of all stages together."""
+        """Number of steps of all stages."""
         return sum(stage.steps for stage in self.stages.values())
 
     def dump(self) -> dict[str, Any]:
-        """The recipe as plain data, every default written out."""
+        """Return the recipe as JSON values, including all defaults."""
         return self.model_dump(mode="json", by_alias=True)
 
     def training_digest(self) -> str:
-        """Digest of what training depends on: all but logging, metrics and evaluation."""
+        """Return the digest of everything that training depends on: all but logging, metrics and evaluation."""
         parts = {key: value for key, value in self.dump().items() if key not in NOT_TRAINING}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -432,11 +429,6 @@ class Recipe(Model):
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write a resolved recipe."""
     path.write_text(yaml.safe_dump(recipe.dump(), sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-def _without_false(value: Any) -> Any:
-    """A map without the entries a child recipe switched off with ``false``."""
-    return {key: item for key, item in value.items() if item is not False} if isinstance(value, dict) else value
 
 
 def _name_after_keys(specs: Mapping[str, Spec]) -> None:

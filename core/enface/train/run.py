@@ -27,6 +27,7 @@ from enface.data.pairs import Indices, Pairs
 from enface.errors import CheckpointError, RecipeError
 from enface.plugin.components import DataInfo, Targets
 from enface.plugin.hooks import Validator
+from enface.recipe.diff import differences
 from enface.recipe.load import LoadedRecipe, runs_in
 from enface.recipe.models import NOT_TRAINING, Recipe, save_recipe
 from enface.system.atomic import atomic_write
@@ -205,26 +206,14 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> None:
     Raises:
         CheckpointError: if the recipes differ; names the keys.
     """
-    theirs = yaml.safe_load((directory / "recipe.yaml").read_text(encoding="utf-8"))
-    if Recipe.model_validate(theirs).training_digest() == recipe.training_digest():
+    saved = yaml.safe_load((directory / "recipe.yaml").read_text(encoding="utf-8"))
+    if Recipe.model_validate(saved).training_digest() == recipe.training_digest():
         return
-    ours = recipe.dump()
-    keys = [key for key in _differences(theirs, ours) if key.partition(".")[0] not in NOT_TRAINING]
+    keys = [key for key, *_ in differences(saved, recipe.dump()) if key.partition(".")[0] not in NOT_TRAINING]
     raise CheckpointError(
         f"{directory} was made by another recipe; different: {', '.join(keys[:10])}; "
         "start a new run without --resume, or resume with the recipe of that run"
     )
-
-
-def _differences(first: Any, second: Any, path: str = "") -> list[str]:
-    if isinstance(first, dict) and isinstance(second, dict):
-        keys = [*first, *(key for key in second if key not in first)]
-        return [
-            found
-            for key in keys
-            for found in _differences(first.get(key), second.get(key), f"{path}.{key}" if path else str(key))
-        ]
-    return [] if first == second else [path]
 
 
 def latest_checkpoint(directory: Path) -> Path | None:

@@ -130,7 +130,7 @@ def test_a_recipe_that_extends_itself(recipe, fails):
         (
             stage(terms={"cross_entropy": {}}),
             "stages.main.terms.cross_entropy",
-            "asks for 'logits', which nobody provides; provided: ",
+            "requests 'logits', which nothing provides; provided: ",
         ),
         (stage(freeze=["encodr"]), "stages.main.freeze", "no part 'encodr'; did you mean 'encoder'?"),
         (stage(batch=9, accumulate=2), "stages.main.batch", "cannot be split evenly"),
@@ -155,7 +155,7 @@ def test_a_recipe_that_extends_itself(recipe, fails):
         (stage(start={}), "stages.main.start", "name a run, a stage of this run, or a checkpoint"),
         (stage(start={"rnu": "x"}), "stages.main.start.rnu", "did you mean 'run'?"),
         (stage(start={"run": "x", "step": 0}), "stages.main.start.step", "greater than or equal to 1"),
-        (stage(start={"run": "x", "checkpoint": "y"}), "stages.main.start", "leave out run, stage and step"),
+        (stage(start={"run": "x", "checkpoint": "y"}), "stages.main.start", "remove run, stage and step"),
         (stage(start={"stage": "warm"}), "stages.main.start.stage", "no stage 'warm' is trained before this one"),
         ({"metrics": {"l1": {"mask": "face"}}}, "metrics.l1.mask", "no mask 'face'; defined: none"),
         (
@@ -247,7 +247,7 @@ LOSS = "class Mine(Loss):\n    '''Mine.'''\n    def forward(self, output, target
     [
         ("class Mine(Loss:  # here\n", "", "line HERE: "),
         ("@hookimpl\ndef componets(): return []\n", "", "no hook 'componets'; did you mean 'components'?"),
-        ("@hookimpl\ndef xyz(): return []\n", "", "no hook 'xyz'; known: checkpoint_saved, components, "),
+        ("@hookimpl\ndef xyz(): return []\n", "", "no hook 'xyz'; known: checkpoint_saved, commands, components, "),
         (
             "@hookimpl\ndef components(): return [Mine]  # here\n",
             "",
@@ -404,7 +404,7 @@ def test_a_schedule_that_grows_beyond_all_numbers(recipe, fails, content, key):
     path = recipe(content)
     message = fails(path)
     assert f"{path}:" in message
-    assert f"stages.main.{key}: its value at step 4999 of the stage's 5000 is beyond any number" in message
+    assert f"stages.main.{key}: its value at step 4999 of the stage's 5000 overflows" in message
     assert "change less often" in message
 
 
@@ -467,7 +467,7 @@ def test_weights_that_are_missing(recipe, fails, empty_cache, key):
     path = recipe(VGG[key])
     message = fails(path)
     assert f"{path}:" in message
-    assert f"{key}: the weights 'vgg16' are missing: there is no {empty_cache / 'vgg16.safetensors'}" in message
+    assert f"{key}: the weights 'vgg16' are missing: {empty_cache / 'vgg16.safetensors'} does not exist" in message
     assert "enface weights fetch vgg16\n" in message
     assert "enface weights fetch vgg16 --from FILE" in message
 
@@ -492,7 +492,7 @@ def test_weights_of_another_digest_are_refused(recipe, fails, empty_cache, key):
 
 def test_weights_of_a_metric_that_are_missing_are_said_before_and_in_the_report(recipe, enface, empty_cache, tmp_path):
     path = recipe({"metrics": ["l1", "lpips"], "stages": {"main": {"steps": 1}}})
-    says = f"lpips: unavailable. the weights 'alexnet' are missing: there is no {empty_cache / 'alexnet.safetensors'}"
+    says = f"lpips: unavailable. the weights 'alexnet' are missing: {empty_cache / 'alexnet.safetensors'} does not exist"
     found = enface("check", path, "--data")
     assert found.code == 0
     assert says in found.out
@@ -553,7 +553,7 @@ def test_an_unreadable_image_left_out_is_said_and_the_run_goes_on(recipe, enface
     path = recipe({"data": {"broken": "002_-15_01", "on_error": "skip"}, "stages": {"main": {"steps": 1}}})
     found = enface("run", path, "--runs", tmp_path / "runs")
     assert found.code == 0, found.err
-    assert "1 unreadable images left out" in found.out
+    assert "skipped 1 unreadable images" in found.out
 
 
 def test_no_cuda_where_it_is_asked_for(recipe, fails):

@@ -567,9 +567,9 @@ def test_without_its_dataset(load, made, tmp_path):
     pairs = "pairs: {target: {same: [identity], where: {pose: 0}}}"
     loaded = load(ALONE.format(pack=tmp_path / "heads", more="", pairs=pairs))
     assert same(open_pack(loaded), made)
-    with pytest.raises(RecipeError, match=r"mine.yaml:3: data: says no 'use'.*give 'pairs'"):
+    with pytest.raises(RecipeError, match=r"mine.yaml:3: data: has no 'use'.*set 'pairs'"):
         load(ALONE.format(pack=tmp_path / "heads", more="", pairs=""))
-    with pytest.raises(RecipeError, match=r"mine.yaml:3: data.lights: is no key of data"):
+    with pytest.raises(RecipeError, match=r"mine.yaml:3: data.lights: is not a key of data"):
         load(ALONE.format(pack=tmp_path / "heads", more=", lights: 1", pairs=pairs))
 
 
