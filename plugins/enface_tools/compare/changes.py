@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from enface.recipe.diff import differences
 from enface.recipe.models import NOT_TRAINING, Recipe
 
 # Names do not affect training, and runs of one group differ in their seeds.
@@ -37,7 +38,7 @@ def recipe_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[
     # Defaults added to only one of them would appear as changes.
     recipes = (before, after) if first is None or second is None else (first, second)
     first, second = (_compared(without_ids(recipe)) for recipe in recipes)
-    return list(_differences(first, second, ""))
+    return [KeyChange(*difference) for difference in differences(first, second)]
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
@@ -74,11 +75,3 @@ def without_ids(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _compared(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in recipe.items() if key not in IGNORED}
-
-
-def _differences(before: Any, after: Any, path: str) -> Iterator[KeyChange]:
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in [*before, *(key for key in after if key not in before)]:
-            yield from _differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
-    elif before != after:
-        yield KeyChange(path, before, after)
