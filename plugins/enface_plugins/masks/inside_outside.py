@@ -17,7 +17,7 @@ def inside_outside(mask: str, step: int, shape: Tensor, inside: Schedule, outsid
     Raises:
         RecipeError: when a weight is negative, naming the step.
     """
-    high, low = inside(step), outside(step)
-    if min(high, low) < 0:
-        raise RecipeError(f"{mask}: negative weight at step {step}: inside {high:g}, outside {low:g}")
-    return low + (high - low) * shape
+    inner, outer = inside(step), outside(step)
+    if min(inner, outer) < 0:
+        raise RecipeError(f"{mask}: negative weight at step {step}: inside {inner:g}, outside {outer:g}")
+    return outer + (inner - outer) * shape
