@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from rows import Row, table
+from table import Row, table
 
 # In the order of docs/benchmarks.md.
 PROGRAMS = ("training", "freeze", "gan", "data", "evaluation", "startup")

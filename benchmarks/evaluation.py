@@ -33,7 +33,7 @@ from enface_plugins.metrics.pretrained import lpips_network
 from enface_plugins.ssim_maps import exponents_for
 from enface_tools.evaluate.measure import Measure, batch_for
 from metrics import images as noisy
-from rows import Ratio, Row, in_turn, program, seconds
+from table import Ratio, Row, in_turn, program, seconds
 
 SIZE = 128
 METRICS = ("psnr", "ssim", "ms_ssim", "lpips")

@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from documented import noise_pack, steps, trainer
 from enface.train.feature_cache import FeatureCache
-from rows import Ratio, Row, in_turn, program
+from seed_run import noise_pack, steps, trainer
+from table import Ratio, Row, in_turn, program
 
 STAGES = {
     "whole": {"stages.mask_l1.freeze": "[]"},

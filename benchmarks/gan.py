@@ -24,13 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apart import Apart
-from documented import batch_of, noise_pack, trainer
 from enface.train.step import Step
 from enface.train.trainer import Trainer
 from enface_plugins.generators.elu import ELU
 from enface_plugins.metrics.pretrained import lpips_network
-from rows import Ratio, Row, in_turn, program
+from seed_run import batch_of, noise_pack, trainer
+from table import Ratio, Row, in_turn, program
+from worker import Apart
 
 GOAL = 1.2
 STAGE = "only_l1"

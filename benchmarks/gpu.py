@@ -26,9 +26,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from documented import kept, noise_pack, steps, trainer
 from enface.data.pack import Pack
-from rows import Row, table
+from seed_run import kept, noise_pack, steps, trainer
+from table import Row, table
 
 DOCUMENTED = {"disentangle": 100_000, "only_l1": 28_000, "mask_l1": 50_000}
 MATRIX = 8192

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rows import Ratio, Row, in_turn
-from watching import peak
+from peak_memory import peak
+from table import Ratio, Row, in_turn
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "seed" / "ladder.yaml"
 CAMERAS = ("051", "080", "090", "120", "130", "140", "050", "041", "190")

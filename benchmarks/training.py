@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from apart import Apart
-from documented import batch_of, noise_pack, steps, trainer
 from enface.train.trainer import Trainer
 from reference import Kind, Loop, batches, contrastive, write_faces
-from rows import Ratio, Row, in_turn, table
+from seed_run import batch_of, noise_pack, steps, trainer
+from table import Ratio, Row, in_turn, table
+from worker import Apart
 
 NAMES: dict[Kind, str] = {
     "disentangle": "1st run: six losses, two branches",

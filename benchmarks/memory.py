@@ -1,6 +1,6 @@
 """What training holds in memory, whatever the size of its pack: part of data.py. Alone, it trains on a pack.
 
-    python benchmarks/holding.py FOLDER [--steps 4] [--batch 8] [--limit MIB]
+    python benchmarks/memory.py FOLDER [--steps 4] [--batch 8] [--limit MIB]
 
 The pack is made of ``images.npy`` in the folder. ``--limit`` is the memory that the process may take for itself
 (RLIMIT_DATA: all that is written to, but not a mapped file).
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rows import Row
-from watching import peak
+from peak_memory import peak
+from table import Row
 
 LOAD, FEW, TIMES = 100, 2000, 10
 # What threads happen to hold at once differs by 6 % from run to run; all of the larger pack would be a half more.
@@ -39,13 +39,13 @@ def write_images(folder: Path, count: int) -> Path:
 
 def train(folder: Path, steps: int, batch: int) -> None:
     """Steps of the second run on the pack's map."""
-    import documented
+    import seed_run
 
     images = np.load(folder / "images.npy", mmap_mode="r")
-    pack = documented.noise_pack(len(images), LOAD, images)
+    pack = seed_run.noise_pack(len(images), LOAD, images)
     with tempfile.TemporaryDirectory() as work:
-        made = documented.trainer(pack, Path(work), {"stages.only_l1.batch": batch})
-        take = documented.steps(made, "only_l1")
+        made = seed_run.trainer(pack, Path(work), {"stages.only_l1.batch": batch})
+        take = seed_run.steps(made, "only_l1")
         for _ in range(steps):
             next(take)
 
@@ -64,11 +64,11 @@ def rows(few: int = FEW, large: int | None = None, steps: int = 4, repeats: int 
         for folder, count in zip(folders, (few, TIMES * few, large), strict=True):
             folder.mkdir()
             write_images(folder, count)
-        found = [[peak("holding.py", folder, "--steps", steps) for folder in folders[:2]] for _ in range(repeats)]
+        found = [[peak("memory.py", folder, "--steps", steps) for folder in folders[:2]] for _ in range(repeats)]
         less, more = (statistics.median(held) for held in zip(*found, strict=True))
-        larger = peak("holding.py", folders[0], "--steps", steps, "--batch", TIMES * BATCH)
+        larger = peak("memory.py", folders[0], "--steps", steps, "--batch", TIMES * BATCH)
         size = (folders[2] / "images.npy").stat().st_size
-        held = peak("holding.py", folders[2], "--steps", steps, "--limit", LIMIT)
+        held = peak("memory.py", folders[2], "--steps", steps, "--limit", LIMIT)
     return [
         Row(
             f"memory of training on {TIMES * few:,} images, in times of {few:,}",

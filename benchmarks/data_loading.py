@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from apart import Apart
-from documented import noise_pack, plan, trainer
 from enface.data.pack import Pack
 from reference import LIGHTS, LOAD, POSES, batches, write_faces
-from rows import Ratio, Row
+from seed_run import noise_pack, plan, trainer
+from table import Ratio, Row
+from worker import Apart
 
 BATCH, STAGE = 64, "disentangle"
 GOAL = 20
