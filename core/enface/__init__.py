@@ -20,7 +20,6 @@ _HOMES = {
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
     "plugin.hooks": "Run Validator hookimpl",
-    "plugin.launchers": "Job Launcher LauncherSession RunningJob",
     "recipe.load": "LoadedRecipe load_recipe",
     "cli.options": "Terminal",
     "train.prepare": "train",
@@ -70,10 +69,6 @@ if TYPE_CHECKING:
     from enface.plugin.hooks import Run as Run
     from enface.plugin.hooks import Validator as Validator
     from enface.plugin.hooks import hookimpl as hookimpl
-    from enface.plugin.launchers import Job as Job
-    from enface.plugin.launchers import Launcher as Launcher
-    from enface.plugin.launchers import LauncherSession as LauncherSession
-    from enface.plugin.launchers import RunningJob as RunningJob
     from enface.plugin.weight_sources import HubFile as HubFile
     from enface.plugin.weight_sources import Source as Source
     from enface.plugin.weight_sources import check_sha256 as check_sha256

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,11 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as stages.main.steps=100; repeatable."),
 ]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")]
+
+
+Processes = Annotated[
+    int, typer.Option("--processes", min=1, help="Number of processes that share the work, each on its own GPU.")
+]
 
 
 class Device(StrEnum):
@@ -46,6 +51,20 @@ class Terminal:
         """Show a bar from the first report on."""
         with progress_bar(title) as report:
             yield report
+
+
+def launch_processes(processes: int, device: str, arguments: Sequence[str], remedy: Callable[[], str]) -> None:
+    """Run ``enface ARGUMENTS`` as several processes, through the hook ``launch``.
+
+    Args:
+        device: The recipe's ``engine.device``.
+        remedy: Returns advice for the user; called if a process died.
+    """
+    from enface.plugin.manager import load_plugins
+
+    hook = load_plugins().hook.launch
+    if not hook(processes=processes, device=device, arguments=arguments, remedy=remedy):
+        raise EnfaceError("--processes: no installed plugin starts several processes; install enface again")
 
 
 def require_run(directory: Path) -> None:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from enface.cli.launch import Processes, launch_processes
-from enface.cli.options import Overrides, RecipePath, Runs, Terminal, say
-from enface.system.processes import check_processes, is_launched, report_to_launcher, set_arguments
+from enface.cli.options import Overrides, Processes, RecipePath, Runs, Terminal, launch_processes, say
+from enface.system.processes import is_launched, report_to_launcher, set_arguments
 
 if TYPE_CHECKING:
     from enface.plugin.hooks import Inspection
@@ -91,7 +90,6 @@ def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processe
     from enface.recipe.load import load_recipe, runs_in
 
     loaded = load_recipe(path, overrides)
-    check_processes(processes, loaded.recipe.engine.device)
     folder = runs / loaded.recipe.name
     before = [] if resume else runs_in(folder)
     arguments = ["run", str(path), *set_arguments(overrides), "--runs", str(runs), *(["--resume"] if resume else [])]
@@ -105,7 +103,7 @@ def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processe
             return "nothing was trained"
         return f"the others were ended. Resume with: {_resume_command(started[-1], processes)}"
 
-    launch_processes(processes, arguments, remedy)
+    launch_processes(processes, loaded.recipe.engine.device, arguments, remedy)
 
 
 def _resume_command(directory: Path, processes: int | None = None) -> str:

@@ -38,9 +38,16 @@ class Entry:
 
 
 class Catalog:
-    """All components of the loaded plugins."""
+    """All components of the loaded plugins.
+
+    Attributes:
+        kinds: Base class of each kind.
+    """
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
+        self.kinds: dict[str, type] = dict(KINDS)
+        for more in manager.hook.kinds():
+            self.kinds |= more
         self._entries: dict[tuple[str, str], Entry] = {}
         for classes in _brought(manager):
             for component in classes:
@@ -97,10 +104,11 @@ class Catalog:
     def _add(self, component: type) -> None:
         if not isinstance(component, type):
             raise PluginError(f"{origin(component)}: components() must return classes, not {component!r}")
-        kinds = [kind for kind, base in KINDS.items() if issubclass(component, base)]
+        kinds = [kind for kind, base in self.kinds.items() if issubclass(component, base)]
         if len(kinds) != 1:
             raise PluginError(
-                f"{component.__qualname__} from {origin(component)} must have exactly one base of {', '.join(KINDS)}"
+                f"{component.__qualname__} from {origin(component)} must have exactly one base of "
+                f"{', '.join(self.kinds)}"
             )
         entry = Entry(kinds[0], snake_case(component.__name__), component, origin(component))
         known = self._entries.get((entry.kind, entry.name))

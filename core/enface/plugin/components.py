@@ -22,7 +22,6 @@ from enface.plugin.bases import Dataset as Dataset
 from enface.plugin.bases import Row as Row
 from enface.plugin.bases import Targets as Targets
 from enface.plugin.direction import Direction
-from enface.plugin.launchers import Launcher as Launcher
 
 
 class Schedule(Component, ABC):
@@ -346,5 +345,4 @@ KINDS: Mapping[str, type] = {
     "dataset": Dataset,
     "metric": Metric,
     "optimizer": Optimizer,
-    "launcher": Launcher,
 }

@@ -87,6 +87,11 @@ def components() -> Iterable[type]:  # type: ignore[empty-body]
 
 
 @hookspec
+def kinds() -> Mapping[str, type]:  # type: ignore[empty-body]
+    """Return further kinds of components, by name: their base classes."""
+
+
+@hookspec
 def weights() -> Iterable[Weights]:  # type: ignore[empty-body]
     """Return the pretrained weights that this plugin's components may need."""
 
@@ -104,6 +109,14 @@ def open_pack(
 
 
 @hookspec(firstresult=True)
+def launch(processes: int, device: str, arguments: Sequence[str], remedy: Callable[[], str]) -> bool | None:
+    """Run ``enface ARGUMENTS`` as several processes on this machine and wait for them; return True.
+
+    ``device`` is the recipe's ``engine.device``; ``remedy`` returns advice for the user after a process died.
+    """
+
+
+@hookspec(firstresult=True)
 def validator(run: Run) -> Validator | None:
     """Return the object that measures a network during training.
 
@@ -117,6 +130,11 @@ def inspect_stages(trainer: Any) -> Mapping[str, Inspection] | None:
 
 
 # ------------------------------------------------------------------ plugins observe
+
+
+@hookspec
+def run_created(run: Run) -> None:
+    """A run directory was created. Write files that describe the run. Called on the main process."""
 
 
 @hookspec

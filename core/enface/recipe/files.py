@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from enface.errors import RecipeError
-from enface.recipe.diff import differences
 
 # Keys beside a component's parameters, which keep their meaning when a child recipe names another component.
 KEPT_WITH_NEW_USE = {"data": ("size", "load_size", "split", "on_error")}
@@ -27,11 +25,13 @@ class RecipeSource:
         files: Path and YAML tree of each file, the recipe's own first.
         parent: The merged parents of the recipe's file; if it has none, its own keys.
         overrides: Key and text of each override.
+        merged: The recipe, merged over its parents and with overrides.
     """
 
     files: list[tuple[Path, yaml.Node | None]] = field(default_factory=list)
     parent: DictConfig = field(default_factory=lambda: DictConfig({}))
     overrides: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+    merged: DictConfig = field(default_factory=lambda: DictConfig({}))
 
     def place(self, path: Sequence[str | int]) -> str:
         """Return ``FILE:LINE: a.b.c`` of a key, or of the nearest map above it."""
@@ -53,49 +53,6 @@ class RecipeSource:
     def error(self, problems: Iterable[tuple[Sequence[str | int], str]]) -> RecipeError:
         """Return one error that lists all problems with their places."""
         return RecipeError("\n".join(f"{self.place(path)}: {message}" for path, message in problems))
-
-
-@dataclass(frozen=True)
-class Lineage:
-    """The origin of a recipe.
-
-    Attributes:
-        recipe: The file it was read from; empty for a recipe that is not a file.
-        parent: The file it extends, or None.
-        changes: (dotted key, the parent's value, its own value) of every key that differs from the parent; None if
-            one of them lacks the key. Without a parent, the changes by overrides.
-        overrides: The values of ``--set``.
-    """
-
-    recipe: str
-    parent: str | None
-    changes: tuple[tuple[str, Any, Any], ...]
-    overrides: tuple[str, ...]
-
-    def dump(self) -> dict[str, Any]:
-        """Return the contents of ``lineage.json``."""
-        changes = [{"key": key, "from": old, "to": new} for key, old, new in self.changes]
-        return {"recipe": self.recipe, "parent": self.parent, "changes": changes, "overrides": list(self.overrides)}
-
-
-def lineage_of(source: RecipeSource, merged: DictConfig) -> Lineage:
-    """Return the lineage of the recipe that ``source`` was merged into."""
-    files = [str(path) for path, _ in source.files]
-    # The recipe first, so that changes are in the order of its keys.
-    pairs = differences(dict(_leaves(merged)), dict(_leaves(source.parent)))
-    changes = tuple((key, old, new) for key, new, old in pairs if key != "name")
-    overrides = tuple(item for _, item in source.overrides)
-    return Lineage(files[0] if files else "", files[1] if len(files) > 1 else None, changes, overrides)
-
-
-def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted key and value of everything in a recipe that is not a map, or an empty one."""
-    plain = OmegaConf.to_container(config, resolve=False) if isinstance(config, Container) else config
-    if isinstance(plain, dict) and plain:
-        for key, value in plain.items():
-            yield from _leaves(value, f"{path}.{key!s}" if path else str(key))
-    elif path:
-        yield path, plain
 
 
 def read_chain(path: Path, source: RecipeSource, children: tuple[Path, ...] = ()) -> DictConfig:

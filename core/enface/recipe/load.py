@@ -18,12 +18,10 @@ from enface.plugin.components import Dataset
 from enface.plugin.manager import load_plugins
 from enface.plugin.schema import ScheduleSpec, closest, explain
 from enface.recipe.files import (
-    Lineage,
     RecipeSource,
     absolute_plugin,
     apply_overrides,
     first_line,
-    lineage_of,
     read_chain,
 )
 from enface.recipe.models import OptimizerModel, Recipe, Spec, StageModel, StartModel
@@ -40,7 +38,7 @@ class LoadedRecipe:
     Attributes:
         plugins: The plugin manager, which calls hooks.
         place: Returns ``FILE:LINE: key`` of a key's path, for messages.
-        lineage: The file it was read from, its parent, and the changes to it.
+        source: The files and overrides that it was read from.
         directory: The run directory that it was read from; None for a recipe file.
     """
 
@@ -48,7 +46,7 @@ class LoadedRecipe:
     catalog: Catalog
     plugins: pluggy.PluginManager
     place: Callable[[Sequence[str | int]], str]
-    lineage: Lineage
+    source: RecipeSource
     directory: Path | None = None
 
 
@@ -107,7 +105,8 @@ def _validated(
     checker.recipe(recipe, [name for name, _ in manager.list_name_plugin()])
     if checker.problems:
         raise source.error(checker.problems)
-    return LoadedRecipe(recipe, catalog, manager, source.place, lineage_of(source, merged), directory)
+    source.merged = merged
+    return LoadedRecipe(recipe, catalog, manager, source.place, source, directory)
 
 
 def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, source: RecipeSource) -> None:

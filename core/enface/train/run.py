@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
-import enface
 from enface.data.pack import Pack, center_crop
 from enface.data.pairs import Indices, Pairs
 from enface.errors import CheckpointError, RecipeError
@@ -37,7 +30,6 @@ from enface.train.engine import Engine
 
 FINAL_EVENTS = ("trained", "evaluated", "reported", "interrupted")
 """Events at the end of a run; a resumed run logs them again."""
-PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "numpy", "pluggy")
 
 
 @dataclass
@@ -149,55 +141,11 @@ def latest_directory(root: Path, recipe: Recipe) -> Path:
 
 
 def start_directory(run: Run) -> None:
-    """Write the recipe, its lineage and the environment, and create the folders of a run."""
+    """Write the recipe, create the folders of a run, and let plugins write files that describe it."""
     save_recipe(run.recipe, run.directory / "recipe.yaml")
-    lineage = json.dumps(run.loaded.lineage.dump(), indent=1, default=str)
-    (run.directory / "lineage.json").write_text(lineage, encoding="utf-8")
-    text = json.dumps(environment(run), indent=1)
-    (run.directory / "environment.json").write_text(text, encoding="utf-8")
     for name in ("samples", "checkpoints", "evaluation"):
         (run.directory / name).mkdir(exist_ok=True)
-
-
-def environment(run: Run) -> dict[str, Any]:
-    """Return versions, device, data, seed and the git commit of the working directory."""
-    engine, device = run.engine, run.engine.device
-    return {
-        "enface": enface.__version__,
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
-        "precision": engine.precision,
-        "processes": engine.processes,
-        "threads": torch.get_num_threads(),
-        "cpus": os.cpu_count(),
-        "seed": run.recipe.seed,
-        "pack": {
-            **run.pack.info.model_dump(include={"dataset", "size", "digest", "images", "skipped"}),
-            **({"address": run.pack.address} if run.pack.address is not None else {}),
-        },
-        "git": _git_commit(),
-        "command": sys.argv,
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git_commit() -> dict[str, Any] | None:
-    def git(*words: str) -> str:
-        answer = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10)
-        return answer.stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
+    run.loaded.plugins.hook.run_created(run=run)
 
 
 def check_same_recipe(directory: Path, recipe: Recipe) -> None:

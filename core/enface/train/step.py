@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,25 +14,7 @@ from enface.errors import NonFiniteLossError, RecipeError
 from enface.plugin.components import Loss, Schedule
 from enface.train.engine import Engine, reseed
 from enface.train.phases import FiniteCheck, Phase, Player
-from enface.train.terms import Named, Term, averaged
-
-
-@dataclass(frozen=True)
-class TermPreview:
-    """A term measured on one batch.
-
-    Attributes:
-        value: Mean of its map, unweighted.
-        shape: Shape of its map; of the first scale if there are several.
-        gradient: Norm of d value / d output over the whole batch; None if the value does not depend on the output,
-            and for a critic's term.
-    """
-
-    phase: Phase
-    term: Term
-    value: float
-    shape: tuple[int, ...]
-    gradient: float | None
+from enface.train.terms import Named
 
 
 @dataclass
@@ -108,68 +90,25 @@ class Step:
         wants = self.wants(phases)
         has_critics = any(phase.player is not self.generator for phase in phases)
         if len(parts) == 1:
-            scenes = [self._scene(step, wants, 0, parts[0])]
+            scenes = [self.named_values(step, wants, 0, parts[0])]
         elif has_critics:
-            with torch.no_grad(), _buffers_restored(self.generator.module):
-                scenes = [self._scene(step, wants, number, part) for number, part in enumerate(parts)]
+            with torch.no_grad(), buffers_restored(self.generator.module):
+                scenes = [self.named_values(step, wants, number, part) for number, part in enumerate(parts)]
         for phase in phases:
             is_critic = phase.player is not self.generator
             if is_critic:
-                views: Iterable[Named] = (_detached(scene) for scene in scenes)
+                views: Iterable[Named] = (detached(scene) for scene in scenes)
             elif len(parts) == 1:
                 views = scenes
             else:
-                views = (self._scene(step, wants, number, part) for number, part in enumerate(parts))
+                views = (self.named_values(step, wants, number, part) for number, part in enumerate(parts))
             self._learn(phase, step, views, len(parts), values)
         return values
 
-    def preview(self, step: int, part: Callable[[], dict[str, Tensor]]) -> list[TermPreview]:
-        """Measure every term on one batch, inactive ones included, without changing weights or statistics.
-
-        Args:
-            step: Completed steps of the stage.
-            part: Returns the batch's columns.
-
-        Raises:
-            NonFiniteLossError: if a term that is active at the step is NaN or infinite.
-        """
-        critics = self.critics.values()
-        augments = [critic.augment for critic in critics if critic.augment is not None]
-        with ExitStack() as kept:
-            if self.generator.call is not self.generator.module:
-                # Compiling would take minutes for one batch.
-                kept.enter_context(torch.compiler.set_stance("force_eager"))
-            for module in (self.generator.module, *(critic.module for critic in critics), *augments):
-                kept.enter_context(_buffers_restored(module))
-            for loss in self.losses.values():
-                kept.enter_context(_buffers_restored(loss))
-            scene = self._scene(step, self.wants(self.phases), 0, part)
-            return [preview for phase in self.phases for preview in self._previews(phase, step, scene)]
-
-    def _previews(self, phase: Phase, step: int, scene: Named) -> Iterator[TermPreview]:
-        is_critic = phase.player is not self.generator
-        self._train_only(phase.player)
-        judged = self._judged(phase, _detached(scene) if is_critic else scene)
-        with torch.autocast(self.engine.device.type, enabled=False):
-            maps = {term.name: term.maps(judged[term.against]) for term in phase.terms}
-        values = {name: averaged(scales) for name, scales in maps.items()}
-        counting = {term.name: values[term.name] for term in phase.at(step).terms}
-        if counting:
-            self._refuse_non_finite(phase, [FiniteCheck(counting)])
-        for term in phase.terms:
-            value = values[term.name]
-            gradient = None if is_critic else self._gradient(value, scene.get("output"))
-            yield TermPreview(phase, term, float(value.detach()), tuple(maps[term.name][0].shape), gradient)
-
-    def _gradient(self, value: Tensor, output: Tensor | None) -> float | None:
-        if output is None or not (output.requires_grad and value.requires_grad):
-            return None
-        # Scaled as in training; in half precision the gradient of a mean would round to 0.
-        scaler = self.generator.scaler
-        (gradient,) = torch.autograd.grad(scaler.scale(value), output, retain_graph=True, allow_unused=True)
-        return None if gradient is None else float(gradient.float().norm()) / scaler.get_scale()
-
-    def _scene(self, step: int, wants: frozenset[str], number: int, part: Callable[[], dict[str, Tensor]]) -> Named:
+    def named_values(
+        self, step: int, wants: frozenset[str], number: int, part: Callable[[], dict[str, Tensor]]
+    ) -> Named:
+        """Return the columns of part ``number`` of a batch, and the values that the generator computes of it."""
         reseed(*self.seed, step, self.engine.rank, number)
         batch = part()
         columns = {column for name in wants for column in self.provides[name]}
@@ -181,7 +120,7 @@ class Step:
 
     def _learn(self, phase: Phase, step: int, scenes: Iterable[Named], parts: int, values: dict[str, Tensor]) -> None:
         player = phase.player
-        self._train_only(player)
+        self.train_only(player)
         player.optimizer.zero_grad(set_to_none=True)
         checks = []
         for scene in scenes:
@@ -201,20 +140,21 @@ class Step:
                 )
             player.scaler.scale(objective).backward()  # type: ignore[no-untyped-call]
         # Checked only now, so that the host waits while the device runs the backward pass.
-        self._refuse_non_finite(phase, checks)
+        self.refuse_non_finite(phase, checks)
         self.engine.average_gradients(player.parameters)
         player.update(step)
 
-    def _train_only(self, player: Player) -> None:
+    def train_only(self, player: Player) -> None:
+        """Turn off gradients of all other critics."""
         for critic in self.critics.values():
             critic.require_gradients(critic is player)
 
     def _values(self, phase: Phase, scene: Named) -> dict[str, Tensor]:
-        judged = self._judged(phase, scene)
+        judged = self.with_critics(phase, scene)
         with torch.autocast(self.engine.device.type, enabled=False):
             return {term.name: term(judged[term.against]) for term in phase.terms}
 
-    def _judged(self, phase: Phase, scene: Named) -> dict[str | None, Named]:
+    def with_critics(self, phase: Phase, scene: Named) -> dict[str | None, Named]:
         """Return the named values for the terms against each critic (None: no critic), with what it provides."""
         judged: dict[str | None, Named] = {None: scene}
         for name, critic in self.critics.items():
@@ -254,7 +194,7 @@ class Step:
         sign = torch.stack([scale.detach().float().sign().mean() for scale in scales]).mean()
         critic.augment.observe(self.engine.average({"sign": sign})["sign"])
 
-    def _refuse_non_finite(self, phase: Phase, checks: Sequence[FiniteCheck]) -> None:
+    def refuse_non_finite(self, phase: Phase, checks: Sequence[FiniteCheck]) -> None:
         """Abort before the update if any loss is non-finite; one all-reduce per phase."""
         bad = sorted({name for check in checks for name in check.bad()})
         if self.engine.any(bool(bad)):
@@ -267,13 +207,13 @@ def _is_judged(name: str) -> bool:
     return name.startswith(("real_", "fake_")) or name == "judge"
 
 
-def _detached(scene: Named) -> Named:
+def detached(scene: Named) -> Named:
     """Return the values with a detached output, through which no gradient reaches the generator."""
     return {**scene, "output": scene["output"].detach()} if "output" in scene else scene
 
 
 @contextmanager
-def _buffers_restored(module: nn.Module) -> Iterator[None]:
+def buffers_restored(module: nn.Module) -> Iterator[None]:
     """Restore running statistics afterwards."""
     kept = [buffer.clone() for buffer in module.buffers()]
     yield

@@ -27,7 +27,7 @@ from enface.train.checkpoint import SUFFIX, Checkpoint
 from enface.train.feature_cache import FeatureCache
 from enface.train.phases import Player
 from enface.train.run import Run, latest_checkpoint, rewind_log
-from enface.train.step import Step, TermPreview
+from enface.train.step import Step
 from enface.train.warm_start import LoadedWeights, check_start, find_start, load_weights
 
 SAMPLES = 9
@@ -160,11 +160,11 @@ class Trainer:
             yield name, step
         self.generator.requires_grad_(True).train()
 
-    def preview(self, name: str, step: Step) -> list[TermPreview]:
-        """Measure the terms of a stage on the first part of its first batch, without training."""
+    def first_batch(self, name: str, step: Step) -> Callable[[], dict[str, Tensor]]:
+        """Return the function that gathers the first part of a stage's first batch."""
         stage, number = self.run.recipe.stages[name], list(self.run.recipe.stages).index(name)
         plan = BatchPlan(self._pairs, stage.batch, self.run.recipe.seed, number)
-        return step.preview(0, self._parts(step.columns(step.phases), plan, stage, 0)[0])
+        return self._parts(step.columns(step.phases), plan, stage, 0)[0]
 
     def _check_start(self, name: str, start: StartModel) -> None:
         run = self.run

@@ -32,16 +32,15 @@ def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with parameters as JSON Schema.")] = False,
 ) -> None:
     """List the components that recipes can use, or describe one: its parameters, requests and claims."""
-    from enface.plugin.components import KINDS
     from enface_tools.catalog import describe_components
 
     catalog, manager = _load(plugin)
     infos = describe_components(catalog, manager)
     if kind is None:
-        by_kind = {each: [info for info in infos if info.entry.kind == each] for each in KINDS}
+        by_kind = {each: [info for info in infos if info.entry.kind == each] for each in catalog.kinds}
         _print(_overview_data(by_kind) if as_json else _overview(by_kind), as_json)
         return
-    kind = _known_kind(kind, list(KINDS))
+    kind = _known_kind(kind, list(catalog.kinds))
     of_kind = sorted((info for info in infos if info.entry.kind == kind), key=lambda info: info.entry.name)
     if name is None:
         _print([info.brief() for info in of_kind] if as_json else _listing(of_kind), as_json)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from enface.errors import EnfaceError
 from enface.plugin.catalog import Catalog, Entry
-from enface.plugin.components import KINDS, DataInfo, Targets
+from enface.plugin.components import DataInfo, Targets
 from enface.plugin.manager import load_plugins
 from enface.plugin.schema import closest, explain
 
@@ -40,7 +40,7 @@ class Fixture:
     ) -> None:
         self.entry = entry
         self.backend = backend
-        self._catalog = catalog
+        self.catalog = catalog
         self._given = params or {}
         self._stack = ExitStack()
         self._cache: dict[Any, Any] = {}
@@ -78,7 +78,7 @@ class Fixture:
         """
         torch.manual_seed(0)
         data = DataInfo(size, CLASSES) if targets is None else DataInfo(size, CLASSES, targets)
-        return self._catalog.build(self.entry.kind, self.entry.name, self.params, data)
+        return self.catalog.build(self.entry.kind, self.entry.name, self.params, data)
 
 
 def fixture_for(entry: Entry, catalog: Catalog, given: Mapping[str, Any], backend: str) -> Fixture:
@@ -96,15 +96,14 @@ def select_components(target: str | None, kind: str | None = None) -> tuple[Cata
     Raises:
         EnfaceError: when it names no component, or none of that kind.
     """
-    if kind is not None and kind not in KINDS:
-        raise EnfaceError(f"no kind is called {kind!r}{closest(kind, KINDS)}")
+    catalog = Catalog(load_plugins())
+    if kind is not None and kind not in catalog.kinds:
+        raise EnfaceError(f"no kind is called {kind!r}{closest(kind, catalog.kinds)}")
     if target is None:
-        catalog = Catalog(load_plugins())
         entries = list(catalog)
     elif target.endswith(".py"):
         catalog, entries = _of_plugin(target)
     else:
-        catalog = Catalog(load_plugins())
         entries = _of_name(catalog, target)
         if not entries:
             if not _importable(target):
@@ -145,8 +144,8 @@ def _unknown(catalog: Catalog, target: str) -> str:
     if Path(target).is_dir():
         return f"{target} is a folder; give a file in it, or install it and give the module's name"
     kind, _, name = target.rpartition("/")
-    if kind and kind not in KINDS:
-        return f"no kind is called {kind!r}{closest(kind, KINDS)}"
+    if kind and kind not in catalog.kinds:
+        return f"no kind is called {kind!r}{closest(kind, catalog.kinds)}"
     names = {entry.name for entry in catalog if kind in ("", entry.kind)}
     return f"no {kind or 'component or module'} is called {name!r}{closest(name, names)}"
 

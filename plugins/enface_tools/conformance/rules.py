@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from enface.errors import WeightsError
-from enface.plugin.components import KINDS
 from enface.plugin.schema import parameter_help
 from enface.recipe.models import DataModel, DiscriminatorModel, OptimizerModel, Spec, TermModel
 
@@ -101,7 +100,7 @@ def _docstring(fixture: Fixture) -> None:
     """It has a docstring of its own."""
     component = fixture.entry.component
     text = inspect.getdoc(component) or ""
-    if text in ("", inspect.getdoc(KINDS[fixture.entry.kind])):
+    if text in ("", inspect.getdoc(fixture.catalog.kinds[fixture.entry.kind])):
         raise RuleViolation(f"class {component.__name__} has no docstring; say in one sentence what it is")
 
 

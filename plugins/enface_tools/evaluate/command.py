@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.launch import Processes, launch_processes
-from enface.cli.options import RunPath, Terminal, require_run
+from enface.cli.options import Processes, RunPath, Terminal, launch_processes, require_run
 from enface.errors import EnfaceError
-from enface.system.processes import check_processes, set_arguments
+from enface.system.processes import set_arguments
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,9 +51,9 @@ def evaluate(
         _launch(run, checkpoint, average=average, overrides=set_ or [], processes=processes)
         return
     from enface.train.engine import leave_process_group
-    from enface_tools.evaluate.run import evaluate as evaluate_run
+    from enface_tools.evaluate.run import evaluate_checkpoints
 
-    evaluate_run(run, checkpoint=checkpoint, average=average, overrides=set_ or [], progress=Terminal())
+    evaluate_checkpoints(run, checkpoint, average=average, overrides=set_ or [], progress=Terminal())
     leave_process_group()
 
 
@@ -65,10 +64,10 @@ def _launch(run: Path, checkpoint: str, *, average: bool, overrides: list[str], 
 
     require_run(run)
     find_checkpoints(run, checkpoint)
-    check_processes(processes, load_recipe(run, overrides).recipe.engine.device)
+    device = load_recipe(run, overrides).recipe.engine.device
     raw = [] if average else ["--raw"]
     arguments = ["evaluate", str(run), "--checkpoint", checkpoint, *raw, *set_arguments(overrides)]
-    launch_processes(processes, arguments, lambda: "the others were ended. Evaluate again")
+    launch_processes(processes, device, arguments, lambda: "the others were ended. Evaluate again")
 
 
 @hookimpl

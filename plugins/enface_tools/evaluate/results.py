@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,23 @@ class Results:
         """The labels of each image, without the numbers."""
         taken = {column_of(self.images, name) for name in self.numbers.columns}
         return self.images[[name for name in self.images.columns if name not in taken]]
+
+    def table(self) -> pd.DataFrame:
+        """One row per metric: mean, ends of the 95 % interval, and the means of the baselines.
+
+        A set metric has a mean without an interval.
+        """
+        rows = {
+            name: {"mean": item.mean, "low": item.low, "high": item.high, **item.baselines}
+            for name, item in self.summary.metrics.items()
+        }
+        rows |= {name: {"mean": item.value, **item.baselines} for name, item in self.summary.sets.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("metric")
+
+    def _repr_html_(self) -> str:
+        """Show the table and the caveats in a notebook."""
+        caveats = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.summary.caveats)
+        return str(self.table().to_html(float_format="{:.4f}".format, na_rep="")) + caveats
 
     @classmethod
     def read(cls, path: Path) -> Results:

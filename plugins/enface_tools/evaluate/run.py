@@ -18,6 +18,7 @@ from enface_tools.evaluate.checkpoints import averaged, find_checkpoints, load_n
 from enface_tools.evaluate.console import report_stages, report_summary, report_unavailable
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
 from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, Estimate, Summary
+from enface_tools.evaluate.results import Results
 from enface_tools.evaluate.stages import evaluate_stages
 
 
@@ -28,7 +29,7 @@ def evaluate(
     average: bool = True,
     overrides: Sequence[str] = (),
     progress: Reporter | None = None,
-) -> dict[str, Summary | None]:
+) -> Results:
     """Evaluate a run on its test split.
 
     The numbers of the last checkpoint are the run's own and replace ``RUN/evaluation``; those of any other checkpoint
@@ -36,34 +37,53 @@ def evaluate(
 
     Args:
         run: A run, or its directory.
-        checkpoint: ``best``, ``last``, ``all``, a number of steps, or a stage's name.
+        checkpoint: ``best``, ``last``, a number of steps, or a stage's name.
         average: Evaluate the running average of the weights if the checkpoint has one.
         overrides: Recipe keys of ``metrics``, ``evaluation`` or ``log`` to change, as ``metrics.color_shift={}``.
         progress: Receives messages and progress; default: silent.
-
-    Returns:
-        The summary of each evaluated checkpoint, by name; None except on the main process.
 
     Raises:
         CheckpointError: if the run has no such checkpoint.
         RecipeError: if an override would change what was trained.
     """
+    if checkpoint == "all":
+        raise EnfaceError("checkpoint 'all' has several results; evaluate_checkpoints returns them")
+    (results,) = evaluate_checkpoints(run, checkpoint, average=average, overrides=overrides, progress=progress).values()
+    return results
+
+
+def evaluate_checkpoints(
+    run: Run | Path | str,
+    which: str = "all",
+    *,
+    average: bool = True,
+    overrides: Sequence[str] = (),
+    progress: Reporter | None = None,
+) -> dict[str, Results]:
+    """Evaluate checkpoints of a run on its test split; the arguments are those of :func:`evaluate`.
+
+    Args:
+        which: ``all``, or one checkpoint.
+
+    Returns:
+        The results by name of the checkpoint.
+    """
     directory = run.directory if isinstance(run, Run) else Path(run)
     require_run(directory)
-    paths = find_checkpoints(directory, checkpoint)
+    paths = find_checkpoints(directory, which)
     opened = _open(directory, overrides, progress)
     with opened.observed(), raise_on_signals():
         opened.notify("run_started")
         evaluator = Evaluator(opened)
-        if checkpoint == "last" and average:
+        if which == "last" and average:
             (path,) = paths.values()
-            network = load_network(opened, path)
-            summaries = {"last": evaluate_run(evaluator, network, _describe(path, average=True))}
+            evaluate_run(evaluator, load_network(opened, path), _describe(path, average=True))
+            folders = {"last": directory / "evaluation"}
         else:
-            summaries = _evaluate_checkpoints(evaluator, paths, average=average)
+            folders = _evaluate_checkpoints(evaluator, paths, average=average)
     opened.notify("run_ended", completed=True)
     opened.engine.wait()
-    return summaries
+    return {label: Results.read(folder) for label, folder in folders.items()}
 
 
 def require_run(directory: Path) -> None:
@@ -107,14 +127,12 @@ def _open(directory: Path, overrides: Sequence[str], progress: Reporter | None) 
     return opened
 
 
-def _evaluate_checkpoints(
-    evaluator: Evaluator, paths: Mapping[str, Path], *, average: bool
-) -> dict[str, Summary | None]:
-    """Evaluate checkpoints beside the run's own evaluation; all processes call this."""
+def _evaluate_checkpoints(evaluator: Evaluator, paths: Mapping[str, Path], *, average: bool) -> dict[str, Path]:
+    """Evaluate checkpoints beside the run's own evaluation; return the folders. All processes call this."""
     run = evaluator.run
     root = run.directory / "evaluation" / "checkpoints"
     baselines = evaluator.baselines()
-    summaries: dict[str, Summary | None] = {}
+    folders: dict[str, Path] = {}
     table: dict[str, CheckpointSummary] = {}
     for name, path in paths.items():
         label = name if average else f"{name}-raw"
@@ -124,7 +142,7 @@ def _evaluate_checkpoints(
             summary = evaluate_network(
                 evaluator, network, progress, folder=root / label, checkpoint=checkpoint, baselines=baselines
             )
-        summaries[label] = summary
+        folders[label] = root / label
         if summary is None:
             continue
         run.reporter.say(f"{label}: {root / label}")
@@ -139,7 +157,7 @@ def _evaluate_checkpoints(
             text = json.dumps({label: item.dump() for label, item in table.items()}, indent=1)
             (root.parent / "checkpoints.json").write_text(text, encoding="utf-8")
             run.reporter.say(f"over steps: {root.parent / 'checkpoints.json'}")
-    return summaries
+    return folders
 
 
 def _describe(path: Path, *, average: bool) -> CheckpointInfo:

@@ -16,10 +16,11 @@ from torch import Tensor
 from enface.plugin.components import Unit
 from enface.recipe.models import StageModel, StartModel
 from enface.train.phases import Phase
-from enface.train.step import Step, TermPreview
+from enface.train.step import Step
 from enface.train.terms import Term
 from enface.train.trainer import Trainer
 from enface.train.warm_start import LoadedWeights
+from enface_tools.objective.preview import TermPreview, preview_terms
 
 INITIAL = "initial weights"
 
@@ -90,7 +91,7 @@ def measure_contributions(trainer: Trainer) -> list[StageContributions]:
     for name, step in trainer.build_stages():
         stage = trainer.run.recipe.stages[name]
         origin, note = weights.start_stage(name, stage)
-        previews = trainer.preview(name, step)
+        previews = preview_terms(step, trainer.first_batch(name, step))
         terms = _contributions(stage, step, previews, trainer.run.info.size)
         stages.append(StageContributions(name, _images(trainer, stage), origin, note, terms))
     weights.restore()

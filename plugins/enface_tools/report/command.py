@@ -14,6 +14,7 @@ from enface.errors import EnfaceError
 if TYPE_CHECKING:
     from enface import Run
     from enface.system.messages import Reporter
+    from enface.train.run import Run as TrainingRun
 
 
 def report(
@@ -52,6 +53,14 @@ def report(
 def commands(app: typer.Typer) -> None:
     """Add ``report``."""
     app.command("report")(report)
+
+
+@hookimpl
+def run_created(run: TrainingRun) -> None:
+    """Write the environment and the lineage of a run."""
+    from enface_tools.report.origin import write_origin
+
+    write_origin(run)
 
 
 @hookimpl

@@ -15,7 +15,7 @@ from enface.cli.options import Runs, say
 from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
-    from enface.plugin.launchers import Launcher
+    from enface_tools.sweep.base import Launcher
     from enface_tools.sweep.jobs import Job
 
 
@@ -115,6 +115,14 @@ def _name(launcher: Launcher) -> str:
     from enface.plugin.catalog import snake_case
 
     return snake_case(type(launcher).__name__)
+
+
+@hookimpl
+def kinds() -> dict[str, type]:
+    """Bring the kind ``launcher``."""
+    from enface_tools.sweep.base import Launcher
+
+    return {"launcher": Launcher}
 
 
 @hookimpl

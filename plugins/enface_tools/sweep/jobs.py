@@ -16,12 +16,12 @@ from pydantic import Field, ValidationError, field_validator
 
 from enface.errors import EnfaceError, RecipeError
 from enface.plugin.catalog import Catalog
-from enface.plugin.launchers import Launcher
 from enface.plugin.schema import explain
 from enface.recipe.load import load_recipe, runs_in
 from enface.recipe.models import Model, Name, Recipe, Spec
 from enface.system.locks import LOCK_FILE, is_locked
 from enface.system.processes import set_arguments
+from enface_tools.sweep.base import Launcher
 
 State = Literal["done", "running", "cut off", "new"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from enface.errors import EnfaceError
-from enface.plugin.launchers import LauncherSession, RunningJob
 from enface.system.signals import on_signals
+from enface_tools.sweep.base import LauncherSession, RunningJob
 from enface_tools.sweep.jobs import Job
 
 POLL = 0.2

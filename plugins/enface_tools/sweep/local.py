@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from enface.plugin.launchers import Launcher, LauncherSession, RunningJob
 from enface.system.processes import cores
+from enface_tools.sweep.base import Launcher, LauncherSession, RunningJob
 from enface_tools.sweep.jobs import Job
 from enface_tools.sweep.worker import log_of, started
 

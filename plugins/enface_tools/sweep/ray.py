@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt
 
 from enface.errors import EnfaceError
-from enface.plugin.launchers import Launcher, LauncherSession, RunningJob
+from enface_tools.sweep.base import Launcher, LauncherSession, RunningJob
 from enface_tools.sweep.jobs import Job
 from enface_tools.sweep.launcher import SAVING, required
 from enface_tools.sweep.worker import Work, log_of

@@ -9,14 +9,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
 from enface.errors import EnfaceError, RecipeError
-from enface.plugin.launchers import Launcher, LauncherSession, RunningJob
 from enface.system.atomic import atomic_write
+from enface_tools.sweep.base import Launcher, LauncherSession, RunningJob
 from enface_tools.sweep.jobs import Job
 from enface_tools.sweep.launcher import SAVING, required
 from enface_tools.sweep.worker import ASKED_EVERY, Work, log_of
@@ -174,7 +173,7 @@ class Slurm(Launcher):
         memory: Annotated[float, Gt(0)] | None = None,
         requeues: Annotated[int, Ge(0)] = 100,
         detach: bool = False,
-        parameters: Mapping[str, Any] = MappingProxyType({}),
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
         if detach and cluster == "local":
             raise RecipeError(
@@ -182,7 +181,7 @@ class Slurm(Launcher):
             )
         self.cluster, self.hours, self.partition, self.gpus = cluster, hours, partition, gpus
         self.cpus, self.memory, self.requeues, self.detach = cpus, memory, requeues, detach
-        self.parameters = dict(parameters)
+        self.parameters = dict(parameters or {})
 
     def open(self, at_once: int | None, runs: Path, logs: Path) -> LauncherSession:
         return SlurmSession(self, at_once, runs.resolve(), logs.resolve())

@@ -11,15 +11,24 @@ import pytest
 SUPPORT = Path(__file__).parents[2] / "support"
 
 
+class Filtered:
+    """A distribution with some of its entry points."""
+
+    def __init__(self, distribution, entry_points):
+        self._distribution, self.entry_points = distribution, entry_points
+
+    def __getattr__(self, name):
+        return getattr(self._distribution, name)
+
+
 def only(names):
     """Let pluggy see the entry points whose modules begin with one of these names."""
     everything = importlib.metadata.distributions
 
-    def distributions():
-        for distribution in everything():
-            every = distribution.entry_points
-            points = [item for item in every if item.group != "enface" or item.value.startswith(names)]
-            yield type("Distribution", (), {"entry_points": points, "metadata": distribution.metadata})()
+    def distributions(**options):
+        for distribution in everything(**options):
+            points = [item for item in distribution.entry_points if item.value.startswith(names)]
+            yield Filtered(distribution, points)
 
     return distributions
 
@@ -58,7 +67,7 @@ def installed(monkeypatch):
         entry = importlib.metadata.EntryPoint(name, module, "enface")
         everything = importlib.metadata.distributions
         mine = type("Distribution", (), {"entry_points": [entry], "metadata": {"name": name}})()
-        monkeypatch.setattr(importlib.metadata, "distributions", lambda: [*everything(), mine])
+        monkeypatch.setattr(importlib.metadata, "distributions", lambda **options: [*everything(**options), mine])
 
     monkeypatch.syspath_prepend(str(SUPPORT))
     yield install

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from enface.errors import RecipeError
 from enface.system.locks import LOCK_FILE, hold_lock
-from enface.system.processes import check_processes
+from enface_tools.launch.processes import check_processes
 
 RECIPE = {
     "name": "pair",

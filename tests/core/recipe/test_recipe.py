@@ -1,4 +1,4 @@
-"""Reading, extending and overriding recipes, and what the messages name."""
+"""Reading, extending and overriding recipes, and the messages of their errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ metrics: [l1, psnr]
 
 @pytest.fixture
 def family(tmp_path):
-    """Write a parent and a child; the child, read."""
+    """Write a parent and a child; return the loaded child."""
     (tmp_path / "base.yaml").write_text(BASE.format(toy=TOY))
 
     def child(text, *overrides):
@@ -49,7 +49,7 @@ def family(tmp_path):
 # ------------------------------------------------------------------ merging
 
 
-def test_maps_merge_and_all_else_is_replaced(family):
+def test_maps_are_merged_and_everything_else_is_replaced(family):
     recipe = family(
         "name: child\nstages: {main: {steps: 9, freeze: [heads], optimizer: {lr: 0.1}, terms: {l1: {weight: 3}}}}"
     )
@@ -90,7 +90,7 @@ def test_naming_the_default_of_a_key_changes_nothing(family):
     assert terms["charbonnier"].params == {"eps": 0.1}
 
 
-def test_an_optimizer_left_to_its_default_is_replaced_too(family, tmp_path):
+def test_the_default_optimizer_is_replaced_too(family, tmp_path):
     family("")
     path = tmp_path / "base.yaml"
     path.write_text(path.read_text().replace("use: adam, ", ""))
@@ -137,7 +137,7 @@ def test_values_interpolate(family):
     assert (recipe.stages["main"].steps, recipe.stages["main"].batch) == (3, 3)
 
 
-def test_an_interpolation_of_nothing_names_the_key(family):
+def test_an_undefined_interpolation_names_the_key(family):
     with pytest.raises(RecipeError, match=r"child\.yaml.*main\.steps.*sede"):
         family("stages: {main: {steps: '${sede}'}}")
 
@@ -165,7 +165,7 @@ def test_the_last_override_wins(family):
     assert family("seed: 1", "seed=2", "seed=3").seed == 3
 
 
-def test_an_override_at_fault_is_named(family):
+def test_an_invalid_override_is_named(family):
     with pytest.raises(RecipeError, match=r"^--set stages\.main\.steps=few: stages\.main\.steps: .*'few'"):
         family("", "stages.main.steps=few")
 
@@ -173,7 +173,7 @@ def test_an_override_at_fault_is_named(family):
 # ------------------------------------------------------------------ checking
 
 
-def test_everything_wrong_is_said_at_once(family):
+def test_all_mistakes_are_reported_together(family):
     with pytest.raises(RecipeError) as caught:
         family("generator: {widht: 1}\nstages: {main: {terms: {l1: {mask: fase}}}}\nmetrics: [psnrr]")
     lines = str(caught.value).splitlines()
@@ -229,7 +229,7 @@ def test_values_out_of_range_or_type_are_refused_naming_file_and_line(family, te
     ],
     ids=["list", "empty", "key twice", "open bracket", "tab", "two parents", "code"],
 )
-def test_files_that_are_no_recipe(tmp_path, text, says):
+def test_files_that_are_not_recipes(tmp_path, text, says):
     path = tmp_path / "odd.yaml"
     path.write_text(text)
     with pytest.raises(RecipeError) as caught:
@@ -254,19 +254,19 @@ def test_a_saved_recipe_reads_back_the_same(family, tmp_path):
     assert again.training_digest() == recipe.training_digest()
 
 
-def test_the_digest_is_of_what_training_depends_on(family):
+def test_the_digest_covers_what_training_depends_on(family):
     plain = family("").training_digest()
     assert family("log: {every: 7}\nmetrics: [l1]\nevaluation: {batch: 3}\nname: other").training_digest() == plain
     assert family("seed: 1").training_digest() != plain
     assert family("stages: {main: {terms: {charbonnier: {eps: 0.2}}}}").training_digest() != plain
 
 
-def test_the_datasets_own_pairing_is_written_out(load):
+def test_the_datasets_pairs_are_the_default(load):
     pairs = load().recipe.pairs
     assert pairs.target.where == {"pose": 0, "light": 0}
     assert (pairs.partner.adjacent, pairs.partner.chance) == ("pose", 0.5)
 
 
-def test_a_recipe_may_take_the_partner_away(load):
+def test_a_recipe_may_remove_the_partner(load):
     assert load({"pairs": {"partner": None}}).recipe.pairs.partner is None
     assert load({"pairs": {"partner": None}}).recipe.pairs.target.where == {"pose": 0, "light": 0}

@@ -22,7 +22,7 @@ MASK = (
     [
         (
             {"terms": {"cross_entropy": {}}},
-            r"stages\.one\.terms\.cross_entropy: asks for 'logits', which nobody provides; provided: .*pose_logits.*source",  # noqa: E501
+            r"stages\.one\.terms\.cross_entropy: requests 'logits', which nothing provides; provided: .*pose_logits.*source",  # noqa: E501
         ),
         ({"terms": {"l1": {"inputs": {"target": "targt"}}}}, r"terms\.l1.*asks for 'targt'"),
         (

@@ -161,7 +161,7 @@ def test_two_critics_play_each_their_own_game(bench):
 
 def learn(made, phase, batch):
     """Run one phase alone, as the step does."""
-    scene = made.step._scene(0, made.step.wants(made.step.phases), 0, made.parts(batch)[0])
+    scene = made.step.named_values(0, made.step.wants(made.step.phases), 0, made.parts(batch)[0])
     if phase.player is not made.step.generator:
         scene = {**scene, "output": scene["output"].detach()}
     values = {}
@@ -173,7 +173,7 @@ def test_a_critic_learns_in_its_phase_and_no_one_else(bench):
     made = bench(ADVERSARIAL)
     phase, critic = made.step.phases[0], made.step.critics["patch"].module
     batch = made.batch()
-    made.step._scene(0, made.step.wants(made.step.phases), 0, made.parts(batch)[0])
+    made.step.named_values(0, made.step.wants(made.step.phases), 0, made.parts(batch)[0])
     # Weights alone: the pass that makes the output moves running statistics.
     weights = [parameter.clone() for parameter in made.generator.parameters()]
     before = [parameter.clone() for parameter in critic.parameters()]

@@ -197,7 +197,7 @@ def test_dropout_differs_from_step_to_step(trainer):
     step = builder.build()
     batch = {name: torch.rand(4, 3, 32, 32) for name in step.columns(step.phases)}
     first, again, other = (
-        step._scene(number, step.wants(step.phases), 0, lambda: batch)["output"] for number in (0, 0, 1)
+        step.named_values(number, step.wants(step.phases), 0, lambda: batch)["output"] for number in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

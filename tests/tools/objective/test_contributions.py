@@ -12,6 +12,7 @@ import torch
 from enface.errors import NonFiniteLossError
 from enface.train.checkpoint import digest
 from enface_tools.objective.contributions import INITIAL, measure_contributions
+from enface_tools.objective.preview import preview_terms
 
 OPTIMIZER = {"use": "adam", "lr": 1e-3}
 PATCH = {"use": "patch_gan", "width": 4, "layers": 1}
@@ -147,10 +148,12 @@ def test_measuring_changes_nothing_and_is_reproducible(new_trainer):
     critic = step.critics["patch"]
     modules = (trainer.generator, critic.module, critic.augment, step.losses["lecam"])
     states = [digest(module) for module in modules]
-    previews = trainer.preview(name, step)
+    previews = preview_terms(step, trainer.first_batch(name, step))
     assert [digest(module) for module in modules] == states
     assert all(parameter.grad is None for module in modules for parameter in module.parameters())
-    assert [preview.value for preview in trainer.preview(name, step)] == [preview.value for preview in previews]
+    assert [preview.value for preview in preview_terms(step, trainer.first_batch(name, step))] == [
+        preview.value for preview in previews
+    ]
     assert measure_contributions(trainer) == measure_contributions(trainer)
     assert digest(trainer.generator) == before
     assert sorted(trainer.run.directory.rglob("*")) == files
