@@ -12,9 +12,9 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 from enface.plugin.catalog import Catalog
-from enface_tools.catalog import PLURALS, ComponentInfo, describe_components
-from enface_tools.catalog import text as words
 from enface.plugin.manager import load_plugins
+from enface_tools.catalog import text as words
+from enface_tools.catalog.describe import PLURALS, ComponentInfo, describe_components
 
 INTROS = {
     "loss": (

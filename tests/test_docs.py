@@ -201,8 +201,8 @@ def bare(text: str) -> str:
 def test_every_component_is_on_its_page_with_formulas_as_they_stand(made):
     from enface.plugin.catalog import Catalog
     from enface.plugin.manager import load_plugins
-    from enface_tools.catalog import describe_components
     from enface_tools.catalog import text as words
+    from enface_tools.catalog.describe import describe_components
 
     markdown = pytest.importorskip("markdown")
     manager = load_plugins()

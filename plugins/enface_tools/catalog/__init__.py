@@ -3,10 +3,3 @@
 ``describe`` collects the properties of a component, ``text`` reads docstrings and formats types, and ``json_schema``
 combines the parameters of all components into a schema for editors.
 """
-
-from __future__ import annotations
-
-from enface_tools.catalog.describe import PLURALS, ComponentInfo, Origin, Parameter, describe_components
-from enface_tools.catalog.json_schema import recipe_schema
-
-__all__ = ["PLURALS", "ComponentInfo", "Origin", "Parameter", "describe_components", "recipe_schema"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pluggy
 
     from enface.plugin.catalog import Catalog
-    from enface_tools.catalog import ComponentInfo
+    from enface_tools.catalog.describe import ComponentInfo
 
 WIDTH = 100
 PluginFiles = Annotated[
@@ -32,7 +32,7 @@ def plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with parameters as JSON Schema.")] = False,
 ) -> None:
     """List the components that recipes can use, or describe one: its parameters, requests and claims."""
-    from enface_tools.catalog import describe_components
+    from enface_tools.catalog.describe import describe_components
 
     catalog, manager = _load(plugin)
     infos = describe_components(catalog, manager)
@@ -60,7 +60,7 @@ def schema(
 
     An editor finds it by the first line of a recipe: # yaml-language-server: $schema=FILE
     """
-    from enface_tools.catalog import recipe_schema
+    from enface_tools.catalog.json_schema import recipe_schema
 
     catalog, _ = _load(plugin)
     text = json.dumps(recipe_schema(catalog), indent=1, ensure_ascii=False)
@@ -86,7 +86,7 @@ def _load(plugin: list[str] | None) -> tuple[Catalog, pluggy.PluginManager]:
 def _known_kind(kind: str, kinds: list[str]) -> str:
     """A kind by its name or its plural."""
     from enface.plugin.schema import closest
-    from enface_tools.catalog import PLURALS
+    from enface_tools.catalog.describe import PLURALS
 
     singular = {plural: name for name, plural in PLURALS.items()}.get(kind, kind)
     if singular not in kinds:

@@ -15,7 +15,7 @@ from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
     from enface.plugin.catalog import Entry
-    from enface_tools.conformance import Verdict
+    from enface_tools.conformance.suite import Verdict
 
 COLOURS = {"passed": typer.colors.GREEN, "failed": typer.colors.RED, "skipped": typer.colors.BRIGHT_BLACK}
 
@@ -44,7 +44,6 @@ def hold_to_contract(
     """
     if (target is None) != everything:
         raise EnfaceError("give a plugin file, a module or a component's name, or --all")
-    from enface_tools.conformance import run_rules
     from enface_tools.conformance.fixture import (
         fixture_for,
         parse_params,
@@ -52,6 +51,7 @@ def hold_to_contract(
         require_buildable,
         select_components,
     )
+    from enface_tools.conformance.suite import run_rules
 
     require_backend(backend)
     catalog, entries = select_components(target, kind)

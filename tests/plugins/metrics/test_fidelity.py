@@ -16,9 +16,9 @@ from enface import WeightsError
 from enface.plugin.catalog import Catalog
 from enface.plugin.manager import load_plugins
 from enface_plugins.metrics import FID, KID
-from enface_tools.conformance import Fixture, run_rule
 from enface_tools.conformance.feature_metrics import FEATURE_METRIC_RULES
 from enface_tools.conformance.metrics import METRIC_RULES
+from enface_tools.conformance.suite import Fixture, run_rule
 
 torch_fidelity = pytest.importorskip("torch_fidelity")
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from enface.plugin.components import KINDS
+from enface.plugin.catalog import Catalog
+from enface.plugin.manager import load_plugins
+
+KINDS = Catalog(load_plugins()).kinds
 
 CAUCHY = Path(__file__).parents[2] / "support" / "cauchy.py"
 

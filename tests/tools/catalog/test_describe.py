@@ -13,14 +13,15 @@ from omegaconf import OmegaConf
 
 from enface import Loss, Schedulable
 from enface.plugin.catalog import Catalog
-from enface.plugin.components import KINDS
 from enface.plugin.manager import load_plugins
 from enface.plugin.schema import params_model
 from enface.recipe.models import Recipe
-from enface_tools.catalog import PLURALS, ComponentInfo, describe_components, recipe_schema, text
-from enface_tools.catalog.describe import CLAIMS
-from enface_tools.catalog.json_schema import DROPPED, MODELS
+from enface_tools.catalog import text
+from enface_tools.catalog.describe import CLAIMS, PLURALS, ComponentInfo, describe_components
+from enface_tools.catalog.json_schema import DROPPED, MODELS, recipe_schema
 from enface_tools.catalog.keys import KEYS
+
+KINDS = Catalog(load_plugins()).kinds
 
 ROOT = Path(__file__).resolve().parents[3]
 SUPPORT = ROOT / "tests" / "support"
@@ -128,7 +129,7 @@ def test_types_and_defaults_are_formatted_as_text(name, type_, default):
 
 def describe_one(component: type) -> ComponentInfo:
     from enface.plugin.catalog import Entry
-    from enface_tools.catalog import Origin
+    from enface_tools.catalog.describe import Origin
 
     return ComponentInfo(Entry("loss", "worded", component, ""), Origin("", None, None, None), Catalog(load_plugins()))
 

@@ -14,12 +14,13 @@ import pytest
 def fixture_of() -> Iterator[Callable[..., Any]]:
     """Make the conformance fixture of a class: ``fixture_of(Broken, strength=2)``."""
     from enface.plugin.catalog import Catalog
-    from enface_tools.conformance import Fixture
+    from enface_tools.conformance.suite import Fixture
 
     with ExitStack() as stack:
 
         def make(component: type, **params: Any) -> Any:
-            manager: Any = SimpleNamespace(hook=SimpleNamespace(components=lambda: [[component]]))
+            hooks = SimpleNamespace(components=lambda: [[component]], kinds=lambda: [])
+            manager: Any = SimpleNamespace(hook=hooks)
             catalog = Catalog(manager)
             (entry,) = catalog
             return stack.enter_context(Fixture(entry, catalog, params))
@@ -30,7 +31,7 @@ def fixture_of() -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def verdicts(fixture_of: Callable[..., Any]) -> Callable[..., Mapping[str, Any]]:
     """Verdicts on a class by rule name: ``verdicts(Broken, GENERATOR_RULES, only="learns")``."""
-    from enface_tools.conformance import run_rule
+    from enface_tools.conformance.suite import run_rule
 
     def run(component: type, rules: Any, only: str = "", **params: Any) -> Mapping[str, Any]:
         fixture = fixture_of(component, **params)

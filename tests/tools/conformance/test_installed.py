@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from enface.plugin.catalog import Catalog, Entry
-from enface.plugin.components import KINDS
 from enface.plugin.manager import load_plugins
-from enface_tools.conformance import RULES, Fixture, rules_of, run_rule
+from enface_tools.conformance.suite import RULES, Fixture, rules_of, run_rule
+
+KINDS = Catalog(load_plugins()).kinds
 
 CATALOG = Catalog(load_plugins())
 PAIRS = [(entry, rule) for entry in CATALOG for rule in rules_of(entry.kind)]

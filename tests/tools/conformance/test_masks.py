@@ -192,7 +192,7 @@ def test_a_mask_of_landmarks_passes_every_rule_on_a_photograph(tmp_path):
 
     from enface.plugin.catalog import Catalog
     from enface.plugin.manager import load_plugins
-    from enface_tools.conformance import Fixture, run_rule
+    from enface_tools.conformance.suite import Fixture, run_rule
 
     Image.fromarray(astronaut()[:256, 96:352]).save(tmp_path / "portrait.png")
     catalog = Catalog(load_plugins())
