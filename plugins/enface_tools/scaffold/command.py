@@ -1,4 +1,4 @@
-"""A new plugin package."""
+"""The ``new`` command, which writes a plugin package."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ def new(
     kind: Annotated[
         str,
         typer.Argument(
-            help="What it makes: loss, mask, discriminator, augmentation, schedule, generator, dataset or metric.",
+            help=(
+                "Kind of the component: loss, mask, discriminator, augmentation, schedule, generator, dataset, metric, "
+                "optimizer or launcher."
+            ),
             show_default=False,
         ),
     ],
-    name: Annotated[str, typer.Argument(help="Of the component, as soft_edges or SoftEdges.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="Name of the component, such as soft_edges or SoftEdges.", show_default=False)
+    ],
     dir_: Annotated[
-        Path | None, typer.Option("--dir", metavar="DIR", help="Where its files go; ./enface-NAME unless given.")
+        Path | None, typer.Option("--dir", metavar="DIR", help="Folder of its files; default: ./enface-NAME.")
     ] = None,
 ) -> None:
-    """Write a plugin package: a component that works, its test, and a recipe that trains it.
+    """Write a plugin package: a working component, its tests, and an example that uses it.
 
-    The component is there to be changed into your own. Nothing that is there is overwritten.
+    Replace the component by your own. Existing files are never overwritten.
     """
     from enface.plugin.catalog import Catalog
     from enface.plugin.manager import load_plugins
-    from enface_tools.scaffold.files import name_component, new_files, write_files
+    from enface_tools.scaffold.files import choose_names, render_package, write_files
 
-    names = name_component(kind, name, Catalog(load_plugins()))
+    names = choose_names(kind, name, Catalog(load_plugins()))
     folder = dir_ or Path(names.distribution)
-    write_files(new_files(names), folder)
+    write_files(render_package(names), folder)
     say(f"written: {folder} with the {kind} {names.name!r} in src/{names.module}/{names.name}.py")
     say(f"next, in {folder}:")
-    for command in ('pip install -e ".[test]"', "pytest", "enface run recipe.yaml"):
+    for command in ('pip install -e ".[test]"', "pytest", names.example_command):
         say(f"  {command}")
 
 
 @hookimpl
 def commands(app: typer.Typer) -> None:
-    """Add ``new``."""
+    """Register ``new``."""
     app.command("new")(new)

@@ -1,4 +1,4 @@
-"""The files of a new plugin package: one component that works, with its test and a recipe that trains it."""
+"""Files of a new plugin package: a working component, its tests, and an example that uses it."""
 
 from __future__ import annotations
 
@@ -16,69 +16,78 @@ import yaml
 import enface
 from enface.errors import EnfaceError
 from enface.plugin.catalog import Catalog, snake_case
-from enface.plugin.components import KINDS
 from enface.plugin.schema import closest
 
 
 @dataclass(frozen=True)
-class Names:
-    """What a new component is called, and where.
+class PackageNames:
+    """Names in a new plugin package.
 
     Attributes:
-        kind: As ``loss``.
-        component: Its class, as ``LogCosh``.
-        name: What a recipe calls it, and its file: the class in snake case, ``log_cosh``.
+        kind: Kind of the component, such as ``loss``.
+        class_name: Name of its class, such as ``LogCosh``.
+        name: The class name in snake case, ``log_cosh``: its name in recipes and of its file.
     """
 
     kind: str
-    component: str
+    class_name: str
     name: str
 
     @property
     def module(self) -> str:
-        """The package one imports: ``enface_log_cosh``."""
+        """The package to import: ``enface_log_cosh``."""
         return f"enface_{self.name}"
 
     @property
     def distribution(self) -> str:
-        """The package one installs: ``enface-log-cosh``."""
+        """The package to install: ``enface-log-cosh``."""
         return self.module.replace("_", "-")
 
     @property
     def key(self) -> str:
-        """The name as a recipe's text; in quotes where YAML would not read it as text."""
+        """The name as text in a recipe, quoted if YAML would read it as another type."""
         return self.name if yaml.safe_load(self.name) == self.name else f'"{self.name}"'
 
+    @property
+    def example_file(self) -> str:
+        """The file of the example: launchers are used in sweeps, all others in recipes."""
+        return "sweep.yaml" if self.kind == "launcher" else "recipe.yaml"
 
-def name_component(kind: str, given: str, catalog: Catalog) -> Names:
-    """The names of a new component.
+    @property
+    def example_command(self) -> str:
+        """The command that runs the example."""
+        return f"enface {'sweep' if self.kind == 'launcher' else 'run'} {self.example_file}"
+
+
+def choose_names(kind: str, given: str, catalog: Catalog) -> PackageNames:
+    """Derive all names of a package from the name of its component.
 
     Args:
-        given: In snake case or CamelCase.
-        catalog: What is installed, with which it must not clash.
+        given: The name in snake case or CamelCase.
+        catalog: The installed components, which must not have the name yet.
 
     Raises:
-        EnfaceError: when there is no such kind, the name cannot be a class's, or it is taken.
+        EnfaceError: if the kind does not exist, or the name is taken or cannot be a class name.
     """
-    if kind not in KINDS:
-        raise EnfaceError(f"there is no kind of component called {kind!r}{closest(kind, KINDS)}")
-    component = _class_name(given)
-    names = Names(kind, component, snake_case(component))
-    if any(keyword.iskeyword(word) for word in (given, names.component, names.name)):
-        raise EnfaceError(f"NAME {given!r} is a word of Python itself; choose another, as my_{names.name}")
+    if kind not in catalog.kinds:
+        raise EnfaceError(f"no kind of component is called {kind!r}{closest(kind, catalog.kinds)}")
+    class_name = _class_name(given)
+    names = PackageNames(kind, class_name, snake_case(class_name))
+    if any(keyword.iskeyword(word) for word in (given, names.class_name, names.name)):
+        raise EnfaceError(f"NAME {given!r} is a keyword of Python; choose another, such as my_{names.name}")
     if names.name in catalog.names(kind):
-        known = catalog.get(kind, names.name).origin
-        raise EnfaceError(f"a {kind} called {names.name!r} is installed already, from {known}; choose another NAME")
+        origin = catalog.get(kind, names.name).origin
+        raise EnfaceError(f"a {kind} called {names.name!r} is already installed, from {origin}; choose another NAME")
     if importlib.util.find_spec(names.module) is not None:
-        raise EnfaceError(f"a package {names.module} is installed already; choose another NAME than {given!r}")
+        raise EnfaceError(f"a package {names.module} is already installed; choose another NAME than {given!r}")
     return names
 
 
-def new_files(names: Names) -> dict[str, str]:
-    """The text of each file of a package, by its path in the package's folder.
+def render_package(names: PackageNames) -> dict[str, str]:
+    """Return the text of each file of a package, by its path within the package's folder.
 
     Raises:
-        EnfaceError: when a file needs the class's name, or the component's, for something else.
+        EnfaceError: if the name of the class or the component has another meaning in one of the files.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("enface_tools.scaffold"),
@@ -87,79 +96,80 @@ def new_files(names: Names) -> dict[str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    known = {**asdict(names), "module": names.module, "distribution": names.distribution, "key": names.key}
+    properties = ("module", "distribution", "key", "example_file", "example_command")
+    values = {**asdict(names), **{name: getattr(names, name) for name in properties}}
 
     def render(template: str, **more: str) -> str:
-        return environment.get_template(f"{template}.jinja").render(**known, **more)
+        return environment.get_template(f"{template}.jinja").render(**values, **more)
 
     component = render(f"{names.kind}/component.py")
-    recipe = render(f"{names.kind}/recipe.yaml")
-    summary = _summary(component, names.component)
+    summary = _summary(component, names.class_name)
+    examples = {name: render(f"{names.kind}/{name}") for name in ("recipe.yaml", names.example_file)}
     package = f"src/{names.module}"
     files = {
         "pyproject.toml": render("pyproject.toml", summary=summary, version=enface.__version__),
-        "README.md": render("README.md", summary=summary, recipe=recipe),
+        "README.md": render("README.md", summary=summary, example=examples[names.example_file]),
         ".gitignore": render("gitignore"),
-        "recipe.yaml": recipe,
+        **examples,
         f"{package}/__init__.py": render("init.py", summary=summary),
         f"{package}/{names.name}.py": component,
         f"{package}/py.typed": "",
         f"tests/test_{names.name}.py": render(f"{names.kind}/test.py"),
     }
-    _refuse_shadows(names, files)
+    _refuse_shadowing(names, files)
     return files
 
 
 def write_files(files: Mapping[str, str], folder: Path) -> None:
-    """Write files into a folder, which is made.
+    """Write files into a folder, which is created if needed.
 
     Raises:
-        EnfaceError: when the folder is there and not empty, or cannot be written to; nothing is overwritten.
+        EnfaceError: if the folder exists and is not empty, or cannot be written to; nothing is overwritten.
     """
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            what = "holds files" if folder.is_dir() else "is a file"
-            raise EnfaceError(f"{folder} is there and {what}; nothing was written. Give another folder with --dir")
+            state = "exists and is not empty" if folder.is_dir() else "is a file"
+            raise EnfaceError(f"{folder} {state}; nothing was written. Choose another folder with --dir")
         for name, text in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
     except OSError as error:
-        raise EnfaceError(f"{folder} cannot be written to ({error.strerror})") from error
+        raise EnfaceError(f"cannot write to {folder} ({error.strerror})") from error
 
 
 def _class_name(given: str) -> str:
-    # Packages' names on an index are ASCII, whatever Python itself would allow.
+    # Package indexes allow only ASCII names, although Python allows more.
     if not given.isidentifier() or not given.isascii():
         raise EnfaceError(
-            f"NAME {given!r} is no name for a class: letters a to z, digits and _ only, and no digit first; "
-            "as soft_edges or SoftEdges"
+            f"NAME {given!r} cannot be a class name: use only letters a to z, digits and _, and no digit first; "
+            "such as soft_edges or SoftEdges"
         )
     words = [word for word in given.split("_") if word]
-    component = "".join(word[0].upper() + word[1:] for word in words)
-    if not component.isidentifier():
-        raise EnfaceError(f"NAME {given!r} must have a letter first, as soft_edges or SoftEdges")
-    return component
+    class_name = "".join(word[0].upper() + word[1:] for word in words)
+    if not class_name.isidentifier():
+        raise EnfaceError(f"NAME {given!r} must begin with a letter, such as soft_edges or SoftEdges")
+    return class_name
 
 
-def _summary(component: str, name: str) -> str:
-    """The first line of the docstring of a class in a module's text."""
-    classes = [node for node in ast.parse(component).body if isinstance(node, ast.ClassDef) and node.name == name]
+def _summary(source: str, class_name: str) -> str:
+    """First line of the docstring of a class in the source of a module."""
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == class_name]
     return (ast.get_docstring(classes[0]) or "").splitlines()[0]
 
 
-def _refuse_shadows(names: Names, files: Mapping[str, str]) -> None:
-    """A class called Tensor would hide torch's in its own file, a file called hookimpl.py the hook beside it."""
+def _refuse_shadowing(names: PackageNames, files: Mapping[str, str]) -> None:
+    """Refuse a class called Tensor, which would hide torch's in its file, or a file called hookimpl.py."""
     for path, text in files.items():
         if path.endswith(".py"):
-            bound = Counter(_bound(ast.parse(text)))
-            if bound[names.component] > 1 or bound[names.name]:
-                taken = names.component if bound[names.component] > 1 else names.name
-                raise EnfaceError(f"NAME {taken!r} means something else in {path}; choose another")
+            bound = Counter(_bound_names(ast.parse(text)))
+            if bound[names.class_name] > 1 or bound[names.name]:
+                taken = names.class_name if bound[names.class_name] > 1 else names.name
+                raise EnfaceError(f"NAME {taken!r} has another meaning in {path}; choose another")
 
 
-def _bound(tree: ast.Module) -> Iterator[str]:
+def _bound_names(tree: ast.Module) -> Iterator[str]:
     """Every name that a module imports or defines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.alias):
