@@ -1,4 +1,4 @@
-"""Packs: made once, damaged ones named, values kept."""
+"""Packs: made once, values kept, damage reported."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Typed(Dataset):
 
 @pytest.fixture
 def fresh(load, request):
-    """The toy data under parameters no other test uses, so that its pack is not there yet; removed afterwards."""
-    made = []
+    """Load the toy recipe with parameters that no other test uses; its pack is removed at the end."""
+    recipes = []
 
     def build(**data):
         loaded = load({"data": data} if data else {})
-        made.append(loaded)
+        recipes.append(loaded)
         return loaded
 
     yield build
-    for loaded in made:
+    for loaded in recipes:
         pack = make_pack(loaded.recipe, loaded.catalog)
         shutil.rmtree(pack.folder)
 
@@ -71,11 +71,11 @@ def test_a_pack_is_made_once(fresh, monkeypatch):
 
 
 @pytest.mark.parametrize("data", [{"size": 16}, {"lights": 1}, {"on_error": "skip"}])
-def test_what_changes_the_images_makes_another_pack(load, data):
+def test_parameters_of_the_images_make_another_pack(load, data):
     assert packed(load({"data": data})).folder != packed(load()).folder
 
 
-def test_what_does_not_is_packed_once(load):
+def test_other_keys_do_not(load):
     assert packed(load({"data": {"split": {"train": 2}}, "seed": 5})).folder == packed(load()).folder
 
 
@@ -94,7 +94,7 @@ def test_two_files_with_a_dataset_of_one_name_do_not_share_a_pack(load, plugin, 
     assert first.folder != second.folder
 
 
-def test_progress_ends_at_the_count_and_nothing_half_made_stays(fresh, cache):
+def test_progress_ends_at_the_count_and_no_unfinished_folder_stays(fresh, cache):
     loaded = fresh(lights=1, identities=11)
     seen = []
     pack = make_pack(loaded.recipe, loaded.catalog, lambda done, total: seen.append((done, total)))
@@ -114,7 +114,7 @@ def test_workers_make_the_same_bits_as_one_process(fresh, monkeypatch):
     assert len(json.loads(serial["pack.json"])["digest"]) == 16
 
 
-# ------------------------------------------------------------------ what is kept
+# ------------------------------------------------------------------ values
 
 
 def test_columns_keep_their_types_and_values(load, plugin):
@@ -153,11 +153,11 @@ def test_other_sizes_are_resized_and_regions_stay_indices(load, plugin):
     assert pack.regions[1, :4].min() == 1
 
 
-def test_how_many_values_each_column_has(load):
+def test_classes_are_the_numbers_of_distinct_values(load):
     assert packed(load()).classes == {"key": 60, "identity": 6, "pose": 5, "light": 2}
 
 
-# ------------------------------------------------------------------ what is wrong
+# ------------------------------------------------------------------ errors
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_damaged_pack_is_named_with_the_remedy(load, tmp_path, damage):
 
 
 def test_a_pack_of_another_format_is_not_read(load, tmp_path):
-    """A copy of before, which lies in the cache where its address cannot be reached."""
+    """An old copy may be in the cache, and used while its address cannot be reached."""
     folder = tmp_path / "pack"
     shutil.copytree(packed(load()).folder, folder)
     about = json.loads((folder / "pack.json").read_text())
@@ -209,7 +209,7 @@ def test_an_unreadable_image_stops_packing_and_is_named(load, cache):
     assert not [path for path in (cache / "packs").iterdir() if path.name.startswith(".")]
 
 
-def test_an_unreadable_image_may_be_left_out(load):
+def test_an_unreadable_image_may_be_skipped(load):
     whole = packed(load())
     pack = packed(load({"data": {"broken": "001_+15_01", "on_error": "skip"}}))
     assert pack.info.skipped == ["image 001_+15_01 cannot be read"]
@@ -228,7 +228,7 @@ def test_an_unreadable_image_may_be_left_out(load):
         ("[{'identity': 'a'}]", "no column 'key'"),
     ],
 )
-def test_tables_that_cannot_be_used(load, plugin, rows, says):
+def test_invalid_tables(load, plugin, rows, says):
     body = f"class Odd(Dataset):\n    '''Odd.'''\n    def rows(self): return {rows}\n    def image(self, row): ...\n"
     loaded = load({"plugins": [plugin(body, brings="Odd")], "data": {"use": "odd"}})
     with pytest.raises(DataError, match=says):

@@ -1,4 +1,4 @@
-"""Filling a pack: bounded memory, processes that load no torch, datasets that cannot be sent to them."""
+"""Reading images into a pack: bounded memory, processes without torch, datasets that cannot be sent to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enface.data.pack import make_pack
 COUNT = 40
 COMPONENT = """
 class Shown(Dataset):
-    '''Images that show what is true of the process that made them.'''
+    '''Images whose pixels tell about the process that made them.'''
     def __init__(self, *, shade: int = 3):
         self.shade = shade
     def rows(self):
@@ -29,14 +29,14 @@ DATA = {"use": "shown", "size": 8, "split": {"by": "key", "train": 2, "val": 0}}
 
 @pytest.fixture
 def parallel(monkeypatch):
-    """Two processes and small chunks, however few the images and the cores."""
+    """Use two processes and small chunks, even for few images on one core."""
     monkeypatch.setattr(packing, "CHUNK", 2)
     monkeypatch.setattr(packing, "cores", lambda: 2)
 
 
 @pytest.fixture
 def packed(load, tmp_path):
-    """The pack of a plugin file's dataset; the file itself loads no torch."""
+    """Pack the dataset of a plugin file that does not load torch."""
 
     def pack(body, **data):
         file = tmp_path / "shown.py"
@@ -48,7 +48,7 @@ def packed(load, tmp_path):
     return pack
 
 
-def test_few_chunks_are_handed_out_at_a_time(packed, parallel, monkeypatch):
+def test_the_number_of_pending_chunks_is_bounded(packed, parallel, monkeypatch):
     handed, done, ahead = [], [], []
     records = packing._records
     monkeypatch.setattr(packing, "_records", lambda *what: handed.append(what) or records(*what))
@@ -85,7 +85,7 @@ def test_a_dataset_that_cannot_be_sent_is_built_by_name(packed, parallel):
     assert set(pack.images[:, 1].ravel().tolist()) == {200}, "the catalog loads torch; else this shows nothing"
 
 
-def test_what_can_be_sent():
+def test_references_to_datasets():
     assert packing.DatasetRef.of(int, {"a": {"b": (1, Path("x"))}}).component() is int
     assert packing.DatasetRef.of(type("Local", (), {}), {}) is None
     assert packing.DatasetRef.of(int, {"a": [lambda: 0]}) is None

@@ -28,7 +28,7 @@ def table():
         for yaw in YAWS
         for light in range(3)
     ]
-    # In no order a rule could lean on.
+    # In an order that no rule can depend on.
     return pd.DataFrame(rows).sample(frac=1, random_state=0).reset_index(drop=True)
 
 
@@ -56,8 +56,8 @@ def test_counts_take_values_in_natural_order(table):
 
 
 def test_fractions_are_of_all_values(table):
-    found = people(table, train=0.5, val=0.25)
-    assert [len(found[name]) for name in ("train", "val", "test")] == [6, 3, 3]
+    split = people(table, train=0.5, val=0.25)
+    assert [len(split[name]) for name in ("train", "val", "test")] == [6, 3, 3]
     assert [len(people(table, train=0.5, test=0.25)[name]) for name in ("train", "val", "test")] == [6, 0, 3]
 
 
@@ -70,10 +70,10 @@ def test_a_fraction_of_one_is_all_and_one_is_one(table):
 
 
 def test_lists_and_ranges(table):
-    found = people(table, train=["p9-p11", "p0"], val=["p8"])
-    assert found["train"] == ["p0", "p9", "p10", "p11"]
-    assert found["val"] == ["p8"]
-    assert found["test"] == [f"p{n}" for n in range(1, 8)]
+    split = people(table, train=["p9-p11", "p0"], val=["p8"])
+    assert split["train"] == ["p0", "p9", "p10", "p11"]
+    assert split["val"] == ["p8"]
+    assert split["test"] == [f"p{n}" for n in range(1, 8)]
     assert people(table, train=2, test=["p5"])["test"] == ["p5"]
 
 
@@ -110,22 +110,22 @@ def test_numbers_are_ordered_as_numbers():
         ({"train": ["p3-p1"]}, r"data\.split\.train: .*p3-p1"),
     ],
 )
-def test_splits_that_cannot_be_made(table, split, says):
+def test_invalid_splits(table, split, says):
     with pytest.raises(DataError, match=says):
         split_rows(table, SplitModel(**split))
 
 
-def test_rows_that_a_split_leaves_out_are_in_no_part(table):
+def test_rows_excluded_by_where_are_in_no_part(table):
     split = SplitModel.model_validate({"train": 0.5, "where": {"yaw": [-15, 0, 15], "light": 1}})
     rows = split_rows(table, split)
-    found = table.iloc[np.concatenate(list(rows.values()))]
-    assert len(found) == len(set(found["key"])) == 12 * 3
-    assert set(found["yaw"]) == {-15, 0, 15}
-    assert set(found["light"]) == {1}
+    kept = table.iloc[np.concatenate(list(rows.values()))]
+    assert len(kept) == len(set(kept["key"])) == 12 * 3
+    assert set(kept["yaw"]) == {-15, 0, 15}
+    assert set(kept["light"]) == {1}
     assert len(rows["train"]) == 6 * 3
 
 
-def test_a_split_counts_the_values_that_are_left(table):
+def test_a_split_counts_the_values_that_satisfy_where(table):
     who = ["p2", "p5", "p7", "p9"]
     assert people(table, where={"identity": who}, train=2, val=1) == {
         "train": ["p2", "p5"],
@@ -142,8 +142,8 @@ def test_a_split_counts_the_values_that_are_left(table):
 
 def drawn(pairs, repeats=40):
     rng = np.random.default_rng(1)
-    found = [pairs.draw(pairs.sources, rng) for _ in range(repeats)]
-    return {role: np.concatenate([rows[role] for rows in found]) for role in found[0]}
+    draws = [pairs.draw(pairs.sources, rng) for _ in range(repeats)]
+    return {role: np.concatenate([rows[role] for rows in draws]) for role in draws[0]}
 
 
 def test_a_target_obeys_same_and_where(table, pairs):
@@ -159,13 +159,13 @@ CHI_SQUARE = {2: 13.82, 215: 284.0}
 
 
 def chi_square(values):
-    """How far the counts of values are from equal ones, and the degrees of freedom."""
+    """Return the chi-square statistic of counts against equal ones, and the degrees of freedom."""
     counts = np.unique(values, return_counts=True)[1]
     return float(((counts - counts.mean()) ** 2 / counts.mean()).sum()), len(counts) - 1
 
 
 def lights_of(table, rule):
-    """Lights of sources and of the targets drawn for them."""
+    """Return the lights of sources and of the targets drawn for them."""
     rows = drawn(Pairs(table, np.arange(len(table)), PairsModel.model_validate({"target": rule})), 10)
     return (table["light"].to_numpy()[rows[role]] for role in ("source", "target"))
 
@@ -186,7 +186,7 @@ def test_a_target_has_the_sources_light_or_a_fixed_one(table):
     assert set(target) == {2}
 
 
-def test_partners_who_are_anyone_are_each_as_likely(table):
+def test_partners_without_a_rule_are_equally_likely(table):
     rules = PairsModel.model_validate({**RULES, "partner": {"chance": 0.0, "same": ["identity"]}})
     far, freedom = chi_square(drawn(Pairs(table, split_rows(table, SplitModel(train=8))["train"], rules))["partner"])
     assert freedom == 8 * len(YAWS) * 3 - 1
@@ -227,14 +227,14 @@ def test_neighbours_are_one_step_among_the_values_that_occur():
     assert seen == {(-5, 10), (10, -5), (10, 11), (11, 10), (11, 90), (90, 11)}
 
 
-def test_a_missing_neighbour_is_not_borrowed_from_someone_else():
+def test_a_missing_neighbour_is_not_taken_from_another_identity():
     table = pd.DataFrame({"key": list("abcd"), "identity": list("xxyy"), "yaw": [0, 30, 15, 30]})
     rules = PairsModel.model_validate({"partner": {"adjacent": "yaw", "same": ["identity"]}})
     pairs = Pairs(table, np.arange(4), rules)
     assert pairs._partner.counts(np.arange(4)).tolist() == [0, 0, 1, 1]
 
 
-def test_without_a_rule_all_partners_are_anyone_of_the_split(table):
+def test_partners_without_a_rule_are_any_row_of_the_split(table):
     rules = PairsModel.model_validate({**RULES, "partner": {"chance": 0.0, "same": ["identity"]}})
     train = split_rows(table, SplitModel(train=8))["train"]
     rows = drawn(Pairs(table, train, rules))
@@ -249,10 +249,10 @@ def test_every_image_of_a_pair_is_of_the_split(table, pairs):
 
 def test_sources_may_be_limited(table):
     rules = PairsModel.model_validate({**RULES, "source": {"where": {"yaw": [-15, 15], "light": 1}}})
-    found = table.iloc[Pairs(table, np.arange(len(table)), rules).sources]
-    assert len(found) == 12 * 2
-    assert set(found["yaw"]) == {-15, 15}
-    assert set(found["light"]) == {1}
+    sources = table.iloc[Pairs(table, np.arange(len(table)), rules).sources]
+    assert len(sources) == 12 * 2
+    assert set(sources["yaw"]) == {-15, 15}
+    assert set(sources["light"]) == {1}
 
 
 @pytest.mark.parametrize(
@@ -267,18 +267,18 @@ def test_sources_may_be_limited(table):
         ({"target": {"same": ["identity"], "chance": 0.5}}, r"pairs\.target\.chance: must be 1"),
     ],
 )
-def test_rules_that_cannot_be_followed(table, rules, says):
+def test_invalid_rules(table, rules, says):
     with pytest.raises(DataError, match=says):
         Pairs(table, np.arange(len(table)), PairsModel.model_validate(rules))
 
 
-def test_someone_without_a_frontal_view_is_named(table):
+def test_an_identity_without_a_target_is_named(table):
     without = table[~((table["identity"] == "p3") & (table["yaw"] == 0))].reset_index(drop=True)
     with pytest.raises(DataError, match=r"1 identities have no image with yaw=0, light=0 .*: p3;"):
         Pairs(without, np.arange(len(without)), PairsModel.model_validate(RULES))
 
 
-# ------------------------------------------------------------------ plans
+# ------------------------------------------------------------------ batches
 
 
 def test_each_source_comes_once_an_epoch_in_another_order(pairs):
@@ -291,7 +291,7 @@ def test_each_source_comes_once_an_epoch_in_another_order(pairs):
     assert (epochs[0] != epochs[1]).any()
 
 
-def test_epochs_join_without_a_gap_where_batches_do_not_fit(pairs):
+def test_a_batch_may_cross_epochs(pairs):
     count = len(pairs.sources)
     plan = BatchPlan(pairs, 50, 3, 0)
     stream = np.concatenate([plan.rows(step)["source"] for step in range(3 * count // 50)])
@@ -334,7 +334,7 @@ def toy(load):
     return pack, Batches(pack, ("source", "target", "partner"), torch.device("cpu"), 32)
 
 
-def test_columns_are_what_they_say(toy):
+def test_columns_have_the_values_of_the_table(toy):
     pack, columns = toy
     rows = {"source": np.array([3, 10]), "target": np.array([4, 4]), "partner": np.array([5, 50])}
     pixels = columns.gather("source", rows)
@@ -351,7 +351,7 @@ def test_columns_are_what_they_say(toy):
     assert torch.equal(columns.gather("target_regions", rows)[0], torch.from_numpy(pack.regions[4].astype(np.int64)))
 
 
-def test_what_pairs_have_in_common_is_what_the_table_says(toy):
+def test_same_columns_agree_with_the_table(toy):
     pack, columns = toy
     rules = {"partner": {"adjacent": "pose", "same": ["identity", "light"], "chance": 0.5}}
     pairs = Pairs(pack.table, np.arange(len(pack.table)), PairsModel.model_validate(rules))

@@ -1,4 +1,4 @@
-"""Packs from afar: fetched once, resumed, checked, refused with the address."""
+"""Remote packs: fetched once, resumed, checked, refused with the address."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ SPLIT = {"train": 4, "val": 1, "test": 1}
 
 
 @pytest.fixture
-def made(load):
-    """The toy recipe's own pack."""
+def packed(load):
+    """The pack of the toy recipe."""
     loaded = load()
     return make_pack(loaded.recipe, loaded.catalog)
 
 
 @pytest.fixture
 def memory():
-    """An address of this test's own in a file system that is in memory, as remote to enface as any."""
+    """An address of this test in fsspec's file system in memory."""
     name = uuid.uuid4().hex
     yield f"memory://{name}/heads"
     files = fsspec.filesystem("memory")
@@ -44,19 +44,19 @@ def memory():
 
 @pytest.fixture
 def served(tmp_path):
-    """A folder and the address at which a web server shows it; ``seen`` lists what was asked for."""
+    """A folder, the address at which a web server serves it, and the list of its requests."""
     pytest.importorskip("aiohttp", reason="fsspec's http needs aiohttp")
     folder = tmp_path / "served"
     folder.mkdir()
     seen = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *words):
+        def log_message(self, *arguments):
             if self.command == "GET":
                 seen.append((self.path, self.headers.get("Range")))
 
         def do_GET(self):
-            # Python's own server knows no parts; this one gives them of what lies in a folder called parts.
+            # Python's server ignores ranges; this one serves them for files in a folder called parts.
             wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
             if wanted is None or not self.path.startswith("/parts/"):
                 super().do_GET()
@@ -111,25 +111,25 @@ def no_fetch(monkeypatch):
 # ------------------------------------------------------------------ from and to
 
 
-def test_a_pack_written_to_an_address_comes_back_the_same(load, made, memory, cache):
-    info = write_pack(made, memory)
+def test_a_pack_written_to_an_address_comes_back_the_same(load, packed, memory, cache):
+    info = write_pack(packed, memory)
     assert set(info.files) == {"images.npy", "regions.npy", "table.csv"}
     pack = opened(load, memory)
-    assert same(pack, made)
+    assert same(pack, packed)
     assert pack.address == memory
     assert pack.folder.parent == cache / "packs" / "fetched"
-    assert pack.info.digest == made.info.digest
+    assert pack.info.digest == packed.info.digest
 
 
-def test_it_is_fetched_once(load, made, memory, monkeypatch):
-    write_pack(made, memory)
+def test_it_is_fetched_once(load, packed, memory, monkeypatch):
+    write_pack(packed, memory)
     first = opened(load, memory)
     no_fetch(monkeypatch)
     assert opened(load, memory).folder == first.folder
 
 
-def test_another_pack_at_the_same_address_is_another_copy(load, made, memory):
-    write_pack(made, memory)
+def test_another_pack_at_the_same_address_is_another_copy(load, packed, memory):
+    write_pack(packed, memory)
     first = opened(load, memory)
     other = load({"data": {"lights": 1}})
     fsspec.filesystem("memory").rm(RemoteFolder(memory)._path, recursive=True)
@@ -140,12 +140,12 @@ def test_another_pack_at_the_same_address_is_another_copy(load, made, memory):
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
-def test_a_local_folder_is_opened_where_it_lies(load, made, tmp_path, form):
+def test_a_local_folder_is_opened_where_it_lies(load, packed, tmp_path, form):
     address = form.format(tmp_path / "deep" / "heads")
-    write_pack(made, address)
+    write_pack(packed, address)
     pack = opened(load, address)
     assert pack.folder == tmp_path / "deep" / "heads"
-    assert same(pack, made)
+    assert same(pack, packed)
 
 
 def test_a_local_path_is_made_absolute_in_the_recipe(load, tmp_path, monkeypatch):
@@ -154,54 +154,54 @@ def test_a_local_path_is_made_absolute_in_the_recipe(load, tmp_path, monkeypatch
     assert load({"data": {"pack": "s3://bucket/heads"}}).recipe.data.pack == "s3://bucket/heads"
 
 
-def test_a_folder_copied_by_hand_will_do(load, made, memory):
-    for path in made.folder.iterdir():
+def test_a_folder_copied_by_hand(load, packed, memory):
+    for path in packed.folder.iterdir():
         RemoteFolder(memory).put(path.name, path)
-    assert same(opened(load, memory), made)
+    assert same(opened(load, memory), packed)
 
 
-def test_a_pack_within_an_archive(load, made, tmp_path):
-    shutil.make_archive(str(tmp_path / "heads"), "zip", made.folder)
-    assert same(opened(load, f"zip://::file://{tmp_path}/heads.zip"), made)
+def test_a_pack_within_an_archive(load, packed, tmp_path):
+    shutil.make_archive(str(tmp_path / "heads"), "zip", packed.folder)
+    assert same(opened(load, f"zip://::file://{tmp_path}/heads.zip"), packed)
 
 
-def test_writing_again_changes_nothing_and_another_pack_is_not_replaced(load, made, memory):
-    info = write_pack(made, memory)
+def test_writing_again_changes_nothing_and_another_pack_is_not_replaced(load, packed, memory):
+    info = write_pack(packed, memory)
     before = fsspec.filesystem("memory").info(RemoteFolder(memory)._path_of("images.npy"))
-    assert write_pack(made, memory) == info
+    assert write_pack(packed, memory) == info
     assert fsspec.filesystem("memory").info(RemoteFolder(memory)._path_of("images.npy")) == before
     other = load({"data": {"lights": 1}})
     with pytest.raises(DataError, match=r"memory://.*another pack"):
         write_pack(make_pack(other.recipe, other.catalog), memory)
 
 
-def test_a_fetched_pack_can_be_written_elsewhere(load, made, memory, tmp_path):
-    first = write_pack(made, memory)
+def test_a_fetched_pack_can_be_written_elsewhere(load, packed, memory, tmp_path):
+    first = write_pack(packed, memory)
     assert write_pack(opened(load, memory), str(tmp_path / "mirror")) == first
 
 
-def test_over_http_from_a_server_that_knows_no_parts(load, made, served, monkeypatch):
+def test_http_server_without_ranges(load, packed, served, monkeypatch):
     folder, address, seen, _ = served
     monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
-    write_pack(made, str(folder / "heads"))
-    assert same(opened(load, f"{address}/heads"), made)
+    write_pack(packed, str(folder / "heads"))
+    assert same(opened(load, f"{address}/heads"), packed)
     assert ("/heads/images.npy", None) in seen, "read in one go"
 
 
-def test_over_http_in_parts_from_a_server_that_gives_them(load, made, served, monkeypatch):
+def test_http_server_with_ranges(load, packed, served, monkeypatch):
     folder, address, seen, _ = served
     monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 20_000)
     monkeypatch.setattr("enface_tools.packs.remote_files.CONCURRENT", 3)
-    write_pack(made, str(folder / "parts"))
-    assert same(opened(load, f"{address}/parts"), made)
+    write_pack(packed, str(folder / "parts"))
+    assert same(opened(load, f"{address}/parts"), packed)
     asked = [wanted for path, wanted in seen if path == "/parts/images.npy"]
     assert len(asked) == 10
     assert all(wanted is not None for wanted in asked)
 
 
-def test_over_http_offline_with_a_copy(load, made, served):
+def test_offline_with_a_copy(load, packed, served):
     folder, address, _, stop = served
-    write_pack(made, str(folder / "heads"))
+    write_pack(packed, str(folder / "heads"))
     first = opened(load, f"{address}/heads")
     stop()
     said = []
@@ -219,13 +219,13 @@ def test_offline_without_a_copy(load, served):
         opened(load, f"{address}/nothing")
 
 
-def test_nothing_can_be_written_over_http(made, served):
+def test_nothing_can_be_written_over_http(packed, served):
     _, address, _, _ = served
     with pytest.raises(DataError, match=rf"{address}/heads/table\.csv: cannot be written"):
-        write_pack(made, f"{address}/heads")
+        write_pack(packed, f"{address}/heads")
 
 
-def test_s3(load, made, monkeypatch):
+def test_s3(load, packed, monkeypatch):
     pytest.importorskip("s3fs", reason="s3fs is not installed")
     server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -241,22 +241,22 @@ def test_s3(load, made, monkeypatch):
             opened(load, "s3://bucket/heads")
         with pytest.raises(DataError, match=r"no pack at s3://nobucket/heads"):
             opened(load, "s3://nobucket/heads")
-        write_pack(made, "s3://bucket/heads")
-        assert same(opened(load, "s3://bucket/heads"), made)
+        write_pack(packed, "s3://bucket/heads")
+        assert same(opened(load, "s3://bucket/heads"), packed)
     finally:
         running.stop()
 
 
-# ------------------------------------------------------------------ cut off
+# ------------------------------------------------------------------ interrupted
 
 
 class Cut(Exception):
     pass
 
 
-def test_a_fetch_goes_on_where_it_was_cut_off(load, made, memory, monkeypatch, cache):
+def test_an_interrupted_fetch_is_resumed(load, packed, memory, monkeypatch, cache):
     monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
-    write_pack(made, memory)
+    write_pack(packed, memory)
     whole = RemoteFolder._parts
 
     def cut(self, name, start):
@@ -278,31 +278,31 @@ def test_a_fetch_goes_on_where_it_was_cut_off(load, made, memory, monkeypatch, c
     loaded = load({"data": {"pack": memory}})
     seen = []
     pack = open_pack(loaded, lambda done, total: seen.append((done, total)))
-    assert same(pack, made)
-    sizes = {name: (made.folder / name).stat().st_size for name in ("table.csv", "regions.npy")}
+    assert same(pack, packed)
+    sizes = {name: (packed.folder / name).stat().st_size for name in ("table.csv", "regions.npy")}
     assert asked == [*sizes.items(), ("images.npy", 50_000)]
     assert seen[-1][0] == seen[-1][1]
     assert not [path for path in (cache / "packs" / "fetched").iterdir() if path.suffix == ".part"]
 
 
-def test_http_without_parts_begins_again(load, made, served, monkeypatch):
+def test_http_without_ranges_starts_again(load, packed, served, monkeypatch):
     folder, address, _, _ = served
     monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
-    write_pack(made, str(folder / "heads"))
+    write_pack(packed, str(folder / "heads"))
     to = folder.parent / "images.npy"
-    to.write_bytes((made.folder / "images.npy").read_bytes()[:70_000])
+    to.write_bytes((packed.folder / "images.npy").read_bytes()[:70_000])
     come = []
     digest = RemoteFolder(f"{address}/heads").fetch("images.npy", to, come.append)
-    assert to.read_bytes() == (made.folder / "images.npy").read_bytes()
+    assert to.read_bytes() == (packed.folder / "images.npy").read_bytes()
     assert digest == header_of(str(folder / "heads"))["files"]["images.npy"]["sha256"]
     assert sum(come) == to.stat().st_size
 
 
-def test_http_with_parts_goes_on(load, made, served, monkeypatch):
+def test_http_with_ranges_resumes(load, packed, served, monkeypatch):
     folder, address, seen, _ = served
     monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
-    write_pack(made, str(folder / "parts"))
-    whole = (made.folder / "images.npy").read_bytes()
+    write_pack(packed, str(folder / "parts"))
+    whole = (packed.folder / "images.npy").read_bytes()
     to = folder.parent / "images.npy"
     to.write_bytes(whole[:150_000])
     RemoteFolder(f"{address}/parts").fetch("images.npy", to, lambda count: None)
@@ -310,8 +310,8 @@ def test_http_with_parts_goes_on(load, made, served, monkeypatch):
     assert [wanted for path, wanted in seen if path == "/parts/images.npy"] == ["bytes=150000-184447"]
 
 
-def breaking_off(monkeypatch, times):
-    """Have the images break off after a part, so many times; how often they were asked for."""
+def interrupted(monkeypatch, times):
+    """Interrupt the images after a part, ``times`` times; return the list of starts."""
     monkeypatch.setattr("enface_tools.packs.remote_files.BLOCK", 50_000)
     monkeypatch.setattr("enface_tools.packs.remote.PAUSE", 0.0)
     whole, starts = RemoteFolder._parts, []
@@ -328,28 +328,28 @@ def breaking_off(monkeypatch, times):
     return starts
 
 
-def test_a_file_that_breaks_off_is_gone_on_with(load, made, memory, monkeypatch):
-    write_pack(made, memory)
-    starts = breaking_off(monkeypatch, 3)
+def test_an_interrupted_file_is_resumed(load, packed, memory, monkeypatch):
+    write_pack(packed, memory)
+    starts = interrupted(monkeypatch, 3)
     seen = []
     loaded = load({"data": {"pack": memory}})
     monkeypatch.setattr("enface_tools.packs.remote.MIB", 1)
-    assert same(open_pack(loaded, lambda done, total: seen.append((done, total))), made)
+    assert same(open_pack(loaded, lambda done, total: seen.append((done, total))), packed)
     assert starts == [0, 50_000, 100_000, 150_000]
     assert seen[-1][0] == seen[-1][1]
 
 
-def test_one_that_breaks_off_again_and_again_is_said(load, made, memory, monkeypatch):
-    write_pack(made, memory)
-    starts = breaking_off(monkeypatch, 99)
+def test_a_file_that_is_interrupted_too_often_is_reported(load, packed, memory, monkeypatch):
+    write_pack(packed, memory)
+    starts = interrupted(monkeypatch, 99)
     monkeypatch.setattr("enface_tools.packs.remote.TRIES", 2)
     with pytest.raises(DataError, match=r"went dead; 0\.2 of 0\.2 MiB have come and are kept: start again to resume"):
         opened(load, memory)
     assert starts == [0, 50_000]
 
 
-def test_two_processes_fetch_once(load, made, memory, monkeypatch):
-    write_pack(made, memory)
+def test_two_processes_fetch_once(load, packed, memory, monkeypatch):
+    write_pack(packed, memory)
     whole, fetches = RemoteFolder.fetch, []
 
     def counted(self, name, to, come):
@@ -366,16 +366,16 @@ def test_two_processes_fetch_once(load, made, memory, monkeypatch):
     assert sorted(fetches) == ["images.npy", "regions.npy", "table.csv"]
 
 
-# ------------------------------------------------------------------ what is wrong at the address
+# ------------------------------------------------------------------ errors at the address
 
 
-def test_nothing_there(load, memory):
+def test_no_pack(load, memory):
     with pytest.raises(DataError, match=rf"no pack at {memory}: there is no pack\.json"):
         opened(load, memory)
 
 
-def test_what_has_gone_is_said_with_the_copy_there_is(load, made, memory):
-    write_pack(made, memory)
+def test_a_removed_pack_is_reported_with_its_copy(load, packed, memory):
+    write_pack(packed, memory)
     copy = opened(load, memory).folder
     fsspec.filesystem("memory").rm(RemoteFolder(memory)._path, recursive=True)
     with pytest.raises(DataError, match=rf"no pack at {memory}.*data\.pack={copy}"):
@@ -389,7 +389,7 @@ def test_what_has_gone_is_said_with_the_copy_there_is(load, made, memory):
         ("s3://bucket/heads", r"s3://bucket/heads: Install s3fs.*enface\[remote\]"),
     ],
 )
-def test_protocols_that_are_not_there(load, monkeypatch, address, says):
+def test_protocols_that_are_not_installed(load, monkeypatch, address, says):
     from fsspec.registry import _registry
 
     # As if the package were not installed.
@@ -399,7 +399,7 @@ def test_protocols_that_are_not_there(load, monkeypatch, address, says):
         opened(load, address)
 
 
-def test_access_that_is_refused(load, monkeypatch, memory):
+def test_refused_access(load, monkeypatch, memory):
     def refuse(self, path, **keys):
         raise PermissionError("Forbidden")
 
@@ -416,7 +416,7 @@ def test_access_that_is_refused(load, monkeypatch, memory):
         ("[1]", "the file: Input should be"),
     ],
 )
-def test_what_is_not_a_pack(load, memory, text, says):
+def test_files_that_are_not_packs(load, memory, text, says):
     RemoteFolder(memory).put_text("pack.json", text.encode())
     with pytest.raises(DataError, match=f"{memory} is not a pack: pack.json: {says}"):
         opened(load, memory)
@@ -426,8 +426,8 @@ def test_what_is_not_a_pack(load, memory, text, says):
     ("number", "remedy"),
     [(99, "update enface"), (FORMAT - 1, REMEDY)],
 )
-def test_a_pack_of_another_format(load, made, memory, number, remedy):
-    write_pack(made, memory)
+def test_a_pack_of_another_format(load, packed, memory, number, remedy):
+    write_pack(packed, memory)
     write_header(memory, {**header_of(memory), "format": number})
     with pytest.raises(DataError, match=f"{memory} is a pack of format {number}; .* format {FORMAT}; {remedy}$"):
         opened(load, memory)
@@ -446,37 +446,37 @@ DAMAGES = {
 
 @pytest.mark.parametrize("known", [True, False], ids=["sizes known", "copied by hand"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_pack_is_refused_with_its_address_and_fetched_again_when_mended(load, made, memory, damage, known):
+def test_a_damaged_pack_is_refused_with_its_address_and_fetched_once_repaired(load, packed, memory, damage, known):
     name, change, says = DAMAGES[damage]
-    write_pack(made, memory)
+    write_pack(packed, memory)
     if not known:
         write_header(memory, {key: item for key, item in header_of(memory).items() if key != "files"})
-    put(memory, name, change((made.folder / name).read_bytes()))
+    put(memory, name, change((packed.folder / name).read_bytes()))
     with pytest.raises(DataError, match=f"{memory}/.*{says}"):
         opened(load, memory)
-    put(memory, name, (made.folder / name).read_bytes())
-    assert same(opened(load, memory), made)
+    put(memory, name, (packed.folder / name).read_bytes())
+    assert same(opened(load, memory), packed)
 
 
-def test_changed_bytes_are_found(load, made, memory):
-    write_pack(made, memory)
-    whole = (made.folder / "images.npy").read_bytes()
+def test_changed_bytes_are_detected(load, packed, memory):
+    write_pack(packed, memory)
+    whole = (packed.folder / "images.npy").read_bytes()
     put(memory, "images.npy", whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(DataError, match=f"{memory}/images.npy is damaged: its sha256"):
         opened(load, memory)
     put(memory, "images.npy", whole)
-    assert same(opened(load, memory), made)
+    assert same(opened(load, memory), packed)
 
 
-def test_a_missing_file(load, made, memory):
-    write_pack(made, memory)
+def test_a_missing_file(load, packed, memory):
+    write_pack(packed, memory)
     fsspec.filesystem("memory").rm(RemoteFolder(memory)._path_of("images.npy"))
     with pytest.raises(DataError, match=f"{memory}/images.npy: there is no such file"):
         opened(load, memory)
 
 
-def test_no_room_on_the_disk(load, made, memory, monkeypatch):
-    write_pack(made, memory)
+def test_no_room_on_the_disk(load, packed, memory, monkeypatch):
+    write_pack(packed, memory)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(1000, 999, 1))
     with pytest.raises(DataError, match=f"{memory} takes 0 MiB; there is no room for it in "):
         opened(load, memory)
@@ -493,37 +493,37 @@ def test_no_room_on_the_disk(load, made, memory, monkeypatch):
     ],
     ids=["cut", "missing", "other array", "other table", "no pack.json"],
 )
-def test_a_damaged_local_pack_is_named(load, made, tmp_path, damage, says):
+def test_a_damaged_local_pack_is_named(load, packed, tmp_path, damage, says):
     folder = tmp_path / "heads"
-    write_pack(made, str(folder))
+    write_pack(packed, str(folder))
     damage(folder)
     with pytest.raises(DataError, match=says) as caught:
         opened(load, str(folder))
     assert str(folder) in str(caught.value)
-    assert "delete" not in str(caught.value), "it is not ours"
+    assert "delete" not in str(caught.value), "it is the user's"
 
 
-def test_a_table_without_identities(load, made, tmp_path):
-    write_pack(made, str(tmp_path / "heads"))
+def test_a_table_without_identities(load, packed, tmp_path):
+    write_pack(packed, str(tmp_path / "heads"))
     path = tmp_path / "heads" / "table.csv"
     path.write_text(path.read_text().replace("identity", "person"))
     with pytest.raises(DataError, match="is not a pack: its table has no column 'identity'"):
         opened(load, str(tmp_path / "heads"))
 
 
-# ------------------------------------------------------------------ what the recipe says
+# ------------------------------------------------------------------ matching the recipe
 
 
-def test_another_size_is_refused(load, made, tmp_path):
-    write_pack(made, str(tmp_path / "heads"))
+def test_another_size_is_refused(load, packed, tmp_path):
+    write_pack(packed, str(tmp_path / "heads"))
     with pytest.raises(DataError, match=r"holds images of 32 px, the recipe requests 16; set data.size to 32"):
         opened(load, str(tmp_path / "heads"), size=16)
     assert opened(load, str(tmp_path / "heads"), size=16, load_size=32).size == 32
 
 
 @pytest.mark.parametrize(("lights", "fits"), [(2, True), (1, False)])
-def test_parameters_must_be_those_it_was_made_with(load, made, tmp_path, lights, fits):
-    write_pack(made, str(tmp_path / "heads"))
+def test_parameters_must_be_those_it_was_made_with(load, packed, tmp_path, lights, fits):
+    write_pack(packed, str(tmp_path / "heads"))
     if fits:
         opened(load, str(tmp_path / "heads"), lights=lights)
         return
@@ -531,21 +531,21 @@ def test_parameters_must_be_those_it_was_made_with(load, made, tmp_path, lights,
         opened(load, str(tmp_path / "heads"), lights=lights)
 
 
-def test_another_dataset_is_refused(load, made, tmp_path):
-    write_pack(made, str(tmp_path / "heads"))
+def test_another_dataset_is_refused(load, packed, tmp_path):
+    write_pack(packed, str(tmp_path / "heads"))
     with pytest.raises(DataError, match=r"is of dataset toy_faces, and data\.use says synthetic_heads"):
         opened(load, str(tmp_path / "heads"), use="synthetic_heads")
 
 
-def test_the_dataset_is_never_built(load, made, memory, monkeypatch):
-    write_pack(made, memory)
+def test_the_dataset_is_never_built(load, packed, memory, monkeypatch):
+    write_pack(packed, memory)
     loaded = load({"data": {"pack": memory}})
     dataset = loaded.catalog.get("dataset", "toy_faces").component
     monkeypatch.setattr(dataset, "__init__", lambda self, **keys: pytest.fail("the dataset was built"))
     open_pack(loaded)
 
 
-def test_what_a_dataset_needs_is_not_needed_with_a_pack(load):
+def test_a_dataset_with_a_pack_needs_no_required_parameters(load):
     loaded = load({"data": {"use": "multipie", "pack": "s3://bucket/heads", "split": "setting_2"}})
     assert loaded.recipe.data.split.by == "identity"
     assert loaded.recipe.pairs.target.where == {"pose": 0}
@@ -562,17 +562,17 @@ stages: {{main: {{steps: 1, terms: {{l1: {{}}}}}}}}
 """
 
 
-def test_without_its_dataset(load, made, tmp_path):
-    write_pack(made, str(tmp_path / "heads"))
+def test_without_its_dataset(load, packed, tmp_path):
+    write_pack(packed, str(tmp_path / "heads"))
     pairs = "pairs: {target: {same: [identity], where: {pose: 0}}}"
     loaded = load(ALONE.format(pack=tmp_path / "heads", more="", pairs=pairs))
-    assert same(open_pack(loaded), made)
+    assert same(open_pack(loaded), packed)
     with pytest.raises(RecipeError, match=r"mine.yaml:3: data: has no 'use'.*set 'pairs'"):
         load(ALONE.format(pack=tmp_path / "heads", more="", pairs=""))
     with pytest.raises(RecipeError, match=r"mine.yaml:3: data.lights: is not a key of data"):
         load(ALONE.format(pack=tmp_path / "heads", more=", lights: 1", pairs=pairs))
 
 
-def test_dropping_the_parents_pack(load, made):
+def test_dropping_the_parents_pack(load, packed):
     loaded = load({"data": {"pack": "s3://bucket/heads"}}, "data.pack=null")
-    assert open_pack(loaded).folder == made.folder
+    assert open_pack(loaded).folder == packed.folder

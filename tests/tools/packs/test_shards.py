@@ -1,4 +1,4 @@
-"""A pack made by several machines: the same bytes as one that is made by one, whoever comes last."""
+"""A pack made in parts by several machines has the same bytes as a pack made by one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enface_tools.packs.shards import Part, pack_part
 
 @pytest.fixture
 def elsewhere(monkeypatch, tmp_path):
-    """A cache of one's own by each name."""
+    """Use a separate cache for each name."""
 
     def chosen(name):
         monkeypatch.setenv("ENFACE_CACHE", str(tmp_path / name))
@@ -40,11 +40,11 @@ def test_parts_make_the_pack_that_one_machine_makes(load, elsewhere, data, order
     wanted = files(make_pack(loaded.recipe, loaded.catalog).folder)
     cache = elsewhere("several")
     *early, last = (part_of(loaded, number, 3) for number in order)
-    assert [found.missing for found in early] == [sorted(set(order) - {order[0]}), [order[2]]]
+    assert [result.missing for result in early] == [sorted(set(order) - {order[0]}), [order[2]]]
     last = last.pack
     assert files(last.folder) == wanted
-    assert [path.name for path in cache.iterdir() if path.is_dir()] == [last.folder.name], "the parts are gone"
-    assert part_of(loaded, 2, 3).pack.folder == last.folder, "a part that is asked for again finds the pack"
+    assert [path.name for path in cache.iterdir() if path.is_dir()] == [last.folder.name], "the parts are removed"
+    assert part_of(loaded, 2, 3).pack.folder == last.folder, "a repeated part finds the pack"
 
 
 @pytest.mark.parametrize(("images", "count"), [(60, 1), (60, 7), (60, 60), (61, 16)])
@@ -70,24 +70,24 @@ def test_parts_of_another_number_are_not_mixed(load, elsewhere):
     assert len(part_of(loaded, 1, 2).pack.table) == 60
 
 
-def test_of_parts_that_end_together_one_joins_and_both_have_the_pack(load, elsewhere, monkeypatch):
+def test_parts_that_end_together_are_joined_once(load, elsewhere, monkeypatch):
     cache = elsewhere("here")
     loaded = load()
     part_of(loaded, 1, 2)
-    # In a process each, these would be two workers' reading; what is raced for is the end.
+    # One process each: the race is for joining the parts, not for reading them.
     monkeypatch.setattr("enface.data.packing.cores", lambda: 1)
     joined, join = [], shards._Parts._join
-    monkeypatch.setattr(shards._Parts, "_join", lambda self, *words: (joined.append(1), join(self, *words)))
+    monkeypatch.setattr(shards._Parts, "_join", lambda self, *arguments: (joined.append(1), join(self, *arguments)))
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda number: part_of(loaded, number, 2), (2, 2, 2, 2)))
+        results = list(pool.map(lambda number: part_of(loaded, number, 2), (2, 2, 2, 2)))
     assert joined == [1]
-    assert [pack.missing for pack in found] == [[]] * 4
-    (folder,) = {pack.pack.folder for pack in found}
+    assert [result.missing for result in results] == [[]] * 4
+    (folder,) = {result.pack.folder for result in results}
     assert [path.name for path in cache.iterdir() if path.is_dir()] == [folder.name]
 
 
-def test_a_part_of_what_the_dataset_had_before_is_read_again(load, elsewhere, monkeypatch):
-    """Whoever says nothing of the files behind a dataset has the same digest for more of them."""
+def test_a_part_of_an_earlier_table_is_read_again(load, elsewhere, monkeypatch):
+    """A dataset without a fingerprint of its files has the same digest after files were added."""
     elsewhere("one")
     loaded = load()
     wanted = files(make_pack(loaded.recipe, loaded.catalog).folder)
@@ -105,9 +105,9 @@ def test_a_run_makes_the_pack_without_waiting_for_parts(load, elsewhere):
     cache = elsewhere("here")
     loaded = load()
     assert part_of(loaded, 1, 2).missing == [2]
-    made = make_pack(loaded.recipe, loaded.catalog)
-    assert part_of(loaded, 2, 2).pack.folder == made.folder
-    assert [path.name for path in cache.iterdir() if path.is_dir()] == [made.folder.name]
+    pack = make_pack(loaded.recipe, loaded.catalog)
+    assert part_of(loaded, 2, 2).pack.folder == pack.folder
+    assert [path.name for path in cache.iterdir() if path.is_dir()] == [pack.folder.name]
 
 
 def test_an_unreadable_image_stops_its_part_alone(load, elsewhere):
@@ -128,6 +128,6 @@ def test_more_parts_than_images(load, elsewhere):
 
 
 @pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "1/0", "-1/4", "a/b", "1/4/2", "1.0/4"])
-def test_what_is_no_part(text):
+def test_invalid_part_texts(text):
     with pytest.raises(EnfaceError, match=f"--part: '{text}' is not K/N"):
         Part.of(text)
