@@ -27,7 +27,7 @@ Differences = npt.NDArray[np.float32]
 def duplicates(data: AuditedData, bits: int = DEFAULT_BITS, progress: Progress | None = None) -> Finding:
     """Find identical and near-identical images of different splits, or of different identities in one split.
 
-    Identical images are found by digest. Near ones are found by perceptual hash and then compared, because hashes of
+    Identical images are detected by digest. Near ones are detected by perceptual hash and compared, because hashes of
     aligned faces are as similar as those of copies: the luminance of both is reduced to 16 x 16 block means, brought
     to mean 0 and mean absolute deviation 1, and the mean absolute difference must be at most 0.06. In photographs at
     64 pixels, JPEG of quality 75 causes at most 0.012, and resizing to half and back 0.021; in synthetic heads 0.048

@@ -110,7 +110,7 @@ class QuantityEntry(FileModel):
 
     @property
     def preference(self) -> Direction:
-        """Which values are better."""
+        """Direction of better values."""
         return Direction(self.higher_is_better, self.ideal)
 
 
