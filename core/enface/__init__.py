@@ -25,8 +25,8 @@ _HOMES = {
     "train.prepare": "train",
     "train.trainer": "Interrupted",
     "data.images": "IMAGE_EXTENSIONS files_fingerprint list_images read_image",
-    "plugin.weight_sources": "HubFile Source check_sha256 download_file",
-    "plugin.weights": "Weights",
+    "system.atomic": "atomic_write",
+    "system.cache": "cache_folder",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -69,13 +69,10 @@ if TYPE_CHECKING:
     from enface.plugin.hooks import Run as Run
     from enface.plugin.hooks import Validator as Validator
     from enface.plugin.hooks import hookimpl as hookimpl
-    from enface.plugin.weight_sources import HubFile as HubFile
-    from enface.plugin.weight_sources import Source as Source
-    from enface.plugin.weight_sources import check_sha256 as check_sha256
-    from enface.plugin.weight_sources import download_file as download_file
-    from enface.plugin.weights import Weights as Weights
     from enface.recipe.load import LoadedRecipe as LoadedRecipe
     from enface.recipe.load import load_recipe as load_recipe
+    from enface.system.atomic import atomic_write as atomic_write
+    from enface.system.cache import cache_folder as cache_folder
     from enface.train.prepare import train as train
     from enface.train.trainer import Interrupted as Interrupted
 

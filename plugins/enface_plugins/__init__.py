@@ -8,7 +8,7 @@ from enface import hookimpl
 
 # Processes that read images import this module and the datasets but no torch, which Weights would load.
 if TYPE_CHECKING:
-    from enface import Weights
+    from enface_plugins.pretrained import Weights
 
 
 @hookimpl

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from enface.plugin.bases import DataInfo
-    from enface.plugin.weights import Weights
     from enface.system.messages import Reporter
 
 hookspec = pluggy.HookspecMarker("enface")
@@ -92,8 +91,8 @@ def kinds() -> Mapping[str, type]:  # type: ignore[empty-body]
 
 
 @hookspec
-def weights() -> Iterable[Weights]:  # type: ignore[empty-body]
-    """Return the pretrained weights that this plugin's components may need."""
+def weights() -> Iterable[Any]:  # type: ignore[empty-body]
+    """Return the pretrained weights that components may need, as ``enface_plugins.pretrained.Weights``."""
 
 
 @hookspec

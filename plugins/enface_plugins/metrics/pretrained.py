@@ -6,8 +6,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from enface import HubFile, Weights, WeightsError
-from enface_plugins.metrics.sdist_weights import SdistMember
+from enface import WeightsError
+from enface_plugins.pretrained import HubFile, Weights
+from enface_plugins.pretrained.sdist import SdistMember
 
 if TYPE_CHECKING:
     import lpips

@@ -14,10 +14,8 @@ from enface.errors import EnfaceError
 
 def weights_list() -> None:
     """List the pretrained weights of the installed plugins, and the files of those in the cache."""
-    from enface.plugin import weights
-
     for item in _known_weights().values():
-        path = weights.find(item)
+        path = item.find()
         typer.echo(f"{item.name}\t{f'here: {path}' if path else 'missing'}\t{item.about}")
 
 
@@ -30,14 +28,13 @@ def weights_fetch(
     ] = None,
 ) -> None:
     """Fetch pretrained weights into the cache, and check their digest."""
-    from enface.plugin import weights
     from enface.plugin.schema import closest
 
     known = _known_weights()
     for name in names or list(known):
         if name not in known:
             raise EnfaceError(f"no weights are called {name!r}{closest(name, known)}")
-        say(f"{name}: {weights.fetch(known[name], from_)}")
+        say(f"{name}: {known[name].fetch(from_)}")
 
 
 def _known_weights() -> dict[str, Any]:

@@ -7,9 +7,11 @@ import pytest
 from enface import Loss, Schedule
 from enface.errors import PluginError, RecipeError
 from enface.plugin.catalog import Catalog, snake_case
-from enface.plugin.components import KINDS, Constant
+from enface.plugin.components import Constant
 from enface.plugin.manager import load_plugins
 from enface.plugin.schema import ScheduleSpec
+
+KINDS = Catalog(load_plugins()).kinds
 
 LOSS = "class Mine(Loss):\n    def forward(self, output, target): return output - target\n"
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from enface import WeightsError
-from enface.plugin.weights import find
 from enface_plugins.losses import dists
 from enface_plugins.losses.dists import DISTS, SmoothPool, _similarities
 from enface_plugins.metrics.pretrained import VGG16
 
 needs_weights = pytest.mark.skipif(
-    find(VGG16) is None or find_spec("DISTS_pytorch") is None,
+    VGG16.find() is None or find_spec("DISTS_pytorch") is None,
     reason="needs: enface weights fetch vgg16, pip install DISTS-pytorch",
 )
 

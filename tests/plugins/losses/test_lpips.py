@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from enface import DataInfo, RecipeError, WeightsError
-from enface.plugin.weights import find
 from enface_plugins import metrics
 from enface_plugins.losses.lpips import LPIPS, _unit
 from enface_plugins.metrics.pretrained import ALEXNET, VGG16, lpips_network
 
 DATA = DataInfo(48)
 NETS = [
-    pytest.param(net, marks=pytest.mark.skipif(find(weights) is None, reason=f"needs: enface weights fetch {name}"))
+    pytest.param(net, marks=pytest.mark.skipif(weights.find() is None, reason=f"needs: enface weights fetch {name}"))
     for net, weights, name in (("alex", ALEXNET, "alexnet"), ("vgg", VGG16, "vgg16"))
 ]
 

@@ -7,12 +7,11 @@ import torch
 from torchvision import models, transforms
 
 from enface import DataInfo, RecipeError
-from enface.plugin.weights import find
 from enface_plugins.losses.perceptual import Perceptual, gram
 from enface_plugins.metrics.pretrained import VGG16
 
 DATA = DataInfo(48)
-needs_vgg16 = pytest.mark.skipif(find(VGG16) is None, reason="needs: enface weights fetch vgg16")
+needs_vgg16 = pytest.mark.skipif(VGG16.find() is None, reason="needs: enface weights fetch vgg16")
 
 
 @pytest.fixture(scope="module")

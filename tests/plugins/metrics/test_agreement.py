@@ -20,13 +20,12 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from enface import DataInfo
-from enface.plugin.weights import find
 from enface_plugins.metrics import L1, LPIPS, PSNR, SSIM, Checkerboard, ColorShift, MsSsim, Sharpness, Spectrum
 from enface_plugins.metrics.pretrained import ALEXNET, TRUNK_OF, VGG16
 
 SIZES = (64, 96, 176)
 needs_trunks = pytest.mark.skipif(
-    find(ALEXNET) is None or find(VGG16) is None, reason="needs: enface weights fetch alexnet vgg16"
+    ALEXNET.find() is None or VGG16.find() is None, reason="needs: enface weights fetch alexnet vgg16"
 )
 
 

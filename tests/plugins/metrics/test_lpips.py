@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from enface import DataInfo, EnfaceError, WeightsError
-from enface.plugin.weights import fetch, find
 from enface_plugins.metrics import LPIPS
 from enface_plugins.metrics.pretrained import ALEXNET, TRUNKS, VGG16
 
 DATA = DataInfo(48)
-needs_alexnet = pytest.mark.skipif(find(ALEXNET) is None, reason="needs: enface weights fetch alexnet")
-needs_vgg16 = pytest.mark.skipif(find(VGG16) is None, reason="needs: enface weights fetch vgg16")
+needs_alexnet = pytest.mark.skipif(ALEXNET.find() is None, reason="needs: enface weights fetch alexnet")
+needs_vgg16 = pytest.mark.skipif(VGG16.find() is None, reason="needs: enface weights fetch vgg16")
 TRUNK = [pytest.param("alex", marks=needs_alexnet), pytest.param("vgg", marks=needs_vgg16)]
 
 
@@ -97,5 +96,5 @@ def test_published_value_of_another_implementation():
 @pytest.mark.parametrize("weights", TRUNKS, ids=lambda weights: weights.name)
 def test_fetching(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))
-    fetch(weights)
+    weights.fetch()
     assert weights.load().keys() == set(weights.tensors)

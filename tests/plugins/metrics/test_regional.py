@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from enface import DataInfo
-from enface.plugin.weights import find
 from enface_plugins.metrics import L1, LPIPS, PSNR, SSIM, MsSsim, Sharpness
 from enface_plugins.metrics.pretrained import ALEXNET, VGG16
 
 SIZE = 48
 DATA = DataInfo(SIZE)
 needs_trunks = pytest.mark.skipif(
-    find(ALEXNET) is None or find(VGG16) is None, reason="needs: enface weights fetch alexnet vgg16"
+    ALEXNET.find() is None or VGG16.find() is None, reason="needs: enface weights fetch alexnet vgg16"
 )
 MAKERS = [
     pytest.param(L1, id="l1"),

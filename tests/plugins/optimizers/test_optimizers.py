@@ -88,7 +88,7 @@ def test_a_convolution_kernel_is_a_matrix():
 # ------------------------------------------------------------------ every optimizer
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda item: item["use"] + ("+groups" if "groups" in item else ""))
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda item: item["use"] + "-groups" * ("groups" in item))
 def test_a_resumed_run_has_the_same_bits(new_trainer, monkeypatch, optimizer):
     from enface.train.checkpoint import digest
     from enface.train.trainer import Interrupted

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from enface.errors import EnfaceError, RecipeError
-from enface.plugin.launchers import LauncherSession
 from enface.recipe.models import save_recipe
 from enface.system.locks import LOCK_FILE, hold_lock
+from enface_tools.sweep.base import LauncherSession
 from enface_tools.sweep.jobs import read_sweep
 from enface_tools.sweep.local import Local
 from enface_tools.sweep.ray import Ray

