@@ -13,6 +13,7 @@ import pandas as pd
 from enface_tools.compare.pairing import Pairing
 from enface_tools.compare.quantities import Quantity
 from enface_tools.evaluate.statistics import Outcome, cohens_dz, holm, intervals, per_identity, signed_rank
+from enface_tools.report.numbers import label_key
 
 ALPHA = 0.05
 RESAMPLES = 10_000
@@ -112,7 +113,7 @@ def compare_subsets(pairing: Pairing, quantities: Sequence[Quantity], column: st
     """Compare every quantity inside each value of a label; p is adjusted for all values and quantities together."""
     values = pairing.about[column].to_numpy()
     subsets = []
-    for value in sorted(set(values), key=label_order):
+    for value in sorted(set(values), key=label_key):
         rows = values == value
         identities = int(pairing.about["identity"][rows].nunique())
         subsets.append(SubsetResults(column, value, int(rows.sum()), identities, _results(pairing, quantities, rows)))
@@ -124,14 +125,6 @@ def adjusted(family: Sequence[QuantityResult]) -> list[QuantityResult]:
     """Return results with p adjusted for their number."""
     p_values = holm([result.p for result in family])
     return [replace(result, p_adjusted=p) for result, p in zip(family, p_values, strict=True)]
-
-
-def label_order(value: str) -> tuple[bool, float, str]:
-    """Sort key of a label's values: numbers by size, then other texts."""
-    try:
-        return False, float(value), value
-    except ValueError:
-        return True, 0.0, value
 
 
 def bootstrap_intervals(values: pd.DataFrame, identities: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from enface.data.images import natural_key
 from enface.plugin.components import GalleryMetric, Metric
 from enface_tools.evaluate.measure import Scores
 from enface_tools.evaluate.models import (
@@ -151,11 +152,7 @@ class Summarizer:
     def _groups(self, column: str) -> list[tuple[Any, Rows]]:
         """Each value of a column, in natural order, with its images."""
         values = self._about[column]
-        present = [value for value in values.unique() if not pd.isna(value)]
-        try:
-            present.sort()
-        except TypeError:
-            present.sort(key=str)
+        present = sorted((value for value in values.unique() if not pd.isna(value)), key=natural_key)
         return [(value, (values == value).to_numpy()) for value in present]
 
     def _estimate(self, values: npt.NDArray[Any]) -> Estimate:

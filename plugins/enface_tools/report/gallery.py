@@ -11,7 +11,7 @@ import pandas as pd
 from enface.plugin.direction import Direction
 from enface_tools.evaluate.results import AT, ID_COLUMNS, MAX_LABEL_VALUES, column_of
 from enface_tools.report.files import rounded
-from enface_tools.report.numbers import labelled
+from enface_tools.report.numbers import label_key, labelled
 from enface_tools.report.pictures import SpriteSheet, tile_name
 
 
@@ -93,15 +93,8 @@ def texts(values: pd.Series[Any]) -> list[str]:
 
 def _label(name: str, values: pd.Series[Any]) -> dict[str, Any]:
     shown = texts(values)
-    choices = sorted(set(shown), key=_order)
+    choices = sorted(set(shown), key=label_key)
     return {"name": name, "values": shown, "choices": choices if 2 <= len(choices) <= MAX_LABEL_VALUES else []}
-
-
-def _order(value: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(value), value
-    except ValueError:
-        return 1, 0.0, value
 
 
 def _numbers(values: pd.Series[Any]) -> list[float | None]:

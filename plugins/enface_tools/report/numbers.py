@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
+from enface.data.images import natural_key
 from enface.plugin.direction import Direction as Direction
 from enface_tools.evaluate.models import Estimate, MetricSummary, Summary
 from enface_tools.evaluate.statistics import Outcome
@@ -16,6 +17,15 @@ MINUS = "\N{MINUS SIGN}"
 INFINITY = "\N{INFINITY}"
 BASELINES = {"source": "source", "mean_target": "mean target"}
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+
+def label_key(text: str) -> tuple[bool, float, list[str | int], str]:
+    """Sorting key of label values as text: numbers such as ``-45`` by value, then other texts in natural order."""
+    try:
+        number = float(text)
+    except ValueError:
+        return natural_key(text)
+    return (False, number, [], text) if math.isfinite(number) else natural_key(text)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from enface.plugin.direction import Direction
 from enface_tools.evaluate.models import Estimate, GroupMetric, GroupSummary, Summary
 from enface_tools.evaluate.results import column_of
-from enface_tools.report.numbers import baseline_names, count, decimals, number, shown
+from enface_tools.report.numbers import baseline_names, count, decimals, label_key, number, shown
 
 POSE = "pose"
 
@@ -90,7 +90,7 @@ def recognition(summary: Summary) -> Table | None:
 
 
 def _tables(summary: Summary, groups: Mapping[str, GroupSummary]) -> list[Table]:
-    ordered = sorted(groups.items(), key=lambda item: _order(item[0]))
+    ordered = sorted(groups.items(), key=lambda item: label_key(item[0]))
     baselines = baseline_names(summary)
     tables = []
     for name, item in summary.metrics.items():
@@ -168,7 +168,7 @@ def _heated(
         return Cell(shown(value, places), heat)
 
     lines = [(name, [cell(value) for value in row]) for name, row in zip(names, rows, strict=True)]
-    return sorted(lines, key=lambda line: _order(line[0]))
+    return sorted(lines, key=lambda line: label_key(line[0]))
 
 
 def set_numbers(summary: Summary) -> list[SetNumber]:
@@ -219,11 +219,6 @@ def _beats(mean: float, baselines: list[float], direction: Direction) -> bool:
     return (
         bool(known) and not math.isnan(mean) and all(direction.score(mean) > direction.score(value) for value in known)
     )
-
-
-def _order(value: str) -> tuple[float, str]:
-    place = _as_number(value)
-    return (place if math.isfinite(place) else math.inf, value)
 
 
 def _as_number(text: str) -> float:
