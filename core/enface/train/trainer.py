@@ -362,20 +362,13 @@ class Trainer:
             run.engine.wait()
             return
         tensors = self._generator_tensors(step.generator)
-        if self.average is not None:
-            tensors |= {f"ema/{key}": value for key, value in self.average.state_dict().items()}
+        for place, module in self._modules(step).items():
+            tensors |= {f"{place}/{key}": value for key, value in module.state_dict().items()}
         optimizers = {}
         for player in (step.generator, *step.critics.values()):
-            state_tensors, plain = checkpoint.optimizer_tensors(player.optimizer)
-            tensors |= {f"optimizer/{player.name}/{key}": value for key, value in state_tensors.items()}
+            values, plain = checkpoint.optimizer_tensors(player.optimizer)
+            tensors |= {f"optimizer/{player.name}/{key}": value for key, value in values.items()}
             optimizers[player.name] = {**plain, "scaler": player.scaler.state_dict()}
-            if player is not step.generator:
-                tensors |= {f"critic/{player.name}/{key}": value for key, value in player.module.state_dict().items()}
-            if player.augment is not None:
-                kept = player.augment.state_dict()
-                tensors |= {f"augment/{player.name}/{key}": value for key, value in kept.items()}
-        for term, loss in step.losses.items():
-            tensors |= {f"loss/{term}/{key}": value for key, value in loss.state_dict().items()}
         state = {
             "step": run.step,
             "stage": name,
@@ -399,6 +392,14 @@ class Trainer:
         run.log("checkpoint", path=path.name)
         run.notify("checkpoint_saved", step=run.step, path=path)
         run.engine.wait()
+
+    def _modules(self, step: Step) -> dict[str, nn.Module]:
+        """Return the modules of a checkpoint, but for the generator, by place."""
+        critics = step.critics.values()
+        modules: dict[str, nn.Module] = {f"critic/{critic.name}": critic.module for critic in critics}
+        modules |= {f"augment/{critic.name}": critic.augment for critic in critics if critic.augment is not None}
+        modules |= {f"loss/{term}": loss for term, loss in step.losses.items()}
+        return modules if self.average is None else {**modules, "ema": self.average}
 
     def _generator_tensors(self, player: Player) -> dict[str, Tensor]:
         """Return the weights to evaluate; beside them, those being trained if they differ."""
@@ -440,23 +441,17 @@ class Trainer:
         return saved
 
     def _restore(self, step: Step, saved: Checkpoint) -> None:
+        for place, module in self._modules(step).items():
+            saved.load(place, module)
         for player in (step.generator, *step.critics.values()):
-            if player is not step.generator:
-                saved.load(f"critic/{player.name}", player.module)
             plain = saved.state["optimizers"][player.name]
             checkpoint.load_optimizer(player.optimizer, saved.part(f"optimizer/{player.name}"), plain)
             player.scaler.load_state_dict(plain["scaler"])
-            trained = saved.part("trained") if player is step.generator else {}
-            if trained:
-                player.load_parameters([trained[str(index)] for index in range(len(trained))])
-            if player.augment is not None:
-                saved.load(f"augment/{player.name}", player.augment)
-        for term, loss in step.losses.items():
-            saved.load(f"loss/{term}", loss)
+        trained = saved.part("trained")
+        if trained:
+            step.generator.load_parameters([trained[str(index)] for index in range(len(trained))])
         for name, schedule in step.schedules.items():
             schedule.restore(saved.state["schedules"][name])
-        if self.average is not None:
-            saved.load("ema", self.average)
 
     def _load_final(self, saved: Checkpoint | None) -> None:
         """Load the saved networks if nothing is left to train."""
