@@ -155,9 +155,7 @@ class Batches:
 def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
     """Return an array as a tensor on a device; the host does not wait for the transfer."""
     tensor = torch.from_numpy(values)
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 class Cropper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from enface.data.packing import DatasetRef, ReadSpec, fill_arrays
+from enface.data.packing import DatasetRef, Failures, ReadSpec, fill_arrays
 from enface.errors import DataError
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import DataInfo, Dataset
@@ -29,7 +29,8 @@ from enface.system.messages import Progress
 
 Images = TypeVar("Images", npt.NDArray[np.uint8], Tensor)
 FORMAT = 2
-INFO = "pack.json"
+INFO_FILE = "pack.json"
+"""Describes a pack; written last, so that a folder that has it is a complete pack."""
 
 
 class PackedFile(BaseModel):
@@ -76,7 +77,7 @@ class PackInfo(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
-            raise ValueError(f"{INFO}: {where}: {first['msg']}") from error
+            raise ValueError(f"{INFO_FILE}: {where}: {first['msg']}") from error
 
     def dump(self) -> bytes:
         """Return the text of ``pack.json``."""
@@ -110,7 +111,7 @@ class PackInfo(BaseModel):
         except ValueError as error:
             raise ValueError(f"{name}: is no NumPy array ({error})") from error
         if (actual, fortran, dtype) != (shape, False, np.dtype(np.uint8)):
-            raise ValueError(f"{name}: is {dtype} {actual}; {INFO} says uint8 {shape}")
+            raise ValueError(f"{name}: is {dtype} {actual}; {INFO_FILE} says uint8 {shape}")
         size, expected = path.stat().st_size, start + int(np.prod(shape, dtype=np.int64))
         if size != expected:
             raise ValueError(f"{name} is not whole: {size:,} bytes instead of {expected:,}")
@@ -186,7 +187,7 @@ class PackBuilder:
     @property
     def exists(self) -> bool:
         """True if the pack is in the cache."""
-        return (self.folder / INFO).is_file()
+        return (self.folder / INFO_FILE).is_file()
 
     def table(self) -> pd.DataFrame:
         """Return the table of the dataset, one row per image.
@@ -194,7 +195,21 @@ class PackBuilder:
         Raises:
             DataError: if it is empty, lacks a column, or has a key twice.
         """
-        return _table(self.dataset, self.spec.use)
+        use, rows = self.spec.use, [dict(row) for row in self.dataset.rows()]
+        if not rows:
+            raise DataError(f"dataset {use} has no images")
+        table = pd.DataFrame(rows)
+        for column in ("key", "identity"):
+            if column not in table:
+                raise DataError(f"dataset {use}: its rows have no column {column!r}")
+            table[column] = table[column].astype(str)
+        for column in map(str, table.columns):
+            if column.startswith(("real_", "fake_")):
+                raise DataError(f"dataset {use}: column {column!r} has the name of a discriminator's output; rename it")
+        duplicates = table["key"][table["key"].duplicated()]
+        if len(duplicates):
+            raise DataError(f"dataset {use}: key {duplicates.iloc[0]!r} occurs more than once")
+        return table
 
     def new_arrays(self, work: Path, count: int) -> dict[str, np.memmap[Any, np.dtype[np.uint8]]]:
         """Create the pack's arrays in a folder, filled with 0; return them by file name.
@@ -208,18 +223,15 @@ class PackBuilder:
             shapes["regions.npy"] = (count, size, size)
         return {name: np.lib.format.open_memmap(work / name, "w+", np.uint8, of) for name, of in shapes.items()}
 
-    def read(self, work: Path, table: pd.DataFrame, progress: Progress) -> dict[int, str]:
+    def read(self, work: Path, table: pd.DataFrame, progress: Progress) -> Failures:
         """Read every image of a table into new arrays in a folder.
-
-        Returns:
-            Error messages of the unreadable images, by their place in the table.
 
         Raises:
             DataError: if an image is unreadable and ``on_error`` is ``raise``.
         """
         for array in self.new_arrays(work, len(table)).values():
             array.flush()
-        skipped: dict[int, str] = {}
+        skipped: Failures = {}
         done = 0
         for count, failed in fill_arrays(work, table, self.spec, self.dataset):
             if failed and self.on_error == "raise":
@@ -229,7 +241,7 @@ class PackBuilder:
             progress(done, len(table))
         return skipped
 
-    def finish(self, work: Path, table: pd.DataFrame, skipped: Mapping[int, str]) -> None:
+    def finish(self, work: Path, table: pd.DataFrame, skipped: Failures) -> None:
         """Complete a folder that has the arrays of a whole table, and move it to its place in the cache.
 
         Raises:
@@ -251,8 +263,8 @@ class PackBuilder:
             region_names=list(self.dataset.region_names),
             skipped=[skipped[index] for index in sorted(skipped)],
         )
-        (work / INFO).write_bytes(info.dump())
-        publish_folder(work, self.folder, INFO)
+        (work / INFO_FILE).write_bytes(info.dump())
+        publish_folder(work, self.folder, INFO_FILE)
 
 
 def make_pack(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) -> Pack:
@@ -283,10 +295,10 @@ def read_pack(folder: Path, remedy: str = "delete that folder to have it made ag
     Raises:
         DataError: if a file is missing or damaged, naming it.
     """
-    if not (folder / INFO).is_file():
-        raise DataError(f"no pack at {folder}: there is no {INFO}")
+    if not (folder / INFO_FILE).is_file():
+        raise DataError(f"no pack at {folder}: there is no {INFO_FILE}")
     with _damage_reported(folder, remedy):
-        info = PackInfo.parse((folder / INFO).read_bytes())
+        info = PackInfo.parse((folder / INFO_FILE).read_bytes())
     info.check_format(str(folder), remedy)
     with _damage_reported(folder, remedy):
         arrays: dict[str, npt.NDArray[np.uint8]] = {}
@@ -317,34 +329,8 @@ def _typed(texts: pd.Series[str], kind: str) -> npt.NDArray[Any]:
 
 def _digest(spec: ReadSpec, dataset: Dataset, on_error: str) -> str:
     # With the module, because two plugin files may each have a dataset of the same name.
-    parts = [
-        FORMAT,
-        type(dataset).__module__,
-        spec.use,
-        spec.params,
-        spec.size,
-        on_error,
-        dataset.fingerprint(),
-    ]
+    parts = [FORMAT, type(dataset).__module__, spec.use, spec.params, spec.size, on_error, dataset.fingerprint()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _table(dataset: Dataset, use: str) -> pd.DataFrame:
-    rows = [dict(row) for row in dataset.rows()]
-    if not rows:
-        raise DataError(f"dataset {use} has no images")
-    table = pd.DataFrame(rows)
-    for column in ("key", "identity"):
-        if column not in table:
-            raise DataError(f"dataset {use}: its rows have no column {column!r}")
-        table[column] = table[column].astype(str)
-    for column in map(str, table.columns):
-        if column.startswith(("real_", "fake_")):
-            raise DataError(f"dataset {use}: column {column!r} has the name of a discriminator's output; rename it")
-    duplicates = table["key"][table["key"].duplicated()]
-    if len(duplicates):
-        raise DataError(f"dataset {use}: key {duplicates.iloc[0]!r} occurs more than once")
-    return table
 
 
 def _drop_skipped(work: Path, table: pd.DataFrame, skipped: list[int]) -> pd.DataFrame:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from enface.data.images import resized, resized_map
 from enface.errors import DataError
@@ -31,6 +30,8 @@ CHUNK = 60
 """Images that a process is given together; neighbours, which may share what is expensive to compute."""
 AHEAD = 4
 """Chunks per process that are handed out at a time, which bounds the memory."""
+Failures = dict[int, str]
+"""Error messages of unreadable images, by their place in the table."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,7 @@ class ReadSpec:
         return dataset
 
 
-def fill_arrays(
-    folder: Path, table: pd.DataFrame, spec: ReadSpec, dataset: Dataset
-) -> Iterator[tuple[int, dict[int, str]]]:
+def fill_arrays(folder: Path, table: pd.DataFrame, spec: ReadSpec, dataset: Dataset) -> Iterator[tuple[int, Failures]]:
     """Read every image of a table into the existing ``images.npy``, and its regions into ``regions.npy``.
 
     Memory does not grow with the table: at most :data:`AHEAD` chunks per process are handed out at a time.
@@ -125,7 +124,7 @@ def fill_arrays(
     # A forked child of a process with running torch threads can hang; a spawned one cannot.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_init_worker, initargs=(folder, spec)) as pool:
-        pending: dict[Future[dict[int, str]], int] = {}
+        pending: dict[Future[Failures], int] = {}
         try:
             for start, stop in chunks:
                 if len(pending) >= AHEAD * workers:
@@ -139,7 +138,7 @@ def fill_arrays(
             pool.shutdown(cancel_futures=True)
 
 
-def _completed(pending: dict[Future[dict[int, str]], int]) -> Iterator[tuple[int, dict[int, str]]]:
+def _completed(pending: dict[Future[Failures], int]) -> Iterator[tuple[int, Failures]]:
     """Wait for at least one chunk, and remove those that are done from ``pending``."""
     for future in wait(pending, return_when=FIRST_COMPLETED).done:
         yield pending.pop(future), future.result()
@@ -156,15 +155,17 @@ class PackReader:
         self._dataset = dataset
         self._size = size
         self._images = np.lib.format.open_memmap(folder / "images.npy", "r+")
-        regions = bool(dataset.region_names)
-        self._regions = np.lib.format.open_memmap(folder / "regions.npy", "r+") if regions else None
+        regions = folder / "regions.npy"
+        self._regions = np.lib.format.open_memmap(regions, "r+") if dataset.region_names else None
 
-    def __call__(self, first: int, rows: list[dict[str, Any]]) -> dict[int, str]:
+    def __call__(self, first: int, rows: list[dict[str, Any]]) -> Failures:
         """Read the images of some rows, the first of which has index ``first``; return error messages by index."""
         failed = {}
         for index, row in enumerate(rows, first):
             try:
-                image = _checked(self._dataset.image(row), row)
+                image = self._dataset.image(row)
+                if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                    raise DataError(f"image {row['key']} is {image.dtype} {image.shape}; uint8 (H, W, 3) is needed")
                 self._images[index] = resized(image, self._size)
                 if self._regions is not None:
                     self._regions[index] = resized_map(self._dataset.regions(row), self._size)
@@ -190,12 +191,6 @@ def _init_worker(folder: Path, spec: ReadSpec) -> None:
     _reader = PackReader(folder, dataset, spec.size)
 
 
-def _read_chunk(first: int, rows: list[dict[str, Any]]) -> dict[int, str]:
+def _read_chunk(first: int, rows: list[dict[str, Any]]) -> Failures:
     assert _reader is not None
     return _reader(first, rows)
-
-
-def _checked(image: npt.NDArray[np.uint8], row: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise DataError(f"image {row['key']} is {image.dtype} {image.shape}; uint8 (H, W, 3) is needed")
-    return image

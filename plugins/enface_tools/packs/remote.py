@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from enface.data.open_pack import REMEDY
-from enface.data.pack import INFO, Pack, PackedFile, PackInfo
+from enface.data.pack import INFO_FILE, Pack, PackedFile, PackInfo
 from enface.errors import DataError
 from enface.system.cache import cache_folder
 from enface.system.messages import Progress
@@ -45,9 +45,9 @@ def fetch_pack(address: str, progress: Progress, say: Callable[[str], None]) -> 
     copies = cache_folder() / "packs" / "fetched"
     stem = re.sub(r"[^A-Za-z0-9.-]+", "_", address.rstrip("/").rpartition("/")[2]) or "pack"
     stem = f"{stem}-{_digest(address.rstrip('/').encode())}"
-    earlier = sorted(copies.glob(f"{stem}-*/{INFO}"), key=lambda path: path.parent.stat().st_mtime)
+    earlier = sorted(copies.glob(f"{stem}-*/{INFO_FILE}"), key=lambda path: path.parent.stat().st_mtime)
     try:
-        text = remote.read(INFO)
+        text = remote.read(INFO_FILE)
     except UnreachableError as error:
         if not earlier:
             raise
@@ -55,14 +55,14 @@ def fetch_pack(address: str, progress: Progress, say: Callable[[str], None]) -> 
         return earlier[-1].parent
     except NotFoundError as error:
         copy = f"; a copy fetched before exists: data.pack={earlier[-1].parent}" if earlier else ""
-        raise DataError(f"no pack at {address}: there is no {INFO}{copy}") from error
+        raise DataError(f"no pack at {address}: there is no {INFO_FILE}{copy}") from error
     info = _parse(text, address)
     folder = copies / f"{stem}-{_digest(text)}"
-    if not (folder / INFO).is_file():
+    if not (folder / INFO_FILE).is_file():
         copies.mkdir(parents=True, exist_ok=True)
         with FileLock(copies / f".{folder.name}.lock"):
             # The process that held the lock before may have fetched it.
-            if not (folder / INFO).is_file():
+            if not (folder / INFO_FILE).is_file():
                 _fetch(remote, info, text, folder, progress)
     # The newest copy is the one used last; not updated if the cache is read-only.
     with suppress(OSError):
@@ -99,7 +99,7 @@ def _fetch(remote: RemoteFolder, info: PackInfo, text: bytes, folder: Path, prog
             # Resuming a damaged file would not repair it.
             (work / name).unlink()
             raise DataError(f"{remote.address}/{error}") from error
-    (work / INFO).write_bytes(text)
+    (work / INFO_FILE).write_bytes(text)
     os.rename(work, folder)
 
 
@@ -109,7 +109,7 @@ def _check_sizes(remote: RemoteFolder, info: PackInfo, work: Path) -> int:
     for name, size in sizes.items():
         if size is not None and name in info.files and size != info.files[name].bytes:
             raise DataError(
-                f"{remote.address}/{name} is not whole: {size:,} bytes, {INFO} says {info.files[name].bytes:,}"
+                f"{remote.address}/{name} is not whole: {size:,} bytes, {INFO_FILE} says {info.files[name].bytes:,}"
             )
     total = sum(size or 0 for size in sizes.values())
     fetched = sum((work / name).stat().st_size for name in sizes if (work / name).is_file())
@@ -123,7 +123,7 @@ def _check_file(path: Path, info: PackInfo, digest: str) -> None:
     if path.suffix == ".npy":
         info.check_array(path)
     if path.name in info.files and digest != info.files[path.name].sha256:
-        raise ValueError(f"{path.name} is damaged: its sha256 is not the one in {INFO}; {REMEDY}")
+        raise ValueError(f"{path.name} is damaged: its sha256 is not the one in {INFO_FILE}; {REMEDY}")
 
 
 def _parse(text: bytes, address: str) -> PackInfo:
@@ -159,7 +159,7 @@ def write_pack(pack: Pack, address: str, progress: Progress | None = None) -> Pa
             files[name] = PackedFile(bytes=file.tell(), sha256=digest)
     info = pack.info.model_copy(update={"files": files})
     try:
-        existing = remote.read(INFO)
+        existing = remote.read(INFO_FILE)
     except NotFoundError:
         existing = b""
     if existing == info.dump():
@@ -170,5 +170,5 @@ def write_pack(pack: Pack, address: str, progress: Progress | None = None) -> Pa
         if progress is not None:
             progress(done, len(info.file_names))
         remote.put(name, pack.folder / name)
-    remote.put_text(INFO, info.dump())
+    remote.put_text(INFO_FILE, info.dump())
     return info
