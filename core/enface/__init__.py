@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "plugin.bases": "DataInfo Dataset Row Targets",
     "plugin.components": (
-        "AdversarialLoss Augmentation Constant CriticLoss Discriminator FeatureMetric GalleryMetric"
-        " Generator Loss Mask Metric Optimizer Schedulable Schedule SetMetric as_schedule weighted_mean"
+        "AdversarialLoss Augmentation Constant CriticLoss Discriminator Generator Loss Mask Optimizer Schedulable"
+        " Schedule as_schedule"
     ),
     "errors": ("CheckpointError DataError EnfaceError NonFiniteLossError PluginError RecipeError WeightsError"),
     "plugin.hooks": "Run Validator hookimpl",
@@ -54,18 +54,13 @@ if TYPE_CHECKING:
     from enface.plugin.components import Constant as Constant
     from enface.plugin.components import CriticLoss as CriticLoss
     from enface.plugin.components import Discriminator as Discriminator
-    from enface.plugin.components import FeatureMetric as FeatureMetric
-    from enface.plugin.components import GalleryMetric as GalleryMetric
     from enface.plugin.components import Generator as Generator
     from enface.plugin.components import Loss as Loss
     from enface.plugin.components import Mask as Mask
-    from enface.plugin.components import Metric as Metric
     from enface.plugin.components import Optimizer as Optimizer
     from enface.plugin.components import Schedulable as Schedulable
     from enface.plugin.components import Schedule as Schedule
-    from enface.plugin.components import SetMetric as SetMetric
     from enface.plugin.components import as_schedule as as_schedule
-    from enface.plugin.components import weighted_mean as weighted_mean
     from enface.plugin.hooks import Run as Run
     from enface.plugin.hooks import Validator as Validator
     from enface.plugin.hooks import hookimpl as hookimpl

@@ -14,25 +14,22 @@ if TYPE_CHECKING:
 @hookimpl
 def components() -> list[type]:
     """Every built-in component."""
-    from enface_plugins import (
-        augmentations,
-        datasets,
-        discriminators,
-        generators,
-        losses,
-        masks,
-        metrics,
-        optimizers,
-        schedules,
-    )
+    import enface
+    from enface_plugins import augmentations, datasets, discriminators, generators, losses, masks
+    from enface_plugins import optimizers, schedules  # isort: skip
 
-    kinds = (losses, masks, discriminators, augmentations, schedules, generators, datasets, metrics, optimizers)
-    return [component for kind in kinds for component in kind.COMPONENTS]
+    packages = [losses, masks, discriminators, augmentations, schedules, generators, datasets, optimizers]
+    if hasattr(enface, "Metric"):
+        # The base class comes with the tool that measures.
+        from enface_plugins import metrics
+
+        packages.append(metrics)
+    return [component for package in packages for component in package.COMPONENTS]
 
 
 @hookimpl
 def weights() -> list[Weights]:
     """The pretrained trunks that metrics and perceptual losses use."""
-    from enface_plugins.metrics.pretrained import TRUNKS
+    from enface_plugins.pretrained.networks import TRUNKS
 
     return list(TRUNKS)

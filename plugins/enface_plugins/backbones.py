@@ -14,8 +14,8 @@ from torch import Tensor, fx, nn
 
 from enface import RecipeError, WeightsError
 from enface_plugins.frozen import Frozen, user_network_name
-from enface_plugins.metrics.pretrained import ALEXNET, VGG16
 from enface_plugins.pretrained import Weights
+from enface_plugins.pretrained.networks import ALEXNET, VGG16
 
 FETCHABLE: Mapping[str, Weights] = {"vgg16": VGG16, "alexnet": ALEXNET}
 """The backbones whose weights ``enface weights fetch`` downloads."""

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn, optim
 
 from enface.plugin.bases import Component as Component
@@ -21,7 +19,6 @@ from enface.plugin.bases import DataInfo as DataInfo
 from enface.plugin.bases import Dataset as Dataset
 from enface.plugin.bases import Row as Row
 from enface.plugin.bases import Targets as Targets
-from enface.plugin.direction import Direction
 
 
 class Schedule(Component, ABC):
@@ -204,121 +201,6 @@ class Discriminator(nn.Module, Component):
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
 
-class Metric(nn.Module, Component):
-    """A number per image: ``forward(output, target)`` of float32 (N, 3, H, W) in [0, 1] -> (N,).
-
-    ``__init__`` raises :class:`~enface.errors.WeightsError` if weights are missing; the report then shows the
-    reason in place of numbers.
-
-    Attributes:
-        higher_is_better: True if better outputs have higher numbers.
-        ideal: Number of a perfect output, if a number may be too high as well as too low; else None.
-        bounds: Lowest and highest possible number, if there are bounds.
-        default: True if it is measured when a recipe or command names no metrics.
-    """
-
-    higher_is_better: ClassVar[bool]
-    ideal: ClassVar[float | None] = None
-    bounds: ClassVar[tuple[float, float] | None] = None
-    default: ClassVar[bool] = False
-
-    @property
-    def direction(self) -> Direction:
-        """The direction in which values are better."""
-        return Direction(self.higher_is_better, self.ideal)
-
-    def score(self, value: float) -> float:
-        """Return a number that is higher if ``value`` of this metric is better."""
-        return self.direction.score(value)
-
-    def map(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the metric at each pixel, (N, C, H, W), if it is a mean over pixels; ``mask`` in a recipe needs it."""
-        raise NotImplementedError(f"{type(self).__name__}.map")
-
-    def regional(self, output: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-        """Return the metric over regions of each image; by default the weighted mean of its map.
-
-        Args:
-            weights: float32 (N or 1, R, H, W), >= 0; R regions at once, so that shared features are computed only once.
-
-        Returns:
-            (N, R); NaN for an image whose weights are 0 everywhere in a region.
-        """
-        return weighted_mean(self.map(output, target), weights)
-
-    @property
-    def has_regional(self) -> bool:
-        """True if the metric can measure regions of an image (:meth:`regional`)."""
-        return type(self).map is not Metric.map or type(self).regional is not Metric.regional
-
-    @property
-    def card(self) -> dict[str, str]:
-        """Facts that must agree for two numbers to be comparable: implementation, version, digest of weights, crop."""
-        raise NotImplementedError(f"{type(self).__name__}.card")
-
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__}.forward")
-
-
-def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted mean of a map over each image.
-
-    Args:
-        values: (N, C, h, w); if it is smaller than the weights, these are averaged down to its size.
-        weights: (N or 1, R, H, W), >= 0.
-
-    Returns:
-        (N, R); NaN for an image whose weights are 0 everywhere.
-    """
-    each = values.mean(1, keepdim=True)
-    weights = nn.functional.interpolate(weights, each.shape[-2:], mode="area")
-    return (each * weights).flatten(2).sum(2) / weights.flatten(2).sum(2)
-
-
-class FeatureMetric(Metric):
-    """Base class of metrics on features of whole images.
-
-    There is no ``forward``, because the features of all outputs and targets are gathered first.
-    """
-
-    def features(self, image: Tensor) -> Tensor:
-        """Return features of images in [0, 1], float32 (N, 3, H, W) -> float32 (N, D)."""
-        raise NotImplementedError(f"{type(self).__name__}.features")
-
-
-class SetMetric(FeatureMetric):
-    """One number for all outputs, compared with all targets.
-
-    Attributes:
-        min_images: Minimum number of images.
-    """
-
-    min_images: ClassVar[int] = 2
-
-    def distance(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]) -> float:
-        """Return the number for features (N, D) and (M, D)."""
-        raise NotImplementedError(f"{type(self).__name__}.distance")
-
-
-class GalleryMetric(FeatureMetric):
-    """A number per image from matching it against a gallery, the first target of each identity."""
-
-    def matched(
-        self,
-        outputs: npt.NDArray[np.float32],
-        identities: npt.NDArray[Any],
-        gallery: npt.NDArray[np.float32],
-        gallery_identities: npt.NDArray[Any],
-    ) -> npt.NDArray[np.float32]:
-        """Return the numbers, (N,).
-
-        Args:
-            outputs: Features of the probes, (N, D), of ``identities`` (N,).
-            gallery: Features of the gallery, (G, D), of ``gallery_identities`` (G,).
-        """
-        raise NotImplementedError(f"{type(self).__name__}.matched")
-
-
 class Optimizer(Component, ABC):
     """Builds an optimizer. Keyword parameters of ``__init__`` are its options in a recipe."""
 
@@ -343,6 +225,5 @@ KINDS: Mapping[str, type] = {
     "schedule": Schedule,
     "generator": Generator,
     "dataset": Dataset,
-    "metric": Metric,
     "optimizer": Optimizer,
 }

@@ -182,7 +182,7 @@ class _Checker:
         self.component("generator", recipe.generator, "generator")
         for name, mask in recipe.masks.items():
             self.component("mask", mask, "masks", name)
-        for name, metric in recipe.metrics.items():
+        for name, metric in recipe.metrics.items() if "metric" in self.catalog.kinds else ():
             self.component("metric", metric, "metrics", name)
             self._defined("mask", metric.mask, list(recipe.masks), "metrics", name, "mask")
         for name, region in recipe.evaluation.regions.items():

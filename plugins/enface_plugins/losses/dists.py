@@ -14,8 +14,8 @@ from torch.nn import functional
 from enface import Loss, WeightsError
 from enface_plugins.backbones import assign_weights
 from enface_plugins.frozen import Frozen
-from enface_plugins.metrics.pretrained import VGG16
 from enface_plugins.pretrained import Weights
+from enface_plugins.pretrained.networks import VGG16
 
 PACKAGE = "DISTS_pytorch"
 # Of the image and of the last ReLU in each block of VGG-16.

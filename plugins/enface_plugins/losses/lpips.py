@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
 from enface_plugins.frozen import Frozen
-from enface_plugins.metrics.lpips import SMALLEST
-from enface_plugins.metrics.pretrained import TRUNK_OF, Trunk, lpips_network
+from enface_plugins.pretrained.networks import SMALLEST, TRUNK_OF, Trunk, lpips_network
 
 
 class LPIPS(Loss):

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from enface import DataInfo, EnfaceError, Metric, weighted_mean
-from enface_plugins.metrics.pretrained import TRUNK_OF, Trunk, lpips_network
+from enface_plugins.pretrained.networks import SMALLEST, TRUNK_OF, Trunk, lpips_network
 
 # The trunk's pooling leaves less than a pixel of smaller images.
-SMALLEST = {"alex": 31, "vgg": 16}
 
 
 class LPIPS(Metric):

@@ -14,8 +14,9 @@ import pluggy
 from pydantic.json_schema import GenerateJsonSchema
 
 from enface.plugin.catalog import Catalog, Entry
-from enface.plugin.components import AdversarialLoss, CriticLoss, DataInfo, Discriminator, Generator, Loss, Mask, Metric
+from enface.plugin.components import AdversarialLoss, CriticLoss, DataInfo, Discriminator, Generator, Loss, Mask
 from enface_tools.catalog import text
+from enface_tools.evaluate.metrics import Metric
 
 PLURALS = {
     "loss": "losses",

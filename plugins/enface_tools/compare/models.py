@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from enface.errors import DataError
-from enface.plugin.direction import Direction
+from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.models import CheckpointInfo, Estimate, FileModel, parse
 from enface_tools.evaluate.statistics import Outcome
 

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 from enface.errors import EnfaceError
-from enface.plugin.direction import Direction
 from enface_tools.compare.gallery import compared_gallery
 from enface_tools.compare.models import (
     COMPARISON,
@@ -22,6 +21,7 @@ from enface_tools.compare.models import (
     RunEntry,
     read_comparison,
 )
+from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.statistics import Outcome
 from enface_tools.report.files import FolderReader, PageWriter, make_folder
 from enface_tools.report.numbers import NONE, count, decimals, number, shown, signed

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from enface.errors import DataError
-from enface.plugin.direction import Direction
 from enface.plugin.schema import closest
 from enface_tools.compare.changes import with_defaults
 from enface_tools.compare.groups import Group, Member
+from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.models import MetricInfo
 from enface_tools.evaluate.results import AT
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from enface.plugin.components import FeatureMetric, GalleryMetric, SetMetric
 from enface_tools.conformance.fixture import BATCH, Fixture
 from enface_tools.conformance.metrics import (
     STRENGTHS,
@@ -22,6 +21,7 @@ from enface_tools.conformance.metrics import (
 )
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import require_rms_close, require_unchanged
+from enface_tools.evaluate.metrics import FeatureMetric, GalleryMetric, SetMetric
 
 Features = npt.NDArray[np.float32]
 MAX_IMAGES = 64

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from enface.plugin.components import FeatureMetric, Metric
 from enface_tools.conformance.fixture import BATCH, SIZE, Fixture
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import require_rms_close, require_unchanged, smooth_images
+from enface_tools.evaluate.metrics import FeatureMetric, Metric
 
 STRENGTHS = (0.1, 0.4)
 TOLERANCE = 1e-4

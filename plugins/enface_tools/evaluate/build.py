@@ -8,9 +8,10 @@ from collections.abc import Collection
 from torch import Tensor
 
 from enface.errors import EnfaceError, RecipeError, WeightsError
-from enface.plugin.components import DataInfo, Metric
+from enface.plugin.components import DataInfo
 from enface.recipe.load import LoadedRecipe
 from enface.train.masks import build_mask, static_weights
+from enface_tools.evaluate.metrics import Metric
 
 
 class MaskedMetric(Metric):

@@ -77,6 +77,14 @@ def commands(app: typer.Typer) -> None:
 
 
 @hookimpl
+def kinds() -> dict[str, type]:
+    """Bring the kind ``metric``."""
+    from enface_tools.evaluate.metrics import Metric
+
+    return {"metric": Metric}
+
+
+@hookimpl
 def validator(run: Run) -> RunValidator:
     """Measure networks by the recipe's metrics."""
     from enface_tools.evaluate.validator import RunValidator

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from enface.data.batches import Batches
 from enface.data.pack import center_crop
 from enface.data.pairs import Indices, Pairs
-from enface.plugin.components import Metric
 from enface.train.build import output_of
 from enface.train.run import Run
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks, run_caveats
 from enface_tools.evaluate.grid import grid, to_pixels
 from enface_tools.evaluate.measure import BatchScores, Measure, Scores, batch_for, unit
+from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import CheckpointInfo, Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import build_regions

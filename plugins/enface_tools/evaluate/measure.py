@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from enface.plugin.components import FeatureMetric, GalleryMetric, Metric, SetMetric
+from enface_tools.evaluate.metrics import FeatureMetric, GalleryMetric, Metric, SetMetric
 from enface_tools.evaluate.results import AT
 
 Numbers = npt.NDArray[np.float32]

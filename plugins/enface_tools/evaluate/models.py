@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from enface.errors import DataError
-from enface.plugin.direction import Direction
+from enface_tools.evaluate.direction import Direction
 
 FORMAT = 2
 T = TypeVar("T")

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from enface.data.images import natural_key
-from enface.plugin.components import GalleryMetric, Metric
 from enface_tools.evaluate.measure import Scores
+from enface_tools.evaluate.metrics import GalleryMetric, Metric
 from enface_tools.evaluate.models import (
     FORMAT,
     Estimate,

@@ -17,12 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from enface.errors import DataError, EnfaceError, RecipeError
-from enface.plugin.components import DataInfo, Metric
+from enface.plugin.components import DataInfo
 from enface.recipe.load import LoadedRecipe
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks
 from enface_tools.evaluate.grid import grid, to_pixels
 from enface_tools.evaluate.measure import BatchScores, Measure, Scores, batch_for
+from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import Region, build_regions

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from enface.errors import RecipeError
 from enface.plugin.catalog import Catalog
-from enface.plugin.components import Metric
 from enface.plugin.manager import load_plugins
 from enface.recipe.load import LoadedRecipe, load_mapping
+from enface_tools.evaluate.metrics import Metric
 
 SECTIONS = {"metrics": "metrics", "masks": "masks", "regions": "evaluation.regions"}
 """Sections that ``--set`` can change, and their keys in a recipe."""

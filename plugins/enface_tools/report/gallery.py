@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from enface.plugin.direction import Direction
+from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.results import AT, ID_COLUMNS, MAX_LABEL_VALUES, column_of
 from enface_tools.report.files import rounded
 from enface_tools.report.numbers import label_key, labelled

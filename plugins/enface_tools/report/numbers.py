@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from enface.data.images import natural_key
-from enface.plugin.direction import Direction as Direction
+from enface_tools.evaluate.direction import Direction as Direction
 from enface_tools.evaluate.models import Estimate, MetricSummary, Summary
 from enface_tools.evaluate.statistics import Outcome
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from enface.plugin.direction import Direction
+from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.models import CheckpointSummary, Estimate, StageMetric, StageSummary
 from enface_tools.evaluate.statistics import Outcome
 from enface_tools.report.files import Picture

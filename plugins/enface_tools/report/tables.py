@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from enface.plugin.direction import Direction
+from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.models import Estimate, GroupMetric, GroupSummary, Summary
 from enface_tools.evaluate.results import column_of
 from enface_tools.report.numbers import baseline_names, count, decimals, label_key, number, shown

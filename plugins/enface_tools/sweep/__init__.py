@@ -1,1 +1,1 @@
-"""Running every variant of a recipe with every seed."""
+"""Sweeps: run every variant of a recipe with every seed."""

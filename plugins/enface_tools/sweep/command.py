@@ -20,94 +20,96 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="A sweep's file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A sweep file.", show_default=False)],
     runs: Runs = Path("runs"),
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", min=1, help="Runs at a time; unless given, one a GPU of this machine (else 1), all on a cluster."
+            "--jobs",
+            min=1,
+            help="Maximum number of concurrent runs (default: one per GPU of this machine; unlimited on a cluster).",
         ),
     ] = None,
     launcher: Annotated[
         str | None,
-        typer.Option("--launcher", help="local, ray or slurm, with their defaults; what the file says unless given."),
+        typer.Option("--launcher", help="Launcher with default options, such as local; default: the file's."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is to do.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: as JSON.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and their states.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON, and run nothing.")] = False,
 ) -> None:
-    """Run every variant of a recipe with every seed; what is done is skipped, what was cut off goes on.
+    """Run every variant of a recipe with every seed; skip finished runs and resume interrupted ones.
 
-    Every run is checked before the first one starts. What another process is training is left to it.
+    Every recipe is checked before the first run starts. Runs that another process trains are skipped.
     """
     from enface_tools.sweep.jobs import read_sweep, require_folder
 
     require_folder(runs)
-    asked, model = read_sweep(file, launcher)
-    states: dict[Job, str] = {job: job.find(runs)[0] for job in asked}
-    todo = [job for job in asked if states[job] in ("cut off", "new")]
+    all_jobs, chosen = read_sweep(file, launcher)
+    states: dict[Job, str] = {job: job.find(runs)[0] for job in all_jobs}
+    pending = [job for job in all_jobs if states[job] in ("cut off", "new")]
     logs = runs / "logs" / file.stem
     if dry_run or as_json:
-        states |= dict.fromkeys(_queued(model, todo, runs, logs), "queued")
+        states |= dict.fromkeys(_queued(chosen, pending, runs, logs), "queued")
     if as_json:
-        told = [{"name": job.name, "seed": job.seed, "state": states[job], "set": job.overrides} for job in asked]
-        typer.echo(json.dumps(told, indent=1))
+        rows = [{"name": job.name, "seed": job.seed, "state": states[job], "set": job.overrides} for job in all_jobs]
+        typer.echo(json.dumps(rows, indent=1))
         return
-    for job in asked:
+    for job in all_jobs:
         say(f"{states[job]:8} {job.label}")
     if dry_run:
         return
-    failed, left = _launched(model, todo, jobs, runs, logs, file) if todo else ([], [])
-    _tell_end(asked, left, model, runs, file)
+    failed, detached = _launch(chosen, pending, jobs, runs, logs, file) if pending else ([], [])
+    _report_end(all_jobs, detached, chosen, runs, file)
     if failed:
         raise typer.Exit(1)
 
 
-def _tell_end(asked: list[Job], left: list[Job], model: Launcher, runs: Path, file: Path) -> None:
+def _report_end(jobs: list[Job], detached: list[Job], launcher: Launcher, runs: Path, file: Path) -> None:
     from enface.system.locks import is_locked
 
-    states = {job: job.find(runs)[0] for job in asked}
-    for job in asked:
-        if states[job] == "running" and job not in left:
+    states = {job: job.find(runs)[0] for job in jobs}
+    for job in jobs:
+        if states[job] == "running" and job not in detached:
             lock = next(filter(is_locked, job.locks(runs)), job.lock(runs))
             say(f"{job.label}: another process is training it (if no process does, remove {lock})")
     counts = Counter(states.values())
-    say(f"{counts['done']} of {len(asked)} runs are done")
-    if left:
-        say(f"{len(left)} are left to {_name(model)}")
-    if left or counts["running"]:
-        say(f"ask again with: enface sweep {file}")
-    names = list(dict.fromkeys(job.name for job in asked))
-    if len(names) > 1 and not left and not counts["running"]:
+    say(f"{counts['done']} of {len(jobs)} runs are done")
+    if detached:
+        say(f"{len(detached)} runs continue on {_name(launcher)}")
+    if detached or counts["running"]:
+        say(f"check again with: enface sweep {file}")
+    names = list(dict.fromkeys(job.name for job in jobs))
+    if len(names) > 1 and not detached and not counts["running"]:
         say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}")
 
 
-def _queued(model: Launcher, todo: list[Job], runs: Path, logs: Path) -> list[Job]:
-    """Jobs that an earlier sweep left to a cluster, as far as that is here to be asked."""
-    if todo and model.detach:
-        with suppress(EnfaceError), model.open(None, runs, logs) as session:
-            return session.taken(todo)
+def _queued(launcher: Launcher, pending: list[Job], runs: Path, logs: Path) -> list[Job]:
+    """Jobs that an earlier sweep left on a cluster, if the cluster can be reached."""
+    if pending and launcher.detach:
+        with suppress(EnfaceError), launcher.open(None, runs, logs) as session:
+            return session.taken(pending)
     return []
 
 
-def _launched(
-    model: Launcher, todo: list[Job], at_once: int | None, runs: Path, logs: Path, file: Path
+def _launch(
+    launcher: Launcher, pending: list[Job], at_once: int | None, runs: Path, logs: Path, file: Path
 ) -> tuple[list[Job], list[Job]]:
-    """Run jobs: those that failed, and those that go on without us."""
+    """Run jobs; return those that failed, and those that continue without this process."""
     from enface.system.locks import LOCK_FILE, hold_lock
     from enface_tools.sweep.launcher import Stopped, run_all
 
     logs.mkdir(parents=True, exist_ok=True)
-    refusal = f"{file}: a sweep of this name is at work under {runs}; wait until it ends, or stop it"
+    refusal = f"{file}: another sweep of this name is running under {runs}; wait until it ends, or stop it"
     try:
-        with hold_lock(logs / LOCK_FILE, refusal), model.open(at_once, runs, logs) as session:
-            taken = session.taken(todo)
+        with hold_lock(logs / LOCK_FILE, refusal), launcher.open(at_once, runs, logs) as session:
+            taken = session.taken(pending)
             for job in taken:
-                say(f"{job.label}: still with {_name(model)}")
-            new = [job for job in todo if job not in taken]
+                say(f"{job.label}: still on {_name(launcher)}")
+            new = [job for job in pending if job not in taken]
             failed = run_all(session, new, runs, say)
             return failed, [*taken, *new] if session.detached else taken
     except Stopped:
-        say(f"stopped; go on with: enface sweep {file}")
+        say(f"stopped; resume with: enface sweep {file}")
         raise typer.Exit(130) from None
 
 
@@ -119,7 +121,7 @@ def _name(launcher: Launcher) -> str:
 
 @hookimpl
 def kinds() -> dict[str, type]:
-    """Bring the kind ``launcher``."""
+    """Add the kind ``launcher``."""
     from enface_tools.sweep.base import Launcher
 
     return {"launcher": Launcher}
@@ -127,7 +129,7 @@ def kinds() -> dict[str, type]:
 
 @hookimpl
 def components() -> list[type]:
-    """Bring the launchers."""
+    """Return the launchers."""
     from enface_tools.sweep.local import Local
     from enface_tools.sweep.ray import Ray
     from enface_tools.sweep.slurm import Slurm
@@ -137,5 +139,5 @@ def components() -> list[type]:
 
 @hookimpl
 def commands(app: typer.Typer) -> None:
-    """Add ``sweep``."""
+    """Register ``sweep``."""
     app.command("sweep")(sweep)

@@ -1,4 +1,4 @@
-"""Many runs of one recipe: which there are to be, which are done, and running the others."""
+"""Sweep files, and the jobs they define: runs that are new, interrupted, running or done."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ State = Literal["done", "running", "cut off", "new"]
 
 
 class SweepModel(Model):
-    """A sweep's file.
+    """A sweep file.
 
     Attributes:
-        recipe: The recipe's path, from this file.
-        name: What the runs' names begin with; the recipe's name unless given.
-        seeds: Each variant is run with each of these.
-        variants: By name, what each overrides: dotted keys and their values. One that overrides nothing is a control.
-        grid: Dotted keys and the values each is to have; every combination is run, of every variant.
-        launcher: Where: ``local``, ``ray``, ``slurm``, or one of these with its options.
+        recipe: Path of the recipe, relative to this file.
+        name: Prefix of the runs' names; default: the recipe's name.
+        seeds: Seeds with which each variant is run.
+        variants: Overrides of each variant by name: dotted keys and their values. A variant without overrides is a
+            control.
+        grid: Dotted keys and the values of each; every combination is run for every variant.
+        launcher: Name of a launcher (``local``, ``ray``, ``slurm``), or a map with its options.
     """
 
     recipe: str
@@ -54,7 +55,7 @@ class SweepModel(Model):
     @classmethod
     def _once(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed stands here twice")
+            raise ValueError("a seed is listed twice")
         return seeds
 
     @field_validator("grid")
@@ -68,11 +69,11 @@ class SweepModel(Model):
 
 @dataclass(frozen=True)
 class Job:
-    """One run that a sweep asks for.
+    """One run of a sweep.
 
     Attributes:
-        overrides: As ``--set`` takes them.
-        digest: Of what training depends on, the seed included.
+        overrides: Overrides in the form of ``--set``.
+        digest: Digest of everything that training depends on, the seed included.
     """
 
     name: str
@@ -83,46 +84,49 @@ class Job:
 
     @property
     def label(self) -> str:
-        """How it is told of."""
+        """Name and seed, for messages."""
         return f"{self.name} seed {self.seed}"
 
     def lock(self, runs: Path) -> Path:
-        """A file whose lock the process has that runs it for a sweep, also before there is a directory."""
+        """Lock file that is held by a sweep's process of the job, even before the run has a directory."""
         return runs / "logs" / ".running" / self.digest
 
     def locks(self, runs: Path) -> list[Path]:
-        """Files of which one is locked while a process trains it."""
-        return [*(run / LOCK_FILE for run in self._same(runs)), self.lock(runs)]
+        """Lock files, of which one is held while any process trains the job."""
+        return [*(run / LOCK_FILE for run in self._matching_runs(runs)), self.lock(runs)]
 
     def find(self, runs: Path) -> tuple[State, Path | None]:
-        """Whether a run of it is being trained, is done, or was cut off and can go on; and its directory."""
-        same = self._same(runs)
-        running = [run for run in same if is_locked(run / LOCK_FILE)]
+        """Return the state of the job and the directory of its run, if there is one."""
+        matching = self._matching_runs(runs)
+        running = [run for run in matching if is_locked(run / LOCK_FILE)]
         if running or is_locked(self.lock(runs)):
             return "running", running[-1] if running else None
-        done = [run for run in same if (run / "evaluation" / "summary.json").is_file()]
+        done = [run for run in matching if (run / "evaluation" / "summary.json").is_file()]
         if done:
             return "done", done[-1]
-        return ("cut off", same[-1]) if same else ("new", None)
+        return ("cut off", matching[-1]) if matching else ("new", None)
 
-    def _same(self, runs: Path) -> list[Path]:
+    def _matching_runs(self, runs: Path) -> list[Path]:
         return [run for run in runs_in(runs / self.name) if _digest(run) == self.digest]
 
     def command(self, runs: Path) -> list[str]:
-        """What runs it, or goes on with it."""
+        """Return the command that starts or resumes the run."""
         state, directory = self.find(runs)
-        words = [sys.executable, "-m", "enface", "run"]
-        # One that is running is refused there, which is told as of any that fails; it is not trained twice.
+        command = [sys.executable, "-m", "enface", "run"]
+        # The command refuses a run that another process trains, so it counts as failed and is not trained twice.
         if directory is not None and state in ("cut off", "running"):
-            return [*words, str(directory), "--resume"]
-        return [*words, str(self.recipe), *set_arguments(self.overrides), "--runs", str(runs)]
+            return [*command, str(directory), "--resume"]
+        return [*command, str(self.recipe), *set_arguments(self.overrides), "--runs", str(runs)]
 
 
 def read_sweep(path: Path, launcher: str | None = None) -> tuple[list[Job], Launcher]:
-    """The runs that a sweep's file asks for, each checked as ``enface check`` would; and what is to launch them.
+    """Read a sweep file: its jobs, whose recipes are all checked, and its launcher.
+
+    Args:
+        launcher: Name of another launcher to use, with its default options.
 
     Raises:
-        RecipeError: naming the file, and the key or the run that is wrong.
+        RecipeError: if a key, a recipe or the launcher is invalid, naming the file and the key or job.
     """
     model = _model(path)
     recipe = (path.parent / model.recipe).resolve()
@@ -137,10 +141,10 @@ def read_sweep(path: Path, launcher: str | None = None) -> tuple[list[Job], Laun
                 keys = {**changes, **cell, "name": name, "seed": seed}
                 overrides = tuple(f"{key}={json.dumps(value)}" for key, value in keys.items())
                 try:
-                    found = load_recipe(recipe, overrides).recipe
+                    digest = load_recipe(recipe, overrides).recipe.training_digest()
                 except RecipeError as error:
                     raise RecipeError(f"{path}: {name}: {error}") from error
-                jobs.append(Job(name, seed, recipe, overrides, found.training_digest()))
+                jobs.append(Job(name, seed, recipe, overrides, digest))
     _refuse_equal(path, jobs)
     return jobs, _launcher(path, loaded.catalog, model.launcher, launcher)
 
@@ -149,23 +153,23 @@ def _model(path: Path) -> SweepModel:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"sweep {path} cannot be read ({error.strerror or error})") from error
+        raise RecipeError(f"cannot read sweep {path} ({error.strerror or error})") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"sweep {path} is no YAML: {str(error).splitlines()[0]}") from error
+        raise RecipeError(f"sweep {path} is not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"sweep {path}: a sweep is a map of keys ({', '.join(SweepModel.model_fields)})")
     try:
         return SweepModel.model_validate(content)
     except ValidationError as error:
-        told = []
+        lines = []
         for item in error.errors():
             where, message = explain(item, SweepModel.model_fields)
-            told.append(f"{path}: {'.'.join(map(str, where))}: {message}")
-        raise RecipeError("\n".join(told)) from error
+            lines.append(f"{path}: {'.'.join(map(str, where))}: {message}")
+        raise RecipeError("\n".join(lines)) from error
 
 
 def _launcher(path: Path, catalog: Catalog, spec: Spec, name: str | None) -> Launcher:
-    """Build the launcher of a sweep's file, or another one by its name."""
+    """Build the launcher of a sweep file, or another one by its name."""
     if name is not None and name != spec.use:
         spec = Spec(use=name)
     try:
@@ -187,7 +191,7 @@ def _cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _slug(key: str, value: Any) -> str:
-    """A grid's key and value as a part of a run's name."""
+    """A key and value of the grid, as part of a run's name."""
     text = f"{key.rpartition('.')[2]}{value}"
     return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")
 
@@ -195,10 +199,10 @@ def _slug(key: str, value: Any) -> str:
 def _refuse_equal(path: Path, jobs: Sequence[Job]) -> None:
     seen: dict[str, Job] = {}
     for job in jobs:
-        # The name is no part of what training depends on, so two variants that train alike have one digest.
+        # The digest does not depend on the name, so equal variants have the same digest.
         if job.digest in seen:
             first = seen[job.digest].label
-            raise RecipeError(f"{path}: {first} and {job.label} would train alike; leave one out")
+            raise RecipeError(f"{path}: {first} and {job.label} are the same training; remove one")
         seen[job.digest] = job
 
 
@@ -207,11 +211,11 @@ def _digest(run: Path) -> str | None:
         content = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
         return Recipe.model_validate(content).training_digest()
     except (OSError, ValueError, yaml.YAMLError):
-        # What cannot be read is no run of ours to go on with.
+        # An unreadable recipe is not one of this sweep's runs.
         return None
 
 
 def require_folder(path: Path) -> None:
-    """Raises EnfaceError when something that is no folder is in the way."""
+    """Raise EnfaceError if the path exists and is not a folder."""
     if path.exists() and not path.is_dir():
         raise EnfaceError(f"{path} is not a folder; name another with --runs")

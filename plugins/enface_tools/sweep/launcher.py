@@ -1,4 +1,4 @@
-"""Running a sweep's jobs through a launcher: what starts, what ended how, and stopping all of it."""
+"""Run a sweep's jobs with a launcher, report their ends, and stop them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from enface_tools.sweep.jobs import Job
 
 POLL = 0.2
 SHOWN_LINES = 15
-SAVING = 600
-"""Seconds that a job which was asked to save and end is waited for."""
+SAVE_TIMEOUT = 600
+"""Seconds to wait for a job that was asked to save and end."""
 
 
 class Stopped(Exception):
-    """The sweep was asked to stop; what ran has saved itself."""
+    """The sweep was stopped by a signal; all running jobs have saved."""
 
 
-def required(package: str, launcher: str) -> Any:
-    """The package that a launcher needs.
+def import_package(package: str, launcher: str) -> Any:
+    """Import a package that a launcher needs.
 
     Raises:
-        EnfaceError: saying what to install.
+        EnfaceError: if it is not installed, naming the command that installs it.
     """
     try:
         return importlib.import_module(package.lower())
@@ -39,35 +39,35 @@ def required(package: str, launcher: str) -> Any:
 def run_all(
     launcher: LauncherSession, jobs: Sequence[Job], runs: Path, say: Callable[[str], None] = print
 ) -> list[Job]:
-    """Run them all; one that fails does not stop the others.
+    """Run all jobs; a job that fails does not stop the others.
 
     Args:
-        say: Told what happens, a line at a time.
+        say: Receives a line for each event.
 
     Returns:
-        Those that failed.
+        The jobs that failed.
 
     Raises:
-        Stopped: after SIGINT or SIGTERM, when every running one has saved and ended.
-        KeyboardInterrupt: after a second SIGINT; the running ones are asked to save, and not waited for.
+        Stopped: after SIGINT or SIGTERM, when all running jobs have saved and ended.
+        KeyboardInterrupt: after a second SIGINT; running jobs are asked to save, but not waited for.
     """
     waiting, running, failed = list(jobs), list[RunningJob](), list[Job]()
-    asked = list[int]()
+    signals = list[int]()
 
-    def ask(number: int) -> None:
-        # Noted, not raised: an exception may come between the start of a job and its place among the running ones, or
-        # within a package that takes it for an error of its own. Who asks twice need not wait for such a package.
-        if asked and number == signal.SIGINT:
+    def note(number: int) -> None:
+        # Noted, not raised: an exception might come between the start of a job and its addition to the running ones,
+        # or within a package that takes it for an error of its own. A second Ctrl-C does not wait for such a package.
+        if signals and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.append(number)
+        signals.append(number)
 
     try:
-        with on_signals(ask):
-            while (waiting or running) and not asked:
+        with on_signals(note):
+            while (waiting or running) and not signals:
                 room = len(waiting) if launcher.at_once is None else launcher.at_once - len(running)
                 if room > 0 and waiting:
                     now, waiting = waiting[:room], waiting[room:]
-                    running += _started(launcher, now, runs, say)
+                    running += _start(launcher, now, runs, say)
                 if launcher.detached:
                     return []
                 time.sleep(POLL)
@@ -76,18 +76,18 @@ def run_all(
                     if code is None:
                         continue
                     running.remove(item)
-                    if not _succeeded(item, code, say):
+                    if not _report_end(item, code, say):
                         failed.append(item.job)
     except BaseException:
         _stop(running)
         raise
     if not waiting and not running:
         return failed
-    # No longer caught: whoever asks once more need not wait; the runs have been asked, and save by themselves.
+    # Signals are no longer caught, so a further one ends the sweep without waiting; the jobs still save.
     _stop(running)
     for item in running:
         item.wait()
-        say(f"{item.job.label}: stopped; it is saved")
+        say(f"{item.job.label}: stopped and saved")
     raise Stopped
 
 
@@ -96,24 +96,25 @@ def _stop(running: Sequence[RunningJob]) -> None:
         item.stop()
 
 
-def _started(
+def _start(
     launcher: LauncherSession, jobs: Sequence[Job], runs: Path, say: Callable[[str], None]
 ) -> Sequence[RunningJob]:
-    found = {job: job.find(runs) for job in jobs}
-    # Since the sweep looked, somebody may have run them by hand.
-    ready = [job for job in jobs if found[job][0] in ("cut off", "new")]
+    states = {job: job.find(runs) for job in jobs}
+    # A job may have been run outside of the sweep in the meantime.
+    ready = [job for job in jobs if states[job][0] in ("cut off", "new")]
     for job in jobs:
         if job not in ready:
-            say(f"{job.label}: {found[job][0]} by now")
+            say(f"{job.label}: already {states[job][0]}")
     started = launcher.start(ready) if ready else []
     for item in started:
-        state, directory = found[item.job]
-        went = f" and goes on with {directory}" if state == "cut off" else ""
-        say(f"{item.job.label}: {launcher.verb}{went} ({item.log})")
+        state, directory = states[item.job]
+        resumed = f" and resumes {directory}" if state == "cut off" else ""
+        say(f"{item.job.label}: {launcher.verb}{resumed} ({item.log})")
     return started
 
 
-def _succeeded(item: RunningJob, code: int, say: Callable[[str], None]) -> bool:
+def _report_end(item: RunningJob, code: int, say: Callable[[str], None]) -> bool:
+    """Report how a job ended; return True if it succeeded."""
     if code == 0:
         say(f"{item.job.label}: done in {time.monotonic() - item.since:.0f} s")
         return True

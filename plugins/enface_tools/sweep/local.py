@@ -1,4 +1,4 @@
-"""Jobs on this machine, some at a time, each in a process of its own."""
+"""The launcher ``local``: jobs as processes on this machine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from enface.system.processes import cores
 from enface_tools.sweep.base import Launcher, LauncherSession, RunningJob
 from enface_tools.sweep.jobs import Job
-from enface_tools.sweep.worker import log_of, started
+from enface_tools.sweep.worker import log_path, start_process
 
 
 @dataclass
 class LocalJob(RunningJob):
-    """A job's process.
+    """The process of a job.
 
     Attributes:
-        device: The CUDA device that it sees; None for what it finds by itself.
+        device: The CUDA device visible to it; None if not restricted.
     """
 
     process: subprocess.Popen[bytes]
@@ -37,13 +37,13 @@ class LocalJob(RunningJob):
 
 
 class LocalSession(LauncherSession):
-    """Starts processes here.
+    """Starts processes on this machine.
 
     Args:
-        at_once: How many at a time.
-        logs: A folder for what each says.
-        devices: CUDA devices to share out, one a job, by their names in ``CUDA_VISIBLE_DEVICES``; empty for what each
-            finds by itself.
+        at_once: Maximum number of concurrent processes.
+        logs: Folder for their output.
+        devices: CUDA devices to distribute, one per job, in the notation of ``CUDA_VISIBLE_DEVICES``; empty to leave
+            the choice to each job.
     """
 
     def __init__(self, at_once: int, runs: Path, logs: Path, devices: Sequence[str] = ()) -> None:
@@ -53,15 +53,15 @@ class LocalSession(LauncherSession):
         self._running: list[LocalJob] = []
 
     def start(self, jobs: Sequence[Job]) -> list[LocalJob]:
-        found = list[LocalJob]()
+        started = list[LocalJob]()
         try:
             for job in jobs:
-                found.append(self._start(job))
+                started.append(self._start(job))
         except BaseException:
-            for item in found:
+            for item in started:
                 item.stop()
             raise
-        return found
+        return started
 
     def _start(self, job: Job) -> LocalJob:
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -69,21 +69,21 @@ class LocalSession(LauncherSession):
         environment = dict(os.environ)
         if self._threads is not None:
             environment.setdefault("OMP_NUM_THREADS", str(self._threads))
-        device = self._least_taken()
+        device = self._least_used_device()
         if device is not None:
             environment["CUDA_VISIBLE_DEVICES"] = device
-        log = log_of(job, self._logs)
-        made = LocalJob(job, log, started(job, self._runs, log, environment), device)
-        self._running.append(made)
-        return made
+        log = log_path(job, self._logs)
+        started = LocalJob(job, log, start_process(job, self._runs, log, environment), device)
+        self._running.append(started)
+        return started
 
-    def _least_taken(self) -> str | None:
-        taken = [item.device for item in self._running]
-        return min(self._devices, key=taken.count, default=None)
+    def _least_used_device(self) -> str | None:
+        used = [item.device for item in self._running]
+        return min(self._devices, key=used.count, default=None)
 
 
 def cuda_devices() -> list[str]:
-    """The CUDA devices to share out, where there are several: those that this process may use."""
+    """The CUDA devices that this process may use, to distribute over jobs; empty if there are fewer than two."""
     import torch
 
     count = torch.cuda.device_count()

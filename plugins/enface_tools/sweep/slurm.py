@@ -1,4 +1,4 @@
-"""Jobs as jobs of Slurm, by submitit."""
+"""The launcher ``slurm``: jobs as Slurm jobs, through submitit."""
 
 from __future__ import annotations
 
@@ -17,35 +17,37 @@ from enface.errors import EnfaceError, RecipeError
 from enface.system.atomic import atomic_write
 from enface_tools.sweep.base import Launcher, LauncherSession, RunningJob
 from enface_tools.sweep.jobs import Job
-from enface_tools.sweep.launcher import SAVING, required
-from enface_tools.sweep.worker import ASKED_EVERY, Work, log_of
+from enface_tools.sweep.launcher import SAVE_TIMEOUT, import_package
+from enface_tools.sweep.worker import REMOTE_POLL, RemoteJob, log_path
 
-# The exit code of what was stopped by SIGTERM; and the seconds Slurm has to have it queued again.
-ASKED_TO_END, QUEUED_AGAIN_WITHIN = 143, 60
-# What submitit writes of one job, and which jobs were left to themselves.
+TERMINATED = 143
+"""Exit code of a process that SIGTERM stopped."""
+REQUEUE_SECONDS = 60
+"""Time for Slurm to requeue a job after it stopped its processes."""
+# Within the folder of logs: submitit's files, and the numbers of detached jobs.
 FOLDER, RECORD = "slurm", "slurm.json"
 
 
-class SlurmWork(Work):
-    """A job that Slurm may cut off: it saves, and is queued again."""
+class RequeuedJob(RemoteJob):
+    """A job that saves and is requeued if Slurm interrupts it."""
 
     def __call__(self) -> int:
         code = super().__call__()
-        if code == ASKED_TO_END:
-            # Slurm asks every process of a job that is to make room, and only then has it queued again: this sleep is
-            # broken off by either. Without it the job would count as failed.
-            time.sleep(QUEUED_AGAIN_WITHIN)
+        if code == TERMINATED:
+            # Slurm signals every process of a preempted job before it requeues the job, which interrupts this sleep.
+            # Without it, the job would count as failed.
+            time.sleep(REQUEUE_SECONDS)
         return code
 
     def checkpoint(self) -> Any:
-        """What submitit is to submit in its place; called there when the time is nearly over, or it must make room."""
+        """Return the replacement to submit; submitit calls this before the time limit or on preemption."""
         self.save()
         return importlib.import_module("submitit").helpers.DelayedSubmission(replace(self))
 
 
 @dataclass
 class SlurmJob(RunningJob):
-    """A job's job."""
+    """The Slurm job of a job."""
 
     submitted: Any
 
@@ -54,7 +56,7 @@ class SlurmJob(RunningJob):
             return None
         try:
             return int(self.submitted.result())
-        # Whatever became of it there comes back as an exception of submitit's, of the job's, or of the system's.
+        # Failures arrive as exceptions of submitit, of the job or of the system.
         except Exception as error:
             return self.failed(error)
 
@@ -62,37 +64,37 @@ class SlurmJob(RunningJob):
         self.submitted.cancel()
 
     def wait(self) -> None:
-        until = time.monotonic() + SAVING
+        until = time.monotonic() + SAVE_TIMEOUT
         while not self.submitted.done(force_check=True) and time.monotonic() < until:
-            time.sleep(ASKED_EVERY)
+            time.sleep(REMOTE_POLL)
 
 
 class SlurmSession(LauncherSession):
-    """Hands jobs to Slurm as one array.
+    """Submits jobs to Slurm as one job array.
 
-    Every machine must see the recipe, the runs' folder and the data under the same paths.
+    All machines must see the recipe, the folder of runs and the data under the same paths.
 
     Raises:
-        EnfaceError: when submitit is not installed, there is no Slurm here, or it takes no such parameter.
+        EnfaceError: if submitit or Slurm is not installed, or does not accept a parameter.
     """
 
     verb = "is queued"
 
     def __init__(self, model: Slurm, at_once: int | None, runs: Path, logs: Path) -> None:
-        self._submitit = required("submitit", "slurm")
+        self._submitit = import_package("submitit", "slurm")
         self._model, self._runs, self._logs = model, runs, logs
         self.detached = model.detach
-        is_here = model.cluster == "local"
-        if not is_here and shutil.which("sbatch") is None:
+        is_local = model.cluster == "local"
+        if not is_local and shutil.which("sbatch") is None:
             raise EnfaceError(
-                "launcher slurm: there is no sbatch here; call this on a machine of the cluster, or try it by "
+                "launcher slurm: sbatch is not installed here; run this on a machine of the cluster, or try it with "
                 "'cluster: local'"
             )
-        # Submitit's own executor would start all of them at once.
-        self.at_once = (at_once or 1) if is_here else None
-        self._executor = self._made(None if is_here else at_once)
+        # Submitit's local executor would start all jobs together.
+        self.at_once = (at_once or 1) if is_local else None
+        self._executor = self._build_executor(None if is_local else at_once)
 
-    def _made(self, at_once: int | None) -> Any:
+    def _build_executor(self, at_once: int | None) -> Any:
         model = self._model
         parameters: dict[str, Any] = {
             "timeout_min": max(1, round(model.hours * 60)),
@@ -114,7 +116,7 @@ class SlurmSession(LauncherSession):
 
     def start(self, jobs: Sequence[Job]) -> list[SlurmJob]:
         (self._logs / FOLDER).mkdir(parents=True, exist_ok=True)
-        work = [SlurmWork(job, self._runs, log_of(job, self._logs)) for job in jobs]
+        work = [RequeuedJob(job, self._runs, log_path(job, self._logs)) for job in jobs]
         try:
             with self._executor.batch():
                 submitted = [self._executor.submit(item) for item in work]
@@ -122,29 +124,27 @@ class SlurmSession(LauncherSession):
             raise EnfaceError(f"launcher slurm: sbatch refused the runs: {str(error).strip()}") from error
         if self.detached:
             self._record(dict(zip(jobs, (item.job_id for item in submitted), strict=True)))
-        return [SlurmJob(item.job, item.log, there) for item, there in zip(work, submitted, strict=True)]
+        return [SlurmJob(item.job, item.log, its) for item, its in zip(work, submitted, strict=True)]
 
     def taken(self, jobs: Sequence[Job]) -> list[Job]:
-        known = self._known()
-        found = []
-        for job in jobs:
-            there = known.get(job.digest)
-            if there is not None and not self._submitit.SlurmJob(self._logs / FOLDER, there).done(force_check=True):
-                found.append(job)
-        return found
+        numbers = self._recorded()
+        return [job for job in jobs if job.digest in numbers and not self._has_ended(numbers[job.digest])]
+
+    def _has_ended(self, number: str) -> bool:
+        return bool(self._submitit.SlurmJob(self._logs / FOLDER, number).done(force_check=True))
 
     def _record(self, submitted: Mapping[Job, str]) -> None:
-        known = {**self._known(), **{job.digest: number for job, number in submitted.items()}}
-        with atomic_write(self._logs / RECORD) as beside:
-            beside.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        numbers = {**self._recorded(), **{job.digest: number for job, number in submitted.items()}}
+        with atomic_write(self._logs / RECORD) as temporary:
+            temporary.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
 
-    def _known(self) -> dict[str, str]:
-        """The numbers of jobs that were left to themselves, by digest."""
+    def _recorded(self) -> dict[str, str]:
+        """Slurm's numbers of detached jobs, by digest."""
         try:
-            found = json.loads((self._logs / RECORD).read_text(encoding="utf-8"))
+            content = json.loads((self._logs / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return content if isinstance(content, dict) else {}
 
 
 class Slurm(Launcher):

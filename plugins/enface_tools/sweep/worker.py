@@ -1,4 +1,4 @@
-"""A job on the machine that does it: its process started, watched, and stopped so that it saves."""
+"""Start the process of a job on the machine that runs it, watch it, and stop it so that it saves."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from pathlib import Path
 
 from enface.system.locks import try_lock
 from enface_tools.sweep.jobs import Job, State
-from enface_tools.sweep.launcher import SAVING
+from enface_tools.sweep.launcher import SAVE_TIMEOUT
 
 POLL = 0.2
-# How often it is asked whether a job has ended elsewhere.
-ASKED_EVERY = 2
-# The exit code of what was stopped by Ctrl-C.
+REMOTE_POLL = 2
+"""Seconds between checks of a job on another machine."""
 STOPPED = 130
+"""Exit code of a job that was stopped before it started, as after Ctrl-C."""
 
 
-def log_of(job: Job, logs: Path) -> Path:
-    """The file with what a job says."""
+def log_path(job: Job, logs: Path) -> Path:
+    """File of a job's output."""
     return logs / f"{job.name}-{job.seed}.log"
 
 
-def started(
+def start_process(
     job: Job, runs: Path, log: Path, environment: Mapping[str, str] = os.environ, folder: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """The process that runs a job, or goes on with it; it has the job's lock as long as it lives.
+    """Start the process that runs or resumes a job; it holds the job's lock while it lives.
 
     Args:
-        folder: Where it starts, for a recipe's relative paths; here unless given.
+        folder: Working directory of the process, for relative paths in a recipe; default: that of this process.
     """
-    command, mine = job.command(runs), _locked(job.lock(runs))
+    command, descriptors = job.command(runs), _lock(job.lock(runs))
     try:
         with log.open("ab") as file, _job_signals():
-            # In a session of its own, so that Ctrl-C reaches it once, from whoever watches it.
+            # In a session of its own, so that Ctrl-C reaches it only through the process that watches it.
             return subprocess.Popen(
                 command,
                 stdout=file,
@@ -46,31 +46,31 @@ def started(
                 env=dict(environment),
                 cwd=folder,
                 start_new_session=True,
-                pass_fds=mine,
+                pass_fds=descriptors,
             )
     finally:
-        for descriptor in mine:
+        for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _locked(path: Path) -> list[int]:
+def _lock(path: Path) -> list[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = try_lock(path)
     except BlockingIOError:
-        # Somebody began it since it was asked for. Two runs of it spoil nothing, for each has its directory.
+        # Another process has started the job meanwhile. Two runs do no harm: each has a directory of its own.
         return []
     return [] if descriptor is None else [descriptor]
 
 
 @contextmanager
 def _job_signals() -> Iterator[None]:
-    """Set which signals a process that is started within receives: a process inherits the mask of its parent."""
+    """Set the signal mask that a process started in this context inherits."""
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        # Slurm sends these to every process of a job whose time is nearly over; the job's parent has it save then.
+        # Slurm sends these to every process of a job before its time limit; the parent process then has the job save.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2))
-        # A worker of Ray blocks these, which ask a run to save.
+        # Ray's workers block these, which make a run save.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
         yield
     finally:
@@ -78,13 +78,13 @@ def _job_signals() -> Iterator[None]:
 
 
 @dataclass
-class Work:
-    """A job to be done elsewhere: called there, it gives the exit code.
+class RemoteJob:
+    """A job to be called on another machine, where it returns the exit code.
 
-    What is there to do is found out there and then, so a job that begins anew goes on with what it saved.
+    The state of the run is read when it is called, so a job that starts again resumes what it saved.
 
     Attributes:
-        folder: Where its process starts: here.
+        folder: Working directory of its process.
     """
 
     job: Job
@@ -95,16 +95,16 @@ class Work:
 
     @property
     def stop_file(self) -> Path:
-        """While there is such a file, the job does not begin, or saves and ends."""
+        """File whose existence keeps the job from starting, or makes it save and end."""
         return self.log.with_suffix(".stop")
 
     def __call__(self) -> int:
-        """Run it to its end; a KeyboardInterrupt is raised on when it has saved."""
+        """Run the job to its end; re-raise KeyboardInterrupt after it has saved."""
         if self._state() == "done":
             return 0
         if self.stop_file.exists():
             return STOPPED
-        self._process = started(self.job, self.runs, self.log, folder=self.folder)
+        self._process = start_process(self.job, self.runs, self.log, folder=self.folder)
         try:
             while self._process.poll() is None:
                 time.sleep(POLL)
@@ -116,23 +116,23 @@ class Work:
         return self._process.returncode
 
     def _state(self) -> State:
-        """What there is of it, when nobody else is at work on it any more."""
-        # Slurm may begin it anew while its process of before still saves.
-        until = time.monotonic() + SAVING
+        """State of the job, after waiting for any other process that trains it."""
+        # Slurm may start the job again while its previous process still saves.
+        until = time.monotonic() + SAVE_TIMEOUT
         while True:
             state, _ = self.job.find(self.runs)
             if state != "running" or self.stop_file.exists() or time.monotonic() > until:
                 return state
-            time.sleep(ASKED_EVERY)
+            time.sleep(REMOTE_POLL)
 
     def save(self) -> None:
         """Ask the process to save and end, and wait until it has."""
         if self._process is None:
             return
         try:
-            # Not SIGINT: to a run that Slurm has asked already, that would mean to end without saving.
+            # Not SIGINT: a run that Slurm has signalled already would take it as a request to end without saving.
             os.kill(self._process.pid, signal.SIGTERM)
-            # This may run in a signal's handler amid the poll above, whose lock Popen.wait would want.
+            # Not Popen.wait: this may run in a signal handler during the poll above, which holds Popen's lock.
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         except (ProcessLookupError, ChildProcessError):
             pass  # It has ended already.

@@ -477,7 +477,7 @@ def test_weights_of_another_digest_are_refused(recipe, fails, empty_cache, key):
     import torch
     from safetensors.torch import save_file
 
-    from enface_plugins.metrics.pretrained import VGG16
+    from enface_plugins.pretrained.networks import VGG16
 
     empty_cache.mkdir(parents=True)
     save_file({name: torch.zeros(1) for name in VGG16.tensors}, empty_cache / "vgg16.safetensors")
@@ -492,7 +492,9 @@ def test_weights_of_another_digest_are_refused(recipe, fails, empty_cache, key):
 
 def test_weights_of_a_metric_that_are_missing_are_said_before_and_in_the_report(recipe, enface, empty_cache, tmp_path):
     path = recipe({"metrics": ["l1", "lpips"], "stages": {"main": {"steps": 1}}})
-    says = f"lpips: unavailable. the weights 'alexnet' are missing: {empty_cache / 'alexnet.safetensors'} does not exist"
+    says = (
+        f"lpips: unavailable. the weights 'alexnet' are missing: {empty_cache / 'alexnet.safetensors'} does not exist"
+    )
     found = enface("check", path, "--data")
     assert found.code == 0
     assert says in found.out

@@ -33,16 +33,25 @@ def only(names):
     return distributions
 
 
-def test_without_tools_there_are_run_and_check(enface, monkeypatch):
+@pytest.fixture
+def no_tools(monkeypatch):
+    """Hide the entry points of tools, and what they added to the Python API."""
+    import enface as package
+
     monkeypatch.setattr(importlib.metadata, "distributions", only(("enface_plugins",)))
+    for name, item in list(vars(package).items()):
+        if str(getattr(item, "__module__", "")).startswith("enface_tools"):
+            monkeypatch.delattr(package, name)
+
+
+def test_without_tools_there_are_run_and_check(enface, no_tools):
     outcome = enface("--help")
     listed, _, epilog = outcome.out.partition("Commands:")[2].partition("No tools are installed")
     assert [line.split()[0] for line in listed.splitlines() if line.strip()] == ["run", "check"]
     assert "pip install enface" in " ".join(epilog.split())
 
 
-def test_a_run_without_tools_trains(enface, recipe, monkeypatch, tmp_path):
-    monkeypatch.setattr(importlib.metadata, "distributions", only(("enface_plugins",)))
+def test_a_run_without_tools_trains(enface, recipe, no_tools, tmp_path):
     path = recipe({"log": {"best": None}})
     outcome = enface("run", path, "--runs", tmp_path / "runs")
     assert outcome.code == 0, outcome.err
@@ -51,8 +60,7 @@ def test_a_run_without_tools_trains(enface, recipe, monkeypatch, tmp_path):
     assert not (directory / "evaluation" / "summary.json").exists()
 
 
-def test_a_best_metric_without_tools_is_refused(enface, recipe, monkeypatch, tmp_path):
-    monkeypatch.setattr(importlib.metadata, "distributions", only(("enface_plugins",)))
+def test_a_best_metric_without_tools_is_refused(enface, recipe, no_tools, tmp_path):
     path = recipe({"log": {"best": "l1"}, "metrics": ["l1"], "data": {"split": {"train": 3, "val": 1, "test": 2}}})
     outcome = enface("run", path, "--runs", tmp_path / "runs")
     assert outcome.code == 2

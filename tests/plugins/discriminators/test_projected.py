@@ -7,7 +7,7 @@ import torch
 
 from enface import DataInfo, RecipeError, WeightsError
 from enface_plugins.discriminators.projected import DEFAULT_LAYERS, Projected
-from enface_plugins.metrics.pretrained import ALEXNET, VGG16
+from enface_plugins.pretrained.networks import ALEXNET, VGG16
 
 SIZE = 64
 

@@ -10,7 +10,7 @@ import torch
 from enface import WeightsError
 from enface_plugins.losses import dists
 from enface_plugins.losses.dists import DISTS, SmoothPool, _similarities
-from enface_plugins.metrics.pretrained import VGG16
+from enface_plugins.pretrained.networks import VGG16
 
 needs_weights = pytest.mark.skipif(
     VGG16.find() is None or find_spec("DISTS_pytorch") is None,

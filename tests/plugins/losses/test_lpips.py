@@ -9,7 +9,7 @@ import torch
 from enface import DataInfo, RecipeError, WeightsError
 from enface_plugins import metrics
 from enface_plugins.losses.lpips import LPIPS, _unit
-from enface_plugins.metrics.pretrained import ALEXNET, VGG16, lpips_network
+from enface_plugins.pretrained.networks import ALEXNET, VGG16, lpips_network
 
 DATA = DataInfo(48)
 NETS = [

@@ -8,7 +8,7 @@ from torchvision import models, transforms
 
 from enface import DataInfo, RecipeError
 from enface_plugins.losses.perceptual import Perceptual, gram
-from enface_plugins.metrics.pretrained import VGG16
+from enface_plugins.pretrained.networks import VGG16
 
 DATA = DataInfo(48)
 needs_vgg16 = pytest.mark.skipif(VGG16.find() is None, reason="needs: enface weights fetch vgg16")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from enface import DataInfo
 from enface_plugins.metrics import L1, LPIPS, PSNR, SSIM, Checkerboard, ColorShift, MsSsim, Sharpness, Spectrum
-from enface_plugins.metrics.pretrained import ALEXNET, TRUNK_OF, VGG16
+from enface_plugins.pretrained.networks import ALEXNET, TRUNK_OF, VGG16
 
 SIZES = (64, 96, 176)
 needs_trunks = pytest.mark.skipif(

@@ -9,7 +9,7 @@ import torch
 
 from enface import DataInfo, EnfaceError, WeightsError
 from enface_plugins.metrics import LPIPS
-from enface_plugins.metrics.pretrained import ALEXNET, TRUNKS, VGG16
+from enface_plugins.pretrained.networks import ALEXNET, TRUNKS, VGG16
 
 DATA = DataInfo(48)
 needs_alexnet = pytest.mark.skipif(ALEXNET.find() is None, reason="needs: enface weights fetch alexnet")

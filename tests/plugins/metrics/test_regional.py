@@ -9,7 +9,7 @@ import torch
 
 from enface import DataInfo
 from enface_plugins.metrics import L1, LPIPS, PSNR, SSIM, MsSsim, Sharpness
-from enface_plugins.metrics.pretrained import ALEXNET, VGG16
+from enface_plugins.pretrained.networks import ALEXNET, VGG16
 
 SIZE = 48
 DATA = DataInfo(SIZE)

@@ -160,7 +160,8 @@ def test_groups_divide_the_parameters_in_order(bench):
     player = made.step.generator
     vectors, encoder, rest = player.optimizer.param_groups
     assert all(item.dim() == 1 for item in vectors["params"])
-    assert {id(item) for item in encoder["params"]} <= {id(item) for item in made.generator.parts["encoder"].parameters()}
+    part = {id(item) for item in made.generator.parts["encoder"].parameters()}
+    assert {id(item) for item in encoder["params"]} <= part
     assert sum(len(group["params"]) for group in (vectors, encoder, rest)) == len(player.parameters)
     made(made.batch())
     assert [group["lr"] for group in (vectors, encoder, rest)] == [1e-3, 5e-4, 1e-3]

@@ -232,8 +232,8 @@ def test_equal_images_have_no_difference(pair):
     ],
 )
 def test_sentences(ends, text):
-    from enface.plugin.direction import Direction
     from enface_tools.compare.quantities import Quantity
+    from enface_tools.evaluate.direction import Direction
 
     quantity = Quantity("lpips", "lpips", "", Direction(False), {})
     interval_ = MeanInterval(*ends)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from enface.plugin.components import GalleryMetric, Metric, SetMetric
 from enface_tools.evaluate.measure import Measure, unit
+from enface_tools.evaluate.metrics import GalleryMetric, Metric, SetMetric
 
 
 class Error(Metric):

@@ -1,4 +1,4 @@
-"""Sweeps: which runs they ask for, which are done, and running the others."""
+"""Sweep files, states of their runs, and the ``sweep`` command."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def sweep(tmp_path):
     return write
 
 
-def test_every_variant_with_every_seed(sweep):
+def test_every_variant_is_run_with_every_seed(sweep):
     variants = {"control": {}, "huber": {"stages.main.terms.l1.use": "huber"}}
     jobs, _ = read_sweep(sweep(seeds=[0, 3], variants=variants))
     assert [(job.name, job.seed) for job in jobs] == [
@@ -52,7 +52,7 @@ def test_every_variant_with_every_seed(sweep):
     assert len({job.digest for job in jobs}) == 4
 
 
-def test_every_cell_of_a_grid(sweep):
+def test_every_combination_of_a_grid_is_run(sweep):
     grid = {"stages.main.steps": [5, 6], "stages.main.terms.l1.weight": [0.5, 1e-05]}
     jobs, _ = read_sweep(sweep(name="mine", grid=grid))
     assert [job.name for job in jobs] == [
@@ -63,14 +63,14 @@ def test_every_cell_of_a_grid(sweep):
     ]
 
 
-def test_without_variants_it_is_the_recipe_with_each_seed(sweep):
+def test_without_variants_the_recipe_is_run_with_each_seed(sweep):
     assert [job.label for job in read_sweep(sweep(seeds=[1, 2]))[0]] == ["base seed 1", "base seed 2"]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"seeds": [1, 1]}, r"sweep\.yaml: seeds: .*a seed stands here twice"),
+        ({"seeds": [1, 1]}, r"sweep\.yaml: seeds: .*a seed is listed twice"),
         ({"seeds": []}, r"sweep\.yaml: seeds"),
         ({"sedes": [1]}, "did you mean 'seeds'"),
         ({"grid": {"seed": []}}, "seed has no value"),
@@ -80,28 +80,31 @@ def test_without_variants_it_is_the_recipe_with_each_seed(sweep):
         ({"launcher": "slrum"}, r"sweep\.yaml: launcher: .*'slrum'; did you mean 'slurm'"),
         ({"launcher": {"use": "slurm", "partitoin": "x"}}, "partitoin.*did you mean 'partition'"),
         ({"launcher": {"use": "ray", "gpus": -1}}, r"launcher\.gpus: .*greater than or equal to 0"),
-        ({"launcher": {"use": "slurm", "cluster": "local", "detach": True}}, "detach: not possible with 'cluster: local'"),
-        ({"variants": {"a": {}, "b": {}}}, "base-a seed 0 and base-b seed 0 would train alike"),
+        (
+            {"launcher": {"use": "slurm", "cluster": "local", "detach": True}},
+            "detach: not possible with 'cluster: local'",
+        ),
+        ({"variants": {"a": {}, "b": {}}}, "base-a seed 0 and base-b seed 0 are the same training"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_runs(sweep, content, message):
+def test_mistakes_are_reported_before_anything_runs(sweep, content, message):
     with pytest.raises(RecipeError, match=message):
         read_sweep(sweep(**content))
 
 
-@pytest.mark.parametrize(("text", "message"), [("- a", "a sweep is a map"), ("a: [", "no YAML"), ("\x00", "no YAML")])
+@pytest.mark.parametrize(("text", "message"), [("- a", "a sweep is a map"), ("a: [", "not YAML"), ("\x00", "not YAML")])
 def test_a_file_that_is_no_sweep(tmp_path, text, message):
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_sweep(tmp_path / "s.yaml")
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match="cannot read sweep"):
         read_sweep(tmp_path / "none.yaml")
 
 
-# ------------------------------------------------------------------ what is there
+# ------------------------------------------------------------------ states
 
 
-def made(job, runs, stamp, *, evaluated, overrides=None):
+def write_run(job, runs, stamp, *, evaluated, overrides=None):
     from enface.recipe.load import load_recipe
 
     folder = runs / job.name / stamp
@@ -112,32 +115,32 @@ def made(job, runs, stamp, *, evaluated, overrides=None):
     return folder
 
 
-def test_what_is_done_what_was_cut_off_and_what_is_new(sweep, tmp_path):
+def test_runs_are_new_interrupted_running_or_done(sweep, tmp_path):
     (job,), _ = read_sweep(sweep(seeds=[2]))
     runs = tmp_path / "runs"
     assert job.find(runs) == ("new", None)
-    made(job, runs, "1", evaluated=True, overrides=["seed=7"])
+    write_run(job, runs, "1", evaluated=True, overrides=["seed=7"])
     damaged = runs / "base" / "2"
     damaged.mkdir()
     (damaged / "recipe.yaml").write_text("{")
     assert job.find(runs) == ("new", None)
-    cut = made(job, runs, "3", evaluated=False)
+    cut = write_run(job, runs, "3", evaluated=False)
     assert job.find(runs) == ("cut off", cut)
     assert job.command(runs)[-2:] == [str(cut), "--resume"]
     with hold_lock(cut / LOCK_FILE, ""):
         assert job.find(runs) == ("running", cut)
         assert job.command(runs)[-2:] == [str(cut), "--resume"]
-        # It may be measured from elsewhere while it is trained.
+        # It may be evaluated by another process while it is trained.
         (cut / "evaluation" / "summary.json").write_text("{}")
         assert job.find(runs) == ("running", cut)
     (cut / "evaluation" / "summary.json").unlink()
     assert job.find(runs) == ("cut off", cut)
-    done = made(job, runs, "4", evaluated=True)
-    made(job, runs, "5", evaluated=False)
+    done = write_run(job, runs, "4", evaluated=True)
+    write_run(job, runs, "5", evaluated=False)
     assert job.find(runs) == ("done", done)
 
 
-def test_what_launches_them(sweep):
+def test_the_launcher_of_a_sweep(sweep):
     assert isinstance(read_sweep(sweep())[1], Local)
     assert isinstance(read_sweep(sweep(launcher="ray"))[1], Ray)
     options = {"use": "slurm", "gpus": 1, "hours": 0.5, "parameters": {"account": "faces"}}
@@ -152,7 +155,7 @@ def test_what_launches_them(sweep):
 
 @pytest.fixture
 def toy(tmp_path):
-    """A sweep of two variants of the toy."""
+    """A sweep of two variants of the toy recipe."""
     sweep = {
         "recipe": str(Path(__file__).parents[2] / "support" / "toy.yaml"),
         "variants": {"a": {}, "b": {"stages.main.steps": 3}},
@@ -162,12 +165,12 @@ def toy(tmp_path):
     return path
 
 
-def test_runs_are_run_once(toy, tmp_path):
-    """For real: two variants of the toy, the second time nothing is left to do."""
-    words = [sys.executable, "-m", "enface", "sweep", toy.name]
+def test_finished_runs_are_not_repeated(toy, tmp_path):
+    """Real training of two variants; the second time nothing is left to do."""
+    command = [sys.executable, "-m", "enface", "sweep", toy.name]
 
     def call(*more):
-        return subprocess.run([*words, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
     first = call("--jobs", "2")
     assert first.returncode == 0, first.stdout + first.stderr
@@ -178,41 +181,41 @@ def test_runs_are_run_once(toy, tmp_path):
     (run,) = (tmp_path / "runs" / "toy-b").iterdir()
     (run / "evaluation" / "summary.json").unlink()
     assert "cut off  toy-b seed 0" in call("--dry-run").stdout
-    assert f"goes on with runs/toy-b/{run.name}" in call().stdout
+    assert f"resumes runs/toy-b/{run.name}" in call().stdout
     assert [path.name for path in (tmp_path / "runs" / "toy-b").iterdir()] == [run.name]
 
 
-@pytest.mark.parametrize("is_begun", [True, False], ids=["it has begun", "it has a directory"])
-def test_what_another_process_trains_is_left_to_it(toy, enface, tmp_path, is_begun):
+@pytest.mark.parametrize("is_starting", [True, False], ids=["starting", "with a directory"])
+def test_a_run_of_another_process_is_skipped(toy, enface, tmp_path, is_starting):
     runs = tmp_path / "runs"
     running, other = read_sweep(toy)[0]
-    made(other, runs, "1", evaluated=True)
-    lock = running.lock(runs) if is_begun else made(running, runs, "1", evaluated=False) / LOCK_FILE
+    write_run(other, runs, "1", evaluated=True)
+    lock = running.lock(runs) if is_starting else write_run(running, runs, "1", evaluated=False) / LOCK_FILE
     lock.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(lock, ""):
-        found = enface("sweep", toy, "--runs", runs)
-    assert found.code == 0, found.err
-    assert found.out.split("\n")[:5] == [
+        outcome = enface("sweep", toy, "--runs", runs)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.split("\n")[:5] == [
         "running  toy-a seed 0",
         "done     toy-b seed 0",
         f"toy-a seed 0: another process is training it (if no process does, remove {lock})",
         "1 of 2 runs are done",
-        f"ask again with: enface sweep {toy}",
+        f"check again with: enface sweep {toy}",
     ]
 
 
-def test_two_sweeps_of_one_name_are_not_at_work_at_once(toy, enface, tmp_path):
+def test_a_second_sweep_of_the_same_name_is_refused(toy, enface, tmp_path):
     logs = tmp_path / "runs" / "logs" / "s"
     logs.mkdir(parents=True)
     with hold_lock(logs / LOCK_FILE, ""):
-        found = enface("sweep", toy, "--runs", tmp_path / "runs")
-    assert found.code == 2
-    assert "a sweep of this name is at work" in found.err
+        outcome = enface("sweep", toy, "--runs", tmp_path / "runs")
+    assert outcome.code == 2
+    assert "another sweep of this name is running" in outcome.err
     assert not (tmp_path / "runs" / "toy-a").exists()
 
 
 class Cluster(LauncherSession):
-    """Has the first job still."""
+    """Still has the first job."""
 
     def start(self, jobs):
         return pytest.fail("a dry run starts nothing")
@@ -221,16 +224,16 @@ class Cluster(LauncherSession):
         return list(jobs[:1])
 
 
-@pytest.mark.parametrize(("is_there", "state"), [(True, "queued"), (False, "new")])
-def test_a_dry_run_says_what_a_cluster_still_has(toy, enface, tmp_path, monkeypatch, is_there, state):
+@pytest.mark.parametrize(("is_reachable", "state"), [(True, "queued"), (False, "new")])
+def test_a_dry_run_lists_jobs_still_on_a_cluster(toy, enface, tmp_path, monkeypatch, is_reachable, state):
     def open_(*_):
-        if not is_there:
-            raise EnfaceError("launcher slurm: there is no sbatch here")
+        if not is_reachable:
+            raise EnfaceError("launcher slurm: sbatch is not installed here")
         return Cluster()
 
     monkeypatch.setattr(Slurm, "open", open_)
     toy.write_text(yaml.safe_dump({**yaml.safe_load(toy.read_text()), "launcher": {"use": "slurm", "detach": True}}))
-    found = enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run")
-    assert found.out.split("\n")[:2] == [f"{state:8} toy-a seed 0", "new      toy-b seed 0"]
-    told = json.loads(enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run", "--json").out)
-    assert [line["state"] for line in told] == [state, "new"]
+    outcome = enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run")
+    assert outcome.out.split("\n")[:2] == [f"{state:8} toy-a seed 0", "new      toy-b seed 0"]
+    rows = json.loads(enface("sweep", toy, "--runs", tmp_path / "runs", "--dry-run", "--json").out)
+    assert [row["state"] for row in rows] == [state, "new"]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import lpips
 
 Trunk = Literal["alex", "vgg"]
+SMALLEST = {"alex": 31, "vgg": 16}
+"""Smallest image size that a trunk accepts, in pixels."""
 
 # Positions of the convolutions in torchvision's ``features``; the other layers have no parameters.
 _ALEXNET_CONVOLUTIONS = (0, 3, 6, 8, 10)
