@@ -1,6 +1,6 @@
-"""What a frozen encoder saves, and its codes kept: steps of the seed's third run in turn, in one process.
+"""Savings of a frozen encoder, and of caching its codes: alternating steps of the seed's third run in one process.
 
-python benchmarks/freeze.py [--batch 16] [--pairs 7]
+    python benchmarks/freeze.py [--quick] [--batch 64] [--pairs 7]
 
 Width 1, 96 px, float32, without augmentation, so that each image has one code.
 """
@@ -14,50 +14,50 @@ from collections.abc import Callable
 from pathlib import Path
 
 from enface.train.feature_cache import FeatureCache
-from seed_run import noise_pack, steps, trainer
-from table import Ratio, Row, in_turn, program
+from seed_run import noise_pack, seed_trainer, training_steps
+from table import Ratio, Row, run_program, time_interleaved
 
-STAGES = {
+VARIANTS = {
     "whole": {"stages.mask_l1.freeze": "[]"},
     "frozen": {},
     "cached": {"stages.mask_l1.cache_codes": "true"},
 }
-CACHED = 1.2
+CACHED_GOAL = 1.2
 
 
-def stage(name: str, folder: Path, batch: int) -> Callable[[], None]:
-    """A function that takes one step, data included; codes lie ready, as they do from the second epoch on."""
-    settings = {"data.load_size": "null", "augment.crop": "false", "stages.mask_l1.batch": batch, **STAGES[name]}
-    made = trainer(noise_pack(1440, 96), folder, settings)
-    take = steps(made, "mask_l1").__next__
+def steps_of(variant: str, folder: Path, batch: int) -> Callable[[], None]:
+    """Return a function that takes one training step, its data included.
+
+    All codes are cached beforehand, as they are from the second epoch on.
+    """
+    settings = {"data.load_size": "null", "augment.crop": "false", "stages.mask_l1.batch": batch, **VARIANTS[variant]}
+    trainer = seed_trainer(noise_pack(1440, 96), folder, settings)
+    take = training_steps(trainer, "mask_l1").__next__
     take()
-    if isinstance(made._batches, FeatureCache):
-        made._batches.batch(["encoded_source"], {"source": made._pairs.rows}, {})
+    if isinstance(trainer._batches, FeatureCache):
+        trainer._batches.batch(["encoded_source"], {"source": trainer._pairs.rows}, {})
     return take
 
 
 def rows(quick: bool = False, batch: int | None = None, pairs: int = 7) -> list[Row]:
-    """Every row.
+    """Return all rows.
 
     Args:
-        quick: Small batches and few pairs, to see that it runs.
-        batch: Images a step; what is documented of the run unless given.
+        quick: Small batches and few timings, to test the benchmark.
+        batch: Images per step; default: 64, as documented.
+        pairs: Timings of each variant.
     """
     batch, pairs = (4, 2) if quick else (batch or 64, pairs)
     with tempfile.TemporaryDirectory() as folder:
-        took = in_turn({name: stage(name, Path(folder), batch) for name in STAGES}, pairs)
-    for name, times in took.items():
-        print(f"{name}: {batch / statistics.median(times):.1f} images/s", file=sys.stderr, flush=True)
+        times = time_interleaved({name: steps_of(name, Path(folder), batch) for name in VARIANTS}, pairs)
+    for name, durations in times.items():
+        print(f"{name}: {batch / statistics.median(durations):.1f} images/s", file=sys.stderr, flush=True)
+    frozen = str(Ratio.of(times["whole"], times["frozen"]))
     return [
-        Row(
-            "3rd run, encoder frozen, against all of it learning",
-            str(Ratio.of(took["whole"], took["frozen"])),
-            "",
-            None,
-        ),
-        Ratio.of(took["frozen"], took["cached"]).row("3rd run, the frozen encoder's codes cached", CACHED),
+        Row("3rd run, encoder frozen, against the whole network trained", frozen, "", None),
+        Ratio.of(times["frozen"], times["cached"]).row("3rd run, the frozen encoder's codes cached", CACHED_GOAL),
     ]
 
 
 if __name__ == "__main__":
-    program(rows, __doc__)
+    run_program(rows, __doc__)

@@ -1,12 +1,12 @@
-"""A GAN step (hinge patch GAN + L1 + LPIPS): enface against the same written plainly, as pix2pix's code does.
+"""A GAN step (hinge patch GAN + L1 + LPIPS): enface against the same step written plainly, as in pix2pix's code.
 
-    python benchmarks/gan.py [--batch 16] [--pairs 15]
+    python benchmarks/gan.py [--quick] [--batch 16] [--pairs 15]
 
-The seed's network at width 1, 96 px, ``patch_gan`` and AlexNet's LPIPS, float32, one batch that lies in memory. The
-plain step has the same networks from the same weights, in the usual memory format, Adam as it comes, LPIPS as its
-package computes it, the critic frozen while the generator learns, and every loss read back as a number at each step.
-Before anything is timed, both must find the same losses. Both are timed in turn, each in a process of its own; a
-second plain step has torch's own ELU, for the network's is a faster one.
+The seed's network at width 1, 96 px, ``patch_gan`` and AlexNet's LPIPS, float32, on one batch in memory. The plain step
+has the same networks with the same weights, in the default memory format, torch's default Adam, LPIPS as its package
+computes it, the critic frozen while the generator learns, and every loss read back as a number at each step. Before the
+timing, the losses of both steps must agree. Timings alternate between processes, one for each step; a second plain step
+has torch's own ELU, because the network's is faster.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from torch.nn import functional
 from enface.train.step import Step
 from enface.train.trainer import Trainer
 from enface_plugins.generators.elu import ELU
-from enface_plugins.metrics.pretrained import lpips_network
-from seed_run import batch_of, noise_pack, trainer
-from table import Ratio, Row, in_turn, program
-from worker import Apart
+from enface_plugins.pretrained.networks import lpips_network
+from seed_run import noise_pack, seed_trainer, stage_batch
+from table import Ratio, Row, run_program, time_interleaved
+from worker import Worker
 
 GOAL = 1.2
 STAGE = "only_l1"
@@ -46,21 +46,22 @@ SETTINGS = {
     "engine.device": "cpu",
     "engine.precision": "fp32",
 }
-SAME = 1e-3
-"""How far the losses of the two may be apart, relatively: rounding, which memory formats differ in."""
+TOLERANCE = 1e-3
+"""Relative difference of the losses that rounding in different memory formats may cause."""
 
 
-class Plain:
+class PlainStep:
     """The step as loops of paired translation write it: the critic on real and fake, then the generator.
 
     Args:
-        generator: Takes ``source``, gives ``output``; ``critic`` an image, gives ``logits``.
+        generator: Takes ``source``, returns ``output``.
+        critic: Takes an image, returns ``logits``.
         batch: ``source`` and ``target``, (N, 3, H, W) in [-1, 1].
     """
 
     def __init__(self, generator: nn.Module, critic: nn.Module, batch: Mapping[str, Tensor]) -> None:
-        usual = torch.contiguous_format
-        self.generator, self.critic = (copy.deepcopy(item).to(memory_format=usual) for item in (generator, critic))
+        default = torch.contiguous_format
+        self.generator, self.critic = (copy.deepcopy(item).to(memory_format=default) for item in (generator, critic))
         self.source, self.target = (batch[name].contiguous() for name in ("source", "target"))
         self.lpips = lpips_network("alex")
         self.generator_optimizer, self.critic_optimizer = (
@@ -69,7 +70,7 @@ class Plain:
         )
 
     def __call__(self) -> dict[str, float]:
-        """One step; the losses, under enface's names."""
+        """Take one step; return the losses under enface's names."""
         output = self.generator(frozenset({"output"}), source=self.source)["output"]
         self.critic.requires_grad_(True)
         self.critic_optimizer.zero_grad()
@@ -89,68 +90,75 @@ class Plain:
         return {"patch.gan": real.item() + fake.item(), **{name: loss.item() for name, loss in losses.items()}}
 
 
-def take(name: str, batch: int) -> Callable[[], dict[str, float]]:
-    """A function that takes one step, its losses read back.
+def stepper(name: str, batch: int) -> Callable[[], dict[str, float]]:
+    """Return a function that takes one step and returns its losses.
 
     Args:
-        name: ``ours``, ``plain``, or ``torch`` for the plain one with torch's own ELU.
-        batch: Images a step.
+        name: ``enface``, ``plain``, or ``torch`` for the plain step with torch's own ELU.
+        batch: Images per step.
     """
     with tempfile.TemporaryDirectory() as folder:
-        made = trainer(noise_pack(4000, 100), Path(folder), {**SETTINGS, f"stages.{STAGE}.batch": batch})
-        _, step = made._build(STAGE)
-        given = batch_of(made, STAGE, step)
-    if name == "ours":
-        steps = ours(made, step, given)
-        return lambda: next(steps)
+        trainer = seed_trainer(noise_pack(4000, 100), Path(folder), {**SETTINGS, f"stages.{STAGE}.batch": batch})
+        _, step = trainer._build(STAGE)
+        columns = stage_batch(trainer, STAGE, step)
+    if name == "enface":
+        return enface_steps(trainer, step, columns).__next__
     torch.use_deterministic_algorithms(False)
-    plain = Plain(made.generator, step.critics["patch"].module, given)
+    plain = PlainStep(trainer.generator, step.critics["patch"].module, columns)
     if name == "torch":
-        for module in list(plain.generator.modules()):
-            for key, child in module.named_children():
-                if isinstance(child, ELU):
-                    setattr(module, key, nn.ELU())
+        replace_elu(plain.generator)
     return plain
 
 
-def ours(made: Trainer, step: Step, batch: dict[str, Tensor]) -> Iterator[dict[str, float]]:
-    """Steps of enface on the same batch, as it trains: its memory kept, its losses read back likewise."""
-    with made.run.engine.freed_memory_kept():
+def replace_elu(network: nn.Module) -> None:
+    """Replace the network's own ELU by torch's."""
+    for module in list(network.modules()):
+        for key, child in module.named_children():
+            if isinstance(child, ELU):
+                setattr(module, key, nn.ELU())
+
+
+def enface_steps(trainer: Trainer, step: Step, batch: dict[str, Tensor]) -> Iterator[dict[str, float]]:
+    """Take one step of enface at each ``next``, on the same batch; return its losses, read back likewise."""
+    with trainer.run.engine.freed_memory_kept():
         while True:
             values = step(0, [lambda: dict(batch)])
             terms = {name.removeprefix("term/"): value for name, value in values.items() if name.startswith("term/")}
-            yield made.run.engine.average(terms)
+            yield trainer.run.engine.average(terms)
 
 
-def check_same(ours: Mapping[str, float], plain: Mapping[str, float]) -> None:
-    """Refuse to compare two steps that do not find the same losses."""
-    assert ours.keys() == plain.keys(), f"{sorted(ours)} and {sorted(plain)}"
-    for name, value in plain.items():
-        assert math.isclose(ours[name], value, rel_tol=SAME, abs_tol=SAME), f"{name}: {ours[name]} and {value}"
+def check_losses(losses: Mapping[str, float], expected: Mapping[str, float]) -> None:
+    """Raise AssertionError if two steps have different losses, because their times could not be compared."""
+    assert losses.keys() == expected.keys(), f"{sorted(losses)} and {sorted(expected)}"
+    for name, value in expected.items():
+        assert math.isclose(losses[name], value, rel_tol=TOLERANCE, abs_tol=TOLERANCE), (
+            f"{name}: {losses[name]} and {value}"
+        )
 
 
 def rows(quick: bool = False, batch: int = 16, pairs: int = 15) -> list[Row]:
-    """Every row.
+    """Return all rows.
 
     Args:
-        quick: A small batch and few pairs, to see that it runs.
-        batch: Images a step.
+        quick: A small batch and few timings, to test the benchmark.
+        batch: Images per step.
+        pairs: Timings of each step.
     """
     batch, pairs = (2, 2) if quick else (batch, pairs)
     with ExitStack() as stack:
-        takes = {name: stack.enter_context(Apart(take, name, batch)) for name in ("plain", "torch", "ours")}
-        first = {name: one() for name, one in takes.items()}
+        workers = {name: stack.enter_context(Worker(stepper, name, batch)) for name in ("plain", "torch", "enface")}
+        losses = {name: step() for name, step in workers.items()}
         for name in ("plain", "torch"):
-            check_same(first["ours"], first[name])
-        took = in_turn(takes, pairs)
-    for name, times in took.items():
-        print(f"{name}: {batch / statistics.median(times):.1f} images/s", file=sys.stderr, flush=True)
-    what = f"GAN step (hinge patch GAN, L1, LPIPS), batch {batch}, against one written plainly"
+            check_losses(losses["enface"], losses[name])
+        times = time_interleaved(workers, pairs)
+    for name, durations in times.items():
+        print(f"{name}: {batch / statistics.median(durations):.1f} images/s", file=sys.stderr, flush=True)
+    what = f"GAN step (hinge patch GAN, L1, LPIPS), batch {batch}, against a plain step"
     return [
-        Ratio.of(took["plain"], took["ours"]).row(what, GOAL),
-        Row(f"{what}, with torch's own ELU", str(Ratio.of(took["torch"], took["ours"])), "", None),
+        Ratio.of(times["plain"], times["enface"]).row(what, GOAL),
+        Row(f"{what} with torch's own ELU", str(Ratio.of(times["torch"], times["enface"])), "", None),
     ]
 
 
 if __name__ == "__main__":
-    program(rows, __doc__)
+    run_program(rows, __doc__)

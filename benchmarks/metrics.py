@@ -1,9 +1,10 @@
-"""What each metric costs on one core: the table of docs/researcher/metrics.md.
+"""Cost of each metric on one core: the table of docs/researcher/metrics.md.
 
     python benchmarks/metrics.py [--size 64] [--batch 64] [--repeats 3] [--inception FILE]
 
-Milliseconds of processor time for one output and its target, the fastest of some batches, each of other images, so that
-nothing is remembered. FID and KID need the file of Inception's weights; their last sum over the set is not counted.
+Milliseconds of processor time per output and its target: the minimum over several batches of different images, so that
+no metric can reuse a result. FID and KID need the file of Inception's weights; their final sum over the set is not
+included.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from enface.plugin.manager import load_plugins
 
 
 def images(seed: int, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Smooth targets and noisy outputs, (count, 3, size, size) in [0, 1]."""
+    """Return noisy outputs and smooth targets, (count, 3, size, size) in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(count, 3, 8, 8, generator=generator)
     target = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
@@ -27,7 +28,7 @@ def images(seed: int, count: int, size: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 def cost(metric: Metric, seed: int, size: int, batch: int, repeats: int) -> float:
-    """Milliseconds of one output and its target."""
+    """Return the milliseconds per output and its target."""
     times = []
     for number in range(repeats + 1):
         output, target = images(seed + number, batch, size)
@@ -39,28 +40,30 @@ def cost(metric: Metric, seed: int, size: int, batch: int, repeats: int) -> floa
             else:
                 metric(output, target)
         times.append(time.process_time() - start)
-    # The first batch pays for what is loaded at first use.
+    # The first batch includes what is loaded on first use.
     return 1000 * min(times[1:]) / batch
 
 
 def main() -> None:
+    """Print a row per metric."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--inception", help="the file of Inception's weights")
-    given = parser.parse_args()
+    parser.add_argument("--inception", help="File of Inception's weights.")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    catalog, data = Catalog(load_plugins()), DataInfo(given.size)
-    print(f"| metric | ms an image, {given.size} px |\n|---|---|")
+    catalog, data = Catalog(load_plugins()), DataInfo(arguments.size)
+    print(f"| metric | ms an image, {arguments.size} px |\n|---|---|")
     for number, name in enumerate(catalog.names("metric")):
-        params = {"weights": given.inception} if name in ("fid", "kid") and given.inception else {}
+        params = {"weights": arguments.inception} if name in ("fid", "kid") and arguments.inception else {}
         try:
             metric = catalog.build("metric", name, params, data).eval()
         except WeightsError as error:
             print(f"| `{name}` | {str(error).splitlines()[0]} |")
             continue
-        print(f"| `{name}` | {cost(metric, 1000 * number, given.size, given.batch, given.repeats):.3g} |", flush=True)
+        milliseconds = cost(metric, 1000 * number, arguments.size, arguments.batch, arguments.repeats)
+        print(f"| `{name}` | {milliseconds:.3g} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How much memory a program and the processes it starts take at most, looked at from outside."""
+"""Peak memory of a program and its child processes, measured from outside (Linux)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 
 import psutil
 
-EVERY = 0.02
+INTERVAL = 0.02
+"""Seconds between two measurements."""
 
 
-def anonymous(process: int) -> int:
-    """Bytes that a process has taken for itself (Linux); 0 for one that has ended.
+def anonymous_bytes(process: int) -> int:
+    """Return the anonymous memory of a process, ``RssAnon``; 0 if it has ended.
 
-    Pages of a mapped file do not count: the system may drop them at any time.
+    Pages of mapped files do not count, because the system may drop them at any time.
     """
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
@@ -26,28 +27,31 @@ def anonymous(process: int) -> int:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:")), 0)
 
 
-def family(process: int) -> list[int]:
-    """A process and those below it, without such as just begin and still share its memory, which would count twice."""
+def process_tree(process: int) -> list[int]:
+    """Return a process and its descendants, except forks that have not started their program.
+
+    Those still share their parent's memory, which would count twice.
+    """
     try:
-        first = psutil.Process(process)
-        own = first.cmdline()
-        return [process, *(child.pid for child in first.children(recursive=True) if child.cmdline() != own)]
+        root = psutil.Process(process)
+        command = root.cmdline()
+        return [process, *(child.pid for child in root.children(recursive=True) if child.cmdline() != command)]
     except psutil.Error:
         return [process]
 
 
-def peak(program: str, *arguments: str | int | Path) -> int:
-    """The most :func:`anonymous` bytes of a program of this folder and its processes together.
+def peak_bytes(program: str, *arguments: str | int | Path) -> int:
+    """Return the peak of :func:`anonymous_bytes` of a program in this folder, its processes together.
 
     Raises:
-        RuntimeError: when it fails.
+        RuntimeError: if it fails.
     """
     command: Sequence[str] = [sys.executable, str(Path(__file__).with_name(program)), *map(str, arguments)]
-    highest = 0
+    peak = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONWARNINGS": "ignore"}) as run:
         while run.poll() is None:
-            highest = max(highest, sum(map(anonymous, family(run.pid))))
-            time.sleep(EVERY)
+            peak = max(peak, sum(map(anonymous_bytes, process_tree(run.pid))))
+            time.sleep(INTERVAL)
     if run.returncode:
-        raise RuntimeError(f"{program} {arguments} ended with {run.returncode}")
-    return highest
+        raise RuntimeError(f"{' '.join(command)} failed with exit code {run.returncode}")
+    return peak

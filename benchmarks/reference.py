@@ -1,8 +1,7 @@
-"""The seed's training loop, written plainly from its published figures: what the trainer is measured against.
+"""The seed's training loop, written plainly from its published description: the reference for the trainer.
 
-One PyTorch module in the usual memory format, both branches computed whatever the losses, Adam as it comes, and
-pictures opened one by one with Pillow in two worker processes. See the recipes in ``recipes/seed`` for the same in
-enface.
+One PyTorch module in the default memory format, both branches always computed, torch's default Adam, and images opened
+one by one with Pillow in two worker processes. The recipes in ``recipes/seed`` describe the same training for enface.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import functional as pictures
+from torchvision.transforms import functional as transforms
 
 POSES, LIGHTS = 9, 20
 LOAD, SIZE = 100, 96
@@ -28,19 +27,19 @@ Kind = Literal["disentangle", "only_l1", "mask_l1"]
 
 
 def boundary() -> npt.NDArray[np.float64]:
-    """A mask (96, 96): 5 on two lines, 1 elsewhere."""
+    """Return a mask (96, 96): 5 on two lines, 1 elsewhere."""
     mask = np.ones((SIZE, SIZE))
     mask[20:80:59, 20:80] = 5
     return mask
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
-    """A convolution and its BatchNorm."""
+    """Return a convolution and its BatchNorm."""
     return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)]
 
 
 class Stage(nn.Module):
-    """A stride of 2 and a residual block."""
+    """A convolution of stride 2 and a residual block."""
 
     def __init__(self, inputs: int, narrow: int, wide: int) -> None:
         super().__init__()
@@ -73,30 +72,30 @@ class Network(nn.Module):
         self.decoder = nn.Sequential(*layers, nn.ConvTranspose2d(inputs, 3, 3, 1, 1), nn.Tanh())
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The identity code (N, 240, 6, 6), pose logits (N, 9) and light logits (N, 20)."""
+        """Return the identity code (N, 240, 6, 6), pose logits (N, 9) and light logits (N, 20)."""
         code = self.stages(functional.elu(self.shortcut(image) + self.stem(image)))
         logits = self.read(code[:, IDENTITY:]).flatten(1)
         return code[:, :IDENTITY], logits[:, :POSES], logits[:, POSES:]
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """The output (N, 3, 96, 96) and what both branches read."""
+        """Return the output (N, 3, 96, 96) and the codes and logits of both branches."""
         one, two = self.encode(first), self.encode(second)
         return self.decoder(one[0]), one, two
 
     def freeze_encoder(self) -> None:
-        """No gradients for all but the decoder."""
+        """Freeze everything except the decoder."""
         for part in (self.shortcut, self.stem, self.stages, self.read):
             part.requires_grad_(False)
 
 
 def contrastive(a: Tensor, b: Tensor, same: Tensor, margin: float = 2) -> Tensor:
-    """Hadsell et al., 2006: pull together what is the same, push apart what is not."""
+    """Return the contrastive loss: pull equal pairs together, push others apart by a margin (Hadsell et al., 2006)."""
     distance = functional.pairwise_distance(a.flatten(1), b.flatten(1))
     return (same * distance.square() + (1 - same) * (margin - distance).clamp(min=0).square()).mean()
 
 
 class Faces(Dataset[tuple[Any, ...]]):
-    """Pairs of pictures from files ``IDENTITY_POSE_LIGHT.png``, opened when asked for."""
+    """Pairs of images from files ``IDENTITY_POSE_LIGHT.png``, opened on demand."""
 
     def __init__(self, folder: Path) -> None:
         self.files = sorted(folder.glob("*.png"))
@@ -113,21 +112,21 @@ class Faces(Dataset[tuple[Any, ...]]):
         person, pose, light = self.labels[index]
         other = random.randrange(len(self))
         flags = [float(a == b) for a, b in zip(self.labels[index], self.labels[other], strict=True)]
-        target = opened(random.choice(self.frontal[person]), crop=False)
-        return opened(self.files[index]), opened(self.files[other]), target, pose, light, *flags
+        target = load_image(random.choice(self.frontal[person]), crop=False)
+        return load_image(self.files[index]), load_image(self.files[other]), target, pose, light, *flags
 
 
-def opened(path: Path, crop: bool = True) -> Tensor:
-    """A picture (3, 96, 96) in [-1, 1], cropped at random or in the middle."""
-    picture = Image.open(path).convert("RGB").resize((LOAD, LOAD))
+def load_image(path: Path, crop: bool = True) -> Tensor:
+    """Return an image (3, 96, 96) in [-1, 1], cropped at random, or in the middle without ``crop``."""
+    image = Image.open(path).convert("RGB").resize((LOAD, LOAD))
     room = LOAD - SIZE
     top, left = (random.randint(0, room), random.randint(0, room)) if crop else (room // 2, room // 2)
-    cropped = picture.crop((left, top, left + SIZE, top + SIZE))
-    return pictures.normalize(pictures.to_tensor(cropped), [0.5] * 3, [0.5] * 3)
+    cropped = image.crop((left, top, left + SIZE, top + SIZE))
+    return transforms.normalize(transforms.to_tensor(cropped), [0.5] * 3, [0.5] * 3)
 
 
 def write_faces(folder: Path, people: int) -> Path:
-    """Files of smoothed noise, for a network and a decoder work as long on them as on faces."""
+    """Write images of smoothed noise, which cost a network and a decoder as much as faces do; return the folder."""
     rng = np.random.default_rng(0)
     for person in range(people):
         for pose in range(POSES):
@@ -138,7 +137,7 @@ def write_faces(folder: Path, people: int) -> Path:
 
 
 def batches(folder: Path, batch: int, workers: int = 2) -> Iterator[list[Tensor]]:
-    """Batches without end."""
+    """Yield batches indefinitely."""
     loader = DataLoader(Faces(folder), batch, shuffle=True, num_workers=workers, drop_last=True)
     while True:
         yield from loader
@@ -148,7 +147,8 @@ class Loop:
     """Steps of one of the documented runs.
 
     Args:
-        data: Batches; reading them is part of a step.
+        kind: The run.
+        data: Batches; reading one is part of a step.
     """
 
     def __init__(self, kind: Kind, data: Iterator[list[Tensor]]) -> None:
@@ -161,7 +161,7 @@ class Loop:
         self.optimizer = torch.optim.Adam(learning, lr=1e-4, betas=(0.7, 0.999))
 
     def __call__(self) -> dict[str, float]:
-        """One step; the losses, read back as such loops do."""
+        """Take one step; return the losses, read back as numbers, as such loops do."""
         first, second, target, pose, light, same_identity, same_pose, same_light = next(self.data)
         output, one, two = self.network(first, second)
         if self.kind == "mask_l1":

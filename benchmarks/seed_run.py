@@ -1,6 +1,6 @@
-"""The documented ladder on a pack of noise: what the benchmarks of training take their steps from.
+"""The seed's documented ladder on a pack of noise: training steps for the benchmarks.
 
-Pictures are noise, which costs a network as much as faces do; labels and pairing are Multi-PIE's (9 poses, 20 lights).
+Images are noise, which costs a network as much as faces do; labels and pairing are Multi-PIE's (9 poses, 20 lights).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
-from enface.data.pack import Pack
+from enface.data.pack import FORMAT, Pack, PackInfo
 from enface.data.pairs import BatchPlan, split_rows
 from enface.recipe.load import load_recipe
 from enface.train.engine import Engine
@@ -29,10 +29,11 @@ RECORDINGS = 2
 
 
 def noise_pack(images: int, size: int, pixels: npt.NDArray[np.uint8] | None = None) -> Pack:
-    """A pack of noise with Multi-PIE's columns.
+    """Return a pack of noise with Multi-PIE's columns.
 
     Args:
-        pixels: uint8 (N, size, size, 3), N at least ``images``, where they lie ready.
+        images: Number of images, rounded down to whole identities, at least two.
+        pixels: Images to use, uint8 (N, size, size, 3), with N >= ``images``; default: noise in memory.
     """
     people = max(images // (POSES * LIGHTS * RECORDINGS), 2)
     index = pd.MultiIndex.from_product(
@@ -45,12 +46,22 @@ def noise_pack(images: int, size: int, pixels: npt.NDArray[np.uint8] | None = No
     table.insert(0, "key", [f"{number:07d}" for number in range(len(table))])
     if pixels is None:
         pixels = np.random.default_rng(0).integers(0, 256, (len(table), size, size, 3), np.uint8)
-    about = {"dataset": "noise", "size": size, "digest": "noise", "images": len(table), "skipped": []}
-    return Pack(Path(), pixels.transpose(0, 3, 1, 2), None, table, {**about, "region_names": []})
+    info = PackInfo(
+        format=FORMAT,
+        dataset="noise",
+        parameters={},
+        size=size,
+        digest="noise",
+        images=len(table),
+        columns={},
+        region_names=[],
+        skipped=[],
+    )
+    return Pack(Path(), pixels.transpose(0, 3, 1, 2), None, table, info)
 
 
-def trainer(pack: Pack, folder: Path, overrides: dict[str, Any]) -> Trainer:
-    """A trainer of the documented ladder on a pack."""
+def seed_trainer(pack: Pack, folder: Path, overrides: dict[str, Any]) -> Trainer:
+    """Return a trainer of the documented ladder on a pack."""
     np.save(folder / "boundary.npy", boundary())
     settings = {
         "data": "{use: multipie, root: nowhere, size: 96, load_size: 100, split: {by: identity, train: 0.8}}",
@@ -63,30 +74,30 @@ def trainer(pack: Pack, folder: Path, overrides: dict[str, Any]) -> Trainer:
     return Trainer(run)
 
 
-def batch_of(made: Trainer, name: str, step: Step, number: int = 0) -> dict[str, Tensor]:
-    """The columns of a stage's batch."""
-    stage = made.run.recipe.stages[name]
-    return made._parts(step.columns(step.phases), plan(made, name), stage, number)[0]()
+def stage_batch(trainer: Trainer, name: str, step: Step, number: int = 0) -> dict[str, Tensor]:
+    """Return the columns of batch ``number`` of a stage."""
+    stage = trainer.run.recipe.stages[name]
+    return trainer._parts(step.columns(step.phases), batch_plan(trainer, name), stage, number)[0]()
 
 
-def plan(made: Trainer, name: str) -> BatchPlan:
-    """Which rows a stage's batches are of."""
-    return BatchPlan(made._pairs, made.run.recipe.stages[name].batch, made.run.recipe.seed, 0)
+def batch_plan(trainer: Trainer, name: str) -> BatchPlan:
+    """Return the plan of a stage's batches."""
+    return BatchPlan(trainer._pairs, trainer.run.recipe.stages[name].batch, trainer.run.recipe.seed, 0)
 
 
-def steps(made: Trainer, name: str) -> Iterator[None]:
-    """Takes a step of a stage each time it is asked."""
-    stage, (_, step), rows = made.run.recipe.stages[name], made._build(name), plan(made, name)
-    with made.run.engine.freed_memory_kept():
+def training_steps(trainer: Trainer, name: str) -> Iterator[None]:
+    """Take one training step of a stage, its data included, at each ``next``."""
+    stage, (_, step), plan = trainer.run.recipe.stages[name], trainer._build(name), batch_plan(trainer, name)
+    with trainer.run.engine.freed_memory_kept():
         for number in itertools.count():
-            made._one_step(step, rows, stage, number)
+            trainer._one_step(step, plan, stage, number)
             yield
 
 
-def kept(made: Trainer, name: str) -> Iterator[None]:
-    """Takes a step each time it is asked, always of the same batch, which lies ready."""
-    _, step = made._build(name)
-    batch = batch_of(made, name, step)
+def steps_on_one_batch(trainer: Trainer, name: str) -> Iterator[None]:
+    """Take one training step at each ``next``, always on the same batch in memory."""
+    _, step = trainer._build(name)
+    batch = stage_batch(trainer, name, step)
     while True:
         step(0, [lambda: batch])
         yield

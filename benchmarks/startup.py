@@ -1,8 +1,8 @@
-"""How long ``enface --help`` and ``enface check`` take, each time in a fresh process.
+"""Start-up time of ``enface --help`` and ``enface check``, each in a fresh process.
 
-    python benchmarks/startup.py [--quick]
+    python benchmarks/startup.py [--quick] [--pairs 9]
 
-``enface check recipes/quickstart.yaml`` needs torch, so the time of importing it alone is given beside.
+``enface check recipes/quickstart.yaml`` needs torch; the time of importing torch alone is reported for comparison.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from table import Row, in_turn, program
+from table import Row, run_program, time_interleaved
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "quickstart.yaml"
 COMMANDS = {
@@ -25,21 +25,28 @@ GOALS = {"enface --help": 0.4, "enface check recipes/quickstart.yaml": 3.0}
 
 
 def rows(quick: bool = False, pairs: int = 9) -> list[Row]:
-    """The median seconds of each command, the fewest and the most beside."""
-    # The first time compiles what was never imported before.
-    taken = in_turn({name: process(given) for name, given in COMMANDS.items()}, 1 if quick else pairs, warm_up=1)
-    found = []
-    for name, times in taken.items():
-        median, goal = statistics.median(times), GOALS.get(name)
-        figure = f"{median:.2f} s ({min(times):.2f} to {max(times):.2f})"
-        found.append(Row(name, figure, f"{goal:g} s" if goal else "", median <= goal if goal else None))
-    return found
+    """Return the seconds of each command: median, minimum and maximum.
+
+    Args:
+        quick: Time each command once, to test the benchmark.
+        pairs: Timings of each command.
+    """
+    calls = {name: python(arguments) for name, arguments in COMMANDS.items()}
+    # The first round compiles modules that were never imported before.
+    timings = time_interleaved(calls, 1 if quick else pairs, warm_up=1)
+    return [_row(name, times, GOALS.get(name)) for name, times in timings.items()]
 
 
-def process(arguments: tuple[str, ...]) -> Callable[[], object]:
-    """A call that runs Python with these arguments to its end, and fails where that does."""
+def _row(name: str, times: list[float], goal: float | None) -> Row:
+    median = statistics.median(times)
+    figure = f"{median:.2f} s ({min(times):.2f} to {max(times):.2f})"
+    return Row(name, figure, f"{goal:g} s" if goal else "", median <= goal if goal else None)
+
+
+def python(arguments: tuple[str, ...]) -> Callable[[], object]:
+    """Return a function that runs Python with some arguments, and raises CalledProcessError if that fails."""
     return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
 
 if __name__ == "__main__":
-    program(rows, __doc__)
+    run_program(rows, __doc__)

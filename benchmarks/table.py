@@ -1,4 +1,4 @@
-"""The rows of the benchmarks' table: a figure, its goal, and whether it holds."""
+"""The benchmarks' table of figures, goals and verdicts; timing and the command line, shared by all."""
 
 from __future__ import annotations
 
@@ -12,42 +12,43 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """What one comparison found.
+    """One row of the table.
 
     Attributes:
-        figure: As it is printed.
-        goal: Empty where there is none.
-        holds: Whether the goal is reached; None where it could not be measured, which ``figure`` then says why.
+        what: The quantity.
+        figure: Its value, as it is printed; the reason if it could not be measured.
+        goal: As it is printed; empty without a goal.
+        met: True if the goal is met; None if it could not be measured, or without a goal.
     """
 
     what: str
     figure: str
     goal: str
-    holds: bool | None
+    met: bool | None
 
     def __str__(self) -> str:
-        verdict = {True: "holds", False: "falls short", None: "not measured" if self.goal else ""}[self.holds]
+        verdict = {True: "met", False: "missed", None: "not measured" if self.goal else ""}[self.met]
         return f"| {self.what} | {self.figure} | {self.goal} | {verdict} |"
 
 
 HEAD = "| what | figure | goal | verdict |\n|---|---|---|---|"
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Rows as Markdown."""
+def markdown(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown table."""
     return "\n".join([HEAD, *map(str, rows)])
 
 
-def seconds(take: Callable[[], object]) -> float:
-    """How long a call takes."""
+def seconds(call: Callable[[], object]) -> float:
+    """Return the duration of a call."""
     started = time.perf_counter()
-    take()
+    call()
     return time.perf_counter() - started
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long ``slow`` takes as ``fast``: the median of pairs, and the least and greatest."""
+    """Speed of ``fast`` relative to ``slow``: median, minimum and maximum over pairs of timings."""
 
     median: float
     low: float
@@ -55,7 +56,7 @@ class Ratio:
 
     @classmethod
     def of(cls, slow: Sequence[float], fast: Sequence[float]) -> Ratio:
-        """The ratio of seconds that were measured in pairs."""
+        """Return the ratio of seconds that were measured in pairs."""
         ratios = [first / second for first, second in zip(slow, fast, strict=True)]
         return cls(statistics.median(ratios), min(ratios), max(ratios))
 
@@ -63,31 +64,33 @@ class Ratio:
         return f"{self.median:.2f}x ({self.low:.2f} to {self.high:.2f})"
 
     def row(self, what: str, goal: float) -> Row:
-        """A row that holds where the median is at least ``goal``."""
+        """Return a row whose goal is met if the median is at least ``goal``."""
         return Row(what, str(self), f"{goal:g}x", self.median >= goal)
 
 
-def in_turn(takes: Mapping[str, Callable[[], object]], pairs: int = 7, warm_up: int = 2) -> dict[str, list[float]]:
-    """Seconds of several things, taken in turn, so that all meet the same noise of the machine.
+def time_interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int = 7, warm_up: int = 2
+) -> dict[str, list[float]]:
+    """Return seconds of several calls, timed in alternation, so that all see the same noise of the machine.
 
     Args:
-        pairs: How many times of each count.
-        warm_up: How many go before and do not.
+        rounds: Timings of each call.
+        warm_up: Rounds before these that are not timed.
     """
-    found: dict[str, list[float]] = {name: [] for name in takes}
-    for number in range(warm_up + pairs):
-        for name, take in takes.items():
-            took = seconds(take)
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(warm_up + rounds):
+        for name, call in calls.items():
+            duration = seconds(call)
             if number >= warm_up:
-                found[name].append(took)
-    return found
+                times[name].append(duration)
+    return times
 
 
-def program(rows: Callable[..., Sequence[Row]], document: str) -> None:
-    """Measure and print, as the command line says: an option for each argument of ``rows``, a flag or a whole number.
+def run_program(rows: Callable[..., Sequence[Row]], document: str) -> None:
+    """Measure and print; each argument of ``rows`` is an option on the command line, a flag or an integer.
 
     Args:
-        document: What the help says.
+        document: The help text.
     """
     parser = argparse.ArgumentParser(description=document, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, argument in inspect.signature(rows).parameters.items():
@@ -95,5 +98,4 @@ def program(rows: Callable[..., Sequence[Row]], document: str) -> None:
             parser.add_argument(f"--{name}", action="store_true")
         else:
             parser.add_argument(f"--{name}", type=int, default=argument.default)
-    given = vars(parser.parse_args())
-    print(table(rows(**given)))
+    print(markdown(rows(**vars(parser.parse_args()))))

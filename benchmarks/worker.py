@@ -1,4 +1,4 @@
-"""Steps taken in processes of their own, for what a loop sets in its process is a part of it."""
+"""Calls in a process of their own, so that settings and memory of one benchmark do not affect another."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Apart:
-    """Something that is called in a process of its own, with all cores.
+class Worker:
+    """A function that runs in its own process, with all cores.
 
     Args:
-        make: Called there once; a function of a module. What it gives is what is called.
-        arguments: Its arguments.
+        factory: Called once in the process; returns the function to run. It must be importable from a module.
+        arguments: Arguments of the factory.
     """
 
-    def __init__(self, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
+    def __init__(self, factory: Callable[..., Callable[[], object]], *arguments: object) -> None:
         context = multiprocessing.get_context("spawn")
-        self._mine, theirs = context.Pipe()
-        self._process = context.Process(target=_take, args=(theirs, make, arguments), daemon=False)
+        self._pipe, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_end, factory, arguments), daemon=False)
         self._process.start()
-        theirs.close()
-        self._mine.recv()
+        far_end.close()
+        self._pipe.recv()
 
     def __call__(self) -> Any:
-        """One call, to its end; what it gave, sent over."""
-        self._mine.send(True)
-        return self._mine.recv()
+        """Call the function once and return its result, which must be picklable."""
+        self._pipe.send(True)
+        return self._pipe.recv()
 
-    def __enter__(self) -> Apart:
+    def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._mine.send(False)
+        self._pipe.send(False)
         self._process.join()
 
 
-def _take(pipe: Any, make: Callable[..., Callable[[], object]], arguments: tuple[object, ...]) -> None:
+def _serve(pipe: Any, factory: Callable[..., Callable[[], object]], arguments: tuple[object, ...]) -> None:
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
-    take = make(*arguments)
+    function = factory(*arguments)
     pipe.send(None)
     while pipe.recv():
-        pipe.send(take())
+        pipe.send(function())
