@@ -44,8 +44,7 @@ class _Commands(TyperGroup):
 def application() -> typer.Typer:
     """Return the command line with the commands of all installed plugins.
 
-    Raises:
-        PluginError: if a plugin cannot be loaded, or two bring a command of one name.
+    Raises PluginError if a plugin cannot be loaded, or two bring a command of one name.
     """
     from enface.plugin.manager import load_plugins
 

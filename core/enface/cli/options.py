@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -46,11 +46,9 @@ class Terminal:
         """Print a line, with its colours."""
         typer.echo(text, color=True)
 
-    @contextmanager
-    def progress(self, title: str) -> Iterator[Progress]:
+    def progress(self, title: str) -> AbstractContextManager[Progress]:
         """Show a bar from the first report on."""
-        with progress_bar(title) as report:
-            yield report
+        return progress_bar(title)
 
 
 def launch_processes(processes: int, device: str, arguments: Sequence[str], remedy: Callable[[], str]) -> None:

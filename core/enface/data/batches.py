@@ -35,8 +35,7 @@ class Batches:
         mirror: How labels change if an image is flipped, as in a recipe's ``augment.flip.mirror``.
         sharpen: Amount by which targets are sharpened in training, as in a recipe's ``augment.sharpen``.
 
-    Raises:
-        DataError: if a mirrored label does not occur in the data.
+    Raises DataError if a mirrored label does not occur in the data.
     """
 
     def __init__(

@@ -29,8 +29,7 @@ def list_images(root: Path, extensions: Iterable[str] = IMAGE_EXTENSIONS) -> lis
     Args:
         extensions: Extensions of image files, in any case, with or without the dot.
 
-    Raises:
-        DataError: if ``root`` is not a readable folder or contains no image, naming it.
+    Raises DataError if ``root`` is not a readable folder or contains no image, naming it.
     """
     if not root.is_dir():
         state = "is not a folder" if root.exists() else "does not exist"
@@ -55,8 +54,7 @@ def natural_key(value: object) -> tuple[bool, float, list[str | int], str]:
 def files_fingerprint(root: Path, names: Iterable[str]) -> str:
     """Return a digest of the files' names, sizes and modification times.
 
-    Raises:
-        DataError: if a file cannot be accessed, naming it.
+    Raises DataError if a file cannot be accessed, naming it.
     """
     digest = hashlib.sha256()
     for name in names:
@@ -75,8 +73,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     pixels are laid over black because their colours are arbitrary, and an animation gives its first frame. Colour
     profiles are not applied.
 
-    Raises:
-        DataError: if the file cannot be read or its pixels have no known range, naming it.
+    Raises DataError if the file cannot be read or its pixels have no known range, naming it.
     """
     try:
         with Image.open(path) as opened:

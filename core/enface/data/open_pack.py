@@ -26,8 +26,7 @@ def open_pack(loaded: LoadedRecipe, progress: Progress | None = None, say: Calla
         progress: Called with (images done, images in all) while packing, (MiB done, MiB in all) while fetching.
         say: Receives a message if a copy is used because the address cannot be reached.
 
-    Raises:
-        DataError: if there is no pack at the address, it is damaged, or it does not match the recipe.
+    Raises DataError if there is no pack at the address, it is damaged, or it does not match the recipe.
     """
     data = loaded.recipe.data
     if data.pack is None:

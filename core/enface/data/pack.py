@@ -69,8 +69,7 @@ class PackInfo(BaseModel):
     def parse(cls, text: bytes) -> PackInfo:
         """Validate the text of a ``pack.json``.
 
-        Raises:
-            ValueError: if it does not describe a pack; the text says where.
+        Raises ValueError if it does not describe a pack; the text says where.
         """
         try:
             return cls.model_validate_json(text)
@@ -192,8 +191,7 @@ class PackBuilder:
     def table(self) -> pd.DataFrame:
         """Return the table of the dataset, one row per image.
 
-        Raises:
-            DataError: if it is empty, lacks a column, or has a key twice.
+        Raises DataError if it is empty, lacks a column, or has a key twice.
         """
         use, rows = self.spec.use, [dict(row) for row in self.dataset.rows()]
         if not rows:
@@ -226,8 +224,7 @@ class PackBuilder:
     def read(self, work: Path, table: pd.DataFrame, progress: Progress) -> Failures:
         """Read every image of a table into new arrays in a folder.
 
-        Raises:
-            DataError: if an image is unreadable and ``on_error`` is ``raise``.
+        Raises DataError if an image is unreadable and ``on_error`` is ``raise``.
         """
         for array in self.new_arrays(work, len(table)).values():
             array.flush()
@@ -244,8 +241,7 @@ class PackBuilder:
     def finish(self, work: Path, table: pd.DataFrame, skipped: Failures) -> None:
         """Complete a folder that has the arrays of a whole table, and move it to its place in the cache.
 
-        Raises:
-            DataError: if no image could be read.
+        Raises DataError if no image could be read.
         """
         if skipped:
             if len(skipped) == len(table):
@@ -273,9 +269,8 @@ def make_pack(recipe: Recipe, catalog: Catalog, progress: Progress | None = None
     Args:
         progress: Called with (images done, images in all) while packing.
 
-    Raises:
-        DataError: if the dataset is empty, an image is unreadable (and ``on_error`` is ``raise``), or a key occurs
-            twice.
+    Raises DataError if the dataset is empty, an image is unreadable (and ``on_error`` is ``raise``), or a key occurs
+    twice.
     """
     builder = PackBuilder.of(recipe, catalog)
     if not builder.exists:
@@ -292,8 +287,7 @@ def read_pack(folder: Path, remedy: str = "delete that folder to have it made ag
     Args:
         remedy: Advice for the user if it is damaged.
 
-    Raises:
-        DataError: if a file is missing or damaged, naming it.
+    Raises DataError if a file is missing or damaged, naming it.
     """
     if not (folder / INFO_FILE).is_file():
         raise DataError(f"no pack at {folder}: there is no {INFO_FILE}")

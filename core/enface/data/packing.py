@@ -111,8 +111,7 @@ def fill_arrays(folder: Path, table: pd.DataFrame, spec: ReadSpec, dataset: Data
     Yields:
         (number of images, error messages by index) of each chunk, in the order of completion.
 
-    Raises:
-        DataError: if a process dies.
+    Raises DataError if a process dies.
     """
     chunks = [(start, min(start + CHUNK, len(table))) for start in range(0, len(table), CHUNK)]
     workers = min(cores(), len(chunks))

@@ -28,9 +28,8 @@ def split_rows(table: pd.DataFrame, split: SplitModel, *, refuse_shared: bool = 
     Args:
         refuse_shared: Raise an error if an identity is in two parts.
 
-    Raises:
-        DataError: if a part requests more values than are left, names an unknown value, or shares an identity with
-            another part.
+    Raises DataError if a part requests more values than are left, names an unknown value, or shares an identity with
+    another part.
     """
     require_columns(table, [split.by], "data.split.by")
     require_columns(table, split.where, "data.split.where")
@@ -176,8 +175,7 @@ class Pairs:
         rows: All rows of the split.
         sources: The rows that may be sources.
 
-    Raises:
-        DataError: if a source has no target, naming identities.
+    Raises DataError if a source has no target, naming identities.
     """
 
     def __init__(self, table: pd.DataFrame, rows: Indices, rules: PairsModel) -> None:

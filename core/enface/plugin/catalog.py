@@ -61,11 +61,7 @@ class Catalog:
         return sorted(name for of_kind, name in self._entries if of_kind == kind)
 
     def get(self, kind: str, name: str) -> Entry:
-        """Return the entry of a name.
-
-        Raises:
-            RecipeError: if there is none; suggests the nearest name.
-        """
+        """Return the entry of a name. Raises RecipeError if there is none; suggests the nearest name."""
         try:
             return self._entries[kind, name]
         except KeyError:
@@ -127,8 +123,7 @@ class Catalog:
 def _brought(manager: pluggy.PluginManager) -> list[Iterable[type]]:
     """Return the results of the plugins' ``components`` hooks.
 
-    Raises:
-        PluginError: if a hook fails, or does not return classes.
+    Raises PluginError if a hook fails, or does not return classes.
     """
     try:
         brought = manager.hook.components()

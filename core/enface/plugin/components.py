@@ -14,11 +14,13 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn, optim
 
-from enface.plugin.bases import Component as Component
-from enface.plugin.bases import DataInfo as DataInfo
-from enface.plugin.bases import Dataset as Dataset
-from enface.plugin.bases import Row as Row
-from enface.plugin.bases import Targets as Targets
+from enface.plugin.bases import (
+    Component as Component,
+    DataInfo as DataInfo,
+    Dataset as Dataset,
+    Row as Row,
+    Targets as Targets,
+)
 
 
 class Schedule(Component, ABC):

@@ -27,23 +27,17 @@ class Run(Protocol):
         directory: ``runs/NAME/ID``.
         step: Training steps of all stages completed so far.
         reporter: Receives messages and progress for the user.
+        recipe: The resolved recipe, a pydantic model with the keys of the recipe file.
+        info: Image size, label classes and training targets.
+        checkpoints: The folder of checkpoints.
     """
 
     directory: Path
     step: int
     reporter: Reporter
-
-    @property
-    def recipe(self) -> Any:
-        """The resolved recipe, a pydantic model with the keys of the recipe file."""
-
-    @property
-    def info(self) -> DataInfo:
-        """Image size, label classes and training targets."""
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
+    recipe: Any
+    info: DataInfo
+    checkpoints: Path
 
     def log(self, event: str, **values: Any) -> None:
         """Append a line to ``log.jsonl``."""
@@ -68,7 +62,7 @@ class Validator(Protocol):
 
 
 class Inspection(Protocol):
-    """One stage's loss terms, measured before training."""
+    """The loss terms of one stage, measured before training."""
 
     def show(self, reporter: Reporter) -> None:
         """Print the terms."""
@@ -101,6 +95,11 @@ def commands(app: typer.Typer) -> None:
 
 
 @hookspec(firstresult=True)
+def find_recipe(name: str) -> Path | None:
+    """Return the file of a recipe by its name; None if the name is unknown."""
+
+
+@hookspec(firstresult=True)
 def open_pack(
     address: str, progress: Callable[[int, int], None] | None, say: Callable[[str], None] | None
 ) -> Path | None:
@@ -109,18 +108,12 @@ def open_pack(
 
 @hookspec(firstresult=True)
 def launch(processes: int, device: str, arguments: Sequence[str], remedy: Callable[[], str]) -> bool | None:
-    """Run ``enface ARGUMENTS`` as several processes on this machine and wait for them; return True.
-
-    ``device`` is the recipe's ``engine.device``; ``remedy`` returns advice for the user after a process died.
-    """
+    """Run ``enface ARGUMENTS`` as several processes and return True; ``remedy`` returns advice if one died."""
 
 
 @hookspec(firstresult=True)
 def validator(run: Run) -> Validator | None:
-    """Return the object that measures a network during training.
-
-    Called before the first step, so that a metric or mask that cannot be used is refused at the start.
-    """
+    """Return the object that measures networks. Called before training, so that it refuses an unusable metric early."""
 
 
 @hookspec(firstresult=True)
@@ -150,11 +143,7 @@ def stage_started(run: Run, stage: str, step: int) -> None:
 def weights_loaded(
     run: Run, stage: str, path: Path, loaded: Sequence[str], kept: Sequence[str], unused: Sequence[str]
 ) -> None:
-    """A stage starts from a checkpoint.
-
-    ``loaded`` names the generator's tensors that were read from it, ``kept`` those that keep their own values, and
-    ``unused`` the tensors of the checkpoint that the generator does not have.
-    """
+    """A stage starts from a checkpoint. ``kept`` names tensors of the generator that it lacks, ``unused`` its others."""
 
 
 @hookspec
@@ -187,10 +176,7 @@ def trained(run: Run, network: nn.Module) -> None:
 
 @hookspec
 def results_written(folder: Path, reporter: Reporter, run: Run | None) -> None:
-    """An evaluation was written to ``folder``: a run directory, or images of another system (``run`` is None then).
-
-    Called on the main process.
-    """
+    """An evaluation was written to a run directory, or to ``folder`` without a run. Called on the main process."""
 
 
 @hookspec

@@ -24,8 +24,7 @@ def load_plugins(extra: Iterable[str] = ()) -> pluggy.PluginManager:
     Args:
         extra: Paths of Python files, or importable module names.
 
-    Raises:
-        PluginError: if a plugin cannot be imported, or implements a hook that does not exist.
+    Raises PluginError if a plugin cannot be imported, or implements a hook that does not exist.
     """
     manager = pluggy.PluginManager("enface")
     manager.add_hookspecs(hookspecs)

@@ -41,8 +41,7 @@ class _Params(BaseModel):
 def params_model(component: type) -> type[BaseModel]:
     """Return the pydantic model of a component's parameters, without those that the core fills in (DataInfo).
 
-    Raises:
-        TypeError: if a parameter is positional or has no annotation, a mistake of the plugin's author.
+    Raises TypeError if a parameter is positional or has no annotation, a mistake of the plugin's author.
     """
     hints = get_type_hints(component.__init__, include_extras=True)  # type: ignore[misc]
     fields: dict[str, Any] = {}

@@ -62,8 +62,7 @@ def read_chain(path: Path, source: RecipeSource, children: tuple[Path, ...] = ()
         source: Receives the files.
         children: The files that extend this one.
 
-    Raises:
-        RecipeError: if a file is missing or not a recipe, or files extend each other in a circle.
+    Raises RecipeError if a file is missing or not a recipe, or files extend each other in a circle.
     """
     path = path.resolve()
     if path in children:

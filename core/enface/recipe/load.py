@@ -26,7 +26,6 @@ from enface.recipe.files import (
 )
 from enface.recipe.models import OptimizerModel, Recipe, Spec, StageModel, StartModel
 from enface.recipe.optimizers import check_optimizer
-from enface.recipe.shipped import find_recipe
 
 KeyPath = tuple[str | int, ...]
 
@@ -60,7 +59,9 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe
         RecipeError: if anything is wrong; lists every problem with file, line and key.
         PluginError: if a plugin that it names cannot be loaded.
     """
-    path = find_recipe(Path(path))
+    path = Path(path)
+    if not path.exists() and not path.suffix:
+        path = load_plugins().hook.find_recipe(name=path.as_posix()) or path
     directory = path if is_run(path) else None
     path = directory / "recipe.yaml" if directory is not None else path
     source = RecipeSource()
@@ -70,9 +71,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe
 def load_mapping(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> LoadedRecipe:
     """Check a recipe that is a mapping, as YAML would give it, instead of a file.
 
-    Raises:
-        RecipeError: if anything is wrong; lists every problem with its key.
-        PluginError: if a plugin that it names cannot be loaded.
+    Raises RecipeError that lists every problem with its key, PluginError if a plugin cannot be loaded.
     """
     source = RecipeSource(parent=DictConfig(dict(content)))
     return _validated(DictConfig(dict(content)), overrides, source, Path("recipe"))

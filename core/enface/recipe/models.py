@@ -112,10 +112,8 @@ class DataModel(Spec):
 
 
 class PairRule(Model):
-    """Rule for drawing the second image of a pair.
-
-    It is a row that agrees with the source in the columns ``same``, is one step away in the column ``adjacent``, and
-    satisfies ``where``. With probability 1 - ``chance`` it is any row of the split instead.
+    """Rule for drawing the second image: a row that agrees with the source in the columns ``same``, is one step away in
+    the column ``adjacent``, and satisfies ``where``; with probability 1 - ``chance`` any row of the split.
     """
 
     same: list[str] = Field(default_factory=list)

@@ -58,8 +58,7 @@ def optimizer_builder(catalog: Catalog, model: OptimizerModel) -> Build:
 
     A component of the catalog goes before an optimizer of torch.optim with the same name.
 
-    Raises:
-        RecipeError: if there is no optimizer of that name.
+    Raises RecipeError if there is no optimizer of that name.
     """
     if model.use in catalog.names("optimizer"):
         component = catalog.build("optimizer", model.use, model.params)

@@ -17,8 +17,7 @@ def atomic_write(path: Path, *, sync: bool = False) -> Iterator[Path]:
     Args:
         sync: Flush the file and its folder to disk, so that the file survives a power failure.
 
-    Raises:
-        OSError: if the file cannot be written. The temporary file is removed, and ``path`` is unchanged.
+    Raises OSError if the file cannot be written. The temporary file is removed, and ``path`` is unchanged.
     """
     # Not mkstemp: its files are readable by their owner only, and run folders are shared.
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
@@ -48,8 +47,7 @@ def staging_folder(folder: Path) -> Iterator[Path]:
 def publish_folder(work: Path, folder: Path, last: str) -> None:
     """Rename ``work`` to ``folder``, unless ``folder`` is already complete, that is, has the file ``last``.
 
-    Raises:
-        OSError: if it cannot be renamed and ``folder`` is not complete.
+    Raises OSError if it cannot be renamed and ``folder`` is not complete.
     """
     try:
         os.rename(work, folder)

@@ -32,9 +32,7 @@ def try_lock(path: Path) -> int | None:
         A descriptor that holds the lock while it is open, here or in a child process that inherits it; None if the
         file system has no locks.
 
-    Raises:
-        BlockingIOError: if another process holds the lock.
-        OSError: if the file cannot be written.
+    Raises BlockingIOError if another process holds the lock, OSError if the file cannot be written.
     """
     if sys.platform == "win32":
         return None
@@ -56,8 +54,7 @@ def hold_lock(path: Path, refusal: str) -> Iterator[None]:
     Args:
         refusal: The error message if another process holds it.
 
-    Raises:
-        EnfaceError: with the refusal, or if the file cannot be written.
+    Raises EnfaceError with the refusal, or if the file cannot be written.
     """
     deadline = time.monotonic() + PATIENCE
     while True:

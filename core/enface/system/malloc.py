@@ -1,7 +1,5 @@
 """Tuning of the C library's memory allocator."""
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +13,11 @@ def freed_memory_kept() -> Iterator[None]:
     """Keep freed memory in the process while the context is open (glibc only).
 
     By default glibc returns every large tensor to the system, which fills its pages with zeros at the next allocation:
-    about a tenth of a training step on a CPU. Peak memory does not change, because the
-    next step needs the same amount; it is returned at the end.
+    about a tenth of a training step on a CPU. Peak memory does not change, because every step needs the same amount.
     """
-    library = _glibc()
-    if library is None:
+    try:
+        library = ctypes.CDLL("libc.so.6")
+    except OSError:
         yield
         return
     library.mallopt(M_MMAP_THRESHOLD, 1 << 30)
@@ -31,11 +29,3 @@ def freed_memory_kept() -> Iterator[None]:
         library.mallopt(M_MMAP_THRESHOLD, 32 << 20)
         library.mallopt(M_TRIM_THRESHOLD, 64 << 20)
         library.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    try:
-        library = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return None
-    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None

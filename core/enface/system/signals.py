@@ -15,9 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def raise_on_signals() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into exceptions, so that unfinished files are removed.
 
-    Raises:
-        KeyboardInterrupt: on SIGINT.
-        SystemExit: on SIGTERM, with the exit code that a shell gives it.
+    Raises KeyboardInterrupt on SIGINT, and on SIGTERM SystemExit with the exit code that a shell gives it.
     """
 
     def stop(number: int) -> None:

@@ -77,8 +77,7 @@ class StageBuilder:
     def build(self) -> Step:
         """Return the step, and freeze the stage's frozen parts.
 
-        Raises:
-            RecipeError: if parts of the recipe do not fit together; names file and key.
+        Raises RecipeError if parts of the recipe do not fit together; names file and key.
         """
         stage, number = self._stage, list(self.loaded.recipe.stages).index(self.name)
         if stage.batch % (stage.accumulate * self.engine.processes):
@@ -122,8 +121,7 @@ class StageBuilder:
     def freeze(self) -> None:
         """Put the generator in training mode, and its frozen parts in eval mode without gradients.
 
-        Raises:
-            RecipeError: if ``freeze`` names a part that the generator does not have.
+        Raises RecipeError if ``freeze`` names a part that the generator does not have.
         """
         self.generator.train()
         self.generator.requires_grad_(True)

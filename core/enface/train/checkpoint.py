@@ -39,8 +39,7 @@ class Checkpoint:
     def load(self, place: str, module: nn.Module) -> None:
         """Load the tensors of a place into a module.
 
-        Raises:
-            CheckpointError: if names or shapes differ; names the tensors.
+        Raises CheckpointError if names or shapes differ; names the tensors.
         """
         saved, wanted = self.part(place), module.state_dict()
         different = sorted(
@@ -65,8 +64,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
-    Raises:
-        CheckpointError: if the file is missing, truncated, not a checkpoint, or of a newer format.
+    Raises CheckpointError if the file is missing, truncated, not a checkpoint, or of a newer format.
     """
     state = read_state(path)
     try:

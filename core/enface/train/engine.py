@@ -28,8 +28,7 @@ PATIENCE = timedelta(hours=2)
 class Engine:
     """Device, precision, memory format and process group of a run.
 
-    Raises:
-        RecipeError: if the recipe requests CUDA and there is no CUDA device.
+    Raises RecipeError if the recipe requests CUDA and there is no CUDA device.
     """
 
     def __init__(self, model: EngineModel) -> None:
@@ -133,8 +132,7 @@ class Engine:
     def locked(self, path: Path, refusal: str) -> Iterator[None]:
         """Hold a file's lock on the main process while the context is open.
 
-        Raises:
-            EnfaceError: on every process, if another run holds the lock.
+        Raises EnfaceError on every process, if another run holds the lock.
         """
         with ExitStack() as stack:
             refused = None

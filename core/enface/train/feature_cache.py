@@ -54,11 +54,7 @@ class FeatureCache:
     def batch(
         self, names: Sequence[str], rows: Mapping[str, Indices], moves: Mapping[str, CropFlip]
     ) -> dict[str, Tensor]:
-        """Return the columns of :meth:`Batches.batch` and the requested codes.
-
-        Raises:
-            DataError: if the disk is full.
-        """
+        """Return the columns of :meth:`Batches.batch` and the requested codes. Raises DataError if the disk is full."""
         plain = [name for name in names if not name.startswith(ENCODED)]
         batch = self._columns.batch(plain, rows, moves)
         for name in names:

@@ -23,11 +23,7 @@ def build_mask(loaded: LoadedRecipe, name: str, data: DataInfo) -> Mask:
 
 
 def check_weights(weights: Tensor, size: int | tuple[int, int], where: str) -> None:
-    """Refuse weights that do not fit images of a size.
-
-    Raises:
-        RecipeError: with a message that begins with ``where``.
-    """
+    """Refuse weights that do not fit images of a size. Raises RecipeError with a message that begins with ``where``."""
     height, width = (size, size) if isinstance(size, int) else size
     if weights.dim() != 4 or weights.shape[1] != 1 or tuple(weights.shape[-2:]) != (height, width):
         raise RecipeError(
@@ -41,8 +37,7 @@ def check_weights(weights: Tensor, size: int | tuple[int, int], where: str) -> N
 def static_weights(loaded: LoadedRecipe, name: str, mask: Mask, data: DataInfo) -> Tensor:
     """Return the weights at step 0 of a mask that depends on the step alone, (1, 1, H, W).
 
-    Raises:
-        RecipeError: if the mask requests batch columns, or its weights do not fit the images.
+    Raises RecipeError if the mask requests batch columns, or its weights do not fit the images.
     """
     asked = [
         item for item, parameter in requested_arguments(mask.forward).items() if parameter.default is parameter.empty

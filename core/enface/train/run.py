@@ -129,11 +129,7 @@ def new_directory(root: Path, name: str) -> Path:
 
 
 def latest_directory(root: Path, recipe: Recipe) -> Path:
-    """Return the latest run of a recipe.
-
-    Raises:
-        CheckpointError: if there is no run.
-    """
+    """Return the latest run of a recipe. Raises CheckpointError if there is no run."""
     directories = runs_in(root / recipe.name)
     if not directories:
         raise CheckpointError(f"no run of {recipe.name!r} under {root}; start one without --resume")
@@ -151,8 +147,7 @@ def start_directory(run: Run) -> None:
 def check_same_recipe(directory: Path, recipe: Recipe) -> None:
     """Refuse to resume a run with a recipe that would train differently.
 
-    Raises:
-        CheckpointError: if the recipes differ; names the keys.
+    Raises CheckpointError if the recipes differ; names the keys.
     """
     saved = yaml.safe_load((directory / "recipe.yaml").read_text(encoding="utf-8"))
     if Recipe.model_validate(saved).training_digest() == recipe.training_digest():

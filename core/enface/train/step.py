@@ -78,8 +78,7 @@ class Step:
         Returns:
             Scalars on the device: ``term/NAME``, unweighted, and ``weighted/NAME``, as in the objective.
 
-        Raises:
-            NonFiniteLossError: if a term is NaN or infinite; names it, and no weight has changed.
+        Raises NonFiniteLossError if a term is NaN or infinite; names it, and no weight has changed.
         """
         if self.generator.call is not self.generator.module:
             # Outputs of earlier CUDA graphs may be overwritten from here on.

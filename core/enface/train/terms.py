@@ -75,9 +75,8 @@ class Term:
     def maps(self, names: Named) -> list[Tensor]:
         """Return the masked map; one map for each scale of a multi-scale critic.
 
-        Raises:
-            PluginError: if the loss fails or does not return a map; names the term.
-            RecipeError: if the mask does not fit the map.
+        Raises PluginError if the loss fails or does not return a map; names the term. RecipeError: if the mask does not
+        fit the map.
         """
         arguments = {argument: as_float(names[name]) for argument, name in self.arguments.items()}
         scales = [argument for argument, value in arguments.items() if self._is_scales(argument, value)]

@@ -97,9 +97,8 @@ class Trainer:
     def train(self, *, resume: bool = False) -> None:
         """Train all stages.
 
-        Raises:
-            Interrupted: after SIGINT or SIGTERM, once everything is saved.
-            NonFiniteLossError: if a term becomes NaN or infinite; the batch is saved.
+        Raises Interrupted after SIGINT or SIGTERM, once everything is saved. NonFiniteLossError: if a term becomes NaN
+        or infinite; the batch is saved.
         """
         saved = self._resumed() if resume else None
         with self.run.observed():
@@ -143,9 +142,8 @@ class Trainer:
     def check(self) -> None:
         """Build every stage without training, so that mistakes in later stages are found before the first is trained.
 
-        Raises:
-            RecipeError: if a stage cannot be built; names file and key.
-            CheckpointError: if a stage cannot start from its checkpoint.
+        Raises RecipeError if a stage cannot be built; names file and key. CheckpointError: if a stage cannot start from
+        its checkpoint.
         """
         for _ in self.build_stages():
             pass

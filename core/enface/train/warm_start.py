@@ -37,8 +37,7 @@ def find_start(start: StartModel, own: Path) -> Path:
     Args:
         own: Directory of the stage's own run.
 
-    Raises:
-        CheckpointError: if there is no such checkpoint; lists the existing ones.
+    Raises CheckpointError if there is no such checkpoint; lists the existing ones.
     """
     if start.checkpoint is not None:
         return Path(start.checkpoint)
@@ -66,9 +65,8 @@ def check_start(start: StartModel, recipe: Recipe, generator: Generator, own: Pa
     Args:
         generator: A spare generator; weights may be loaded into it.
 
-    Raises:
-        CheckpointError: as :func:`find_start` and :func:`load_weights`; also if the earlier stage will not have the
-            requested weights.
+    Raises CheckpointError as :func:`find_start` and :func:`load_weights`; also if the earlier stage will not have the
+    requested weights.
     """
     if start.run is not None or start.checkpoint is not None:
         load_weights(generator, start, find_start(start, own))
@@ -85,9 +83,8 @@ def check_start(start: StartModel, recipe: Recipe, generator: Generator, own: Pa
 def load_weights(generator: Generator, start: StartModel, path: Path) -> LoadedWeights:
     """Load weights into a generator from a checkpoint, as ``start`` says.
 
-    Raises:
-        CheckpointError: if a part or the running average is missing, or if tensors differ in name or shape and
-            ``partial`` is not set; names the tensors.
+    Raises CheckpointError if a part or the running average is missing, or if tensors differ in name or shape and
+    ``partial`` is not set; names the tensors.
     """
     saved = _tensors(load(path), start)
     wanted = _wanted(generator, start)

@@ -21,7 +21,7 @@ def recipes(
 
     A recipe of the list runs by its name: enface run quickstart.
     """
-    from enface.recipe.shipped import shipped_recipes
+    from enface_tools.recipes.shipped import shipped_recipes
 
     known = shipped_recipes()
     if name is None:
@@ -52,7 +52,7 @@ def _copy(path: Path, out: Path) -> None:
     """Copy a recipe and the files that it extends, keeping their folders."""
     import yaml
 
-    from enface.recipe.shipped import shipped_folder
+    from enface_tools.recipes.shipped import shipped_folder
 
     while True:
         target = out / path.relative_to(shipped_folder())
@@ -71,3 +71,11 @@ def _copy(path: Path, out: Path) -> None:
 def commands(app: typer.Typer) -> None:
     """Add ``recipes``."""
     app.command("recipes")(recipes)
+
+
+@hookimpl
+def find_recipe(name: str) -> Path | None:
+    """Find the recipes that come with enface."""
+    from enface_tools.recipes.shipped import shipped_recipes
+
+    return shipped_recipes().get(name)

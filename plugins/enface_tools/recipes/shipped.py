@@ -22,10 +22,3 @@ def shipped_recipes() -> dict[str, Path]:
     folder = shipped_folder()
     paths = sorted(folder.rglob(f"*{SUFFIX}"))
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
-
-
-def find_recipe(path: Path) -> Path:
-    """Return the shipped recipe of a name if no such file exists; any other path as it is."""
-    if path.exists() or path.suffix or path.is_absolute():
-        return path
-    return shipped_recipes().get(path.as_posix(), path)
