@@ -28,7 +28,7 @@ from enface import DataInfo, Metric, WeightsError
 from enface.plugin.catalog import Catalog
 from enface.plugin.manager import load_plugins
 from enface.recipe.models import EngineModel
-from enface.train.engine import Engine
+from enface.training.engine import Engine
 from enface_plugins.pretrained.networks import lpips_network
 from enface_plugins.ssim_maps import exponents_for
 from enface_tools.evaluate.measure import Measure, batch_for

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from enface.train.step import Step
-from enface.train.trainer import Trainer
+from enface.training.step import Step
+from enface.training.trainer import Trainer
 from enface_plugins.generators.elu import ELU
 from enface_plugins.pretrained.networks import lpips_network
 from seed_run import noise_pack, seed_trainer, stage_batch

@@ -18,10 +18,10 @@ from torch import Tensor
 from enface.data.pack import FORMAT, Pack, PackInfo
 from enface.data.pairs import BatchPlan, split_rows
 from enface.recipe.load import load_recipe
-from enface.train.engine import Engine
-from enface.train.run import Run
-from enface.train.step import Step
-from enface.train.trainer import Trainer
+from enface.training.engine import Engine
+from enface.training.run import Run
+from enface.training.step import Step
+from enface.training.trainer import Trainer
 from reference import LIGHTS, POSES, boundary
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "seed" / "ladder.yaml"

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from enface.train.trainer import Trainer
+from enface.training.trainer import Trainer
 from reference import Kind, Loop, batches, contrastive, write_faces
 from seed_run import noise_pack, seed_trainer, stage_batch, training_steps
 from table import Ratio, Row, markdown, time_interleaved

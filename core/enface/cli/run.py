@@ -36,9 +36,9 @@ def run(
         _launch(recipe, set_ or [], resume, runs, processes)
         return
     from enface.recipe.load import load_recipe
-    from enface.train.engine import leave_process_group
-    from enface.train.prepare import train
-    from enface.train.trainer import Interrupted
+    from enface.training.engine import leave_process_group
+    from enface.training.prepare import train
+    from enface.training.trainer import Interrupted
 
     try:
         train(load_recipe(recipe, set_ or []), runs=runs, resume=resume, progress=Terminal())
@@ -114,7 +114,7 @@ def _resume_command(directory: Path, processes: int | None = None) -> str:
 
 def _inspect(loaded: LoadedRecipe) -> tuple[Mapping[str, Inspection], Mapping[str, str]]:
     """Build every stage; return what plugins measured of its terms, and the metrics that cannot be computed."""
-    from enface.train.prepare import build_trainer, prepare_run
+    from enface.training.prepare import build_trainer, prepare_run
 
     prepared = prepare_run(loaded, Terminal())
     trainer = build_trainer(prepared, check=False)

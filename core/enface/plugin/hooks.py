@@ -143,7 +143,7 @@ def stage_started(run: Run, stage: str, step: int) -> None:
 def weights_loaded(
     run: Run, stage: str, path: Path, loaded: Sequence[str], kept: Sequence[str], unused: Sequence[str]
 ) -> None:
-    """A stage starts from a checkpoint. ``kept`` names tensors of the generator that it lacks, ``unused`` its others."""
+    """A stage starts from a checkpoint. ``kept`` names the generator's tensors that it lacks, ``unused`` its others."""
 
 
 @hookspec

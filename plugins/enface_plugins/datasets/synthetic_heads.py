@@ -13,8 +13,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Le
 
 from enface import DataInfo, Dataset, RecipeError, Row
-from enface_plugins.datasets.heads import lights as lighting
-from enface_plugins.datasets.heads import render
+from enface_plugins.datasets.heads import lights as lighting, render
 from enface_plugins.datasets.heads.identity import Identity, draw_identity
 from enface_plugins.datasets.heads.mesh import Mesh, build_mesh
 from enface_plugins.datasets.heads.model import anny_model, require

@@ -10,7 +10,7 @@ from enface.data.pairs import split_rows
 from enface.errors import DataError
 from enface.recipe.load import LoadedRecipe, load_recipe
 from enface.system.messages import Reporter, Silent
-from enface.train.prepare import prepare_pack
+from enface.training.prepare import prepare_pack
 from enface_tools.audit.checks import Audit, run_checks
 from enface_tools.audit.duplicates import DEFAULT_BITS
 from enface_tools.audit.findings import AuditedData

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from enface.plugin.components import Augmentation
-from enface.train.checkpoint import load, save
+from enface.training.checkpoint import load, save
 from enface_tools.conformance.fixture import SIZE, Fixture
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import require_rms_close, require_unchanged, smooth_images

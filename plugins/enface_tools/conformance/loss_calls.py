@@ -14,7 +14,7 @@ from torch import Tensor
 
 from enface.plugin.components import AdversarialLoss, Constant, CriticLoss, Loss
 from enface.plugin.schema import requested_arguments
-from enface.train.terms import Term
+from enface.training.terms import Term
 from enface_tools.conformance.fixture import BATCH, Fixture
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import (

@@ -14,8 +14,8 @@ from torch.nn.functional import interpolate
 
 from enface.errors import EnfaceError, WeightsError
 from enface.plugin.schema import requested_arguments
-from enface.train.checkpoint import load, save
-from enface.train.terms import as_float
+from enface.training.checkpoint import load, save
+from enface.training.terms import as_float
 from enface_tools.conformance.fixture import CLASSES, SIZE, Fixture
 from enface_tools.conformance.rules import Rule, RuleViolation, Skipped
 from enface_tools.conformance.samples import (

@@ -10,7 +10,7 @@ from torch import Tensor
 from enface.errors import EnfaceError, RecipeError, WeightsError
 from enface.plugin.components import DataInfo
 from enface.recipe.load import LoadedRecipe
-from enface.train.masks import build_mask, static_weights
+from enface.training.masks import build_mask, static_weights
 from enface_tools.evaluate.metrics import Metric
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from enface.plugin.components import Component
 from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import Spec
-from enface.train.run import Run
+from enface.training.run import Run
 
 MAX_NAMES = 5
 

@@ -12,9 +12,9 @@ from torch.optim.swa_utils import AveragedModel
 from enface.errors import CheckpointError
 from enface.plugin.components import DataInfo, Generator
 from enface.recipe.load import LoadedRecipe
-from enface.train.build import build_generator
-from enface.train.checkpoint import SUFFIX, Checkpoint, load, read_state, saved_steps
-from enface.train.run import Run, latest_checkpoint
+from enface.training.build import build_generator
+from enface.training.checkpoint import SUFFIX, Checkpoint, load, read_state, saved_steps
+from enface.training.run import Run, latest_checkpoint
 
 
 def find_checkpoints(directory: Path, which: str) -> dict[str, Path]:
@@ -90,7 +90,7 @@ def open_network(
 
 
 def averaged(path: Path) -> bool:
-    """Return True if a checkpoint has a running average. Raises as :func:`enface.train.checkpoint.load` does."""
+    """Return True if a checkpoint has a running average. Raises as :func:`enface.training.checkpoint.load` does."""
     read_state(path)
     with safe_open(path, framework="pt") as file:
         return any(name.startswith("ema/") for name in file.keys())  # noqa: SIM118

@@ -15,7 +15,7 @@ from enface.system.processes import set_arguments
 if TYPE_CHECKING:
     from torch import nn
 
-    from enface.train.run import Run
+    from enface.training.run import Run
     from enface_tools.evaluate.validator import RunValidator
 
 
@@ -50,7 +50,7 @@ def evaluate(
     if processes > 1:
         _launch(run, checkpoint, average=average, overrides=set_ or [], processes=processes)
         return
-    from enface.train.engine import leave_process_group
+    from enface.training.engine import leave_process_group
     from enface_tools.evaluate.run import evaluate_checkpoints
 
     evaluate_checkpoints(run, checkpoint, average=average, overrides=set_ or [], progress=Terminal())

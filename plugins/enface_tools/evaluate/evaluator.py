@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from enface.data.batches import Batches
 from enface.data.pack import center_crop
 from enface.data.pairs import Indices, Pairs
-from enface.train.build import output_of
-from enface.train.run import Run
+from enface.training.build import output_of
+from enface.training.run import Run
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks, run_caveats
 from enface_tools.evaluate.grid import grid, to_pixels

@@ -11,7 +11,7 @@ from enface.errors import EnfaceError, RecipeError, WeightsError
 from enface.plugin.components import DataInfo, Mask
 from enface.plugin.schema import closest, requested_arguments
 from enface.recipe.load import LoadedRecipe
-from enface.train.masks import check_weights
+from enface.training.masks import check_weights
 
 
 class Region:

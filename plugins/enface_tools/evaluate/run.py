@@ -12,8 +12,8 @@ from enface.errors import EnfaceError, RecipeError
 from enface.recipe.load import is_run, load_recipe
 from enface.system.messages import Reporter
 from enface.system.signals import raise_on_signals
-from enface.train.prepare import prepare_run
-from enface.train.run import Run
+from enface.training.prepare import prepare_run
+from enface.training.run import Run
 from enface_tools.evaluate.checkpoints import averaged, find_checkpoints, load_network
 from enface_tools.evaluate.console import report_stages, report_summary, report_unavailable
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from enface.recipe.models import Recipe, StartModel
-from enface.train.build import output_of
+from enface.training.build import output_of
 from enface_tools.evaluate.checkpoints import load_network, stage_ends
 from enface_tools.evaluate.evaluator import Evaluator, save_grid
 from enface_tools.evaluate.models import Estimate, StageMetric, StageSummary

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from enface.train.run import Run
+from enface.training.run import Run
 from enface_tools.evaluate.evaluator import Evaluator
 
 

@@ -22,10 +22,9 @@ from enface.recipe.load import load_recipe
 from enface.recipe.models import DataModel
 from enface.system.atomic import atomic_write
 from enface.system.messages import Progress, Reporter, Silent
-from enface.train.build import output_of
+from enface.training.build import output_of
 from enface_tools.evaluate.checkpoints import open_network
-from enface_tools.evaluate.grid import Pixels, to_pixels
-from enface_tools.evaluate.grid import grid as image_grid
+from enface_tools.evaluate.grid import Pixels, grid as image_grid, to_pixels
 from enface_tools.evaluate.run import require_run
 
 # Decoding and resizing release the GIL; more threads than this wait for the disk.

@@ -24,8 +24,8 @@ from torch.export import Dim, ExportedProgram
 import enface
 from enface.errors import EnfaceError
 from enface.recipe.models import Recipe
-from enface.train.build import output_of
-from enface.train.checkpoint import Checkpoint, digest
+from enface.training.build import output_of
+from enface.training.checkpoint import Checkpoint, digest
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 FILES = {"onnx": "generator.onnx", "torch": "generator.pt2"}

@@ -14,7 +14,7 @@ from enface_tools.masks.draw_command import draw
 
 if TYPE_CHECKING:
     from enface.recipe.load import LoadedRecipe
-    from enface.train.run import Run
+    from enface.training.run import Run
 
 FACES = 20
 
@@ -31,7 +31,7 @@ def build(
     at step 0. A recipe reads the file with 'use: points'.
     """
     from enface.recipe.load import load_recipe
-    from enface.train.prepare import prepare_run
+    from enface.training.prepare import prepare_run
     from enface_tools.masks.files import check_mask_path, mean_image, save_mask
 
     check_mask_path(out)
@@ -56,7 +56,7 @@ def _require_mask(loaded: LoadedRecipe, name: str) -> None:
 
 def _weights(run: Run, name: str) -> Any:
     """The mask at step 0, float32 (H, W)."""
-    from enface.train.masks import build_mask, static_weights
+    from enface.training.masks import build_mask, static_weights
 
     weights = static_weights(run.loaded, name, build_mask(run.loaded, name, run.info), run.info)
     if float(weights.min()) == float(weights.max()):

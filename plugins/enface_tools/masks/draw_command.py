@@ -30,7 +30,7 @@ def draw(
     resumes from them.
     """
     from enface.recipe.load import load_recipe
-    from enface.train.prepare import prepare_run
+    from enface.training.prepare import prepare_run
     from enface_tools.masks.annotations import prepare_output
     from enface_tools.masks.server import AnnotationServer, open_session
 

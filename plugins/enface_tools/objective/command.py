@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from enface import hookimpl
 
 if TYPE_CHECKING:
-    from enface.train.trainer import Trainer
+    from enface.training.trainer import Trainer
     from enface_tools.objective.console import StageInspection
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from enface.plugin.components import Unit
 from enface.recipe.models import StageModel, StartModel
-from enface.train.phases import Phase
-from enface.train.step import Step
-from enface.train.terms import Term
-from enface.train.trainer import Trainer
-from enface.train.warm_start import LoadedWeights
+from enface.training.phases import Phase
+from enface.training.step import Step
+from enface.training.terms import Term
+from enface.training.trainer import Trainer
+from enface.training.warm_start import LoadedWeights
 from enface_tools.objective.preview import TermPreview, preview_terms
 
 INITIAL = "initial weights"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from enface.train.phases import FiniteCheck, Phase
-from enface.train.step import Step, buffers_restored, detached
-from enface.train.terms import Named, Term, averaged
+from enface.training.phases import FiniteCheck, Phase
+from enface.training.step import Step, buffers_restored, detached
+from enface.training.terms import Named, Term, averaged
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def preview(
 ) -> None:
     """Write a contact sheet of a recipe's data: one row per identity, with a region map at the end."""
     from enface.recipe.load import load_recipe
-    from enface.train.prepare import prepare_pack
+    from enface.training.prepare import prepare_pack
     from enface_tools.packs.preview import contact_sheet
 
     loaded = load_recipe(recipe, set_ or [])
@@ -50,7 +50,7 @@ def pack(
 ) -> None:
     """Write a recipe's pack to a folder or a URL, for training with data.pack; or make a part of it."""
     from enface.recipe.load import load_recipe
-    from enface.train.prepare import prepare_pack
+    from enface.training.prepare import prepare_pack
     from enface_tools.packs.remote import write_pack
 
     if (out is None) == (part is None):
@@ -70,7 +70,7 @@ def pack(
 
 
 def _pack_part(loaded: LoadedRecipe, text: str) -> None:
-    from enface.train.prepare import report_skipped
+    from enface.training.prepare import report_skipped
     from enface_tools.packs.shards import Part, pack_part
 
     part = Part.of(text)

@@ -14,7 +14,7 @@ from enface.errors import EnfaceError
 if TYPE_CHECKING:
     from enface import Run
     from enface.system.messages import Reporter
-    from enface.train.run import Run as TrainingRun
+    from enface.training.run import Run as TrainingRun
 
 
 def report(

@@ -17,7 +17,7 @@ from omegaconf import Container, OmegaConf
 import enface
 from enface.recipe.diff import differences
 from enface.recipe.files import RecipeSource
-from enface.train.run import Run
+from enface.training.run import Run
 
 PACKAGES = ("torch", "torchvision", "accelerate", "kornia", "lpips", "numpy", "pluggy")
 

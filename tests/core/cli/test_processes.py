@@ -99,7 +99,7 @@ def step_ended(run, step):
 
 
 if WHOM == "parent":
-    from enface.train.trainer import Trainer
+    from enface.training.trainer import Trainer
 
     asked, stop = [], Trainer._ask_to_stop
 
@@ -112,7 +112,7 @@ if WHOM == "parent":
 
 if WHOM == "other" and os.environ.get("RANK") == "1":
     # Observers are told of steps in the main process only.
-    from enface.train.trainer import Trainer
+    from enface.training.trainer import Trainer
 
     taken = Trainer._one_step
 

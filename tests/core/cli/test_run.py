@@ -100,7 +100,7 @@ def test_observers_change_nothing(ran):
 def test_the_best_checkpoint_is_kept(ran):
     directory, _ = ran({"log": {"validate": 1, "best": "l1", "keep": 1}})
     means = [(event["values"]["l1"], event["step"]) for event in events(directory, "validated")]
-    from enface.train.checkpoint import load, read_state
+    from enface.training.checkpoint import load, read_state
 
     best = directory / "checkpoints" / "best.safetensors"
     assert read_state(best)["step"] == min(means)[1]

@@ -18,8 +18,7 @@ from enface.data.pack import Pack, center_crop, make_pack
 from enface.data.pairs import ROLES, BatchPlan
 from enface.errors import DataError
 from enface.recipe.models import AugmentModel, DataModel, FlipModel
-from enface.train.checkpoint import digest
-from enface.train.checkpoint import load as load_checkpoint
+from enface.training.checkpoint import digest, load as load_checkpoint
 
 CPU = torch.device("cpu")
 ALL = list(ROLES)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from enface.plugin.components import Augmentation, Schedule
 from enface.recipe.optimizers import training_mode
-from enface.train.engine import Engine
-from enface.train.terms import Term
+from enface.training.engine import Engine
+from enface.training.terms import Term
 
 
 class Player:

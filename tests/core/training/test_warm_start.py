@@ -12,10 +12,10 @@ import torch
 
 from enface.errors import CheckpointError, RecipeError
 from enface.recipe.models import StartModel
-from enface.train import checkpoint
-from enface.train.build import build_generator
-from enface.train.checkpoint import digest, read_state
-from enface.train.warm_start import find_start, load_weights
+from enface.training import checkpoint
+from enface.training.build import build_generator
+from enface.training.checkpoint import digest, read_state
+from enface.training.warm_start import find_start, load_weights
 
 UNET = {"use": "unet", "width": 4, "depth": 3}
 STAGE = {"steps": 2, "batch": 4, "optimizer": {"lr": 0.01}, "terms": {"l1": {}}}

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from enface.errors import NonFiniteLossError
 from enface.plugin.components import Constant
-from enface.train.checkpoint import digest
-from enface.train.terms import MaskUse, Term
+from enface.training.checkpoint import digest
+from enface.training.terms import MaskUse, Term
 
 CONTRAST = {
     "use": "contrastive",

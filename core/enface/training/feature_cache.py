@@ -17,7 +17,7 @@ from enface.data.augment import Augment, CropFlip
 from enface.data.batches import Batches, to_device
 from enface.data.pairs import Indices
 from enface.errors import DataError
-from enface.train.engine import Engine
+from enface.training.engine import Engine
 
 ENCODED = "encoded_"
 # Codes are computed in fixed blocks, so that an image's code has the same bits in every run, resumed or not.

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from enface.errors import NonFiniteLossError, RecipeError
 from enface.plugin.components import Loss, Schedule
-from enface.train.engine import Engine, reseed
-from enface.train.phases import FiniteCheck, Phase, Player
-from enface.train.terms import Named
+from enface.training.engine import Engine, reseed
+from enface.training.phases import FiniteCheck, Phase, Player
+from enface.training.terms import Named
 
 
 @dataclass

@@ -25,8 +25,8 @@ from enface.recipe.load import LoadedRecipe, runs_in
 from enface.recipe.models import NOT_TRAINING, Recipe, save_recipe
 from enface.system.atomic import atomic_write
 from enface.system.messages import Reporter, Silent
-from enface.train import checkpoint
-from enface.train.engine import Engine
+from enface.training import checkpoint
+from enface.training.engine import Engine
 
 FINAL_EVENTS = ("trained", "evaluated", "reported", "interrupted")
 """Events at the end of a run; a resumed run logs them again."""

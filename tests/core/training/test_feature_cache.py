@@ -13,8 +13,8 @@ from enface.data.pairs import ROLES
 from enface.errors import DataError, RecipeError
 from enface.recipe.load import load_recipe
 from enface.recipe.models import AugmentModel, DataModel
-from enface.train.checkpoint import digest
-from enface.train.feature_cache import BLOCK, FeatureCache
+from enface.training.checkpoint import digest
+from enface.training.feature_cache import BLOCK, FeatureCache
 
 FROZEN = {"steps": 40, "batch": 8, "freeze": ["encoder", "heads"], "cache_codes": True, "terms": {"l1": {}}}
 CONTRAST = {

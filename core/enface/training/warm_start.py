@@ -12,7 +12,7 @@ from enface.errors import CheckpointError
 from enface.plugin.components import Generator
 from enface.plugin.schema import closest
 from enface.recipe.models import Recipe, StartModel
-from enface.train.checkpoint import Checkpoint, load, read_state, saved_steps
+from enface.training.checkpoint import Checkpoint, load, read_state, saved_steps
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from enface.recipe.load import LoadedRecipe, load_recipe
 from enface.system.locks import LOCK_FILE
 from enface.system.messages import Reporter, Silent
 from enface.system.signals import raise_on_signals
-from enface.train.checkpoint import digest
-from enface.train.engine import Engine
-from enface.train.run import Run, check_same_recipe, latest_directory, new_directory, start_directory
-from enface.train.trainer import Trainer
+from enface.training.checkpoint import digest
+from enface.training.engine import Engine
+from enface.training.run import Run, check_same_recipe, latest_directory, new_directory, start_directory
+from enface.training.trainer import Trainer
 
 
 def train(

@@ -116,7 +116,7 @@ def test_terms_that_reach_no_weight_that_learns_are_refused(bench):
 
 
 def test_networks_follow_from_the_recipes_seed(bench):
-    from enface.train.checkpoint import digest
+    from enface.training.checkpoint import digest
 
     stage = {**GAME, "terms": {"l1": {}, "gan": GAN}}
     torch.manual_seed(5)

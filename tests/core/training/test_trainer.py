@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from enface.errors import NonFiniteLossError
-from enface.train.checkpoint import digest, load, read_state
-from enface.train.trainer import Trainer
+from enface.training.checkpoint import digest, load, read_state
+from enface.training.trainer import Trainer
 
 UNET = {"use": "unet", "width": 4, "depth": 3}
 PATCH = {"patch": {"use": "patch_gan", "width": 4, "layers": 1}}
@@ -21,8 +21,8 @@ def trainer(load, tmp_path):
     """A trainer in a run directory of its own; the words are as for a recipe."""
     from enface.data.pack import make_pack
     from enface.data.pairs import split_rows
-    from enface.train.engine import Engine
-    from enface.train.run import Run, start_directory
+    from enface.training.engine import Engine
+    from enface.training.run import Run, start_directory
 
     def build(content, **options):
         content = {"engine": {"device": "cpu", "precision": "fp32"}, **content}
@@ -269,7 +269,7 @@ def test_accumulation_and_processes_cut_one_stream(trainer):
 
 def test_every_stage_starts_with_one_set_of_running_statistics(trainer, monkeypatch):
     """Where each process keeps its own (``sync_batchnorm: false``), a frozen encoder would differ between them."""
-    from enface.train.engine import Engine
+    from enface.training.engine import Engine
 
     stage = {"steps": 2, "batch": 4}
     made = trainer({"stages": {"main": stage, "more": {**stage, "freeze": ["encoder"], "terms": {"l1": {}}}}})

@@ -21,14 +21,14 @@ from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
 from enface.plugin.components import Generator, Mask
 from enface.recipe.models import StageModel, StartModel
 from enface.system.signals import on_signals
-from enface.train import checkpoint
-from enface.train.build import StageBuilder, build_generator, output_of
-from enface.train.checkpoint import SUFFIX, Checkpoint
-from enface.train.feature_cache import FeatureCache
-from enface.train.phases import Player
-from enface.train.run import Run, latest_checkpoint, rewind_log
-from enface.train.step import Step
-from enface.train.warm_start import LoadedWeights, check_start, find_start, load_weights
+from enface.training import checkpoint
+from enface.training.build import StageBuilder, build_generator, output_of
+from enface.training.checkpoint import SUFFIX, Checkpoint
+from enface.training.feature_cache import FeatureCache
+from enface.training.phases import Player
+from enface.training.run import Run, latest_checkpoint, rewind_log
+from enface.training.step import Step
+from enface.training.warm_start import LoadedWeights, check_start, find_start, load_weights
 
 SAMPLES = 9
 
@@ -375,7 +375,7 @@ class Trainer:
             "stage_ended": ends,
             "recipe": run.recipe.training_digest(),
             "data": {"size": run.info.size, "classes": dict(run.info.classes)},
-            # Random number generators are seeded from these at each step; see enface.train.engine.reseed.
+            # Random number generators are seeded from these at each step; see enface.training.engine.reseed.
             "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
             "optimizers": optimizers,
             "schedules": {name: schedule.state() for name, schedule in step.schedules.items()},

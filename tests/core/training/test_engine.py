@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from enface.recipe.models import EngineModel
-from enface.train.engine import Engine
+from enface.training.engine import Engine
 
 
 @pytest.fixture

@@ -27,12 +27,12 @@ from enface.plugin.schema import ScheduleSpec, closest, requested_arguments
 from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import DiscriminatorModel, OptimizerModel, StageModel, TermModel
 from enface.recipe.optimizers import group_options, optimizer_builder
-from enface.train.engine import Engine, reseed
-from enface.train.feature_cache import ENCODED
-from enface.train.masks import build_mask, check_weights
-from enface.train.phases import Phase, Player
-from enface.train.step import Step
-from enface.train.terms import MaskUse, Term
+from enface.training.engine import Engine, reseed
+from enface.training.feature_cache import ENCODED
+from enface.training.masks import build_mask, check_weights
+from enface.training.phases import Phase, Player
+from enface.training.step import Step
+from enface.training.terms import MaskUse, Term
 
 
 def build_generator(loaded: LoadedRecipe, data: DataInfo) -> Generator:

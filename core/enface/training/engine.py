@@ -18,7 +18,7 @@ from enface.errors import EnfaceError, RecipeError
 from enface.recipe.models import EngineModel
 from enface.system.locks import hold_lock
 from enface.system.malloc import freed_memory_kept
-from enface.train.sync_batchnorm import synchronized
+from enface.training.sync_batchnorm import synchronized
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PATIENCE = timedelta(hours=2)

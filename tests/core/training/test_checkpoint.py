@@ -12,7 +12,7 @@ from torch import nn
 
 from enface.errors import CheckpointError
 from enface.system import atomic as writing
-from enface.train import checkpoint
+from enface.training import checkpoint
 
 TENSORS = {"generator/a": torch.arange(6.0).reshape(2, 3), "ema/n": torch.tensor(3)}
 
