@@ -47,7 +47,7 @@ def test_a_missing_pack_is_one_message(enface, recipe, address):
 
 
 def test_processes_with_different_packs_are_refused(enface, recipe, tmp_path, monkeypatch):
-    from enface.train.engine import Engine
+    from enface.training.engine import Engine
 
     monkeypatch.setattr(Engine, "broadcast", lambda self, value: ("another", 7))
     result = enface("run", recipe({}), "--runs", tmp_path / "runs")

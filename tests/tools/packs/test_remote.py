@@ -399,6 +399,15 @@ def test_protocols_that_are_not_installed(load, monkeypatch, address, says):
         opened(load, address)
 
 
+def test_without_a_plugin_that_fetches_packs(load, memory):
+    loaded = load({"data": {"pack": memory}})
+    loaded.plugins.unregister(name="packs")
+    with pytest.raises(
+        DataError, match=rf"data\.pack: no installed plugin can open {memory}; the tools, .* not installed"
+    ):
+        open_pack(loaded)
+
+
 def test_refused_access(load, monkeypatch, memory):
     def refuse(self, path, **keys):
         raise PermissionError("Forbidden")
