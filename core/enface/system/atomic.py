@@ -35,7 +35,7 @@ def atomic_write(path: Path, *, sync: bool = False) -> Iterator[Path]:
 @contextmanager
 def staging_folder(folder: Path) -> Iterator[Path]:
     """Yield a new folder beside ``folder``, for :func:`publish_folder`; remove it at the end if it is still there."""
-    # Not mkdtemp, for the same reason as above.
+    # Not mkdtemp: its folders are accessible to their owner only.
     work = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
     work.mkdir(parents=True)
     try:

@@ -1,4 +1,4 @@
-"""Messages and progress for the user: where the terminal, a notebook or nobody listens."""
+"""Messages and progress for the user: in a terminal, in a notebook, or discarded."""
 
 from __future__ import annotations
 
