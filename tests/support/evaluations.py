@@ -1,4 +1,4 @@
-"""Runs and evaluations for tests of pages, written by hand: hostile names, few pixels, no training."""
+"""Runs and evaluations written by hand, for tests of pages: hostile names, few pixels, no training."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ METRICS = {"ssim": (True, None), "lpips": (False, None), "sharpness": (True, 1.0
 def metric(
     mean: float, low: float, high: float, source: float, mean_target: float, *, higher: bool = True
 ) -> dict[str, Any]:
-    """A metric of ``summary.json``; each gain's interval is as wide as the output's own."""
+    """A metric of ``summary.json``; the interval of each gain is as wide as that of the mean."""
     baselines = {"source": source, "mean_target": mean_target}
-    found = {
+    content = {
         "mean": mean,
         "low": low,
         "high": high,
@@ -36,14 +36,14 @@ def metric(
         "ideal": None,
         "card": {"implementation": "made up", "weights": HOSTILE},
     }
-    found["gains"] = {
+    content["gains"] = {
         name: {"mean": mean - value, "low": low - value, "high": high - value} for name, value in baselines.items()
     }
-    return found
+    return content
 
 
 def summary() -> dict[str, Any]:
-    """One metric better than both baselines, one worse than one of them, one neither."""
+    """A summary with one metric better than both baselines, one worse than one of them, and one neither."""
     metrics = {
         "ssim": metric(0.8123, 0.80, 0.83, 0.5, 0.7),
         "lpips": metric(0.31, 0.30, 0.32, 0.4, 0.28, higher=False),
@@ -96,7 +96,7 @@ def log_lines() -> Iterator[dict[str, Any]]:
 
 
 def write_run(directory: Path, events: Iterator[dict[str, Any]] | list[dict[str, Any]] | None = None) -> Path:
-    """A whole run, cut off while its log was written, and evaluated on three images."""
+    """Write a complete run whose log was cut off, evaluated on three images."""
     for name in ("samples", "evaluation"):
         (directory / name).mkdir(parents=True)
     (directory / "recipe.yaml").write_text(f"name: tiny\nnote: {json.dumps(HOSTILE)}\nurl: https://example.org\n")
@@ -105,7 +105,7 @@ def write_run(directory: Path, events: Iterator[dict[str, Any]] | list[dict[str,
     changes = [{"key": "stages.main.steps", "from": None, "to": {"x": HOSTILE}}]
     lineage = {"recipe": "tiny.yaml", "parent": "/some/where/base.yaml", "changes": changes, "overrides": ["seed=3"]}
     (directory / "lineage.json").write_text(json.dumps(lineage))
-    # The last line is one that a run was writing when it was cut off.
+    # The last line is incomplete, as after a crash.
     lines = [*(json.dumps(event) for event in (log_lines() if events is None else events)), '{"event": "st']
     (directory / "log.jsonl").write_text("\n".join(lines))
     (directory / "evaluation" / "summary.json").write_text(json.dumps(summary()))
@@ -115,13 +115,13 @@ def write_run(directory: Path, events: Iterator[dict[str, Any]] | list[dict[str,
     Image.new("RGB", (12, 8)).save(directory / "evaluation" / "grid.png")
     for step in range(0, 50, 10):
         for kind in ("inputs", "outputs", "targets"):
-            # No two grids of outputs are the same.
+            # All grids of outputs differ.
             Image.new("RGB", (6, 4), (5 * step, 0, 0)).save(directory / "samples" / f"{step:08d}-{kind}.png")
     return directory
 
 
 def numbers(count: int, seed: int = 0) -> pd.DataFrame:
-    """A row an image: hostile names among them, labels, and every metric of ``METRICS``."""
+    """One row per image, with hostile names, labels, and every metric of ``METRICS``."""
     rng = np.random.default_rng(seed)
     places = np.arange(count)
     keys = [f"{place:04d}.png" for place in places]
@@ -130,22 +130,22 @@ def numbers(count: int, seed: int = 0) -> pd.DataFrame:
         keys[1], identities[2] = HOSTILE_KEY, HOSTILE_IDENTITY
     lights = [place // 5 % 3 for place in places]
     glasses = [("no", "yes", HOSTILE_IDENTITY)[place % 3] for place in places]
-    found = pd.DataFrame(
+    table = pd.DataFrame(
         {"key": keys, "target_key": [f"t{key}" for key in keys], "identity": identities, "light": lights}
     )
-    found.insert(3, "pose", [POSES[place % len(POSES)] for place in places])
-    found["glasses"] = glasses
+    table.insert(3, "pose", [POSES[place % len(POSES)] for place in places])
+    table["glasses"] = glasses
     for name in METRICS:
-        found[name] = rng.permutation(count) / count + (0.5023 if name == "sharpness" else 0)
-    found["lpips@eyes"] = np.where(places % 4 == 0, np.nan, rng.random(count))
-    return found
+        table[name] = rng.permutation(count) / count + (0.5023 if name == "sharpness" else 0)
+    table["lpips@eyes"] = np.where(places % 4 == 0, np.nan, rng.random(count))
+    return table
 
 
 def write_evaluation(folder: Path, count: int, *, tile: int = 16, noise: bool = False, seed: int = 0) -> Path:
-    """Tables, pictures and summary of ``count`` images.
+    """Write tables, pictures and summary of ``count`` images.
 
     Args:
-        noise: Fill the tiles with noise, which compresses as badly as anything, instead of one colour.
+        noise: Fill the tiles with noise, which hardly compresses, instead of one colour.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images = numbers(count, seed)
@@ -156,17 +156,17 @@ def write_evaluation(folder: Path, count: int, *, tile: int = 16, noise: bool = 
             table[column] += shift
         table.to_csv(folder / f"{name}.csv", index=False)
     write_sprites(folder, count, tile, noise=noise)
-    told = summary() | {"images": count}
-    told["metrics"] = {
+    content = summary() | {"images": count}
+    content["metrics"] = {
         name: metric(float(images[name].mean()), 0.4, 0.6, 0.6, 0.7, higher=higher) | {"ideal": ideal}
         for name, (higher, ideal) in METRICS.items()
     }
-    (folder / "summary.json").write_text(json.dumps(told))
+    (folder / "summary.json").write_text(json.dumps(content))
     return folder
 
 
 def write_sprites(folder: Path, count: int, tile: int, *, noise: bool = False) -> None:
-    """``pictures/`` and ``pictures.json``, and the first image at full size."""
+    """Write ``pictures/`` and ``pictures.json``, and the first image at full size."""
     (folder / "pictures").mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     files = []
@@ -176,7 +176,7 @@ def write_sprites(folder: Path, count: int, tile: int, *, noise: bool = False) -
         for place, colour in enumerate(COLOURS):
             sprite[:, place * tile : (place + 1) * tile] = colour
         if noise:
-            # As much detail as a photograph of a face has.
+            # As much detail as in a photograph of a face.
             rough = rng.normal(0, 40, (rows * tile // 4, len(TILES) * tile // 4, 3)).repeat(4, 0).repeat(4, 1)
             sprite = (sprite + rough + rng.normal(0, 6, sprite.shape)).clip(0, 255).astype(np.uint8)
         files.append(f"{start // ROWS:03d}.webp")
@@ -188,7 +188,7 @@ def write_sprites(folder: Path, count: int, tile: int, *, noise: bool = False) -
 
 
 def result(control: float, group: float, outcome: str, *, higher: bool = True) -> dict[str, Any]:
-    """A test's result in ``comparison.json``."""
+    """Result of a test in ``comparison.json``."""
     sign, by = (1 if higher else -1), group - control
     gain = dict(zip(("low", "mean", "high"), sorted((sign * by - 0.01, sign * by, sign * by + 0.01)), strict=True))
     return {
@@ -200,7 +200,7 @@ def result(control: float, group: float, outcome: str, *, higher: bool = True) -
 
 
 def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures: bool = True) -> Path:
-    """Files of ``enface compare`` for a control and groups with hostile names; evaluations are beside the folder."""
+    """Write the files of ``enface compare`` for a control and groups with hostile names, and their evaluations."""
     folder.mkdir(parents=True)
     images = numbers(count)
     names = ["control", HOSTILE, "third"][:groups]
@@ -209,7 +209,7 @@ def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures
             write_evaluation(folder.parent / f"evaluation-{place}", count)
     for place in range(1, groups):
         table = images[["key", "target_key", "identity", "pose", "light", "glasses"]].copy()
-        # The group has the images in another order, and lacks the last of them.
+        # The group has the images in another order, without the last one.
         table["control_row"], table["group_row"] = range(count), [count - 1 - row for row in range(count)]
         for test in ("ssim", "lpips"):
             table[f"{test}.control"], table[f"{test}.group"] = images[test], images[test] + 0.1 * place
@@ -232,9 +232,9 @@ def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures
 
 
 def _quantity(name: str, *, higher: bool, card: dict[str, str]) -> dict[str, Any]:
-    words = "higher is better" if higher else "lower is better"
+    direction = "higher is better" if higher else "lower is better"
     about = {"metric": name, "region": None, "higher_is_better": higher, "ideal": None}
-    return {**about, "direction": words, "card": card}
+    return {**about, "direction": direction, "card": card}
 
 
 def _group(place: int, name: str, count: int, pictures: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests: whole runs in processes of their own, killed or left to end."""
+"""Fixtures of the tests of the command line: runs in separate processes, which may be killed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 
 PRELOADED = [
-    "enface.train.trainer",
+    "enface.training.trainer",
     "enface_tools.evaluate.evaluator",
     "enface.cli",
     "accelerate",
     "torchvision.utils",
     "enface_plugins.metrics",
 ]
-# What the child does before it is the command line; a string, for a test module cannot be imported by its name.
+# Code that a child runs before the command line; text, because a test module cannot be imported by its name.
 CHILD = """
 import os, signal, sys
-# A shell starts what runs in its background with this ignored.
+# Shells start background processes with this signal ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.update({env!r})
 os.chdir({folder!r})
@@ -41,13 +41,13 @@ main()
 
 @dataclass
 class Child:
-    """A command running in a process of its own."""
+    """A command that runs in a separate process."""
 
     process: Any
     log: Path
 
     def wait(self, seconds: float = 120) -> int:
-        """Its exit code; minus a signal's number when that killed it."""
+        """Wait for the exit code, which is the negative number of a signal that killed the process."""
         self.process.join(seconds)
         if self.process.exitcode is None:
             self.process.kill()
@@ -60,64 +60,64 @@ class Child:
 
     @property
     def out(self) -> str:
-        """What it has written to the terminal."""
+        """Output to the terminal so far."""
         return self.log.read_text()
 
 
 @dataclass
 class Shell:
-    """Runs commands in ``folder``, each in a fresh process."""
+    """Runs commands in ``folder``, each in a new process."""
 
     folder: Path
     children: list[Child]
     context: Any
 
-    def start(self, *words: object, **env: str) -> Child:
-        """Start ``enface WORDS`` and return at once."""
+    def start(self, *arguments: object, **env: str) -> Child:
+        """Start ``enface ARGUMENTS`` and return immediately."""
         log = self.folder / f"out-{len(self.children)}.txt"
         log.touch()
         code = CHILD.format(
             env={"ENFACE_CACHE": os.environ["ENFACE_CACHE"], **env},
             folder=str(self.folder),
             log=str(log),
-            argv=["enface", *map(str, words)],
+            argv=["enface", *map(str, arguments)],
         )
         child = Child(self.context.Process(target=exec, args=(code, {"__name__": "child"})), log)
         child.process.start()
         self.children.append(child)
         return child
 
-    def __call__(self, *words: object, **env: str) -> Child:
-        """Run ``enface WORDS`` to its end."""
-        child = self.start(*words, **env)
+    def __call__(self, *arguments: object, **env: str) -> Child:
+        """Run ``enface ARGUMENTS`` to its end."""
+        child = self.start(*arguments, **env)
         child.wait()
         return child
 
     def run_directory(self, name: str, runs: str = "runs") -> Path:
-        """The one run of a recipe."""
-        (found,) = (self.folder / runs / name).iterdir()
-        return found
+        """The only run of a recipe."""
+        (directory,) = (self.folder / runs / name).iterdir()
+        return directory
 
 
 @pytest.fixture(scope="session")
 def context() -> Any:
-    """Processes forked from one that has imported torch but never used it: a second each instead of ten."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(PRELOADED)
-    return made
+    """Fork processes from one that has imported torch but not used it, which takes a second instead of ten."""
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload(PRELOADED)
+    return forkserver
 
 
 @pytest.fixture
 def shell(tmp_path: Path, context: Any) -> Iterator[Shell]:
-    made = Shell(tmp_path, [], context)
-    yield made
-    for child in made.children:
+    shell = Shell(tmp_path, [], context)
+    yield shell
+    for child in shell.children:
         if child.process.is_alive():
             child.process.kill()
 
 
 def events(directory: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """The lines of a run's log, perhaps of one kind only."""
+    """Entries of a run's log, optionally of one event only."""
     lines = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if kind in (None, line["event"])]
 
@@ -134,7 +134,7 @@ def until() -> Callable[..., None]:
     def wait(holds: Callable[[], bool], seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < end, "it did not come to pass"
+            assert time.monotonic() < end, "the condition was not met in time"
             time.sleep(0.01)
 
     return wait
@@ -142,7 +142,7 @@ def until() -> Callable[..., None]:
 
 @dataclass
 class Browser:
-    """A browser whose pages have time: a busy machine takes it."""
+    """A browser with long timeouts, for busy machines."""
 
     chromium: Any
 
@@ -155,14 +155,14 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium without a window, for pages that enface makes; nothing is downloaded."""
+    """The system's Chromium without a window; nothing is downloaded."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
         pytest.skip("no Chromium is installed")
-    # Root's browser refuses to start in its sandbox.
-    words = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    # Chromium refuses to start in its sandbox as root.
+    options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=program, args=words, timeout=120_000)
+        chromium = started.chromium.launch(executable_path=executable, args=options, timeout=120_000)
         yield Browser(chromium)
         chromium.close()

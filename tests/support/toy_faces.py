@@ -1,4 +1,4 @@
-"""A plugin file for tests: a face-like dataset drawn in microseconds, as a user's own file would bring one."""
+"""A plugin file for tests: a face-like dataset that is drawn in microseconds."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class ToyFaces(Dataset):
     """Coloured ovals with eyes that move with the pose and brighten with the light.
 
     Args:
-        identities: How many people.
-        lights: How many lights.
-        skip_frontal: Leave out the frontal view of this identity.
+        identities: Number of people.
+        lights: Number of lights.
+        skip_frontal: Identity whose frontal view is missing.
         broken: Key of an image that cannot be read.
     """
 
