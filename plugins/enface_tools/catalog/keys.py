@@ -15,7 +15,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "plugins": "Plugin files (paths relative to this file) and modules to load.",
         "seed": "Seed of every random draw.",
         "data": "The dataset, the size of its images, and the split.",
-        "pairs": "The images that may be sources, and how target and partner are drawn for each.",
+        "pairs": "The images that may be sources, and the rules by which target and partner are drawn.",
         "augment": "Changes to the images of a training batch: random crops, shifts and flips, sharper targets.",
         "generator": "The network that makes the output.",
         "masks": "The masks, by the names that terms and metrics use.",
@@ -98,8 +98,8 @@ KEYS: Mapping[str, Mapping[str, str]] = {
     },
     "PairsModel": {
         "source": "The images that may be sources (`where`).",
-        "target": "How the target is drawn.",
-        "partner": "How the second image of a Siamese pair is drawn.",
+        "target": "Rule by which the target is drawn.",
+        "partner": "Rule by which the second image of a Siamese pair is drawn.",
     },
     "SplitModel": {
         "by": "Column whose values are split; no value is in two parts.",

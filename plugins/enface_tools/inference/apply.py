@@ -56,7 +56,7 @@ def apply(
         out: Folder of the outputs, ``NAME.png`` for each image; default: ``RUN/outputs``.
         checkpoint: A checkpoint file; default: the latest of the run.
         average: Use the running average of the weights if the checkpoint has one.
-        fit: How an image becomes square: one of :data:`FITS`.
+        fit: Way to make an image square: one of :data:`FITS`.
         grid: Also write ``grid.png`` with inputs above outputs.
         batch: Images per batch.
         device: ``cpu``, ``cuda`` or ``auto``.

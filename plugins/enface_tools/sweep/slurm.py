@@ -157,7 +157,7 @@ class Slurm(Launcher):
         gpus: GPUs for each run.
         cpus: Cores for each run.
         memory: Memory for each run in GB.
-        requeues: How often a run may be queued again after its time limit.
+        requeues: Maximum number of times that a run is queued again after its time limit.
         detach: Submit and end; the same command reports later how the runs ended.
         parameters: Further parameters of sbatch, in submitit's names without ``slurm_``, as ``{account: faces}``.
     """

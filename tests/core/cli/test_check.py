@@ -134,7 +134,7 @@ def test_what_packing_says_is_no_part_of_the_json(recipe, enface):
     path = recipe({"data": {"broken": "002_-15_01", "on_error": "skip"}})
     found = enface("check", path, "--data", "--json")
     assert json.loads(found.out)["name"] == "toy"
-    assert "1 unreadable images left out" in found.err
+    assert "skipped 1 unreadable images" in found.err
 
 
 def test_it_says_the_same_each_time_and_leaves_no_file(game, enface, tmp_path, monkeypatch):
