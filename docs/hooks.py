@@ -20,7 +20,7 @@ INTROS = {
     "loss": (
         "A loss gives a map of errors; the term that names it masks, averages and weighs that: see "
         "[how terms are normalised](normalisation.md). **Asks for** are the names that it gets: see "
-        "[the names a term can ask for](../researcher/data.md#the-names-a-term-can-ask-for)."
+        "[the names a term can ask for](../researcher/data.md#names-that-terms-can-request)."
     ),
     "mask": "A mask says how heavy each pixel is. It stands under `masks:` in a recipe, and terms name it.",
     "discriminator": (
