@@ -34,7 +34,7 @@ def save_shown_plugins(page: Path, folder: Path) -> list[Path]:
 
 
 def test_the_ten_line_loss_is_ten_lines_and_the_one_that_is_tested():
-    (shown,) = blocks(ROOT / "README.md", "python")
+    shown, _ = blocks(ROOT / "README.md", "python")
     assert shown == (ROOT / "tests/support/cauchy.py").read_text(encoding="utf-8")
     assert len(shown.splitlines()) == 10
 
@@ -137,7 +137,7 @@ def test_the_metrics_of_the_docs_keep_every_rule(enface, tmp_path):
 def term_of(error: Any, mask: Any = None, on: str = "error", names: Any = None) -> float:
     """What a term makes of a map."""
     from enface.plugin.components import Constant
-    from enface.train.terms import MaskUse, Term
+    from enface.training.terms import MaskUse, Term
 
     use = MaskUse("mask", lambda: mask, {}, on) if mask is not None else None
     asked = {"output": "output", "target": "target"}

@@ -131,7 +131,7 @@ class Ends:
         self.seen.append(completed)
 
 
-@pytest.mark.parametrize("where", ["enface.train.trainer.Trainer._one_step", "enface_tools.evaluate.run.evaluate_run"])
+@pytest.mark.parametrize("where", ["enface.training.trainer.Trainer._one_step", "enface_tools.evaluate.run.evaluate_run"])
 def test_an_unexpected_error_is_reported_to_observers(recipe, enface, monkeypatch, tmp_path, where):
     ends = Ends()
     monkeypatch.setattr("enface.recipe.load.load_recipe", lambda *given: watched(load_recipe(*given), ends))

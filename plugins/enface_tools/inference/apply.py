@@ -23,6 +23,7 @@ from enface.recipe.models import DataModel
 from enface.system.atomic import atomic_write
 from enface.system.messages import Progress, Reporter, Silent
 from enface.training.build import output_of
+from enface.training.run import Run
 from enface_tools.evaluate.checkpoints import open_network
 from enface_tools.evaluate.grid import Pixels, grid as image_grid, to_pixels
 from enface_tools.evaluate.run import require_run
@@ -36,7 +37,7 @@ GRID_MAX_PIXELS = 50_000_000
 
 
 def apply(
-    run: Path | str,
+    run: Run | Path | str,
     images: Sequence[Path | str] | Path | str,
     out: Path | str | None = None,
     *,
@@ -51,7 +52,7 @@ def apply(
     """Write a trained network's outputs for image files. The run's data is not needed.
 
     Args:
-        run: A run directory.
+        run: A run, or its directory.
         images: Image files, and folders to search; outputs keep their paths within a folder.
         out: Folder of the outputs, ``NAME.png`` for each image; default: ``RUN/outputs``.
         checkpoint: A checkpoint file; default: the latest of the run.
@@ -72,16 +73,16 @@ def apply(
         EnfaceError: if ``run`` is not a run directory, ``fit`` is unknown, or the device is not available or has too
             little memory.
     """
-    run, reporter = Path(run), progress or Silent()
-    require_run(run)
+    directory, reporter = run.directory if isinstance(run, Run) else Path(run), progress or Silent()
+    require_run(directory)
     if fit not in FITS:
         raise EnfaceError(f"no fit is called {fit!r}; known: {', '.join(FITS)}")
-    folder = run / "outputs" if out is None else Path(out)
+    folder = directory / "outputs" if out is None else Path(out)
     paths = [images] if isinstance(images, Path | str) else images
     grid_path = folder / "grid.png" if grid else None
     tasks, target = plan_tasks([Path(path) for path in paths], folder, grid_path), device_of(device)
-    loaded = load_recipe(run)
-    network, _ = open_network(loaded, run, Path(checkpoint) if checkpoint else None, target, raw=not average)
+    loaded = load_recipe(directory)
+    network, _ = open_network(loaded, directory, Path(checkpoint) if checkpoint else None, target, raw=not average)
     data = loaded.recipe.data
     translator = ImageTranslator(network, data, target, fit, batch)
     pairs = PairGrid(len(tasks), data.size) if grid else None

@@ -73,7 +73,7 @@ def test_the_smallest_image_leaves_a_logit_at_every_scale(scales, layers):
 
 def test_a_term_averages_the_loss_over_the_scales():
     from enface import Constant
-    from enface.train.terms import Term
+    from enface.training.terms import Term
 
     torch.manual_seed(0)
     critic = MultiScale(scales=2, width=4, data=DataInfo(64))

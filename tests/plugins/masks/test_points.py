@@ -9,7 +9,7 @@ from PIL import Image
 
 from enface import DataInfo, RecipeError
 from enface.plugin.components import Constant
-from enface.train.terms import MaskUse, Term
+from enface.training.terms import MaskUse, Term
 from enface_plugins.losses.l1 import L1
 from enface_plugins.losses.mse import MSE
 from enface_plugins.masks.points import Points

@@ -90,8 +90,8 @@ def test_a_convolution_kernel_is_a_matrix():
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda item: item["use"] + "-groups" * ("groups" in item))
 def test_a_resumed_run_has_the_same_bits(new_trainer, monkeypatch, optimizer):
-    from enface.train.checkpoint import digest
-    from enface.train.trainer import Interrupted
+    from enface.training.checkpoint import digest
+    from enface.training.trainer import Interrupted
 
     require(optimizer)
     content = {"stages": stages(optimizer), "log": {"checkpoint": 2}}
@@ -118,7 +118,7 @@ def test_a_resumed_run_has_the_same_bits(new_trainer, monkeypatch, optimizer):
 
 def test_a_schedule_free_checkpoint_holds_the_averaged_weights(new_trainer):
     pytest.importorskip("schedulefree")
-    from enface.train.checkpoint import load, saved_steps
+    from enface.training.checkpoint import load, saved_steps
 
     content = {"stages": stages({"use": "schedule_free_adam_w", "lr": 1e-2}), "log": {"checkpoint": 4, "keep": 5}}
     trainer = new_trainer(content)

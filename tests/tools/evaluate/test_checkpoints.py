@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from enface.errors import CheckpointError
-from enface.train.checkpoint import save
+from enface.training.checkpoint import save
 from enface_tools.evaluate.checkpoints import averaged, find_checkpoints
 
 

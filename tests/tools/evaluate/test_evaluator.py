@@ -21,8 +21,8 @@ def run(load, tmp_path):
     """A run of the toy recipe that nothing has trained yet."""
     from enface.data.pack import make_pack
     from enface.data.pairs import split_rows
-    from enface.train.engine import Engine
-    from enface.train.run import Run, start_directory
+    from enface.training.engine import Engine
+    from enface.training.run import Run, start_directory
 
     def build(content=None):
         content = {
@@ -185,8 +185,8 @@ def test_an_interval_weighs_people_by_their_images_and_is_repeatable():
 
 
 def test_the_average_is_what_is_judged(run):
-    from enface.train.checkpoint import digest
-    from enface.train.trainer import Trainer
+    from enface.training.checkpoint import digest
+    from enface.training.trainer import Trainer
 
     prepared = run({"stages": {"main": {"steps": 3, "ema": 0.5, "optimizer": {"lr": 0.01}}}})
     trainer = Trainer(prepared)
@@ -201,7 +201,7 @@ def test_a_run_without_a_checkpoint(run):
 
 
 def test_a_checkpoint_of_another_network(run):
-    from enface.train.trainer import Trainer
+    from enface.training.trainer import Trainer
 
     prepared = run({"stages": {"main": {"steps": 1}}})
     Trainer(prepared).train()

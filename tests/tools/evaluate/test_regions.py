@@ -40,7 +40,7 @@ def test_a_region_is_measured_where_each_target_has_it(run, tmp_path):
 
 
 def test_the_evaluation_writes_them(run):
-    from enface.train.build import build_generator
+    from enface.training.build import build_generator
     from enface_tools.evaluate.evaluator import evaluate_network
 
     trained = run({"evaluation": {"regions": {"face": FACE}}})

@@ -11,10 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from enface.train.build import build_generator, output_of
-from enface.train.checkpoint import load as load_checkpoint
-from enface.train.checkpoint import read_state
-from enface.train.checkpoint import save as save_checkpoint
+from enface.training.build import build_generator, output_of
+from enface.training.checkpoint import load as load_checkpoint, read_state, save as save_checkpoint
 from enface_tools.evaluate.checkpoints import load_network, stage_ends
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
 from enface_tools.evaluate.stages import evaluate_stages, parent_stage

@@ -64,7 +64,7 @@ class Trained:
 
     def _keep(self, folder: Path) -> None:
         from enface.recipe.load import load_recipe
-        from enface.train.prepare import prepare_run
+        from enface.training.prepare import prepare_run
         from enface_tools.evaluate.checkpoints import load_network
         from enface_tools.evaluate.evaluator import Evaluator
 
@@ -108,8 +108,8 @@ def test_outputs_equal_those_of_evaluation_bit_for_bit(runs, generator, enface, 
 
 
 def test_plain_weights_differ_from_the_average(trained, enface, tmp_path):
-    from enface.train.checkpoint import load
-    from enface.train.run import latest_checkpoint
+    from enface.training.checkpoint import load
+    from enface.training.run import latest_checkpoint
 
     saved = load(latest_checkpoint(trained.run))
     assert saved.part("ema")

@@ -16,8 +16,8 @@ import torch
 
 from enface.errors import EnfaceError
 from enface.plugin.components import DataInfo
-from enface.train.build import build_generator, output_of
-from enface.train.checkpoint import Checkpoint, digest
+from enface.training.build import build_generator, output_of
+from enface.training.checkpoint import Checkpoint, digest
 from enface_tools.inference import export
 from enface_tools.inference.export import Exporter
 

@@ -87,7 +87,7 @@ def test_it_reports_the_files_it_wrote(enface, masked, tmp_path):
 
 def test_the_picture_is_of_the_mean_training_target(enface, masked, tmp_path):
     from enface.recipe.load import load_recipe
-    from enface.train.prepare import prepare_run
+    from enface.training.prepare import prepare_run
 
     # Mark the middle only, so that most of the picture shows the backdrop.
     path = masked({"dot": {"use": "ellipse", "axes": [0.2, 0.2], "inside": 2, "outside": 1}})

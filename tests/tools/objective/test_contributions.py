@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from enface.errors import NonFiniteLossError
-from enface.train.checkpoint import digest
+from enface.training.checkpoint import digest
 from enface_tools.objective.contributions import INITIAL, measure_contributions
 from enface_tools.objective.preview import preview_terms
 

@@ -105,8 +105,8 @@ def test_numbers_of_saved_outputs_agree_with_those_of_their_run(load, tmp_path):
     """A run's sources and targets are 8-bit images; only its outputs are rounded when they are saved."""
     from enface.data.pack import make_pack
     from enface.data.pairs import split_rows
-    from enface.train.engine import Engine
-    from enface.train.run import Run
+    from enface.training.engine import Engine
+    from enface.training.run import Run
     from enface_tools.evaluate.evaluator import Evaluator
 
     names = ["l1", "psnr", "ssim", "ms_ssim", "sharpness"]
