@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from enface.data.pack import Pack
+from enface.system.malloc import freed_memory_kept
 from reference import LIGHTS, LOAD, POSES, batches, write_faces
 from seed_run import batch_plan, noise_pack, seed_trainer
 from table import Ratio, Row
@@ -57,7 +58,7 @@ def pack_loader(work: Path, people: int) -> Callable[[], float]:
     names, stage = step.columns(step.phases), trainer.run.recipe.stages[STAGE]
 
     def take() -> float:
-        with trainer.run.engine.freed_memory_kept():
+        with freed_memory_kept():
             return seconds_per_call(lambda: trainer._parts(names, plan, stage, next(number))[0](), 100, PREFETCHED)
 
     return take

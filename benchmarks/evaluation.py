@@ -27,8 +27,7 @@ from torch import Tensor
 from enface import DataInfo, Metric, WeightsError
 from enface.plugin.catalog import Catalog
 from enface.plugin.manager import load_plugins
-from enface.recipe.models import EngineModel
-from enface.training.engine import Engine
+from enface.system.malloc import freed_memory_kept
 from enface_plugins.pretrained.networks import lpips_network
 from enface_plugins.ssim_maps import exponents_for
 from enface_tools.evaluate.measure import Measure, batch_for
@@ -201,7 +200,7 @@ def rows(quick: bool = False, pairs: int = 2000, slices: int = 10) -> list[Row]:
     others = {name: build() for name, build in OTHERS.items() if find_spec(name)}
     measured += [agreement(name, enface, other) for name, other in others.items()]
     # pyiqa and torchmetrics allocate more memory at a time, and gain more by keeping it.
-    with Engine(EngineModel(device="cpu")).freed_memory_kept():
+    with freed_memory_kept():
         batches = {"enface": batch_for(torch.device("cpu"), SIZE**2)}
         batches |= {name: fastest_batch(system) for name, system in others.items()}
         times = time_slices({"enface": enface, **others}, batches, byte_pairs(2, pairs), slices)

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from enface.system.malloc import freed_memory_kept
 from enface.training.step import Step
 from enface.training.trainer import Trainer
 from enface_plugins.generators.elu import ELU
@@ -120,7 +121,7 @@ def replace_elu(network: nn.Module) -> None:
 
 def enface_steps(trainer: Trainer, step: Step, batch: dict[str, Tensor]) -> Iterator[dict[str, float]]:
     """Take one step of enface at each ``next``, on the same batch; return its losses, read back likewise."""
-    with trainer.run.engine.freed_memory_kept():
+    with freed_memory_kept():
         while True:
             values = step(0, [lambda: dict(batch)])
             terms = {name.removeprefix("term/"): value for name, value in values.items() if name.startswith("term/")}

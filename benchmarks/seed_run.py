@@ -18,6 +18,7 @@ from torch import Tensor
 from enface.data.pack import FORMAT, Pack, PackInfo
 from enface.data.pairs import BatchPlan, split_rows
 from enface.recipe.load import load_recipe
+from enface.system.malloc import freed_memory_kept
 from enface.training.engine import Engine
 from enface.training.run import Run
 from enface.training.step import Step
@@ -88,7 +89,7 @@ def batch_plan(trainer: Trainer, name: str) -> BatchPlan:
 def training_steps(trainer: Trainer, name: str) -> Iterator[None]:
     """Take one training step of a stage, its data included, at each ``next``."""
     stage, (_, step), plan = trainer.run.recipe.stages[name], trainer._build(name), batch_plan(trainer, name)
-    with trainer.run.engine.freed_memory_kept():
+    with freed_memory_kept():
         for number in itertools.count():
             trainer._one_step(step, plan, stage, number)
             yield

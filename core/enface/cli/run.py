@@ -16,7 +16,6 @@ from enface.cli.options import Overrides, Processes, RecipePath, Runs, Terminal,
 from enface.system.processes import is_launched, report_to_launcher, set_arguments
 
 if TYPE_CHECKING:
-    from enface.plugin.hooks import Inspection
     from enface.recipe.load import LoadedRecipe
     from enface.recipe.models import Recipe
 
@@ -66,7 +65,7 @@ def check(
     from enface.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, set_ or [])
-    inspections: Mapping[str, Inspection] = {}
+    inspections: Mapping[str, Any] = {}
     unavailable: Mapping[str, str] = {}
     if data:
         # Messages of packing are not part of the JSON.
@@ -112,7 +111,7 @@ def _resume_command(directory: Path, processes: int | None = None) -> str:
     return f"enface run {directory} --resume" + (f" --processes {count}" if count > 1 else "")
 
 
-def _inspect(loaded: LoadedRecipe) -> tuple[Mapping[str, Inspection], Mapping[str, str]]:
+def _inspect(loaded: LoadedRecipe) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """Build every stage; return what plugins measured of its terms, and the metrics that cannot be computed."""
     from enface.training.prepare import build_trainer, prepare_run
 
@@ -124,7 +123,7 @@ def _inspect(loaded: LoadedRecipe) -> tuple[Mapping[str, Inspection], Mapping[st
     return inspections or {}, prepared.validator.unavailable if prepared.validator is not None else {}
 
 
-def _as_dict(recipe: Recipe, inspections: Mapping[str, Inspection], unavailable: Mapping[str, str]) -> dict[str, Any]:
+def _as_dict(recipe: Recipe, inspections: Mapping[str, Any], unavailable: Mapping[str, str]) -> dict[str, Any]:
     stages = {}
     for name, stage in recipe.stages.items():
         stages[name] = {

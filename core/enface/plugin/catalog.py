@@ -38,11 +38,7 @@ class Entry:
 
 
 class Catalog:
-    """All components of the loaded plugins.
-
-    Attributes:
-        kinds: Base class of each kind.
-    """
+    """All components of the loaded plugins; ``kinds`` holds the base class of each kind."""
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self.kinds: dict[str, type] = dict(KINDS)

@@ -130,8 +130,8 @@ class AdversarialLoss(CriticLoss):
 class Augmentation(nn.Module, Component):
     """A random, differentiable augmentation of the images (N, 3, H, W) in [-1, 1] that a discriminator sees.
 
-    Applied to real and fake images, in the discriminator's and the generator's phase, so that it does not leak into
-    outputs (Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020).
+    Applied to real and fake images in both players' phases, so that it does not leak into outputs (Zhao et al.,
+    "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020).
 
     Attributes:
         adaptive: True if :meth:`observe` is to be called.
@@ -210,8 +210,8 @@ class Optimizer(Component, ABC):
     def build(self, groups: list[dict[str, Any]], lr: float) -> optim.Optimizer:
         """Return the optimizer.
 
-        Its state must be tensors and numbers, so that a checkpoint can hold it. If it has methods ``train`` and
-        ``eval``, as schedule-free optimizers do, the network is evaluated with the weights that ``eval`` puts in place.
+        Its state must be tensors and numbers. If it has methods ``train`` and ``eval``, as schedule-free optimizers do,
+        networks are evaluated with the weights that ``eval`` puts in place.
 
         Args:
             groups: Parameter groups of torch.optim: ``params`` and options that go before those of the optimizer.

@@ -61,16 +61,6 @@ class Validator(Protocol):
         """Return a number that is higher if ``value`` of a metric is better."""
 
 
-class Inspection(Protocol):
-    """The loss terms of one stage, measured before training."""
-
-    def show(self, reporter: Reporter) -> None:
-        """Print the terms."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-
-
 # ------------------------------------------------------------------ plugins bring
 
 
@@ -117,8 +107,8 @@ def validator(run: Run) -> Validator | None:
 
 
 @hookspec(firstresult=True)
-def inspect_stages(trainer: Any) -> Mapping[str, Inspection] | None:
-    """Measure the loss terms of each stage before training, for ``enface check --data``."""
+def inspect_stages(trainer: Any) -> Mapping[str, Any] | None:
+    """Measure the loss terms of each stage; return objects with ``show(reporter)`` and ``as_dict()``."""
 
 
 # ------------------------------------------------------------------ plugins observe

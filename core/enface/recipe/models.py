@@ -183,8 +183,7 @@ class FlipModel(DrawModel):
 class AugmentModel(Model):
     """Changes to the images of a batch in training; default: none.
 
-    ``sharpen`` is not random: it adds that share of the difference between every target and its blur (unsharp mask),
-    against outputs that are softer than their targets.
+    ``sharpen`` is not random: it adds that share of the difference between every target and its blur (unsharp mask).
     """
 
     crop: DrawModel | None = None
@@ -199,10 +198,9 @@ class AugmentModel(Model):
 
 
 class GroupModel(Spec):
-    """A parameter group: its learning rate relative to the optimizer's, and options that replace the optimizer's.
+    """Options of the parameters in some ``parts`` of the generator or with some numbers of dimensions (``ndim``).
 
-    A parameter belongs to the first group whose ``parts`` (of the generator) and ``ndim`` (number of dimensions) it
-    has; one that belongs to none keeps the optimizer's options.
+    A parameter belongs to the first group that selects it; one of no group keeps the optimizer's options.
     """
 
     parts: list[str] = Field(default_factory=list)

@@ -54,9 +54,7 @@ def options_model(optimizer: type[torch.optim.Optimizer]) -> type[BaseModel]:
 
 
 def optimizer_builder(catalog: Catalog, model: OptimizerModel) -> Build:
-    """Return the function that builds a recipe's optimizer.
-
-    A component of the catalog goes before an optimizer of torch.optim with the same name.
+    """Return the function that builds a recipe's optimizer; a component goes before torch.optim's of the same name.
 
     Raises RecipeError if there is no optimizer of that name.
     """
@@ -77,10 +75,7 @@ def optimizer_builder(catalog: Catalog, model: OptimizerModel) -> Build:
 
 
 def check_optimizer(catalog: Catalog, model: OptimizerModel) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield the path and message of everything wrong with a recipe's optimizer.
-
-    One step on a 2 x 2 matrix finds what types do not show, such as a rate out of range.
-    """
+    """Yield path and message of everything wrong with a recipe's optimizer; one step finds what types do not show."""
     try:
         build = optimizer_builder(catalog, model)
     except ValidationError as error:
@@ -94,7 +89,9 @@ def check_optimizer(catalog: Catalog, model: OptimizerModel) -> Iterator[tuple[t
         optimizer = _trial(build)
         known = [name for name in optimizer.defaults if name != "lr"]
         for name, group in model.groups.items():
-            yield from ((("groups", name, key), _unknown(key, known)) for key in group.params if key not in known)
+            for key in group.params:
+                if key not in known:
+                    yield ("groups", name, key), f"unknown key {key!r}{closest(key, known)}"
             _trial(build, {key: value for key, value in group.params.items() if key in known})
     except EnfaceError as error:
         yield (), str(error)
@@ -121,7 +118,3 @@ def training_mode(optimizer: torch.optim.Optimizer) -> None:
     """Put a schedule-free optimizer, which has two sets of weights, into training mode."""
     if hasattr(optimizer, "train"):
         optimizer.train()
-
-
-def _unknown(key: str, known: list[str]) -> str:
-    return f"unknown key {key!r}{closest(key, known)}"

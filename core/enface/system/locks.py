@@ -62,7 +62,7 @@ def hold_lock(path: Path, refusal: str) -> Iterator[None]:
             descriptor = try_lock(path)
             break
         except BlockingIOError:
-            # is_locked holds it for a moment. A file server may keep the locks of a crashed machine for long.
+            # A sweep holds it for a moment. A file server may keep the locks of a crashed machine for long.
             if time.monotonic() > deadline:
                 raise EnfaceError(f"{refusal} (if no process does, remove {path})") from None
         except OSError as error:
@@ -73,21 +73,3 @@ def hold_lock(path: Path, refusal: str) -> Iterator[None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
-
-
-def is_locked(path: Path) -> bool:
-    """Return True if a process holds a file's lock; False if that cannot be known."""
-    if sys.platform == "win32":
-        return False
-    try:
-        # Read only, because the file may be another user's; shared, so that two callers do not see each other.
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return isinstance(error, BlockingIOError)
-    finally:
-        os.close(descriptor)
-    return False

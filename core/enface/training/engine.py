@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from enface.errors import EnfaceError, RecipeError
 from enface.recipe.models import EngineModel
 from enface.system.locks import hold_lock
-from enface.system.malloc import freed_memory_kept
 from enface.training.sync_batchnorm import synchronized
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -162,12 +161,6 @@ class Engine:
         with torch.no_grad():
             for buffer in module.buffers():
                 torch.distributed.broadcast(buffer, src=0)
-
-    @contextmanager
-    def freed_memory_kept(self) -> Iterator[None]:
-        """Keep freed memory for the next step on a CPU; see :func:`enface.system.malloc.freed_memory_kept`."""
-        with freed_memory_kept() if self.device.type == "cpu" else nullcontext():
-            yield
 
     def wait(self) -> None:
         """Wait for all processes."""

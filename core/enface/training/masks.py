@@ -7,7 +7,6 @@ from torch import Tensor
 
 from enface.errors import EnfaceError, RecipeError
 from enface.plugin.components import DataInfo, Mask
-from enface.plugin.schema import requested_arguments
 from enface.recipe.load import LoadedRecipe
 
 
@@ -32,22 +31,3 @@ def check_weights(weights: Tensor, size: int | tuple[int, int], where: str) -> N
         )
     if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
         raise RecipeError(f"{where}: gives weights that are negative or not finite")
-
-
-def static_weights(loaded: LoadedRecipe, name: str, mask: Mask, data: DataInfo) -> Tensor:
-    """Return the weights at step 0 of a mask that depends on the step alone, (1, 1, H, W).
-
-    Raises RecipeError if the mask requests batch columns, or its weights do not fit the images.
-    """
-    asked = [
-        item for item, parameter in requested_arguments(mask.forward).items() if parameter.default is parameter.empty
-    ]
-    if set(asked) - {"step"}:
-        raise RecipeError(
-            f"{loaded.place(('masks', name))}: differs from image to image (it requests {', '.join(asked)}); "
-            "a mask that is the same for all images is needed here"
-        )
-    weights = mask(**dict.fromkeys(asked, 0))
-    assert isinstance(weights, Tensor)
-    check_weights(weights, data.size, loaded.place(("masks", name)))
-    return weights

@@ -20,6 +20,7 @@ from enface.data.pairs import BatchPlan, Indices
 from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
 from enface.plugin.components import Generator, Mask
 from enface.recipe.models import StageModel, StartModel
+from enface.system.malloc import freed_memory_kept
 from enface.system.signals import on_signals
 from enface.training import checkpoint
 from enface.training.build import StageBuilder, build_generator, output_of
@@ -103,7 +104,7 @@ class Trainer:
         saved = self._resumed() if resume else None
         with self.run.observed():
             self.run.notify("run_started")
-            with on_signals(self._ask_to_stop), self.run.engine.freed_memory_kept():
+            with on_signals(self._ask_to_stop), freed_memory_kept():
                 for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
                     if saved is not None and _reached(saved) >= (number, stage.steps):
                         continue

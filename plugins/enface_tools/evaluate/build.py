@@ -8,9 +8,10 @@ from collections.abc import Collection
 from torch import Tensor
 
 from enface.errors import EnfaceError, RecipeError, WeightsError
-from enface.plugin.components import DataInfo
+from enface.plugin.components import DataInfo, Mask
+from enface.plugin.schema import requested_arguments
 from enface.recipe.load import LoadedRecipe
-from enface.training.masks import build_mask, static_weights
+from enface.training.masks import build_mask, check_weights
 from enface_tools.evaluate.metrics import Metric
 
 
@@ -78,3 +79,22 @@ def build_metrics(
             metric = MaskedMetric(metric, spec.mask, weights)
         metrics[name] = metric
     return metrics, missing
+
+
+def static_weights(loaded: LoadedRecipe, name: str, mask: Mask, data: DataInfo) -> Tensor:
+    """Return the weights at step 0 of a mask that depends on the step alone, (1, 1, H, W).
+
+    Raises RecipeError if the mask requests batch columns, or its weights do not fit the images.
+    """
+    asked = [
+        item for item, parameter in requested_arguments(mask.forward).items() if parameter.default is parameter.empty
+    ]
+    if set(asked) - {"step"}:
+        raise RecipeError(
+            f"{loaded.place(('masks', name))}: differs from image to image (it requests {', '.join(asked)}); "
+            "a mask that is the same for all images is needed here"
+        )
+    weights = mask(**dict.fromkeys(asked, 0))
+    assert isinstance(weights, Tensor)
+    check_weights(weights, data.size, loaded.place(("masks", name)))
+    return weights

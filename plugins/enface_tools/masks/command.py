@@ -56,7 +56,8 @@ def _require_mask(loaded: LoadedRecipe, name: str) -> None:
 
 def _weights(run: Run, name: str) -> Any:
     """The mask at step 0, float32 (H, W)."""
-    from enface.training.masks import build_mask, static_weights
+    from enface.training.masks import build_mask
+    from enface_tools.evaluate.build import static_weights
 
     weights = static_weights(run.loaded, name, build_mask(run.loaded, name, run.info), run.info)
     if float(weights.min()) == float(weights.max()):

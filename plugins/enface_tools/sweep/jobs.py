@@ -19,9 +19,10 @@ from enface.plugin.catalog import Catalog
 from enface.plugin.schema import explain
 from enface.recipe.load import load_recipe, runs_in
 from enface.recipe.models import Model, Name, Recipe, Spec
-from enface.system.locks import LOCK_FILE, is_locked
+from enface.system.locks import LOCK_FILE
 from enface.system.processes import set_arguments
 from enface_tools.sweep.base import Launcher
+from enface_tools.sweep.locks import is_locked
 
 State = Literal["done", "running", "cut off", "new"]
 
