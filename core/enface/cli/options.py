@@ -65,12 +65,6 @@ def launch_processes(processes: int, device: str, arguments: Sequence[str], reme
         raise EnfaceError("--processes: no installed plugin starts several processes; install enface again")
 
 
-def require_run(directory: Path) -> None:
-    """Raise EnfaceError if a folder is not a run directory."""
-    if not (directory / "recipe.yaml").is_file():
-        raise EnfaceError(f"{directory} is not a run directory (it has no recipe.yaml)")
-
-
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """A bar on a terminal, which appears with the first report; elsewhere a line every 10 seconds."""

@@ -85,7 +85,7 @@ def parameter_help(component: type) -> dict[str, str]:
 
 def closest(name: str, known: Iterable[str]) -> str:
     """Return a suggestion to append to a message: the nearest known name, or all of them."""
-    names = sorted(known)
+    names = sorted(set(known))
     match = difflib.get_close_matches(name, names, n=1)
     if match:
         return f"; did you mean {match[0]!r}?"

@@ -50,7 +50,8 @@ def train(
     if not resume:
         directory = new_directory(Path(runs), loaded.recipe.name) if run.engine.is_main else None
         run.directory = run.engine.broadcast(directory)
-    with run.engine.locked(run.directory / LOCK_FILE, f"{run.directory}: another process is training this run; wait or stop it"):
+    refusal = f"{run.directory}: another process is training this run; wait until it ends, or stop it"
+    with run.engine.locked(run.directory / LOCK_FILE, refusal):
         _announce(run, resume=resume)
         trainer.train(resume=resume)
         with run.observed(), raise_on_signals():

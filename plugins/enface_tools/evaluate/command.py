@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import Processes, RunPath, Terminal, launch_processes, require_run
+from enface.cli.options import Processes, RunPath, Terminal, launch_processes
 from enface.errors import EnfaceError
 from enface.system.processes import set_arguments
 
@@ -61,6 +61,7 @@ def _launch(run: Path, checkpoint: str, *, average: bool, overrides: list[str], 
     """Check the arguments, then run the same command as several processes."""
     from enface.recipe.load import load_recipe
     from enface_tools.evaluate.checkpoints import find_checkpoints
+    from enface_tools.evaluate.run import require_run
 
     require_run(run)
     find_checkpoints(run, checkpoint)

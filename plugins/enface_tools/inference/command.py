@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import Device, RunPath, Terminal, require_run, say
+from enface.cli.options import Device, RunPath, Terminal, say
 
 
 class Fit(StrEnum):
@@ -81,14 +81,15 @@ def export(
 
     Each file is read back and compared with the network; export.json describes inputs and outputs.
     """
-    require_run(run)
-    formats, folder = [item.value for item in format_ or Format], out or run / "export"
     import torch
 
     from enface.recipe.load import load_recipe
     from enface_tools.evaluate.checkpoints import open_network
+    from enface_tools.evaluate.run import require_run
     from enface_tools.inference.export import Exporter, require_packages
 
+    require_run(run)
+    formats, folder = [item.value for item in format_ or Format], out or run / "export"
     require_packages(formats)
     loaded = load_recipe(run)
     network, saved = open_network(loaded, run, checkpoint, torch.device("cpu"), raw=raw)
