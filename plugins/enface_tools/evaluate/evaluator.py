@@ -20,12 +20,12 @@ from enface.training.run import Run
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks, run_caveats
 from enface_tools.evaluate.grid import grid, to_pixels
-from enface_tools.evaluate.measure import BatchScores, Measure, Scores, batch_for, unit
+from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, unit
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import CheckpointInfo, Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import build_regions
-from enface_tools.evaluate.results import write_results
+from enface_tools.evaluate.results import Scores, write_results
 from enface_tools.evaluate.summary import Summarizer
 
 GRID = 12

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from enface_tools.evaluate.metrics import FeatureMetric, GalleryMetric, Metric, SetMetric
-from enface_tools.evaluate.results import AT
+from enface_tools.evaluate.results import AT, Scores
 
 Numbers = npt.NDArray[np.float32]
 # On a CPU, a batch should fit into the cache; much smaller batches are slowed by weights and kernel launches.
@@ -33,23 +33,6 @@ class BatchScores:
     numbers: dict[str, Numbers] = field(default_factory=dict)
     outputs: dict[str, Numbers] = field(default_factory=dict)
     targets: dict[str, Numbers] = field(default_factory=dict)
-
-
-@dataclass
-class Scores:
-    """Metrics of all images.
-
-    Attributes:
-        images: One row per image, one column per metric and per ``METRIC@REGION``.
-        sets: The number of each set metric; NaN if there are too few images.
-    """
-
-    images: pd.DataFrame
-    sets: dict[str, float]
-
-    def mean(self, column: str) -> float:
-        """The mean over the images that have a number; NaN if none has."""
-        return float(self.images[column].mean())
 
 
 class Measure:

@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from enface.errors import DataError
 from enface_tools.evaluate.models import Summary, parse
-
-if TYPE_CHECKING:
-    from enface_tools.evaluate.measure import Scores
 
 SUMMARY, IMAGES, PICTURES = "summary.json", "images.csv", "pictures.json"
 BASELINES = ("source", "mean_target")
@@ -29,6 +25,23 @@ MAX_LABEL_VALUES = 40
 """A column with more values does not group images."""
 DUPLICATE = ".1"
 """Suffix of a metric's column if a label has the metric's name. pandas adds the same."""
+
+
+@dataclass
+class Scores:
+    """Metrics of all images.
+
+    Attributes:
+        images: One row per image, one column per metric and per ``METRIC@REGION``.
+        sets: The number of each set metric; NaN if there are too few images.
+    """
+
+    images: pd.DataFrame
+    sets: dict[str, float]
+
+    def mean(self, column: str) -> float:
+        """The mean over the images that have a number; NaN if none has."""
+        return float(self.images[column].mean())
 
 
 @dataclass(frozen=True)

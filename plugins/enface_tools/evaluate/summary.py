@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from enface.data.images import natural_key
-from enface_tools.evaluate.measure import Scores
 from enface_tools.evaluate.metrics import GalleryMetric, Metric
 from enface_tools.evaluate.models import (
     FORMAT,
@@ -23,7 +22,7 @@ from enface_tools.evaluate.models import (
     Summary,
     TwoLabelTable,
 )
-from enface_tools.evaluate.results import AT, ID_COLUMNS, MAX_LABEL_VALUES
+from enface_tools.evaluate.results import AT, ID_COLUMNS, MAX_LABEL_VALUES, Scores
 from enface_tools.evaluate.statistics import CONFIDENCE, interval
 
 INTERVAL = f"{CONFIDENCE:.0%} bootstrap over identities"

@@ -22,12 +22,12 @@ from enface.recipe.load import LoadedRecipe
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks
 from enface_tools.evaluate.grid import grid, to_pixels
-from enface_tools.evaluate.measure import BatchScores, Measure, Scores, batch_for
+from enface_tools.evaluate.measure import BatchScores, Measure, batch_for
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import Region, build_regions
-from enface_tools.evaluate.results import SUMMARY, write_results
+from enface_tools.evaluate.results import SUMMARY, Scores, write_results
 from enface_tools.evaluate.summary import Summarizer
 from enface_tools.inference.apply import device_of
 from enface_tools.pairs.checks import CheckedImages, check

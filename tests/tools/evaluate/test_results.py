@@ -12,10 +12,9 @@ from PIL import Image
 
 from enface.errors import DataError
 from enface_tools.evaluate.grid import grid, to_pixels
-from enface_tools.evaluate.measure import Scores
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.pictures import MAX_LARGE, ROWS, TILE, PictureWriter, error_map
-from enface_tools.evaluate.results import Results, write_results
+from enface_tools.evaluate.results import Results, Scores, write_results
 from enface_tools.evaluate.statistics import interval
 from enface_tools.evaluate.summary import Summarizer
 
