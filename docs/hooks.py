@@ -1,6 +1,6 @@
-"""Pages of the catalog, one a kind, made from the components themselves whenever the documentation is built.
+"""Generate the pages of the catalog, one per kind, from the components whenever the documentation is built.
 
-MkDocs calls ``on_files``; nothing that is made here lies on disk, so nothing can be stale.
+MkDocs calls ``on_files``. The pages are never written to the source tree, so they cannot be out of date.
 """
 
 from __future__ import annotations
@@ -13,140 +13,146 @@ from mkdocs.structure.files import File, Files
 
 from enface.plugin.catalog import Catalog
 from enface.plugin.manager import load_plugins
-from enface_tools.catalog import text as words
+from enface_tools.catalog import text
 from enface_tools.catalog.describe import PLURALS, ComponentInfo, describe_components
 
 INTROS = {
     "loss": (
-        "A loss gives a map of errors; the term that names it masks, averages and weighs that: see "
-        "[how terms are normalised](normalisation.md). **Asks for** are the names that it gets: see "
-        "[the names a term can ask for](../researcher/data.md#names-that-terms-can-request)."
+        "A loss returns a map of errors; the term that names it masks, averages and weights the map: see "
+        "[normalisation of terms](normalisation.md). **Requests** are the names that are passed to it: see "
+        "[names that terms can request](../researcher/data.md#names-that-terms-can-request)."
     ),
-    "mask": "A mask says how heavy each pixel is. It stands under `masks:` in a recipe, and terms name it.",
+    "mask": "A mask is a weight for every pixel. A recipe defines masks under `masks:`, and terms name them.",
     "discriminator": (
-        "A critic judges target and output. It stands under `discriminators:` in a stage, and terms are `against:` it: "
-        "see [a discriminator](discriminator.md)."
+        "A discriminator classifies targets and outputs. A stage defines it under `discriminators:`, and terms are "
+        "`against:` it: see [a discriminator](discriminator.md)."
     ),
-    "augmentation": "A random change to what a critic is shown, real and fake alike: a discriminator's `augment:`.",
-    "schedule": "A number that changes with the step, for `lr:`, `weight:` and whatever else may be a schedule.",
-    "generator": "The network that makes the output.",
-    "dataset": "Where images come from; packing, splitting and pairing are the core's.",
-    "metric": "A number for each image, of output and target in [0, 1].",
-    "optimizer": "An optimizer beside those of torch.optim, for `optimizer:` in a stage or discriminator.",
-    "launcher": "Starts the runs of a sweep, for `launcher:` in a sweep's file.",
+    "augmentation": "A random change to a critic's input images, real and fake: `augment:` of a discriminator.",
+    "schedule": "A number that depends on the step, for `lr:`, `weight:` and other schedulable numbers.",
+    "generator": "The network that produces the output.",
+    "dataset": "A source of images; the core packs, splits and pairs them.",
+    "metric": "A number per image, from output and target in [0, 1].",
+    "optimizer": (
+        "For `optimizer:` of a stage or discriminator. Besides these components, every optimizer of `torch.optim` except "
+        "`LBFGS` and `SparseAdam` can be used by its lower-case name: `{use: adamw, lr: 1.0e-3, weight_decay: 0.01}`. "
+        "`groups:` divides the parameters by part of the generator and number of dimensions: "
+        "see [optimizers](../researcher/recipes.md#optimizers). `prodigy`, `pytorch_optimizer` and the schedule-free "
+        'ones need `pip install "enface[optimizers]"`.'
+    ),
+    "launcher": (
+        "Starts the runs of a sweep, for `launcher:` in a sweep file: see "
+        "[many runs](../researcher/runs.md#on-a-cluster)."
+    ),
 }
-# What is worth saying of a claim, held or not.
-CLAIMED = {
-    ("distance", True): "0 where output equals target",
+# Descriptions of claims, by claim and value; other claims are not mentioned.
+CLAIMS = {
+    ("distance", True): "0 if output equals target",
     ("non_negative", True): "never below 0",
-    ("per_image", False): "an image's number depends on its batch",
-    ("deterministic", False): "the same images give other numbers each time",
-    ("stateful", True): "what it keeps is part of a checkpoint",
+    ("per_image", False): "the value for an image depends on its batch",
+    ("deterministic", False): "values for the same images differ between calls",
+    ("stateful", True): "its state is saved in checkpoints",
 }
-# What a docstring says in one line each, and the list these become.
+# Labels of one-line properties in a docstring; they become a list.
 LABELS = re.compile(r"(?:^|(?<=[.)\]`\w] ))(Shapes?|Range|Unit|Provides|Parts|Columns|Source): ")
 ROLE = re.compile(r":\w+:<code>~?(?:[\w.]*\.)?(\w+)</code>")
 CODE = re.compile(r"(``.+?``|`[^`]+`)", re.S)
 
 
 def page_of(kind: str) -> str:
-    """Where a kind's page lies."""
+    """Return the path of a kind's page."""
     return f"plugins/{PLURALS[kind]}.md"
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add a page for each kind."""
     manager = load_plugins()
-    everything = describe_components(Catalog(manager), manager)
+    components = describe_components(Catalog(manager), manager)
     for kind in PLURALS:
-        entries = sorted(
-            (about for about in everything if about.entry.kind == kind), key=lambda about: about.entry.name
-        )
-        files.append(File.generated(config, page_of(kind), content=page(kind, entries)))
+        of_kind = sorted((info for info in components if info.entry.kind == kind), key=lambda info: info.entry.name)
+        files.append(File.generated(config, page_of(kind), content=page(kind, of_kind)))
     return files
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """References to other classes in docstrings as their bare names, as everywhere else."""
+    """Replace references to classes in docstrings by their bare names."""
     return ROLE.sub(r"<code>\1</code>", html)
 
 
-def page(kind: str, entries: list[ComponentInfo]) -> str:
-    """The page of a kind: a table of its components, then each."""
-    rows = [f"| [`{about.entry.name}`{{.name}}](#{about.entry.name}) | {cell(about.summary)} |" for about in entries]
-    head = [f"# {PLURALS[kind].capitalize()}", INTROS[kind], "\n".join(["| `use:` | what |", "|---|---|", *rows])]
-    return "\n\n".join([*head, *(part for about in entries for part in component(about))]) + "\n"
+def page(kind: str, components: list[ComponentInfo]) -> str:
+    """Return the page of a kind: a table of its components, then a section for each."""
+    rows = [f"| [`{info.entry.name}`{{.name}}](#{info.entry.name}) | {cell(info.summary)} |" for info in components]
+    head = [f"# {PLURALS[kind].capitalize()}", INTROS[kind], "\n".join(["| `use:` | summary |", "|---|---|", *rows])]
+    return "\n\n".join([*head, *(part for info in components for part in section(info))]) + "\n"
 
 
-def component(about: ComponentInfo) -> Iterator[str]:
-    """What there is to say of one component, part by part."""
-    yield f"## `{about.entry.name}` {{#{about.entry.name}}}"
-    for paragraph in words.body(about.docstring).split("\n\n"):
+def section(info: ComponentInfo) -> Iterator[str]:
+    """Yield the paragraphs of a component's section."""
+    yield f"## `{info.entry.name}` {{#{info.entry.name}}}"
+    for paragraph in text.body(info.docstring).split("\n\n"):
         yield prose(paragraph)
-    yield from facts(about)
-    if about.parameters:
+    yield from facts(info)
+    if info.parameters:
         rows = [
             f"| `{item.name}`{{.name}}<br>{escaped(item.type)}<br>{default(item.default)} | {cell(item.help)} |"
-            for item in about.parameters
+            for item in info.parameters
         ]
         yield "\n".join(["| parameter | meaning |", "|---|---|", *rows])
-    for title, text in words.sections(about.docstring).items():
+    for title, content in text.sections(info.docstring).items():
         if title == "Raises":
-            found = re.findall(r"^(\w+): (.*?)(?=^\w|\Z)", text, re.S | re.M)
-            yield "**Refused**\n\n" + "\n".join(f"- {escaped(' '.join(why.split()))}" for _, why in found)
+            errors = re.findall(r"^\w+: (.*?)(?=^\w|\Z)", content, re.S | re.M)
+            yield "**Errors**\n\n" + "\n".join(f"- {escaped(' '.join(reason.split()))}" for reason in errors)
         elif title == "Source":
-            yield f"**Source**: {escaped(' '.join(text.split()))}"
+            yield f"**Source**: {escaped(' '.join(content.split()))}"
 
 
-def facts(about: ComponentInfo) -> Iterator[str]:
-    """A list of what only its kind has."""
-    found, lines = about.facts, []
-    for side, names in found.get("requests", {}).items():
-        of = f" in `{side}`" if len(found["requests"]) > 1 else ""
-        asked = [f"`{name}`{' (if there is)' if name in found['optional'] else ''}" for name in names]
-        if asked:
-            lines.append(f"**Asks for**{of}: {', '.join(asked)}")
-    if found.get("unit"):
-        lines.append(f"**Each number**: {found['unit']}")
-    if "provides" in found and "Provides:" not in about.docstring:
-        lines.append(f"**Provides**: {', '.join(f'`{name}`' for name in found['provides'])}")
-    held = found.get("claims", {}).items()
-    claims = [CLAIMED[claim, holds] for claim, holds in held if (claim, holds) in CLAIMED]
+def facts(info: ComponentInfo) -> Iterator[str]:
+    """Yield a list of the properties that are specific to its kind, if there are any."""
+    facts, lines = info.facts, []
+    for side, names in facts.get("requests", {}).items():
+        method = f" in `{side}`" if len(facts["requests"]) > 1 else ""
+        requests = [f"`{name}`{' (if available)' if name in facts['optional'] else ''}" for name in names]
+        if requests:
+            lines.append(f"**Requests**{method}: {', '.join(requests)}")
+    if facts.get("unit"):
+        lines.append(f"**Values**: {facts['unit']}")
+    if "provides" in facts and "Provides:" not in info.docstring:
+        lines.append(f"**Provides**: {', '.join(f'`{name}`' for name in facts['provides'])}")
+    claims = [CLAIMS[claim] for claim in facts.get("claims", {}).items() if claim in CLAIMS]
     if claims:
         lines.append(f"**Claims**: {'; '.join(claims)}")
-    if found.get("higher_is_better") is not None:
-        lines.append(f"**Better**: {'higher' if found['higher_is_better'] else 'lower'}")
+    if facts.get("higher_is_better") is not None:
+        lines.append(f"**Better**: {'higher' if facts['higher_is_better'] else 'lower'}")
     if lines:
         yield "\n".join(f"- {line}" for line in lines)
 
 
 def prose(paragraph: str) -> str:
-    """A paragraph of a docstring; one of labels (``Shapes: ... Range: ...``) as a list."""
-    text = " ".join(paragraph.split())
-    if not LABELS.match(text):
-        return escaped(text)
-    parts = LABELS.split(text)[1:]
+    """Return a paragraph of a docstring as Markdown; labels (``Shapes: ... Range: ...``) become a list."""
+    line = " ".join(paragraph.split())
+    if not LABELS.match(line):
+        return escaped(line)
+    parts = LABELS.split(line)[1:]
     return "\n".join(
-        f"- **{label}**: {escaped(said.strip())}" for label, said in zip(parts[::2], parts[1::2], strict=True)
+        f"- **{label}**: {escaped(content.strip())}" for label, content in zip(parts[::2], parts[1::2], strict=True)
     )
 
 
-def default(text: str) -> str:
-    return "**required**" if text == "required" else f"default `{text}`"
+def default(value: str) -> str:
+    return "**required**" if value == "required" else f"default `{value}`"
 
 
-def cell(text: str) -> str:
-    """Text for a table's cell; empty where there is none."""
-    return escaped(" ".join(text.split())) or "&nbsp;"
+def cell(content: str) -> str:
+    """Return text for a table cell."""
+    return escaped(" ".join(content.split())) or "&nbsp;"
 
 
-def escaped(text: str) -> str:
-    """Text as it stands: formulas are not Markdown. Code stays code."""
-    parts = CODE.split(text)
-    return "".join(f"`{part.strip('`')}`" if index % 2 else as_it_is(part) for index, part in enumerate(parts))
+def escaped(content: str) -> str:
+    """Escape Markdown outside of code, so that formulas are shown literally."""
+    parts = CODE.split(content)
+    return "".join(f"`{part.strip('`')}`" if index % 2 else literal(part) for index, part in enumerate(parts))
 
 
-def as_it_is(text: str) -> str:
+def literal(content: str) -> str:
     for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
-        text = text.replace(sign, name)
-    return re.sub(r"([\\*_\[\]{}#])", r"\\\1", text)
+        content = content.replace(sign, name)
+    return re.sub(r"([\\*_\[\]{}#])", r"\\\1", content)
