@@ -1,4 +1,4 @@
-"""Kind and name to class."""
+"""The catalog: from kind and name to class."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def test_recipe_names_are_class_names_in_snake_case(name, expected):
     assert snake_case(name) == expected
 
 
-def test_every_kind_is_there_and_of_its_base():
+def test_every_kind_has_components_of_its_base_class():
     catalog = Catalog(load_plugins())
     assert {entry.kind for entry in catalog} == set(KINDS)
     assert all(issubclass(entry.component, KINDS[entry.kind]) for entry in catalog)
 
 
-def test_an_unknown_name_is_refused_with_the_nearest():
+def test_an_unknown_name_is_rejected_with_a_suggestion():
     with pytest.raises(RecipeError, match=r"no loss is called 'charbonier'; did you mean 'charbonnier'\?"):
         Catalog(load_plugins()).get("loss", "charbonier")
 
 
-def test_two_of_one_name_are_refused_naming_both(plugin):
+def test_a_duplicate_name_is_rejected_with_both_files(plugin):
     first = plugin(LOSS, name="first.py", brings="Mine")
     second = plugin(LOSS, name="second.py", brings="Mine")
     with pytest.raises(PluginError) as caught:
@@ -59,13 +59,13 @@ def test_a_file_may_not_take_a_built_in_name(plugin):
         Catalog(load_plugins([plugin(LOSS.replace("Mine", "L1"), brings="L1")]))
 
 
-def test_one_name_may_stand_for_two_kinds():
+def test_components_of_two_kinds_may_share_a_name():
     catalog = Catalog(load_plugins())
     assert catalog.get("loss", "l1").component is not catalog.get("metric", "l1").component
 
 
 @pytest.mark.parametrize(
-    ("body", "brings", "says"),
+    ("body", "brings", "message"),
     [
         ("class Mine: ...\n", "Mine", "exactly one base"),
         ("class Mine(Loss, Mask): ...\n", "Mine", "exactly one base"),
@@ -75,11 +75,11 @@ def test_one_name_may_stand_for_two_kinds():
     ],
     ids=["no base", "two bases", "not a class", "positional", "unknown annotation"],
 )
-def test_what_is_no_component_is_refused_naming_the_file(plugin, body, brings, says):
+def test_an_invalid_component_is_rejected_with_its_file(plugin, body, brings, message):
     file = plugin(body, brings=brings)
     with pytest.raises(PluginError) as caught:
         Catalog(load_plugins([file]))
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert "mine.py" in str(caught.value)
 
 
@@ -91,7 +91,7 @@ def test_schedules_are_built_from_numbers_and_maps():
     assert [linear(step) for step in (0, 2, 4, 9)] == [0, 1, 2, 2]
 
 
-def test_a_schedule_among_parameters_is_built(plugin):
+def test_schedules_among_the_parameters_are_built(plugin):
     body = (
         "class Strong(Loss):\n"
         "    def __init__(self, *, strength: Schedulable = 1.0) -> None:\n"

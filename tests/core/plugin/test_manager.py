@@ -1,4 +1,4 @@
-"""Finding plugins: what is refused, and what the message names."""
+"""Loading of plugins, and the errors of those that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from enface.plugin.manager import load_plugins
 LOSS = "class Mine(Loss):\n    def forward(self, output, target): return output - target\n"
 
 
-def test_installed_plugins_are_found_by_entry_point():
+def test_installed_plugins_are_loaded_by_entry_point():
     names = {name for name, _ in load_plugins().list_name_plugin()}
     assert {"components", "progress", "sample_grids", "tensorboard"} <= names
 
 
-def test_a_file_brings_components(plugin):
+def test_a_file_provides_components(plugin):
     entry = Catalog(load_plugins([plugin(LOSS, brings="Mine")])).get("loss", "mine")
     assert entry.component.__name__ == "Mine"
     assert "mine.py" in entry.origin
@@ -31,12 +31,12 @@ def test_two_files_of_one_name_do_not_shadow_each_other(tmp_path, plugin):
     assert {"mine", "other"} <= set(Catalog(load_plugins([first, second])).names("loss"))
 
 
-def test_naming_a_file_twice_is_no_error(plugin):
+def test_a_file_may_be_named_twice(plugin):
     file = plugin(LOSS, brings="Mine")
     assert "mine" in Catalog(load_plugins([file, file])).names("loss")
 
 
-def test_a_syntax_error_names_file_and_line(plugin):
+def test_a_syntax_error_is_reported_with_file_and_line(plugin):
     file = plugin("class Mine(Loss:\n    pass\n")
     with pytest.raises(PluginError) as caught:
         load_plugins([file])
@@ -45,7 +45,7 @@ def test_a_syntax_error_names_file_and_line(plugin):
     assert f"line {line}" in str(caught.value)
 
 
-def test_a_file_that_failed_to_load_is_read_anew_when_mended(plugin):
+def test_a_file_that_failed_to_load_is_read_again_once_fixed(plugin):
     file = plugin("1 / 0\n")
     with pytest.raises(PluginError, match="ZeroDivisionError"):
         load_plugins([file])
@@ -54,7 +54,7 @@ def test_a_file_that_failed_to_load_is_read_anew_when_mended(plugin):
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         ("@hookimpl\ndef componets():\n    return []\n", "componets"),
         ("@hookimpl\ndef step_ended(run, nonsense):\n    pass\n", "nonsense"),
@@ -64,15 +64,15 @@ def test_a_file_that_failed_to_load_is_read_anew_when_mended(plugin):
     ],
     ids=["misspelt hook", "argument no hook has", "no hook", "raises", "missing import"],
 )
-def test_a_plugin_that_cannot_work_is_refused(plugin, body, says):
+def test_a_plugin_that_cannot_work_is_rejected(plugin, body, message):
     file = plugin(body)
     with pytest.raises(PluginError) as caught:
         load_plugins([file])
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert "mine.py" in str(caught.value)
 
 
-def test_missing_plugins_are_named(tmp_path):
+def test_missing_plugins_are_reported(tmp_path):
     with pytest.raises(PluginError, match=r"gone\.py does not exist"):
         load_plugins([str(tmp_path / "gone.py")])
     with pytest.raises(PluginError, match="no_such_module_here"):

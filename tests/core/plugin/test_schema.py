@@ -1,4 +1,4 @@
-"""A component's signature as its schema."""
+"""Schemas from signatures of components."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Sample(Loss):
     """A loss.
 
     Args:
-        scale: How far it reaches,
+        scale: Reach of the loss,
             over two lines: with a colon.
-        kind (str): Which.
-        strength: How strong.
+        kind (str): Either kind.
+        strength: Factor of the loss.
 
     Raises:
         RecipeError: never: this is no parameter.
@@ -36,14 +36,14 @@ class Sample(Loss):
         super().__init__()
 
 
-def complaint(params: dict[str, object]) -> str:
+def error_message(params: dict[str, object]) -> str:
     with pytest.raises(ValidationError) as caught:
         params_model(Sample).model_validate(params)
     path, message = explain(caught.value.errors()[0], params_model(Sample).model_fields)
     return f"{'.'.join(map(str, path))}: {message}"
 
 
-def test_what_the_core_fills_in_is_no_parameter():
+def test_arguments_filled_in_by_the_core_are_no_parameters():
     assert list(params_model(Sample).model_fields) == ["scale", "kind", "strength"]
     assert wants_data_info(Sample) == "data"
     assert wants_data_info(Loss) is None
@@ -51,17 +51,17 @@ def test_what_the_core_fills_in_is_no_parameter():
 
 def test_help_is_read_from_the_docstring():
     assert parameter_help(Sample) == {
-        "scale": "How far it reaches, over two lines: with a colon.",
-        "kind": "Which.",
-        "strength": "How strong.",
+        "scale": "Reach of the loss, over two lines: with a colon.",
+        "kind": "Either kind.",
+        "strength": "Factor of the loss.",
     }
     schema = params_model(Sample).model_json_schema()
-    assert schema["properties"]["scale"]["description"].startswith("How far")
+    assert schema["properties"]["scale"]["description"].startswith("Reach of")
     assert schema["required"] == ["scale"]
 
 
 @pytest.mark.parametrize(
-    ("params", "says"),
+    ("params", "message"),
     [
         ({"scale": 1, "scael": 1}, "scael: unknown key 'scael'; did you mean 'scale'?"),
         ({}, "scale: is required and missing"),
@@ -71,27 +71,27 @@ def test_help_is_read_from_the_docstring():
         ({"scale": 1, "strength": -1}, "strength: input should be greater than or equal to 0"),
     ],
 )
-def test_complaints_name_key_value_and_remedy(params, says):
-    assert complaint(params).startswith(says)
+def test_messages_name_key_value_and_remedy(params, message):
+    assert error_message(params).startswith(message)
 
 
 def test_a_schedulable_number_may_be_a_schedule():
-    found = params_model(Sample).model_validate({"scale": 1, "strength": {"use": "linear", "start": -1}})
-    assert isinstance(found.strength, ScheduleSpec)
-    assert found.strength.model_extra == {"start": -1}
+    params = params_model(Sample).model_validate({"scale": 1, "strength": {"use": "linear", "start": -1}})
+    assert isinstance(params.strength, ScheduleSpec)
+    assert params.strength.model_extra == {"start": -1}
 
 
 @pytest.mark.parametrize(
     "init", ["def __init__(self, scale: float) -> None: ...", "def __init__(self, *, scale=1): ..."]
 )
-def test_positional_or_untyped_parameters_are_the_authors_mistake(init):
-    space: dict[str, type] = {"Loss": Loss}
-    exec(f"class Bad(Loss):\n    {init}", space)
+def test_positional_and_untyped_parameters_are_rejected(init):
+    namespace: dict[str, type] = {"Loss": Loss}
+    exec(f"class Bad(Loss):\n    {init}", namespace)
     with pytest.raises(TypeError, match="'scale' must be keyword-only and annotated"):
-        params_model(space["Bad"])
+        params_model(namespace["Bad"])
 
 
 def test_a_suggestion_is_the_nearest_name_or_the_list():
     assert closest("encoderr", ["encoder", "decoder"]) == "; did you mean 'encoder'?"
-    assert closest("zzz", ["b", "a"]) == "; known: a, b"
+    assert closest("zzz", ["b", "a", "b"]) == "; known: a, b"
     assert closest("zzz", []) == ""

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, refused when not ours, and unable to run code."""
+"""Checkpoints: written atomically, rejected if damaged or of another kind, and unable to run code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from enface.errors import CheckpointError
-from enface.system import atomic as writing
+from enface.system import atomic
 from enface.training import checkpoint
 
 TENSORS = {"generator/a": torch.arange(6.0).reshape(2, 3), "ema/n": torch.tensor(3)}
@@ -24,24 +24,24 @@ def saved(tmp_path):
     return path
 
 
-def test_what_is_saved_is_read_back(saved):
-    found = checkpoint.load(saved)
-    assert found.state == {"format": checkpoint.FORMAT, "step": 7, "stage": "main"}
-    assert checkpoint.read_state(saved) == found.state
-    assert torch.equal(found.part("generator")["a"], TENSORS["generator/a"])
-    assert found.part("ema")["n"] == 3
-    assert found.part("gen") == {}
+def test_a_saved_checkpoint_is_read_back(saved):
+    loaded = checkpoint.load(saved)
+    assert loaded.state == {"format": checkpoint.FORMAT, "step": 7, "stage": "main"}
+    assert checkpoint.read_state(saved) == loaded.state
+    assert torch.equal(loaded.part("generator")["a"], TENSORS["generator/a"])
+    assert loaded.part("ema")["n"] == 3
+    assert loaded.part("gen") == {}
 
 
-def test_memory_formats_shared_and_half_tensors_are_kept_by_value(tmp_path):
+def test_views_shared_tensors_and_half_precision_keep_their_values(tmp_path):
     value = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     tensors = {"a": value, "b": value, "c": value[:, 1], "d": value.bfloat16()}
     checkpoint.save(tmp_path / "x", tensors, {})
-    found = checkpoint.load(tmp_path / "x").tensors
-    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    loaded = checkpoint.load(tmp_path / "x").tensors
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rest(saved, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
     before = saved.read_bytes()
 
     def torn(tensors, name, metadata):
@@ -56,15 +56,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(saved, monkeypatch):
     assert list(saved.parent.iterdir()) == [saved]
 
 
-def test_the_file_takes_its_name_only_when_whole(saved, monkeypatch):
+def test_a_file_takes_its_name_once_it_is_complete(saved, monkeypatch):
     seen = []
-    replace = writing.os.replace
+    replace = atomic.os.replace
 
     def spy(source, target):
         seen.append(checkpoint.safe_open(source, framework="pt").metadata() is not None)
         replace(source, target)
 
-    monkeypatch.setattr(writing.os, "replace", spy)
+    monkeypatch.setattr(atomic.os, "replace", spy)
     checkpoint.save(saved, TENSORS, {"step": 8})
     assert seen == [True]
     assert checkpoint.read_state(saved)["step"] == 8
@@ -84,20 +84,22 @@ def test_a_missing_file_is_named(tmp_path):
         checkpoint.load(tmp_path / "gone")
 
 
-def test_a_newer_format_says_to_upgrade(tmp_path):
+def test_a_newer_format_requires_an_upgrade(tmp_path):
     save_file(TENSORS, tmp_path / "x", {"enface": json.dumps({"format": checkpoint.FORMAT + 1})})
     with pytest.raises(CheckpointError, match=r"newer than this enface reads.*upgrade"):
         checkpoint.load(tmp_path / "x")
 
 
 @pytest.mark.parametrize("metadata", [None, {"other": "1"}, {"enface": "{"}, {"enface": "[]"}, {"enface": "{}"}])
-def test_someone_elses_safetensors(tmp_path, metadata):
+def test_safetensors_of_other_programs_are_rejected(tmp_path, metadata):
     save_file(TENSORS, tmp_path / "x", metadata)
     with pytest.raises(CheckpointError, match=r"x is not a checkpoint of enface"):
         checkpoint.load(tmp_path / "x")
 
 
 class Trap:
+    """Creates a file when it is unpickled."""
+
     def __init__(self, path):
         self.path = path
 
@@ -105,7 +107,7 @@ class Trap:
         return (open, (str(self.path), "w"))
 
 
-def test_nothing_that_is_loaded_runs_code(tmp_path):
+def test_loading_runs_no_code(tmp_path):
     from enface.data.pack import read_pack
 
     ran = tmp_path / "ran"
@@ -128,7 +130,7 @@ def test_nothing_that_is_loaded_runs_code(tmp_path):
     assert not ran.exists()
 
 
-def test_no_code_of_ours_can_load_a_pickle():
+def test_no_module_loads_pickles():
     import ast
     from pathlib import Path
 
@@ -140,62 +142,62 @@ def test_no_code_of_ours_can_load_a_pickle():
             assert called not in {"pickle.load", "pickle.loads", "eval", "exec", "yaml.load", "joblib.load"}, path
             if called == "torch.load":
                 assert any(
-                    word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in node.keywords
+                    item.arg == "weights_only" and ast.unparse(item.value) == "True" for item in node.keywords
                 ), path
             if called == "np.load":
                 assert any(
-                    word.arg == "allow_pickle" and ast.unparse(word.value) == "False" for word in node.keywords
+                    item.arg == "allow_pickle" and ast.unparse(item.value) == "False" for item in node.keywords
                 ), path
 
 
 # ------------------------------------------------------------------ modules and optimizers
 
 
-def test_a_network_of_another_shape_is_refused_naming_tensors(tmp_path):
+def test_a_network_of_another_shape_is_rejected_by_tensor_names(tmp_path):
     module = nn.Sequential(nn.Linear(2, 3))
     checkpoint.save(tmp_path / "x", {f"generator/{k}": v for k, v in module.state_dict().items()}, {})
-    found = checkpoint.load(tmp_path / "x")
+    loaded = checkpoint.load(tmp_path / "x")
     other = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1))
     before = checkpoint.digest(other)
     with pytest.raises(CheckpointError, match=r"generator does not fit.*4 tensors differ: 0\.bias, 0\.weight, 1\.bias"):
-        found.load("generator", other)
+        loaded.load("generator", other)
     assert checkpoint.digest(other) == before
-    found.load("generator", module)
+    loaded.load("generator", module)
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "NAdam", "Adafactor"])
-def test_an_optimizer_goes_on_where_it_stopped(tmp_path, name):
-    def make():
+def test_a_loaded_optimizer_continues_with_the_same_bits(tmp_path, name):
+    def build():
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
         options = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
         return module, getattr(torch.optim, name)(module.parameters(), lr=0.01, **options)
 
-    def go(module, optimizer, steps):
+    def train(module, optimizer, steps):
         for step in steps:
             torch.manual_seed(step)
             optimizer.zero_grad()
             module(torch.randn(2, 3, 8, 8)).square().mean().backward()
             optimizer.step()
 
-    module, optimizer = make()
-    go(module, optimizer, range(3))
+    module, optimizer = build()
+    train(module, optimizer, range(3))
     tensors, plain = checkpoint.optimizer_tensors(optimizer)
     checkpoint.save(
         tmp_path / "x",
         {**{f"o/{k}": v for k, v in tensors.items()}, **{f"m/{k}": v for k, v in module.state_dict().items()}},
         {"plain": plain},
     )
-    go(module, optimizer, range(3, 6))
-    again, second = make()
-    found = checkpoint.load(tmp_path / "x")
-    found.load("m", again)
-    checkpoint.load_optimizer(second, found.part("o"), found.state["plain"])
-    go(again, second, range(3, 6))
-    assert checkpoint.digest(again) == checkpoint.digest(module)
+    train(module, optimizer, range(3, 6))
+    resumed, second = build()
+    loaded = checkpoint.load(tmp_path / "x")
+    loaded.load("m", resumed)
+    checkpoint.load_optimizer(second, loaded.part("o"), loaded.state["plain"])
+    train(resumed, second, range(3, 6))
+    assert checkpoint.digest(resumed) == checkpoint.digest(module)
 
 
-def test_a_digest_is_of_names_shapes_and_bits():
+def test_a_digest_covers_names_shapes_and_bits():
     module = nn.Linear(2, 3)
     same = nn.Linear(2, 3)
     same.load_state_dict(module.state_dict())

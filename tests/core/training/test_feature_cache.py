@@ -1,4 +1,4 @@
-"""A frozen encoder's codes: kept once, equal to what the encoder gives, however images are looked at."""
+"""Cached codes of a frozen encoder: computed once per image and view, and equal to the encoder's output."""
 
 from __future__ import annotations
 
@@ -21,94 +21,94 @@ CONTRAST = {
     "use": "contrastive",
     "inputs": {"a": "identity_code", "b": "partner_identity_code", "same": "same_identity"},
 }
-MOVING = {"crop": {}, "shift": {"by": 1}, "flip": {"mirror": {}}}
+AUGMENT = {"crop": {}, "shift": {"by": 1}, "flip": {"mirror": {}}}
 
 
-def every_move(augment, role="source", draws=30, batch=16):
+def drawn_views(augment, role="source", draws=30, batch=16):
     return [augment.draw(0, 0, step, batch)[role] for step in range(draws)]
 
 
-def test_every_way_of_looking_has_its_number():
+def test_every_view_has_a_number():
     data = DataModel.model_validate({"use": "toy", "size": 32, "load_size": 34, "split": {"train": 4}})
-    for model, count in (({}, 1), ({"flip": {"mirror": {}}}, 2), ({"crop": {}}, 9), (MOVING, 50)):
+    for model, count in (({}, 1), ({"flip": {"mirror": {}}}, 2), ({"crop": {}}, 9), (AUGMENT, 50)):
         augment = Augment(AugmentModel.model_validate(model), data, ROLES)
-        views = augment.views
-        assert views.count == count
+        space = augment.space
+        assert space.count == count
         drawn = set()
-        for moves in every_move(augment):
-            for place, number in enumerate(views.number(moves)):
+        for views in drawn_views(augment):
+            for place, number in enumerate(space.index(views)):
                 drawn.add(int(number))
-                same = views.moves(int(number), 1)
+                same = space.at(int(number), 1)
                 for name in ("top", "left", "flipped"):
-                    assert getattr(same, name)[0] == getattr(moves, name)[place]
-        assert drawn == set(range(count)), "480 draws show all of them"
+                    assert getattr(same, name)[0] == getattr(views, name)[place]
+        assert drawn == set(range(count)), "480 draws cover all views"
 
 
 @pytest.fixture
-def moved(new_trainer):
-    """A stage whose images move, its codes kept."""
-    content = {"data": {"load_size": 34}, "augment": MOVING, "stages": {"main": {**FROZEN, "steps": 4000}}}
-    made = new_trainer(content)
-    made._build("main")
-    return made
+def cached(new_trainer):
+    """The trainer of a stage with augmented images and cached codes."""
+    content = {"data": {"load_size": 34}, "augment": AUGMENT, "stages": {"main": {**FROZEN, "steps": 4000}}}
+    trainer = new_trainer(content)
+    trainer._build("main")
+    return trainer
 
 
-def test_a_kept_code_is_what_the_encoder_gives(moved):
-    codes, encoder = moved._batches, moved.generator.encoder
-    assert isinstance(codes, FeatureCache)
-    rows = {role: np.random.default_rng(0).choice(moved._pairs.rows, 16) for role in ROLES}
+def test_a_cached_code_is_the_output_of_the_encoder(cached):
+    cache, encoder = cached._batches, cached.generator.encoder
+    assert isinstance(cache, FeatureCache)
+    rows = {role: np.random.default_rng(0).choice(cached._pairs.rows, 16) for role in ROLES}
     for step in (0, 1, 0):
-        moves = moved._augment.draw(0, 0, step, 16)
+        views = cached._augment.draw(0, 0, step, 16)
         names = ["encoded_source", "encoded_partner", "target", "pose"]
-        found = codes.batch(names, rows, moves)
+        batch = cache.batch(names, rows, views)
         for role in ("source", "partner"):
             with torch.no_grad():
                 torch.testing.assert_close(
-                    found[f"encoded_{role}"], encoder(moved._columns.gather(role, rows, moves)), rtol=1e-5, atol=1e-6
+                    batch[f"encoded_{role}"], encoder(cached._columns.gather(role, rows, views)), rtol=1e-5, atol=1e-6
                 )
         for name in ("target", "pose"):
-            assert torch.equal(found[name], moved._columns.gather(name, rows, moves))
-        assert set(found) == set(names)
+            assert torch.equal(batch[name], cached._columns.gather(name, rows, views))
+        assert set(batch) == set(names)
 
 
-def test_a_code_does_not_depend_on_what_was_asked_before(moved):
-    rows, moves = moved._pairs.rows[:BLOCK], moved._augment.draw(0, 0, 0, BLOCK)
-    first = moved._batches.batch(["encoded_source"], {"source": rows}, moves)["encoded_source"]
-    moved._build("main")
-    assert isinstance(moved._batches, FeatureCache)
-    one = {"source": CropFlip(*(getattr(moves["source"], name)[3:4] for name in ("top", "left", "flipped")))}
-    alone = moved._batches.batch(["encoded_source"], {"source": rows[3:4]}, one)["encoded_source"]
+def test_a_code_does_not_depend_on_earlier_requests(cached):
+    rows, views = cached._pairs.rows[:BLOCK], cached._augment.draw(0, 0, 0, BLOCK)
+    first = cached._batches.batch(["encoded_source"], {"source": rows}, views)["encoded_source"]
+    cached._build("main")
+    assert isinstance(cached._batches, FeatureCache)
+    one = {"source": CropFlip(*(getattr(views["source"], name)[3:4] for name in ("top", "left", "flipped")))}
+    alone = cached._batches.batch(["encoded_source"], {"source": rows[3:4]}, one)["encoded_source"]
     assert torch.equal(alone[0], first[3])
 
 
 def test_each_image_is_encoded_once_in_training(new_trainer):
-    made = new_trainer({"stages": {"main": FROZEN}})
+    trainer = new_trainer({"stages": {"main": FROZEN}})
     seen = []
-    made.generator.encoder.register_forward_hook(
-        lambda module, given, _: seen.append(len(given[0]) * made.generator.training)
+    trainer.generator.encoder.register_forward_hook(
+        lambda module, given, _: seen.append(len(given[0]) * trainer.generator.training)
     )
-    made.train()
-    assert sum(seen) == len(made._pairs.rows), "samples are shown by the whole network"
-    _, step = made._build("main")
+    trainer.train()
+    assert sum(seen) == len(trainer._pairs.rows), "samples use the whole network, in eval mode"
+    _, step = trainer._build("main")
     assert step.columns(step.phases) == ["encoded_source", "target"]
 
 
-def test_training_by_kept_codes_learns_what_training_by_images_does(new_trainer):
+def test_training_with_cached_codes_equals_training_with_images(new_trainer):
     stage = {**FROZEN, "steps": 6, "terms": {"l1": {}, "pair": CONTRAST}, "freeze": ["encoder"]}
     stage["terms"]["pose"] = {"use": "cross_entropy", "inputs": {"logits": "pose_logits", "labels": "pose_class"}}
     stage["batch"] = 40
-    kept = new_trainer({"stages": {"main": stage}}, "kept")
-    anew = new_trainer({"stages": {"main": {**stage, "cache_codes": False}}}, "anew")
-    encoder = digest(kept.generator.encoder)
-    kept.train(), anew.train()
-    assert digest(kept.generator.encoder) == encoder
-    assert digest(kept.generator.decoder) != digest(new_trainer({}, "fresh").generator.decoder)
-    for (name, one), other in zip(kept.generator.named_parameters(), anew.generator.parameters(), strict=True):
+    cached = new_trainer({"stages": {"main": stage}}, "cached")
+    plain = new_trainer({"stages": {"main": {**stage, "cache_codes": False}}}, "plain")
+    encoder = digest(cached.generator.encoder)
+    cached.train(), plain.train()
+    assert digest(cached.generator.encoder) == encoder
+    assert digest(cached.generator.decoder) != digest(new_trainer({}, "fresh").generator.decoder)
+    for (name, one), other in zip(cached.generator.named_parameters(), plain.generator.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5, msg=name)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_cut_off_ends_with_the_same_bits(new_trainer, load, make_trainer, tmp_path, precision):
+def test_a_resumed_run_ends_with_the_same_bits(new_trainer, load, make_trainer, tmp_path, precision):
     content = {"engine": {"device": "cpu", "precision": precision}, "stages": {"main": {**FROZEN, "steps": 30}}}
     content["log"] = {"checkpoint": 15, "keep": 9}
     whole = new_trainer(content, "whole")
@@ -126,9 +126,12 @@ def test_a_run_cut_off_ends_with_the_same_bits(new_trainer, load, make_trainer, 
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        ({"stages": {"main": {**FROZEN, "freeze": []}}}, r"cache_codes: codes change while 'encoder' learns; name it"),
+        (
+            {"stages": {"main": {**FROZEN, "freeze": []}}},
+            r"cache_codes: codes change while 'encoder' is trained; name it in 'freeze'",
+        ),
         (
             {
                 "stages": {"main": {**FROZEN, "freeze": ["encoder"]}},
@@ -138,37 +141,39 @@ def test_a_run_cut_off_ends_with_the_same_bits(new_trainer, load, make_trainer, 
         ),
         (
             {"stages": {"main": {**FROZEN, "steps": 1}}},
-            r"cache_codes: the images have .* codes.* draws 8 images: nothing would be saved",
+            r"cache_codes: the images have \d+ codes.* draws only 8 images, so that nothing would be saved",
         ),
     ],
-    ids=["learns", "no encoder", "too few draws"],
+    ids=["trained encoder", "no encoder", "too few draws"],
 )
-def test_where_codes_cannot_be_kept(new_trainer, content, says):
-    with pytest.raises(RecipeError, match=says):
+def test_a_stage_whose_codes_cannot_be_cached_is_rejected(new_trainer, content, message):
+    with pytest.raises(RecipeError, match=message):
         new_trainer(content)._build("main")
 
 
-def test_a_full_disk_is_said(moved, monkeypatch):
+def test_a_full_disk_is_reported(cached, monkeypatch):
     class Full(io.BytesIO):
         def write(self, _):
             raise OSError(28, "No space left on device")
 
-    codes = moved._batches
-    row = {"source": moved._pairs.rows[:1]}
-    codes.batch(["encoded_source"], row, {})
-    monkeypatch.setattr(codes._store, "_file", Full())
-    with pytest.raises(DataError, match=r"run: No space left on device; the codes of all images take up to .* GB"):
-        codes.batch(["encoded_source"], {"source": moved._pairs.rows[-1:]}, {})
-    assert not codes._filled[0, -1], "what was not written is not taken for written"
+    cache = cached._batches
+    row = {"source": cached._pairs.rows[:1]}
+    cache.batch(["encoded_source"], row, {})
+    monkeypatch.setattr(cache._store, "_file", Full())
+    with pytest.raises(
+        DataError, match=r"run: No space left on device; cached codes take up to .* GB there\. Free some"
+    ):
+        cache.batch(["encoded_source"], {"source": cached._pairs.rows[-1:]}, {})
+    assert not cache._filled[0, -1], "a code that was not written counts as missing"
 
 
-def test_nothing_of_it_is_left(moved):
-    before = sorted(moved.run.directory.rglob("*"))
-    moved._batches.batch(["encoded_source"], {"source": moved._pairs.rows[:1]}, {})
-    assert sorted(moved.run.directory.rglob("*")) == before
+def test_the_cache_leaves_no_file(cached):
+    before = sorted(cached.run.directory.rglob("*"))
+    cached._batches.batch(["encoded_source"], {"source": cached._pairs.rows[:1]}, {})
+    assert sorted(cached.run.directory.rglob("*")) == before
 
 
-def test_the_recipe_may_say_so_by_the_command_line(enface, recipe, tmp_path):
+def test_the_command_line_trains_with_cached_codes(enface, recipe, tmp_path):
     path = recipe({"stages": {"main": FROZEN}})
     assert load_recipe(path, []).recipe.stages["main"].cache_codes
     done = enface("run", path, "--runs", tmp_path / "runs")

@@ -19,89 +19,89 @@ def alone(monkeypatch):
 
 @pytest.fixture
 def twins(monkeypatch):
-    """A process group of two that see the same images: a sum over processes is twice one's own."""
+    """A process group of two with the same images: a sum over processes is twice the process's own."""
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    # Of what is sent between processes autograd knows nothing.
+    # Through .data, because autograd does not see what all_reduce changes.
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.data.mul_(2))
 
 
 def pair(shape, **options):
-    """torch's norm, ours with its parameters, and an input for both."""
+    """torch's norm, the synchronized one with the same parameters, and an input for both."""
     torch.manual_seed(0)
     kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
-    theirs = kind(shape[1], **options)
-    if theirs.affine:
-        nn.init.uniform_(theirs.weight, 0.5, 2)
-        nn.init.uniform_(theirs.bias)
-    ours = synchronized(theirs, torch.device("cpu"))
-    assert isinstance(ours, SharedBatchNorm)
-    return theirs, ours, torch.randn(shape) * 3 + 7
+    reference = kind(shape[1], **options)
+    if reference.affine:
+        nn.init.uniform_(reference.weight, 0.5, 2)
+        nn.init.uniform_(reference.bias)
+    shared = synchronized(reference, torch.device("cpu"))
+    assert isinstance(shared, SharedBatchNorm)
+    return reference, shared, torch.randn(shape) * 3 + 7
 
 
 @pytest.mark.parametrize("shape", [(6, 3, 4, 5), (6, 3)])
 @pytest.mark.parametrize("options", [{}, {"affine": False}, {"momentum": None}, {"momentum": 0.3, "eps": 0.1}])
 def test_one_process_agrees_with_torch_in_values_gradients_and_statistics(alone, shape, options):
-    theirs, ours, values = pair(shape, **options)
+    reference, shared, values = pair(shape, **options)
     first, second = values.clone().requires_grad_(), values.clone().requires_grad_()
     for _ in range(3):
-        found, wanted = ours(second), theirs(first)
-        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
-    weigh = torch.randn(shape)
-    (wanted * weigh).sum().backward()
-    (found * weigh).sum().backward()
+        output, expected = shared(second), reference(first)
+        torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
+    weights = torch.randn(shape)
+    (expected * weights).sum().backward()
+    (output * weights).sum().backward()
     torch.testing.assert_close(second.grad, first.grad, rtol=1e-4, atol=1e-5)
-    for name, wanted in theirs.state_dict().items():
-        torch.testing.assert_close(ours.state_dict()[name], wanted, rtol=1e-5, atol=1e-6)
+    for name, value in reference.state_dict().items():
+        torch.testing.assert_close(shared.state_dict()[name], value, rtol=1e-5, atol=1e-6)
 
 
 def test_two_processes_agree_with_the_doubled_batch(twins):
-    theirs, ours, values = pair((4, 3, 5, 5))
+    reference, shared, values = pair((4, 3, 5, 5))
     half, whole = values.clone().requires_grad_(), torch.cat([values, values]).requires_grad_()
-    weigh = torch.randn(4, 3, 5, 5)
-    found, wanted = ours(half), theirs(whole)
-    torch.testing.assert_close(found, wanted[:4], rtol=1e-5, atol=1e-5)
-    (found * weigh).sum().backward()
-    (wanted * torch.cat([weigh, weigh])).sum().backward()
+    weights = torch.randn(4, 3, 5, 5)
+    output, expected = shared(half), reference(whole)
+    torch.testing.assert_close(output, expected[:4], rtol=1e-5, atol=1e-5)
+    (output * weights).sum().backward()
+    (expected * torch.cat([weights, weights])).sum().backward()
     torch.testing.assert_close(half.grad, whole.grad[:4], rtol=1e-4, atol=1e-5)
-    # Unbiased over all eight images, as torch counts them.
-    torch.testing.assert_close(ours.running_var, theirs.running_var, rtol=1e-5, atol=1e-6)
+    # Unbiased over all eight images.
+    torch.testing.assert_close(shared.running_var, reference.running_var, rtol=1e-5, atol=1e-6)
 
 
 def test_a_second_derivative_over_two_processes_is_that_of_the_doubled_batch(twins):
-    """As R1 asks for: the gradient of a gradient's size, by the images and by the weights."""
-    theirs, ours, values = pair((4, 3, 5, 5))
+    """As in R1: the gradient of a gradient norm, by the images and by the weights."""
+    reference, shared, values = pair((4, 3, 5, 5))
     half, whole = values.clone().requires_grad_(), torch.cat([values, values]).requires_grad_()
-    weigh = torch.randn(4, 3, 5, 5)
-    for module, images, weights in ((ours, half, weigh), (theirs, whole, torch.cat([weigh, weigh]))):
-        score = (torch.tanh(module(images)) * weights).sum()
+    weights = torch.randn(4, 3, 5, 5)
+    for module, images, factor in ((shared, half, weights), (reference, whole, torch.cat([weights, weights]))):
+        score = (torch.tanh(module(images)) * factor).sum()
         (gradient,) = torch.autograd.grad(score, images, create_graph=True)
         gradient.square().sum().backward()
     torch.testing.assert_close(half.grad, whole.grad[:4], rtol=1e-4, atol=1e-6)
-    # Processes' gradients by the weights are added up where the step averages them.
-    torch.testing.assert_close(2 * ours.weight.grad, theirs.weight.grad, rtol=1e-4, atol=1e-6)
+    # The step adds up the gradients of all processes.
+    torch.testing.assert_close(2 * shared.weight.grad, reference.weight.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_a_critic_gets_the_norm_that_has_a_second_derivative_on_a_gpu_too():
+def test_a_critic_on_a_gpu_has_a_twice_differentiable_norm():
     cuda = torch.device("cuda")
     assert isinstance(synchronized(nn.BatchNorm2d(2), cuda, twice=True), SharedBatchNorm)
     assert isinstance(synchronized(nn.BatchNorm2d(2), cuda), nn.SyncBatchNorm)
 
 
-def test_a_large_mean_costs_no_digits(alone):
-    theirs, ours, values = pair((8, 3, 16, 16))
-    torch.testing.assert_close(ours(values + 1000), theirs(values + 1000), rtol=1e-3, atol=1e-3)
+def test_a_large_mean_costs_no_precision(alone):
+    reference, shared, values = pair((8, 3, 16, 16))
+    torch.testing.assert_close(shared(values + 1000), reference(values + 1000), rtol=1e-3, atol=1e-3)
 
 
-def test_at_rest_it_uses_what_it_has_tracked_and_asks_no_one(monkeypatch):
-    theirs, ours, values = pair((4, 3, 5, 5))
-    monkeypatch.setattr(batchnorm, "_total", lambda value: pytest.fail("asked the others"))
-    torch.testing.assert_close(ours.eval()(values), theirs.eval()(values))
+def test_in_eval_mode_it_uses_running_statistics_without_communication(monkeypatch):
+    reference, shared, values = pair((4, 3, 5, 5))
+    monkeypatch.setattr(batchnorm, "_total", lambda value: pytest.fail("communicates"))
+    torch.testing.assert_close(shared.eval()(values), reference.eval()(values))
 
 
-def test_half_precision_in_is_half_precision_out(alone):
-    _, ours, values = pair((4, 3, 5, 5))
-    assert ours(values.bfloat16()).dtype == torch.bfloat16
-    assert ours.running_mean.dtype == torch.float32
+def test_the_output_has_the_precision_of_the_input(alone):
+    _, shared, values = pair((4, 3, 5, 5))
+    assert shared(values.bfloat16()).dtype == torch.bfloat16
+    assert shared.running_mean.dtype == torch.float32
 
 
 def test_every_norm_is_replaced_and_nothing_else():
@@ -110,12 +110,12 @@ def test_every_norm_is_replaced_and_nothing_else():
     )
     module["c"].requires_grad_(False).eval()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    found = synchronized(module, torch.device("cpu"))
-    kinds = [type(item) for item in found.modules()]
+    replaced = synchronized(module, torch.device("cpu"))
+    kinds = [type(item) for item in replaced.modules()]
     assert kinds.count(SharedBatchNorm) == 2
     assert kinds.count(nn.InstanceNorm2d) == 1
-    assert found["a"][1].training
-    assert not found["c"].training
-    assert not found["c"].weight.requires_grad
-    assert found.state_dict().keys() == before.keys()
-    assert all(torch.equal(value, before[name]) for name, value in found.state_dict().items())
+    assert replaced["a"][1].training
+    assert not replaced["c"].training
+    assert not replaced["c"].weight.requires_grad
+    assert replaced.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in replaced.state_dict().items())

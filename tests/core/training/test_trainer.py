@@ -1,4 +1,4 @@
-"""The stage loop: averages, freezes, samples, checkpoints kept, and what a stage inherits."""
+"""The stage loop: running averages, frozen parts, samples, checkpoints kept, and the start of each stage."""
 
 from __future__ import annotations
 
@@ -10,36 +10,13 @@ import torch
 
 from enface.errors import NonFiniteLossError
 from enface.training.checkpoint import digest, load, read_state
-from enface.training.trainer import Trainer
 
 UNET = {"use": "unet", "width": 4, "depth": 3}
 PATCH = {"patch": {"use": "patch_gan", "width": 4, "layers": 1}}
 
 
-@pytest.fixture
-def trainer(load, tmp_path):
-    """A trainer in a run directory of its own; the words are as for a recipe."""
-    from enface.data.pack import make_pack
-    from enface.data.pairs import split_rows
-    from enface.training.engine import Engine
-    from enface.training.run import Run, start_directory
-
-    def build(content, **options):
-        content = {"engine": {"device": "cpu", "precision": "fp32"}, **content}
-        loaded = load(content)
-        engine = Engine(loaded.recipe.engine)
-        pack = make_pack(loaded.recipe, loaded.catalog)
-        directory = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
-        directory.mkdir()
-        run = Run(directory, loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
-        start_directory(run)
-        return Trainer(run, **options)
-
-    return build
-
-
 class Watch:
-    """An observer that keeps the network's weights after every step."""
+    """Observer that stores the weights after every step."""
 
     def __init__(self) -> None:
         self.trainer = None
@@ -68,53 +45,55 @@ def events(trainer, kind):
     return [line for line in lines if line["event"] == kind]
 
 
-def test_the_running_average_is_the_one_computed_by_hand(trainer):
-    made = trainer(
+def test_the_running_average_matches_one_computed_by_hand(new_trainer):
+    trainer = new_trainer(
         {
             "generator": {**UNET, "norm": "batch"},
             "stages": {"main": {"steps": 5, "ema": 0.75, "optimizer": {"lr": 0.05}}},
             "log": {"every": 1},
         }
     )
-    watch = Watch().attach(made)
-    made.train()
+    watch = Watch().attach(trainer)
+    trainer.train()
     expected = watch.weights[0]
     for weights, average in zip(watch.weights[1:], watch.averages[1:], strict=True):
         expected = [0.75 * old + 0.25 * new for old, new in zip(expected, weights, strict=True)]
-        for wanted, found in zip(expected, average, strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
-    assert made.network is made.average.module
-    assert digest(made.network) != digest(made.generator)
-    means = [name for name, _ in made.network.named_buffers() if name.endswith("running_mean")]
+        for wanted, value in zip(expected, average, strict=True):
+            torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-6)
+    assert trainer.network is trainer.average.module
+    assert digest(trainer.network) != digest(trainer.generator)
+    means = [name for name, _ in trainer.network.named_buffers() if name.endswith("running_mean")]
     assert means
-    assert not torch.equal(made.network.get_buffer(means[0]), made.generator.get_buffer(means[0])), "statistics too"
+    assert not torch.equal(trainer.network.get_buffer(means[0]), trainer.generator.get_buffer(means[0])), (
+        "statistics are averaged, too"
+    )
 
 
-def test_a_stage_without_an_average_judges_the_network_itself(trainer):
-    made = trainer(
+def test_a_stage_without_ema_evaluates_the_trained_network(new_trainer):
+    trainer = new_trainer(
         {"stages": {"main": {"steps": 2, "ema": 0.5}, "last": {"steps": 1, "batch": 4, "terms": {"l1": {}}}}}
     )
-    made.train()
-    assert made.average is None
-    assert made.network is made.generator
+    trainer.train()
+    assert trainer.average is None
+    assert trainer.network is trainer.generator
 
 
-def test_a_part_frozen_for_a_stage_is_bit_identical_and_free_in_the_next(trainer):
+def test_a_part_frozen_in_one_stage_keeps_its_bits_and_is_trained_in_the_next(new_trainer):
     stage = {"batch": 4, "terms": {"l1": {}}, "optimizer": {"lr": 0.01}, "ema": 0.5}
-    made = trainer(
+    trainer = new_trainer(
         {
             "stages": {
                 "main": {"steps": 2},
-                "still": {**stage, "steps": 3, "freeze": ["encoder"]},
+                "frozen": {**stage, "steps": 3, "freeze": ["encoder"]},
                 "free": {**stage, "steps": 1},
             },
-            # Samples and validation put the network in eval mode and back: the frozen part must stay at rest.
+            # After samples and validation, which use eval mode, the frozen part must stay in it.
             "log": {"every": 1, "samples": 1, "validate": 1, "checkpoint": 1, "keep": 10},
         }
     )
-    made.validate = lambda network: {"l1": 0.5}
-    made.train()
-    saved = [load(path).part("generator") for path in sorted(made.run.checkpoints.glob("step-*"))]
+    trainer.validate = lambda network: {"l1": 0.5}
+    trainer.train()
+    saved = [load(path).part("generator") for path in sorted(trainer.run.checkpoints.glob("step-*"))]
     encoder = [{name: value for name, value in item.items() if name.startswith("encoder")} for item in saved]
     assert len(saved) == 6
     for step in (2, 3, 4):
@@ -125,41 +104,41 @@ def test_a_part_frozen_for_a_stage_is_bit_identical_and_free_in_the_next(trainer
     assert [int(item[tracked]) for item in encoder] == [1, 2, 2, 2, 2, 3]
 
 
-def test_a_stage_inherits_the_weights_and_nothing_else(trainer):
+def test_a_stage_inherits_weights_and_no_optimizer_state(new_trainer):
     stage = {"batch": 4, "discriminators": PATCH, "terms": {"l1": {}, "gan": {"use": "hinge", "against": "patch"}}}
-    made = trainer(
+    trainer = new_trainer(
         {
             "stages": {"main": False, "a": {**stage, "steps": 3}, "b": {**stage, "steps": 1}},
             "log": {"checkpoint": 1, "keep": 9},
         }
     )
-    made.train()
-    saved = [load(path) for path in sorted(made.run.checkpoints.glob("step-*"))]
+    trainer.train()
+    saved = [load(path) for path in sorted(trainer.run.checkpoints.glob("step-*"))]
     assert [float(item.part("optimizer/generator")["0/step"]) for item in saved] == [1, 2, 3, 1]
     assert [float(item.part("optimizer/patch")["0/step"]) for item in saved] == [1, 2, 3, 1]
     change = (
         saved[3].part("generator")["encoder.stem.shortcut.weight"]
         - saved[2].part("generator")["encoder.stem.shortcut.weight"]
     ).abs()
-    assert 0 < float(change.max()) < 1e-3, "one step away from where the first stage ended"
+    assert 0 < float(change.max()) < 1e-3, "one step from the end of the first stage"
 
 
-def test_the_latest_few_and_each_stages_last_checkpoint_are_kept(trainer):
-    made = trainer(
+def test_the_latest_checkpoints_and_the_last_of_each_stage_are_kept(new_trainer):
+    trainer = new_trainer(
         {
             "stages": {"main": {"steps": 5}, "b": {"steps": 6, "batch": 4, "terms": {"l1": {}}}},
             "log": {"checkpoint": 1, "keep": 2},
         }
     )
-    made.train()
-    assert [read_state(path)["step"] for path in sorted(made.run.checkpoints.glob("step-*"))] == [5, 10, 11]
-    assert [event["step"] for event in events(made, "checkpoint")] == list(range(1, 12))
+    trainer.train()
+    assert [read_state(path)["step"] for path in sorted(trainer.run.checkpoints.glob("step-*"))] == [5, 10, 11]
+    assert [event["step"] for event in events(trainer, "checkpoint")] == list(range(1, 12))
 
 
-def test_samples_are_the_same_faces_of_test_people_at_every_step(trainer):
-    made = trainer({"log": {"samples": 2}, "data": {"split": {"train": 2, "val": 0, "test": 4}}})
-    watch = Watch().attach(made)
-    made.train()
+def test_samples_show_the_same_test_identities_at_every_step(new_trainer):
+    trainer = new_trainer({"log": {"samples": 2}, "data": {"split": {"train": 2, "val": 0, "test": 4}}})
+    watch = Watch().attach(trainer)
+    trainer.train()
     assert len(watch.samples) == 4
     for images in watch.samples:
         assert torch.equal(images["source"], watch.samples[0]["source"])
@@ -167,33 +146,33 @@ def test_samples_are_the_same_faces_of_test_people_at_every_step(trainer):
         assert images["output"].shape == images["source"].shape
         assert images["output"].device.type == "cpu"
     assert not torch.equal(watch.samples[0]["output"], watch.samples[-1]["output"])
-    people = made.run.pack.table["identity"].to_numpy()[made._samples["source"]]
+    people = trainer.run.pack.table["identity"].to_numpy()[trainer._samples["source"]]
     assert len(set(people)) == len(people) == 4
-    assert set(people) <= set(made.run.pack.table["identity"].to_numpy()[made.run.rows["test"]])
+    assert set(people) <= set(trainer.run.pack.table["identity"].to_numpy()[trainer.run.rows["test"]])
 
 
-def test_what_an_observer_draws_changes_nothing(trainer):
+def test_random_numbers_drawn_by_an_observer_change_nothing(new_trainer):
     from enface import hookimpl
 
-    class Dice:
+    class RandomObserver:
         @hookimpl
         def step_ended(self, run):
             torch.randn(1000)
             torch.manual_seed(5)
 
     digests = []
-    for dice in (False, True):
-        made = trainer({"generator": {**UNET, "dropout": 0.5}, "log": {"every": 1}})
-        if dice:
-            made.run.loaded.plugins.register(Dice(), name="dice")
-        made.train()
-        digests.append(digest(made.network))
+    for observed in (False, True):
+        trainer = new_trainer({"generator": {**UNET, "dropout": 0.5}, "log": {"every": 1}}, f"observed-{observed}")
+        if observed:
+            trainer.run.loaded.plugins.register(RandomObserver(), name="random")
+        trainer.train()
+        digests.append(digest(trainer.network))
     assert digests[0] == digests[1]
 
 
-def test_dropout_differs_from_step_to_step(trainer):
-    made = trainer({"generator": {**UNET, "dropout": 0.5}})
-    builder = made._builder("main")
+def test_dropout_differs_between_steps(new_trainer):
+    trainer = new_trainer({"generator": {**UNET, "dropout": 0.5}})
+    builder = trainer._builder("main")
     step = builder.build()
     batch = {name: torch.rand(4, 3, 32, 32) for name in step.columns(step.phases)}
     first, again, other = (
@@ -203,14 +182,14 @@ def test_dropout_differs_from_step_to_step(trainer):
     assert not torch.equal(first, other)
 
 
-def test_weights_spoilt_by_a_gradient_are_never_saved(trainer, plugin):
+def test_weights_that_are_not_finite_are_never_saved(new_trainer, plugin):
     body = (
         "class Steep(Loss):\n    '''A finite value with a NaN gradient from step 3 on.'''\n"
         "    def forward(self, output, step):\n"
         "        return ((output * 0) ** (0.5 if step >= 3 else 1)) + output.abs()\n"
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
-    made = trainer(
+    trainer = new_trainer(
         {
             "plugins": [plugin(body, brings="Steep"), toy],
             "stages": {"main": {"terms": {"l1": False, "steep": {}}}},
@@ -218,27 +197,27 @@ def test_weights_spoilt_by_a_gradient_are_never_saved(trainer, plugin):
         }
     )
     with pytest.raises(NonFiniteLossError, match=r"last good checkpoint.*step-00000003"):
-        made.train()
-    for path in made.run.checkpoints.glob("*"):
+        trainer.train()
+    for path in trainer.run.checkpoints.glob("*"):
         assert all(value.isfinite().all() for value in load(path).tensors.values())
 
 
-def test_check_builds_every_stage_and_changes_nothing(trainer):
-    made = trainer({"stages": {"main": {"freeze": ["encoder"]}, "b": {"steps": 1, "terms": {"l1": {}}}}})
-    before = digest(made.generator)
-    made.check()
-    assert digest(made.generator) == before
-    assert all(parameter.requires_grad for parameter in made.generator.parameters())
-    assert made.generator.encoder.training
+def test_check_builds_every_stage_and_changes_nothing(new_trainer):
+    trainer = new_trainer({"stages": {"main": {"freeze": ["encoder"]}, "b": {"steps": 1, "terms": {"l1": {}}}}})
+    before = digest(trainer.generator)
+    trainer.check()
+    assert digest(trainer.generator) == before
+    assert all(parameter.requires_grad for parameter in trainer.generator.parameters())
+    assert trainer.generator.encoder.training
 
 
-def test_accumulation_and_processes_cut_one_stream(trainer):
-    made = trainer({"stages": {"main": {"batch": 8, "accumulate": 4}}})
+def test_parts_and_processes_divide_the_same_batches(new_trainer):
+    trainer = new_trainer({"stages": {"main": {"batch": 8, "accumulate": 4}}})
     from enface.data.pairs import BatchPlan
 
-    stage = made.run.recipe.stages["main"]
-    plan = BatchPlan(made._pairs, 8, 0, 0)
-    whole = made._columns.gather("source", plan.rows(3))
+    stage = trainer.run.recipe.stages["main"]
+    plan = BatchPlan(trainer._pairs, 8, 0, 0)
+    whole = trainer._columns.gather("source", plan.rows(3))
 
     class Spy:
         def active(self, step):
@@ -258,25 +237,25 @@ def test_accumulation_and_processes_cut_one_stream(trainer):
         spy = Spy()
         spy.seen = []
         for rank in range(processes):
-            made.run.engine.rank, made.run.engine.processes = rank, processes
-            made._one_step(spy, plan, stage, 3)
-        made.run.engine.rank, made.run.engine.processes = 0, 1
+            trainer.run.engine.rank, trainer.run.engine.processes = rank, processes
+            trainer._one_step(spy, plan, stage, 3)
+        trainer.run.engine.rank, trainer.run.engine.processes = 0, 1
         assert len(spy.seen) == 4 * processes
-        # The processes' parts of one number lie beside each other: together they are one process's part.
+        # Part k of all processes, in the order of ranks, is part k of a single process.
         in_order = [spy.seen[rank * 4 + number] for number in range(4) for rank in range(processes)]
         assert torch.equal(torch.cat(in_order), whole)
 
 
-def test_every_stage_starts_with_one_set_of_running_statistics(trainer, monkeypatch):
-    """Where each process keeps its own (``sync_batchnorm: false``), a frozen encoder would differ between them."""
+def test_processes_share_running_statistics_at_the_start_of_a_stage(new_trainer, monkeypatch):
+    """With ``sync_batchnorm: false`` each process has its own; a frozen encoder would differ between processes."""
     from enface.training.engine import Engine
 
     stage = {"steps": 2, "batch": 4}
-    made = trainer({"stages": {"main": stage, "more": {**stage, "freeze": ["encoder"], "terms": {"l1": {}}}}})
+    trainer = new_trainer({"stages": {"main": stage, "more": {**stage, "freeze": ["encoder"], "terms": {"l1": {}}}}})
     shared = []
     monkeypatch.setattr(
-        Engine, "share_buffers", lambda self, module: shared.append((made.run.step, module is made.generator))
+        Engine, "share_buffers", lambda self, module: shared.append((trainer.run.step, module is trainer.generator))
     )
-    made.train()
+    trainer.train()
     assert (0, True) in shared
     assert (2, True) in shared
