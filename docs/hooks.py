@@ -33,11 +33,11 @@ INTROS = {
     "dataset": "A source of images; the core packs, splits and pairs them.",
     "metric": "A number per image, from output and target in [0, 1].",
     "optimizer": (
-        "For `optimizer:` of a stage or discriminator. Besides these components, every optimizer of `torch.optim` except "
-        "`LBFGS` and `SparseAdam` can be used by its lower-case name: `{use: adamw, lr: 1.0e-3, weight_decay: 0.01}`. "
-        "`groups:` divides the parameters by part of the generator and number of dimensions: "
-        "see [optimizers](../researcher/recipes.md#optimizers). `prodigy`, `pytorch_optimizer` and the schedule-free "
-        'ones need `pip install "enface[optimizers]"`.'
+        "For `optimizer:` of a stage or discriminator. Besides these components, every optimizer of `torch.optim` "
+        "except `LBFGS` and `SparseAdam` can be used by its lower-case name, as in `{use: adamw, lr: 1.0e-3}`. "
+        "`groups:` divides the parameters by part of the generator and number of dimensions: see "
+        "[optimizers](../researcher/recipes.md#optimizers). `prodigy`, `pytorch_optimizer` and the schedule-free ones "
+        'need `pip install "enface[optimizers]"`.'
     ),
     "launcher": (
         "Starts the runs of a sweep, for `launcher:` in a sweep file: see "
