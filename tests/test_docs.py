@@ -1,4 +1,4 @@
-"""What the README and the docs show works as written."""
+"""Examples in the README and the docs work as written."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def save_shown_plugins(page: Path, folder: Path) -> list[Path]:
-    """Write the Python files that a page tells its reader to save, as it shows them."""
-    found = re.findall(r"as `(\w+\.py)`[^`]*\n\n```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
-    for name, text in found:
+    """Write the Python files that a page asks its reader to save."""
+    plugins = re.findall(r"as `(\w+\.py)`[^`]*\n\n```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+    for name, text in plugins:
         snippet = re.fullmatch(r'--8<-- "(.*)"\n', text)
         text = (ROOT / snippet[1]).read_text(encoding="utf-8") if snippet else text
         (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name, _ in found]
+    return [folder / name for name, _ in plugins]
 
 
-def test_the_ten_line_loss_is_ten_lines_and_the_one_that_is_tested():
+def test_the_ten_line_loss_has_ten_lines_and_is_the_tested_one():
     shown, _ = blocks(ROOT / "README.md", "python")
     assert shown == (ROOT / "tests/support/cauchy.py").read_text(encoding="utf-8")
     assert len(shown.splitlines()) == 10
@@ -43,8 +43,8 @@ def test_the_ten_line_loss_trains(enface, recipe, tmp_path):
     plugin = ROOT / "tests/support/cauchy.py"
     toy = ROOT / "tests/support/toy_faces.py"
     terms = {"l1": False, "cauchy": {"weight": 1, "scale": 0.2}}
-    mine = recipe({"name": "mine", "plugins": [str(plugin), str(toy)], "stages": {"main": {"terms": terms}}})
-    outcome = enface("run", mine, "--runs", tmp_path / "runs")
+    with_loss = recipe({"name": "cauchy", "plugins": [str(plugin), str(toy)], "stages": {"main": {"terms": terms}}})
+    outcome = enface("run", with_loss, "--runs", tmp_path / "runs")
     assert outcome.code == 0, outcome.err
     (log,) = (tmp_path / "runs").glob("*/*/log.jsonl")
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
@@ -52,7 +52,7 @@ def test_the_ten_line_loss_trains(enface, recipe, tmp_path):
     assert values[-1] < values[0]
 
 
-def test_the_ten_line_loss_fails_the_two_rules_that_its_page_names(enface):
+def test_the_ten_line_loss_fails_exactly_the_rules_that_its_page_names(enface):
     outcome = enface("test-plugin", ROOT / "tests/support/cauchy.py", "--json")
     (component,) = json.loads(outcome.out)["components"]
     failed = [verdict["rule"] for verdict in component["verdicts"] if verdict["result"] == "failed"]
@@ -78,19 +78,19 @@ RECIPES = [path for path in sorted((ROOT / "recipes").rglob("*.yaml")) if path.s
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_of_the_house_is_valid(path):
+def test_every_shipped_recipe_is_valid(path):
     load_recipe(path)
 
 
-def test_links_between_pages_lead_somewhere(hooks):
-    made = {(ROOT / "docs" / hooks.page_of(kind)).resolve() for kind in hooks.PLURALS}
+def test_links_between_pages_have_targets(hooks):
+    generated = {(ROOT / "docs" / hooks.page_of(kind)).resolve() for kind in hooks.PLURALS}
     pages = {page: page.read_text(encoding="utf-8") for page in PAGES}
     pages |= {ROOT / "docs" / hooks.page_of(kind): text for kind, text in hooks.INTROS.items()}
     for page, text in pages.items():
         for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
             if not link.startswith("http"):
                 target = (page.parent / link).resolve()
-                assert target.exists() or target in made, f"{page.name}: {link}"
+                assert target.exists() or target in generated, f"{page.name}: {link}"
 
 
 # ---------------------------------------------------------------------- a discriminator
@@ -98,7 +98,7 @@ def test_links_between_pages_lead_somewhere(hooks):
 CRITIC = ROOT / "docs" / "plugins" / "discriminator.md"
 
 
-def test_the_discriminator_of_the_docs_trains_when_its_page_says(enface, recipe, tmp_path):
+def test_the_discriminator_of_the_docs_is_updated_at_the_steps_on_its_page(enface, recipe, tmp_path):
     (plugin,) = save_shown_plugins(CRITIC, tmp_path)
     shown = next(yaml.safe_load(text) for text in blocks(CRITIC, "yaml") if "extends:" in text)
     stage = {**shown["stages"]["adversarial"], "steps": 70, "batch": 2}
@@ -110,16 +110,16 @@ def test_the_discriminator_of_the_docs_trains_when_its_page_says(enface, recipe,
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     steps = [entry["values"] for entry in entries if entry["event"] == "step"]
     assert len(steps) == 70
-    learns = [number for number, values in enumerate(steps) if "term/pair.gan" in values]
-    assert learns == list(range(20, 70, 2)), "the critic"
-    hears = [number for number, values in enumerate(steps) if "term/gan" in values]
-    assert hears == list(range(60, 70)), "the generator"
+    critic = [number for number, values in enumerate(steps) if "term/pair.gan" in values]
+    assert critic == list(range(20, 70, 2))
+    generator = [number for number, values in enumerate(steps) if "term/gan" in values]
+    assert generator == list(range(60, 70))
 
 
 # ---------------------------------------------------------------------- a metric
 
 
-def test_the_metrics_of_the_docs_keep_every_rule(enface, tmp_path):
+def test_the_metrics_of_the_docs_pass_every_rule(enface, tmp_path):
     (plugin,) = save_shown_plugins(ROOT / "docs" / "plugins" / "metric.md", tmp_path)
     outcome = enface("test-plugin", plugin, "--json")
     components = {component["name"]: component["verdicts"] for component in json.loads(outcome.out)["components"]}
@@ -131,26 +131,26 @@ def test_the_metrics_of_the_docs_keep_every_rule(enface, tmp_path):
     assert ("color_match", "gallery") in passed
 
 
-# ---------------------------------------------------------------------- how terms are normalised
+# ---------------------------------------------------------------------- normalisation of terms
 
 
 def term_of(error: Any, mask: Any = None, on: str = "error", names: Any = None) -> float:
-    """What a term makes of a map."""
+    """Value of a term with this map."""
     from enface.plugin.components import Constant
     from enface.training.terms import MaskUse, Term
 
     use = MaskUse("mask", lambda: mask, {}, on) if mask is not None else None
-    asked = {"output": "output", "target": "target"}
-    return float(Term("t", lambda output, target: error(output, target), asked, Constant(value=1.0), use)(names))
+    requests = {"output": "output", "target": "target"}
+    return float(Term("t", lambda output, target: error(output, target), requests, Constant(value=1.0), use)(names))
 
 
-def test_a_term_is_as_large_at_any_size_and_batch():
+def test_a_term_does_not_depend_on_image_size_or_batch_size():
     for count, size in ((1, 8), (4, 8), (2, 32)):
         names = {"output": torch.full((count, 3, size, size), 0.5), "target": torch.zeros(count, 3, size, size)}
         assert term_of(lambda a, b: (a - b).abs(), names=names) == pytest.approx(0.5)
 
 
-def test_the_numbers_of_the_page_on_masks_are_right():
+def test_the_numbers_about_masks_on_the_page_are_right():
     names = {"output": torch.full((1, 3, 96, 96), 0.5), "target": torch.zeros(1, 3, 96, 96)}
     mask = torch.ones(1, 1, 96, 96)
     mask.flatten()[:1282] = 5
@@ -172,7 +172,7 @@ def test_the_numbers_of_the_page_on_masks_are_right():
 
 @pytest.fixture(scope="module")
 def hooks() -> Any:
-    """What MkDocs calls when it builds the pages."""
+    """The hooks with which MkDocs builds the pages."""
     pytest.importorskip("mkdocs")
     spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
     assert spec is not None
@@ -183,8 +183,8 @@ def hooks() -> Any:
 
 
 @pytest.fixture(scope="module")
-def made(hooks: Any) -> dict[str, str]:
-    """The pages of the catalog by their kind, as they are made."""
+def catalog_pages(hooks: Any) -> dict[str, str]:
+    """The generated pages of the catalog, by kind."""
     from types import SimpleNamespace
 
     from mkdocs.structure.files import Files
@@ -198,29 +198,52 @@ def bare(text: str) -> str:
     return re.sub(r"[\s`]+", "", text)
 
 
-def test_every_component_is_on_its_page_with_formulas_as_they_stand(made):
+def test_every_component_is_on_its_page_with_literal_formulas(catalog_pages):
     from enface.plugin.catalog import Catalog
     from enface.plugin.manager import load_plugins
-    from enface_tools.catalog import text as words
+    from enface_tools.catalog import text as docstrings
     from enface_tools.catalog.describe import describe_components
 
     markdown = pytest.importorskip("markdown")
     manager = load_plugins()
-    seen = {}
-    for kind, text in made.items():
+    shown = {}
+    for kind, text in catalog_pages.items():
         rendered = markdown.markdown(text, extensions=["attr_list", "tables", "toc"])
-        seen[kind] = bare(html.unescape(re.sub(r"<[^>]+>", "", rendered)))
+        shown[kind] = bare(html.unescape(re.sub(r"<[^>]+>", "", rendered)))
         assert rendered.count("<table>") == text.count("|---|---|")
-    for about in describe_components(Catalog(manager), manager):
-        page = seen[about.entry.kind]
-        for paragraph in words.body(about.docstring).split("\n\n"):
-            assert bare(paragraph) in page, f"{about.entry.name}: {paragraph}"
-        for item in about.parameters:
-            assert bare(f"{item.name}{item.type}") in page, f"{about.entry.name}: {item.name}"
-            assert bare(item.help) in page, f"{about.entry.name}: {item.name}"
+    for info in describe_components(Catalog(manager), manager):
+        page = shown[info.entry.kind]
+        for paragraph in docstrings.body(info.docstring).split("\n\n"):
+            assert bare(paragraph) in page, f"{info.entry.name}: {paragraph}"
+        for item in info.parameters:
+            assert bare(f"{item.name}{item.type}") in page, f"{info.entry.name}: {item.name}"
+            assert bare(item.help) in page, f"{info.entry.name}: {item.name}"
 
 
-def test_no_formula_is_taken_for_markdown(hooks):
+def test_the_optimizers_page_names_the_exceptions(hooks):
+    from enface.recipe.optimizers import torch_optimizers
+
+    classes = {item.__name__ for item in torch.optim.Optimizer.__subclasses__() if item.__module__.startswith("torch.")}
+    exceptions = {name for name in classes & set(vars(torch.optim)) if name.lower() not in torch_optimizers()}
+    (sentence,) = re.findall(r"every optimizer of `torch.optim` except (.*?) can be", hooks.INTROS["optimizer"])
+    assert exceptions == set(re.findall(r"`(\w+)`", sentence))
+
+
+def test_the_launchers_of_the_docs_are_valid():
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
+
+    catalog = Catalog(load_plugins())
+    page = (ROOT / "docs/researcher/runs.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^launcher: .*$", page, re.M)
+    assert len(lines) == 4
+    for line in lines:
+        spec = yaml.safe_load(line)["launcher"]
+        options = {"use": spec} if isinstance(spec, str) else spec
+        catalog.build("launcher", options.pop("use"), options)
+
+
+def test_formulas_are_not_parsed_as_markdown(hooks):
     markdown = pytest.importorskip("markdown")
     text = "*a* _b_ [c](d) <e> |f| \\g & {#h} ``i*`` __j__"
     rendered = markdown.markdown(f"| x |\n|---|\n| {hooks.escaped(text)} |", extensions=["attr_list", "tables"])

@@ -1,4 +1,4 @@
-"""The seed system's recipes hold its documented figures, and train."""
+"""The seed system's recipes have its documented settings, and train."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from enface.recipe.load import load_recipe
+from enface.system.processes import set_arguments
 
 SEED = Path(__file__).resolve().parents[1] / "recipes" / "seed"
 TERMS = ("recon", "con_light", "con_pose", "con_identity", "class_pose", "class_light")
@@ -62,33 +63,33 @@ def test_the_third_runs(name, loss):
 
 
 @pytest.mark.parametrize("name", ["ladder", "small/ladder"])
-def test_the_ladder_is_the_runs_in_a_row(name):
+def test_the_ladder_has_the_stages_of_the_runs_in_order(name):
     ladder = load_recipe(SEED / f"{name}.yaml").recipe.stages
     runs = ("large_pose_light", "only_l1_step_decay", "mask_l1_frozen_encoder", "mask_l2_frozen_encoder")
     for run in runs:
-        ((stage, alone),) = load_recipe(SEED / f"{run}.yaml").recipe.stages.items()
-        assert ladder[stage].terms == alone.terms
-        assert ladder[stage].freeze == alone.freeze
+        ((stage, single),) = load_recipe(SEED / f"{run}.yaml").recipe.stages.items()
+        assert ladder[stage].terms == single.terms
+        assert ladder[stage].freeze == single.freeze
         if name == "ladder":
-            assert ladder[stage].optimizer == alone.optimizer
+            assert ladder[stage].optimizer == single.optimizer
             assert (ladder[stage].steps, ladder[stage].batch) == (
-                28_000 if stage == "only_l1" else alone.steps,
-                alone.batch,
+                28_000 if stage == "only_l1" else single.steps,
+                single.batch,
             )
     assert ladder["mask_l1"].start == "previous"
     assert ladder["mask_l2"].start.stage == "only_l1"
 
 
 @pytest.mark.parametrize("name", ["same_weights", "only_l1_step_decay", "mask_l1_frozen_encoder", "ladder"])
-def test_overrides_alone_turn_them_to_other_data(enface, name):
-    words = ("data.use=synthetic_heads", "data.split.train=9", "data.identities=12", "masks.boundary.use=ellipse")
-    outcome = enface("check", SEED / f"{name}.yaml", *[word for item in words for word in ("--set", item)])
+def test_overrides_suffice_for_other_data(enface, name):
+    overrides = ("data.use=synthetic_heads", "data.split.train=9", "data.identities=12", "masks.boundary.use=ellipse")
+    outcome = enface("check", SEED / f"{name}.yaml", *set_arguments(overrides))
     assert outcome.code == 0, outcome.err
 
 
 @pytest.fixture(scope="module")
 def multipie(tmp_path_factory):
-    """A folder named as Multi-PIE's, of noise."""
+    """A folder of noise images named like those of Multi-PIE."""
     root = tmp_path_factory.mktemp("multipie")
     for person in ("001", "002", "003", "004"):
         for camera in ("130", "140", "051", "050"):
@@ -99,15 +100,15 @@ def multipie(tmp_path_factory):
 
 
 def small(data: Path, *more: str) -> list[str]:
-    words = (*SMALL, f"data.root={data}", "data.size=32", "data.load_size=34", "data.split.train=3", *more)
-    return [word for item in words for word in ("--set", item)]
+    sizes = ("data.size=32", "data.load_size=34", "data.split.train=3")
+    return set_arguments((*SMALL, f"data.root={data}", *sizes, *more))
 
 
-def test_the_runs_one_after_another_on_a_made_up_multipie(enface, multipie, tmp_path, monkeypatch):
+def test_the_runs_train_in_sequence_on_synthetic_multipie(enface, multipie, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    marks = np.ones((32, 32), np.int8)
-    marks[8:24, (8, 23)] = 5
-    np.save("boundary.npy", marks)
+    weights = np.ones((32, 32), np.int8)
+    weights[8:24, (8, 23)] = 5
+    np.save("boundary.npy", weights)
     for run, stage in (
         ("large_pose_light", "disentangle"),
         ("only_l1_step_decay", "only_l1"),
@@ -117,12 +118,12 @@ def test_the_runs_one_after_another_on_a_made_up_multipie(enface, multipie, tmp_
         sets = [f"stages.{stage}.steps=2", f"stages.{stage}.batch=4"]
         if stage.startswith("mask"):
             sets.append(f"stages.{stage}.start.step=1")
-        words = small(multipie, *sets)
+        arguments = small(multipie, *sets)
         if stage != "mask_l2":
-            words += ["--set", "log.keep=9"]
-        checked = enface("check", SEED / f"{run}.yaml", *words, "--data")
+            arguments += ["--set", "log.keep=9"]
+        checked = enface("check", SEED / f"{run}.yaml", *arguments, "--data")
         assert checked.code == 0, checked.err
-        trained = enface("run", SEED / f"{run}.yaml", *words)
+        trained = enface("run", SEED / f"{run}.yaml", *arguments)
         assert trained.code == 0, trained.err
         assert stage == "disentangle" or "tensors loaded from" in trained.out
     (log,) = Path("runs/seed-mask-l2").glob("*/log.jsonl")
@@ -132,7 +133,7 @@ def test_the_runs_one_after_another_on_a_made_up_multipie(enface, multipie, tmp_
     assert loaded["kept"] == []
 
 
-def test_the_whole_ladder_on_a_made_up_multipie(enface, multipie, tmp_path, monkeypatch):
+def test_the_ladder_trains_on_synthetic_multipie(enface, multipie, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stages = ("disentangle", "only_l1", "mask_l1", "mask_l2")
     sets = [f"stages.{stage}.{key}" for stage in stages for key in ("steps=1", "batch=4")]
@@ -141,7 +142,7 @@ def test_the_whole_ladder_on_a_made_up_multipie(enface, multipie, tmp_path, monk
     assert "stage mask_l2 after only_l1" in outcome.out
 
 
-def test_without_the_run_it_starts_from_the_message_says_what_to_do(enface, multipie, tmp_path, monkeypatch):
+def test_a_missing_initial_run_is_reported_with_its_remedy(enface, multipie, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     outcome = enface("run", SEED / "only_l1_step_decay.yaml", *small(multipie))
     assert outcome.code == 2
