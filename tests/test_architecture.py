@@ -1,4 +1,4 @@
-"""The architecture: sizes, layers, what loads torch, and what the docs name."""
+"""The architecture: sizes, layers, fast imports, and names that the docs must mention."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lines(folder: Path) -> int:
 
 
 def imports(path: Path) -> Iterator[tuple[str, str | None]]:
-    """(module, name) of every import, but those for type checkers only; name is None for ``import module``."""
+    """Yield (module, name) of every import except those for type checkers; name is None for ``import module``."""
 
     def walk(nodes: list[ast.stmt] | ast.AST) -> Iterator[tuple[str, str | None]]:
         for node in nodes if isinstance(nodes, list) else ast.iter_child_nodes(nodes):
@@ -41,7 +41,7 @@ def imports(path: Path) -> Iterator[tuple[str, str | None]]:
     yield from walk(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def test_the_scan_sees_imports(tmp_path):
+def test_imports_lists_nested_and_conditional_imports(tmp_path):
     path = tmp_path / "x.py"
     path.write_text(
         "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import hidden\nelse:\n    import e\n"
@@ -50,7 +50,7 @@ def test_the_scan_sees_imports(tmp_path):
     assert list(imports(path)) == [("a.b", None), ("c", "d"), ("e", None), ("g", "h"), ("i", None)]
 
 
-def test_the_core_is_small():
+def test_the_core_stays_within_its_size_limits():
     assert lines(CORE) <= 6500
     assert lines(CORE / "training") <= 2600
     assert {path.name for path in CORE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(PACKAGES)
@@ -60,11 +60,11 @@ def test_the_core_is_small():
 
 def test_the_layers_hold():
     pytest.importorskip("importlinter", reason="import-linter is not installed")
-    done = subprocess.run(["lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout
+    lint = subprocess.run(["lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert lint.returncode == 0, lint.stdout
 
 
-def test_the_core_names_no_plugin_package():
+def test_the_core_imports_no_plugin_package():
     for path in CORE.glob("**/*.py"):
         assert not [module for module, _ in imports(path) if module.startswith("enface_")], path
 
@@ -82,13 +82,18 @@ def test_every_tool_is_installed_as_a_plugin():
 def test_plugins_import_only_what_enface_exports(path):
     import enface
 
+    exported = {*enface.__all__, *enface._functions()}
     for module, name in imports(path):
         if module.split(".")[0] == "enface":
             assert module == "enface", f"{module} is not for plugins"
-            assert name in {*enface.__all__, *enface._functions()}, f"enface exports no {name}"
+            assert name is None or name in exported, f"enface exports no {name}"
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not (isinstance(node, ast.alias) and node.name == "enface" and node.asname), "import enface as itself"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "enface":
+            assert node.attr in exported, f"enface exports no {node.attr}"
 
 
-def test_everything_exported_exists():
+def test_every_exported_name_exists():
     import enface
 
     for name in {*enface.__all__, *enface._functions()}:
@@ -117,46 +122,42 @@ HEAVY = "{'torch', 'numpy', 'pandas', 'accelerate', 'omegaconf', 'PIL', 'rich', 
     ],
     ids=["import", "hookimpl", "cli", "help", "run help", "version"],
 )
-def test_help_does_not_wait_for_torch(code):
-    found = python(f"import sys\n{code}\nprint('heavy:', {HEAVY})")
-    assert found.stdout.strip().endswith("heavy: set()"), found.stdout[-500:] + found.stderr[-2000:]
+def test_help_imports_no_slow_package(code):
+    process = python(f"import sys\n{code}\nprint('heavy:', {HEAVY})")
+    assert process.stdout.strip().endswith("heavy: set()"), process.stdout[-500:] + process.stderr[-2000:]
 
 
-def test_checking_a_recipe_does_not_wait_for_what_it_does_not_need(tmp_path):
+def test_checking_a_recipe_imports_only_the_packages_it_needs(tmp_path):
     recipe = ROOT / "recipes" / "quickstart.yaml"
     call = "from enface.cli import main\ntry: main()\nexcept SystemExit: pass"
     code = f"sys.argv = ['enface', 'check', {str(recipe)!r}]\n{call}"
     heavy = "{'torchvision', 'pandas', 'kornia', 'matplotlib', 'tensorboard', 'lpips', 'scipy'} & set(sys.modules)"
-    found = python(f"import sys\n{code}\nprint('heavy:', {heavy})")
-    assert found.stdout.strip().endswith("heavy: set()"), found.stdout[-500:] + found.stderr[-2000:]
+    process = python(f"import sys\n{code}\nprint('heavy:', {heavy})")
+    assert process.stdout.strip().endswith("heavy: set()"), process.stdout[-500:] + process.stderr[-2000:]
 
 
-def test_the_check_for_torch_can_fail():
+def test_the_test_of_slow_packages_can_fail():
     assert "torch" in python(f"import sys\nfrom enface import Loss\nprint('heavy:', {HEAVY})").stdout
 
 
 HOOKS = [
-    *("components", "weights", "commands", "open_pack", "validator", "inspect_stages"),
-    *("run_started", "stage_started", "weights_loaded", "step_ended", "samples_ready", "checkpoint_saved"),
-    *("evaluated", "trained", "results_written", "run_ended"),
+    *("components", "kinds", "weights", "commands", "find_recipe", "open_pack", "launch", "validator"),
+    *("inspect_stages", "run_created", "run_started", "stage_started", "weights_loaded", "step_ended"),
+    *("samples_ready", "checkpoint_saved", "evaluated", "trained", "results_written", "run_ended"),
 ]
 
 
 def test_every_hook_is_in_the_docs():
     from enface.plugin import hooks as hookspecs
 
-    found = [
-        name for name, item in vars(hookspecs).items() if inspect.isfunction(item) and hasattr(item, "enface_spec")
-    ]
-    assert sorted(found) == sorted(HOOKS)
-    page = ROOT / "docs" / "plugins" / "hooks.md"
-    if not page.is_file():
-        pytest.skip("docs/plugins/hooks.md is not written yet")
-    text = page.read_text(encoding="utf-8")
-    assert not [name for name in found if f"`{name}`" not in text]
+    functions = {name: item for name, item in vars(hookspecs).items() if inspect.isfunction(item)}
+    hooks = [name for name, item in functions.items() if hasattr(item, "enface_spec")]
+    assert sorted(hooks) == sorted(HOOKS)
+    text = (ROOT / "docs" / "plugins" / "hooks.md").read_text(encoding="utf-8")
+    assert not [name for name in hooks if f"`{name}`" not in text]
 
 
-def test_every_hook_says_what_it_is():
+def test_every_hook_has_a_docstring():
     from enface.plugin import hooks as hookspecs
 
     assert all(inspect.getdoc(getattr(hookspecs, name)) for name in HOOKS)

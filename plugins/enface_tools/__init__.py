@@ -1,0 +1,1 @@
+"""Tools: plugins that bring commands."""

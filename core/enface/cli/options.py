@@ -22,8 +22,6 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as stages.main.steps=100; repeatable."),
 ]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")]
-
-
 Processes = Annotated[
     int, typer.Option("--processes", min=1, help="Number of processes that share the work, each on its own GPU.")
 ]

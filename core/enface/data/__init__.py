@@ -1,0 +1,1 @@
+"""Images, packs, splits, pairs, batches, and augmentation."""

@@ -1,0 +1,1 @@
+"""Base classes of components, hooks, the plugin manager, and the catalog."""

@@ -1,0 +1,1 @@
+"""Recipes: models, reading and merging files, checks, differences."""

@@ -1,0 +1,1 @@
+"""Files, locks, signals, processes, the cache folder, and messages for the user."""

@@ -1,0 +1,1 @@
+"""Training of a recipe: terms, phases, steps, checkpoints, and the run directory."""

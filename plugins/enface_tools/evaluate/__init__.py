@@ -1,0 +1,1 @@
+"""Metrics over a split, regions, statistics, and results on disk."""

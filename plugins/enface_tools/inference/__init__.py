@@ -1,0 +1,1 @@
+"""Outputs of a trained network for image files, and its export."""

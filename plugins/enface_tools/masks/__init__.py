@@ -1,0 +1,1 @@
+"""Masks computed from data, and masks drawn by hand."""

@@ -1,0 +1,1 @@
+"""Contributions of the loss terms to the objective, measured before training."""

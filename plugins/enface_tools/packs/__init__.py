@@ -1,0 +1,1 @@
+"""Previews of packs, packs at an address, and packs made by several machines."""

@@ -1,0 +1,1 @@
+"""Templates of components and plugins."""
