@@ -1,4 +1,4 @@
-"""Holding plugins to what they promise."""
+"""The command ``test-plugin``: conformance tests of a plugin's components."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLOURS = {"passed": typer.colors.GREEN, "failed": typer.colors.RED, "skipped": typer.colors.BRIGHT_BLACK}
 
 
-def hold_to_contract(
+def run_conformance(
     target: Annotated[
         str | None,
         typer.Argument(help="A plugin's .py file or module, or a component, as hinge or loss/l1.", show_default=False),
@@ -29,18 +29,18 @@ def hold_to_contract(
     kind: Annotated[str | None, typer.Option("--kind", help="Components of this kind only.")] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="KEY=VALUE", help="A parameter to build it with; repeatable."),
+        typer.Option("--with", metavar="KEY=VALUE", help="A parameter of the component; repeatable."),
     ] = None,
     backend: Annotated[
-        str, typer.Option("--compile", metavar="BACKEND", help="What torch.compile compiles with, as inductor.")
+        str, typer.Option("--compile", metavar="BACKEND", help="Backend of torch.compile, as inductor.")
     ] = "aot_eager",
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="With --all: a line for every rule.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Failed rules only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="With --all, print a line for every rule.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print failed rules only.")] = False,
 ) -> None:
-    """Hold components to what their kind promises: a verdict on each rule.
+    """Run the conformance tests for a plugin's components.
 
-    Exits with 1 when a rule fails, and 2 when there is nothing to test.
+    Exits with 1 if a rule fails, and with 2 if there is nothing to test.
     """
     if (target is None) != everything:
         raise EnfaceError("give a plugin file, a module or a component's name, or --all")
@@ -64,7 +64,7 @@ def hold_to_contract(
             verdicts = run_rules(fixture)
         results.append((entry, verdicts))
         if not as_json:
-            _tell(entry, verdicts, brief=brief, quiet=quiet)
+            _print_verdicts(entry, verdicts, brief=brief, quiet=quiet)
     count = Counter(verdict.result for _, verdicts in results for verdict in verdicts)
     if as_json:
         typer.echo(json.dumps(_data(results, count), indent=1, ensure_ascii=False))
@@ -74,7 +74,7 @@ def hold_to_contract(
         raise typer.Exit(1)
 
 
-def _tell(entry: Entry, verdicts: list[Verdict], *, brief: bool, quiet: bool) -> None:
+def _print_verdicts(entry: Entry, verdicts: list[Verdict], *, brief: bool, quiet: bool) -> None:
     count = Counter(verdict.result for verdict in verdicts)
     headline = f"{entry.kind} {entry.name}"
     if brief and not count["failed"]:
@@ -109,4 +109,4 @@ def _data(results: list[tuple[Entry, list[Verdict]]], count: Counter[Any]) -> di
 @hookimpl
 def commands(app: typer.Typer) -> None:
     """Add ``test-plugin``."""
-    app.command("test-plugin")(hold_to_contract)
+    app.command("test-plugin")(run_conformance)

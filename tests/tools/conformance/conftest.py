@@ -14,12 +14,13 @@ import pytest
 def fixture_of() -> Iterator[Callable[..., Any]]:
     """Make the conformance fixture of a class: ``fixture_of(Broken, strength=2)``."""
     from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
     from enface_tools.conformance.suite import Fixture
 
     with ExitStack() as stack:
 
         def make(component: type, **params: Any) -> Any:
-            hooks = SimpleNamespace(components=lambda: [[component]], kinds=lambda: [])
+            hooks = SimpleNamespace(components=lambda: [[component]], kinds=load_plugins().hook.kinds)
             manager: Any = SimpleNamespace(hook=hooks)
             catalog = Catalog(manager)
             (entry,) = catalog
