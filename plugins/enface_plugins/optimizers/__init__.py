@@ -3,6 +3,6 @@
 from enface_plugins.optimizers.library import PytorchOptimizer
 from enface_plugins.optimizers.muon import Muon
 from enface_plugins.optimizers.prodigy import Prodigy
-from enface_plugins.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from enface_plugins.optimizers.schedule_free import ScheduleFreeAdamw, ScheduleFreeSGD
 
-COMPONENTS = [Muon, Prodigy, PytorchOptimizer, ScheduleFreeAdamW, ScheduleFreeSGD]
+COMPONENTS = [Muon, Prodigy, PytorchOptimizer, ScheduleFreeAdamw, ScheduleFreeSGD]

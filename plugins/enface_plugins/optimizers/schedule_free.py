@@ -13,7 +13,7 @@ from enface_plugins.optimizers.packages import require
 Beta = Annotated[float, Ge(0), Lt(1)]
 
 
-class ScheduleFreeAdamW(Optimizer):
+class ScheduleFreeAdamw(Optimizer):
     """AdamW with averaged weights; use it with a constant learning rate and without ``ema``.
 
     Networks are validated, saved and passed to the next stage with the averaged weights. BatchNorm's statistics are
@@ -37,7 +37,7 @@ class ScheduleFreeAdamW(Optimizer):
 
     def build(self, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
         """Return the optimizer."""
-        package = require("schedulefree", "schedule_free_adam_w")
+        package = require("schedulefree", "schedule_free_adamw")
         optimizer: torch.optim.Optimizer = package.AdamWScheduleFree(groups, lr=lr, **self._options)
         return optimizer
 

@@ -11,7 +11,7 @@ from enface import RecipeError
 from enface_plugins.optimizers.muon import Muon, orthogonalized
 
 PACKAGES = {
-    "schedule_free_adam_w": "schedulefree",
+    "schedule_free_adamw": "schedulefree",
     "schedule_free_sgd": "schedulefree",
     "prodigy": "prodigyopt",
     "pytorch_optimizer": "pytorch_optimizer",
@@ -19,7 +19,7 @@ PACKAGES = {
 OPTIMIZERS = [
     {"use": "adam", "lr": 1e-3},
     {"use": "muon", "lr": 1e-3, "weight_decay": 0.1},
-    {"use": "schedule_free_adam_w", "lr": 1e-3},
+    {"use": "schedule_free_adamw", "lr": 1e-3},
     {"use": "schedule_free_sgd", "lr": 1e-2},
     {"use": "prodigy", "lr": 1.0},
     {"use": "pytorch_optimizer", "name": "lion", "lr": 1e-4},
@@ -120,7 +120,7 @@ def test_a_schedule_free_checkpoint_holds_the_averaged_weights(new_trainer):
     pytest.importorskip("schedulefree")
     from enface.training.checkpoint import load, saved_steps
 
-    content = {"stages": stages({"use": "schedule_free_adam_w", "lr": 1e-2}), "log": {"checkpoint": 4, "keep": 5}}
+    content = {"stages": stages({"use": "schedule_free_adamw", "lr": 1e-2}), "log": {"checkpoint": 4, "keep": 5}}
     trainer = new_trainer(content)
     trainer.train()
     amid, last = (load(path) for path in saved_steps(trainer.run.directory))
