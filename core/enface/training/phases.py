@@ -45,6 +45,7 @@ class Player:
         assert self.parameters, f"{name} has no trainable parameter"
         self.optimizer = optimizer(self.parameters)
         training_mode(self.optimizer)
+        self._finished = False
         self.scaler = engine.scaler()
 
     def require_gradients(self, required: bool) -> None:
@@ -65,7 +66,7 @@ class Player:
     @property
     def has_evaluation_weights(self) -> bool:
         """True while the weights to evaluate are not those being trained, as with schedule-free optimizers."""
-        return hasattr(self.optimizer, "eval") and any(group["train_mode"] for group in self.optimizer.param_groups)
+        return hasattr(self.optimizer, "eval") and not self._finished
 
     @contextmanager
     def evaluation_weights(self) -> Iterator[None]:
@@ -85,6 +86,7 @@ class Player:
         """Put the weights to evaluate in place for good."""
         if self.has_evaluation_weights:
             self.optimizer.eval()  # type: ignore[attr-defined]
+        self._finished = True
 
     @torch.no_grad()
     def load_parameters(self, values: Sequence[Tensor]) -> None:
