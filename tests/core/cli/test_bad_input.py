@@ -1,4 +1,4 @@
-"""What a user can get wrong: one message that names file and key, exit code 2, and never a traceback."""
+"""Users' mistakes end with one message that names file and key, exit code 2, and never a traceback."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ GAN = {"use": "hinge", "against": "patch"}
 
 @pytest.fixture
 def fails(enface, tmp_path):
-    """Run a recipe that cannot be run; what is said about it."""
+    """Run a recipe that is refused; return the message."""
 
-    def call(path, *words, command="run"):
+    def call(path, *arguments, command="run"):
         where = ["--runs", tmp_path / "runs"] if command == "run" else []
-        found = enface(command, path, *where, *words)
-        assert found.code == 2, found.out + found.err
-        assert "Traceback" not in found.out + found.err
-        assert found.err.startswith("error: ") or "Usage:" in found.err
-        assert not list(tmp_path.glob("runs/*/*/recipe.yaml")), "no run directory is left by a recipe that cannot run"
-        return found.err
+        outcome = enface(command, path, *where, *arguments)
+        assert outcome.code == 2, outcome.out + outcome.err
+        assert "Traceback" not in outcome.out + outcome.err
+        assert outcome.err.startswith("error: ") or "Usage:" in outcome.err
+        assert not list(tmp_path.glob("runs/*/*/recipe.yaml")), "a refused recipe leaves no run directory"
+        return outcome.err
 
     return call
 
@@ -32,29 +32,29 @@ def stage(**keys):
     return {"stages": {"main": keys}}
 
 
-# ------------------------------------------------------------------ recipes: the file
+# ------------------------------------------------------------------ recipe files
 
 
-def test_a_syntax_error_says_line_and_column(recipe, fails):
+def test_a_syntax_error_names_line_and_column(recipe, fails):
     path = recipe("name: x\ndata: {use: toy_faces, size: 32\nseed: 3\n")
     assert f"{path}, line 3, column 5" in fails(path)
 
 
-def test_a_missing_file(tmp_path, fails):
+def test_a_missing_recipe_is_named(tmp_path, fails):
     assert f"recipe {tmp_path / 'gone.yaml'} does not exist" in fails(tmp_path / "gone.yaml")
 
 
-def test_a_folder_that_is_no_run(tmp_path, fails):
+def test_a_folder_without_a_run_is_named(tmp_path, fails):
     assert str(tmp_path) in fails(tmp_path)
 
 
-def test_a_missing_parent(recipe, fails, tmp_path):
+def test_a_missing_parent_is_named(recipe, fails, tmp_path):
     path = recipe("extends: parents/gone.yaml\n")
     message = fails(path)
     assert f"{path}: extends: recipe {tmp_path / 'parents' / 'gone.yaml'} does not exist" in message
 
 
-def test_recipes_that_extend_each_other(recipe, fails):
+def test_recipes_that_extend_each_other_are_refused(recipe, fails):
     first = recipe("extends: b.yaml\n", "a.yaml")
     second = recipe("extends: a.yaml\n", "b.yaml")
     message = fails(first)
@@ -62,16 +62,16 @@ def test_recipes_that_extend_each_other(recipe, fails):
     assert f"{first} -> {second} -> {first}" in message
 
 
-def test_a_recipe_that_extends_itself(recipe, fails):
+def test_a_recipe_that_extends_itself_is_refused(recipe, fails):
     path = recipe("extends: mine.yaml\n")
     assert f"{path} -> {path}" in fails(path)
 
 
-# ------------------------------------------------------------------ recipes: keys and values
+# ------------------------------------------------------------------ keys and values of recipes
 
 
 @pytest.mark.parametrize(
-    ("content", "key", "says"),
+    ("content", "key", "expected"),
     [
         ({"sed": 1}, "sed", "unknown key 'sed'; did you mean 'seed'?"),
         ({"data": {"spilt": {}}}, "data.spilt", "did you mean 'split'?"),
@@ -165,14 +165,14 @@ def test_a_recipe_that_extends_itself(recipe, fails):
         ),
     ],
 )
-def test_a_key_or_value_that_is_wrong(recipe, fails, content, key, says):
+def test_a_wrong_key_or_value_is_named_with_its_line(recipe, fails, content, key, expected):
     path = recipe(content)
     message = fails(path)
     assert f"{path}:" in message, "the file"
     line = int(message.partition(f"{path}:")[2].partition(":")[0])
     assert f": {key}" in message
-    assert says in message
-    # The line is that of the key, or of the nearest map above it.
+    assert expected in message
+    # The line of the key, or of the nearest map above it.
     text = path.read_text().splitlines()[line - 1]
     assert any(
         f"{part}:" in text or f"- {part}" in text
@@ -180,7 +180,7 @@ def test_a_key_or_value_that_is_wrong(recipe, fails, content, key, says):
     )
 
 
-def test_a_key_of_a_parent_is_placed_in_the_parents_file(recipe, fails):
+def test_a_wrong_key_of_a_parent_names_the_parents_file(recipe, fails):
     parent = recipe({"generator": {"widht": 2}}, "parent.yaml")
     child = recipe(f"extends: {parent}\n", "child.yaml")
     message = fails(child)
@@ -188,7 +188,7 @@ def test_a_key_of_a_parent_is_placed_in_the_parents_file(recipe, fails):
     assert str(child) not in message
 
 
-def test_codes_of_a_partner_where_pairs_have_none(recipe, fails):
+def test_codes_of_a_partner_require_partners_in_the_pairs(recipe, fails):
     contrast = {"use": "contrastive", "inputs": {"a": "identity_code", "b": "partner_identity_code", "same": "pose"}}
     path = recipe({"pairs": {"partner": None}, **stage(terms={"pair": contrast})})
     message = fails(path)
@@ -197,7 +197,7 @@ def test_codes_of_a_partner_where_pairs_have_none(recipe, fails):
     assert f"{path}:" in message
 
 
-def test_images_of_a_size_the_network_cannot_take(recipe, fails):
+def test_an_image_size_that_the_generator_does_not_support_is_refused(recipe, fails):
     path = recipe({"data": {"size": 40}})
     message = fails(path)
     assert "multiple of 16" in message
@@ -208,7 +208,7 @@ def test_images_of_a_size_the_network_cannot_take(recipe, fails):
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "expected"),
     [
         ("stages.main.steps", "write it as key.of.the.recipe=value"),
         ("=3", "write it as key.of.the.recipe=value"),
@@ -224,17 +224,17 @@ def test_images_of_a_size_the_network_cannot_take(recipe, fails):
     ],
 )
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_overrides_that_are_wrong(recipe, fails, override, says, command):
+def test_a_wrong_override_is_named(recipe, fails, override, expected, command):
     message = fails(recipe({}), "--set", override, command=command)
     assert f"--set {override}" in message
-    assert says in message
+    assert expected in message
 
 
 # ------------------------------------------------------------------ plugins
 
 
-def here(file):
-    """The number of the line that is marked so."""
+def marked_line(file):
+    """Return the number of the line that ends with ``# here``, as text; empty if there is none."""
     lines = Path(file).read_text().splitlines()
     return next((str(number) for number, line in enumerate(lines, 1) if line.endswith("# here")), "")
 
@@ -243,7 +243,7 @@ LOSS = "class Mine(Loss):\n    '''Mine.'''\n    def forward(self, output, target
 
 
 @pytest.mark.parametrize(
-    ("body", "brings", "says"),
+    ("body", "brings", "expected"),
     [
         ("class Mine(Loss:  # here\n", "", "line HERE: "),
         ("@hookimpl\ndef componets(): return []\n", "", "no hook 'componets'; did you mean 'components'?"),
@@ -267,32 +267,32 @@ LOSS = "class Mine(Loss):\n    '''Mine.'''\n    def forward(self, output, target
         ("class Mine: pass\n", "Mine", "exactly one base of"),
     ],
 )
-def test_plugin_files_that_cannot_be_used(recipe, plugin, fails, body, brings, says):
+def test_a_plugin_file_with_a_mistake_is_named(recipe, plugin, fails, body, brings, expected):
     file = plugin(body, brings=brings)
     message = fails(recipe({"plugins": [file, TOY]}))
     assert file in message
-    assert says.replace("HERE", here(file)) in message
+    assert expected.replace("HERE", marked_line(file)) in message
 
 
-def test_a_syntax_error_in_what_a_plugin_file_imports(recipe, plugin, fails, tmp_path, monkeypatch):
+def test_a_syntax_error_in_an_import_of_a_plugin_file_is_located(recipe, plugin, fails, tmp_path, monkeypatch):
     (tmp_path / "helper_of_mine.py").write_text("x = 1\ny = (\n")
     monkeypatch.syspath_prepend(tmp_path)
     message = fails(recipe({"plugins": [plugin("import helper_of_mine\n"), TOY]}))
     assert f"{tmp_path / 'mine.py'}: {tmp_path / 'helper_of_mine.py'}, line 2" in message
 
 
-def test_two_plugin_files_with_one_name(recipe, plugin, fails):
+def test_two_plugin_files_that_bring_the_same_name_are_refused(recipe, plugin, fails):
     files = [plugin(LOSS, name=name, brings="Mine") for name in ("first.py", "second.py")]
     message = fails(recipe({"plugins": [*files, TOY]}))
     assert all(file in message for file in files)
 
 
 @pytest.mark.parametrize("name", ["gone.py", "no_such_module_here"])
-def test_a_plugin_that_is_not_there(recipe, fails, name):
+def test_a_missing_plugin_is_named(recipe, fails, name):
     assert name in fails(recipe({"plugins": [name, TOY]}))
 
 
-def test_a_mask_of_the_wrong_size(recipe, plugin, fails):
+def test_a_mask_of_the_wrong_size_is_refused(recipe, plugin, fails):
     body = "class Small(Mask):\n    '''Small.'''\n    def forward(self): return torch.ones(1, 1, 31, 32)\n"
     path = recipe(
         {
@@ -308,7 +308,7 @@ def test_a_mask_of_the_wrong_size(recipe, plugin, fails):
 
 @pytest.mark.parametrize("command", ["run", "check"])
 @pytest.mark.parametrize(
-    ("gives", "says"),
+    ("value", "expected"),
     [
         ("(output - target).abs().mean()", "gives shape ()"),
         ("(output - target).abs().mean(1)", "gives shape (8, 32, 32)"),
@@ -318,36 +318,36 @@ def test_a_mask_of_the_wrong_size(recipe, plugin, fails):
         ("output[target]", "fails with IndexError"),
     ],
 )
-def test_a_loss_that_fails_or_gives_no_map(recipe, plugin, enface, tmp_path, gives, says, command):
+def test_a_loss_that_fails_or_returns_no_map_is_named(recipe, plugin, enface, tmp_path, value, expected, command):
     file = plugin(
-        f"class Mine(Loss):\n    '''M.'''\n    def forward(self, output, target):\n        return {gives}  # here\n",
+        f"class Mine(Loss):\n    '''M.'''\n    def forward(self, output, target):\n        return {value}  # here\n",
         brings="Mine",
     )
     path = recipe({"plugins": [file, TOY], **stage(terms={"bad": {"use": "mine"}})})
-    found = enface(command, path, *(["--data"] if command == "check" else ["--runs", tmp_path / "runs"]))
-    assert found.code == 2
-    assert "Traceback" not in found.err
-    assert f"the loss of term 'bad' {says}" in found.err
-    if "fails" in says:
-        assert f"({file}, line {here(file)})" in found.err
+    outcome = enface(command, path, *(["--data"] if command == "check" else ["--runs", tmp_path / "runs"]))
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+    assert f"the loss of term 'bad' {expected}" in outcome.err
+    if "fails" in expected:
+        assert f"({file}, line {marked_line(file)})" in outcome.err
 
 
-def test_a_mask_that_fails(recipe, plugin, enface):
+def test_a_mask_that_fails_is_located(recipe, plugin, enface):
     file = plugin(
         "class Torn(Mask):\n    '''T.'''\n    def forward(self, step):\n        return {}[step]  # here\n",
         brings="Torn",
     )
     path = recipe({"plugins": [file, TOY], "masks": {"torn": {}}, **stage(terms={"l1": {"mask": "torn"}})})
-    found = enface("check", path, "--data")
-    assert found.code == 2
-    assert f"mask 'torn' fails with KeyError: 0 ({file}, line {here(file)})" in found.err
+    outcome = enface("check", path, "--data")
+    assert outcome.code == 2
+    assert f"mask 'torn' fails with KeyError: 0 ({file}, line {marked_line(file)})" in outcome.err
 
 
-# ------------------------------------------------------------------ games
+# ------------------------------------------------------------------ adversarial terms
 
 
 @pytest.mark.parametrize(
-    ("keys", "key", "says"),
+    ("keys", "key", "expected"),
     [
         (
             {"discriminators": {"patch": PATCH}, "terms": {"hinge": {}}},
@@ -371,11 +371,11 @@ def test_a_mask_that_fails(recipe, plugin, enface):
         ),
     ],
 )
-def test_games_that_cannot_be_played(recipe, fails, keys, key, says):
+def test_an_invalid_use_of_a_discriminator_is_named(recipe, fails, keys, key, expected):
     path = recipe(stage(**keys))
     message = fails(path)
     assert f"{path}:" in message
-    assert f"stages.main.{key}: {says}" in message
+    assert f"stages.main.{key}: {expected}" in message
 
 
 # ------------------------------------------------------------------ numbers and layers
@@ -396,7 +396,7 @@ def test_games_that_cannot_be_played(recipe, fails, keys, key, says):
         ),
     ],
 )
-def test_a_schedule_that_grows_beyond_all_numbers(recipe, fails, content, key):
+def test_a_schedule_that_overflows_is_refused(recipe, fails, content, key):
     schedule = content["stages"]["main"]
     for part in key.split("."):
         schedule = schedule[part]
@@ -415,7 +415,7 @@ def test_a_schedule_that_grows_beyond_all_numbers(recipe, fails, content, key):
         ({"metrics": {"ms_ssim": {"scales": 3}}}, "metrics.ms_ssim"),
     ],
 )
-def test_images_too_small_for_the_scales_of_ms_ssim(recipe, fails, content, key):
+def test_images_too_small_for_the_scales_of_ms_ssim_are_refused(recipe, fails, content, key):
     path = recipe(content)
     message = fails(path)
     assert f"{path}:" in message
@@ -423,7 +423,7 @@ def test_images_too_small_for_the_scales_of_ms_ssim(recipe, fails, content, key)
 
 
 @pytest.mark.parametrize(
-    ("content", "key", "says"),
+    ("content", "key", "expected"),
     [
         (
             stage(terms={"perceptual": {"layers": {"relu3_9": 1}}}),
@@ -438,12 +438,12 @@ def test_images_too_small_for_the_scales_of_ms_ssim(recipe, fails, content, key)
         ),
     ],
 )
-def test_layers_that_a_backbone_does_not_have(recipe, fails, content, key, says):
+def test_an_unknown_layer_of_a_backbone_is_named(recipe, fails, content, key, expected):
     path = recipe(content)
     message = fails(path)
     assert f"{path}:" in message
     assert f"stages.main.{key}: " in message
-    assert says in message
+    assert expected in message
 
 
 # ------------------------------------------------------------------ weights
@@ -457,13 +457,13 @@ VGG = {
 
 @pytest.fixture
 def empty_cache(monkeypatch, tmp_path):
-    """Where no weights are."""
+    """Return the folder of pretrained weights of an empty cache."""
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "weights"
 
 
 @pytest.mark.parametrize("key", VGG)
-def test_weights_that_are_missing(recipe, fails, empty_cache, key):
+def test_missing_weights_are_named_with_the_command_that_fetches_them(recipe, fails, empty_cache, key):
     path = recipe(VGG[key])
     message = fails(path)
     assert f"{path}:" in message
@@ -473,7 +473,7 @@ def test_weights_that_are_missing(recipe, fails, empty_cache, key):
 
 
 @pytest.mark.parametrize("key", VGG)
-def test_weights_of_another_digest_are_refused(recipe, fails, empty_cache, key):
+def test_weights_with_another_digest_are_refused(recipe, fails, empty_cache, key):
     import torch
     from safetensors.torch import save_file
 
@@ -490,22 +490,22 @@ def test_weights_of_another_digest_are_refused(recipe, fails, empty_cache, key):
     assert "to replace it:  enface weights fetch vgg16" in message
 
 
-def test_weights_of_a_metric_that_are_missing_are_said_before_and_in_the_report(recipe, enface, empty_cache, tmp_path):
+def test_missing_weights_of_a_metric_are_reported_before_and_after_training(recipe, enface, empty_cache, tmp_path):
     path = recipe({"metrics": ["l1", "lpips"], "stages": {"main": {"steps": 1}}})
-    says = (
+    expected = (
         f"lpips: unavailable. the weights 'alexnet' are missing: {empty_cache / 'alexnet.safetensors'} does not exist"
     )
-    found = enface("check", path, "--data")
-    assert found.code == 0
-    assert says in found.out
-    found = enface("run", path, "--runs", tmp_path / "runs")
-    assert found.code == 0, found.err
-    assert found.out.count(says) == 2, "before training, and with the numbers"
+    outcome = enface("check", path, "--data")
+    assert outcome.code == 0
+    assert expected in outcome.out
+    outcome = enface("run", path, "--runs", tmp_path / "runs")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count(expected) == 2, "before training, and with the numbers"
     (page,) = tmp_path.glob("runs/*/*/report/index.html")
     assert "alexnet" in page.read_text()
 
 
-def test_the_best_network_by_a_metric_that_cannot_be_had(recipe, fails, empty_cache):
+def test_an_unavailable_metric_cannot_choose_the_best_network(recipe, fails, empty_cache):
     message = fails(recipe({"metrics": ["l1", "lpips"], "log": {"best": "lpips"}}))
     assert "log.best: the weights 'alexnet' are missing" in message
 
@@ -514,7 +514,7 @@ def test_the_best_network_by_a_metric_that_cannot_be_had(recipe, fails, empty_ca
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "expected"),
     [
         ({"identities": 0}, "dataset toy_faces has no images"),
         ({"broken": "002_-15_01"}, "image 002_-15_01 cannot be read"),
@@ -535,41 +535,41 @@ def test_the_best_network_by_a_metric_that_cannot_be_had(recipe, fails, empty_ca
         ({"split": {"where": {"light": 9}}}, "data.split.where: no image has light=9"),
     ],
 )
-def test_data_that_cannot_be_used(recipe, fails, data, says):
-    assert says in fails(recipe({"data": data}))
+def test_unusable_data_is_refused(recipe, fails, data, expected):
+    assert expected in fails(recipe({"data": data}))
 
 
 @pytest.mark.parametrize(
-    ("mirror", "says"),
+    ("mirror", "expected"),
     [
         ({"poze": "negate"}, "augment.flip.mirror.poze: no column 'poze' in the data; did you mean 'pose'?"),
         ({"identity": "negate"}, "augment.flip.mirror.identity: the column is not numeric"),
         ({"light": {"1": 5}}, "augment.flip.mirror.light: the mirror of 1 is 5, which the data does not have"),
     ],
 )
-def test_mirrors_that_the_data_does_not_have(recipe, fails, mirror, says):
-    assert says in fails(recipe({"augment": {"flip": {"mirror": mirror}}}))
+def test_mirrored_labels_that_the_data_lacks_are_refused(recipe, fails, mirror, expected):
+    assert expected in fails(recipe({"augment": {"flip": {"mirror": mirror}}}))
 
 
-def test_an_unreadable_image_left_out_is_said_and_the_run_goes_on(recipe, enface, tmp_path):
+def test_a_skipped_image_is_reported_and_the_run_completes(recipe, enface, tmp_path):
     path = recipe({"data": {"broken": "002_-15_01", "on_error": "skip"}, "stages": {"main": {"steps": 1}}})
-    found = enface("run", path, "--runs", tmp_path / "runs")
-    assert found.code == 0, found.err
-    assert "skipped 1 unreadable images" in found.out
+    outcome = enface("run", path, "--runs", tmp_path / "runs")
+    assert outcome.code == 0, outcome.err
+    assert "skipped 1 unreadable images" in outcome.out
 
 
-def test_no_cuda_where_it_is_asked_for(recipe, fails):
+def test_a_requested_gpu_that_is_missing_is_an_error(recipe, fails):
     import torch
 
     if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device here")
+        pytest.skip("a CUDA device is available")
     assert "engine.device: cuda" in fails(recipe({"engine": {"device": "cuda"}}))
 
 
-# ------------------------------------------------------------------ a loss that is not finite
+# ------------------------------------------------------------------ non-finite losses
 
 
-@pytest.mark.parametrize("keep", [True, False], ids=["after a checkpoint", "before any"])
+@pytest.mark.parametrize("keep", [True, False], ids=["after a checkpoint", "before the first checkpoint"])
 def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(recipe, plugin, enface, tmp_path, keep):
     from safetensors.torch import load_file
 
@@ -581,57 +581,57 @@ def test_a_nan_stops_the_run_and_keeps_the_last_good_checkpoint(recipe, plugin, 
     path = recipe(
         {"plugins": [plugin(body, brings="Rotten"), TOY], **stage(terms={"bad": {"use": "rotten", "weight": 0.1}})}
     )
-    found = enface("run", path, "--runs", tmp_path / "runs")
-    assert found.code == 2
-    assert "Traceback" not in found.err
-    assert f"term bad became NaN or infinite at step {first}" in found.err
+    outcome = enface("run", path, "--runs", tmp_path / "runs")
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+    assert f"term bad became NaN or infinite at step {first}" in outcome.err
     (directory,) = (tmp_path / "runs" / "toy").iterdir()
     (batch,) = directory.glob("bad-batch-*.safetensors")
-    assert str(batch) in found.err
+    assert str(batch) in outcome.err
     tensors = load_file(batch)
     assert tensors["source"].shape == (8, 3, 32, 32)
     checkpoints = sorted(path.name for path in (directory / "checkpoints").iterdir())
     if keep:
         assert checkpoints == ["step-00000003.safetensors"]
-        assert f"last good checkpoint is {directory}/checkpoints/step-00000003.safetensors" in found.err
+        assert f"last good checkpoint is {directory}/checkpoints/step-00000003.safetensors" in outcome.err
         assert all(value.isfinite().all() for value in load_file(directory / "checkpoints" / checkpoints[0]).values())
     else:
         assert checkpoints == []
-        assert "no checkpoint had been saved yet" in found.err
+        assert "no checkpoint had been saved yet" in outcome.err
 
 
 # ------------------------------------------------------------------ other commands
 
 
 @pytest.mark.parametrize("command", ["evaluate", "report"])
-def test_commands_on_what_is_no_run(enface, tmp_path, command):
-    found = enface(command, tmp_path)
-    assert found.code == 2
-    assert f"{tmp_path} is not a run directory" in found.err
+def test_commands_refuse_a_folder_that_is_not_a_run(enface, tmp_path, command):
+    outcome = enface(command, tmp_path)
+    assert outcome.code == 2
+    assert f"{tmp_path} is not a run directory" in outcome.err
 
 
-def test_evaluating_a_run_without_a_checkpoint(recipe, enface, tmp_path):
+def test_a_run_without_a_checkpoint_cannot_be_evaluated(recipe, enface, tmp_path):
     path = recipe({})
     folder = tmp_path / "runs" / "toy" / "once"
     folder.mkdir(parents=True)
     content = yaml.safe_load(path.read_text())
     (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
-    found = enface("evaluate", folder)
-    assert found.code == 2
-    assert "has no checkpoint yet" in found.err
+    outcome = enface("evaluate", folder)
+    assert outcome.code == 2
+    assert "has no checkpoint yet" in outcome.err
 
 
-def test_unknown_weights(enface):
-    found = enface("weights", "fetch", "lpips-alexx")
-    assert found.code == 2
-    assert "no weights are called 'lpips-alexx'" in found.err
+def test_unknown_weights_are_named(enface):
+    outcome = enface("weights", "fetch", "lpips-alexx")
+    assert outcome.code == 2
+    assert "no weights are called 'lpips-alexx'" in outcome.err
 
 
-def test_a_preview_that_cannot_be_written(recipe, enface, tmp_path):
+def test_an_unwritable_preview_is_refused(recipe, enface, tmp_path):
     (tmp_path / "file").write_text("")
-    found = enface("data", "preview", recipe({}), "--out", tmp_path / "file" / "x.png")
-    assert found.code == 2
-    assert "cannot write" in found.err
-    found = enface("data", "preview", recipe({}), "--out", tmp_path / "x.unknown")
-    assert found.code == 2
-    assert "x.unknown" in found.err
+    outcome = enface("data", "preview", recipe({}), "--out", tmp_path / "file" / "x.png")
+    assert outcome.code == 2
+    assert "cannot write" in outcome.err
+    outcome = enface("data", "preview", recipe({}), "--out", tmp_path / "x.unknown")
+    assert outcome.code == 2
+    assert "x.unknown" in outcome.err

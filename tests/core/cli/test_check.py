@@ -1,4 +1,4 @@
-"""``enface check --data``: what each term is of the objective, as a table and as JSON."""
+"""``enface check --data``: the contribution of each term to the objective, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ def game(recipe):
 
 
 def cells(out, first):
-    """The cells of a piped table's line."""
+    """Return the cells of the table row that begins with ``first``; the output is not a terminal's."""
     (line,) = [line for line in out.splitlines() if line.startswith(f"{first} ")]
     return line[len(first) :].split("  ")
 
 
-def test_without_data_it_says_what_it_said(game, enface):
-    found = enface("check", game)
-    assert found.code == 0
-    assert found.out.splitlines() == [
+def test_without_data_the_stages_are_listed(game, enface):
+    outcome = enface("check", game)
+    assert outcome.code == 0
+    assert outcome.out.splitlines() == [
         "main: 6 steps of 8, terms: l1, mse",
         "adversarial: 100 steps of 8, terms: l1, gan, r1",
         "toy: ok",
     ]
 
 
-def test_with_data_each_players_terms_are_a_table(game, enface):
-    found = enface("check", game, "--data")
-    assert found.code == 0, found.err
-    out = found.out
+def test_with_data_the_terms_of_each_player_are_a_table(game, enface):
+    outcome = enface("check", game, "--data")
+    assert outcome.code == 0, outcome.err
+    out = outcome.out
     assert "at initial weights, on 8 images\n" in out
     assert "on 8 images; a run continues from the final weights of stage main, which is not trained here" in out
     mse = [cell.strip() for cell in cells(out, "mse") if cell.strip()]
@@ -58,17 +58,17 @@ def test_with_data_each_players_terms_are_a_table(game, enface):
     assert mse[2] == mse[3], "a weight of 1"
     assert mse[4].endswith("%")
     assert mse[5].endswith("%")
-    generators, _, critics = out.rpartition("critic patch ")
-    gan = cells(generators, "gan (hinge)")
+    generator_table, _, critic_table = out.rpartition("critic patch ")
+    gan = cells(generator_table, "gan (hinge)")
     assert "0 -> 0.1" in "  ".join(gan)
     assert [cell.strip() for cell in gan if cell.strip()][-3:] == ["-", "-", "-"]
     assert "gan: begins at step 1\n" in out
-    assert "r1: applied once in 4 updates with 4 times the weight; the mean is shown\n" in critics
+    assert "r1: applied once in 4 updates with 4 times the weight; the mean is shown\n" in critic_table
     assert "\x1b" not in out
     assert out.endswith("toy: ok\n")
 
 
-def test_at_80_columns_nothing_is_cut(recipe, enface, monkeypatch):
+def test_at_80_columns_no_cell_is_truncated(recipe, enface, monkeypatch):
     long = "the_class_of_the_identity_of_the_partner"
     terms = {
         "l1": {"weight": {"use": "linear", "start": 1234.5, "end": 0.000123, "over": 5}},
@@ -82,7 +82,7 @@ def test_at_80_columns_nothing_is_cut(recipe, enface, monkeypatch):
     import re
 
     shown = enface("check", path, "--data").out
-    assert "\x1b[1m" in shown, "a terminal's"
+    assert "\x1b[1m" in shown, "bold, as in a terminal"
     shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     table = shown[shown.index("generator") : shown.index("toy: ok")]
     assert max(map(len, table.splitlines())) <= 80
@@ -91,14 +91,14 @@ def test_at_80_columns_nothing_is_cut(recipe, enface, monkeypatch):
         assert number in table, number
 
 
-def test_json_holds_all_of_it_and_nothing_else(game, enface):
-    found = enface("check", game, "--data", "--json")
-    assert found.code == 0, found.err
-    whole = json.loads(found.out)
-    assert whole["name"] == "toy"
-    assert whole["unavailable_metrics"] == {}
-    assert list(whole["stages"]) == ["main", "adversarial"]
-    main = whole["stages"]["main"]
+def test_json_contains_all_measurements_and_nothing_else(game, enface):
+    outcome = enface("check", game, "--data", "--json")
+    assert outcome.code == 0, outcome.err
+    content = json.loads(outcome.out)
+    assert content["name"] == "toy"
+    assert content["unavailable_metrics"] == {}
+    assert list(content["stages"]) == ["main", "adversarial"]
+    main = content["stages"]["main"]
     assert {key: main[key] for key in ("steps", "batch", "images", "weights", "note", "freeze")} == {
         "steps": 6,
         "batch": 8,
@@ -112,7 +112,7 @@ def test_json_holds_all_of_it_and_nothing_else(game, enface):
     assert l1["weighted"] == pytest.approx(4 * l1["value"])
     assert l1["share"] + mse["share"] == pytest.approx(1)
     assert l1["gradient_share"] + mse["gradient_share"] == pytest.approx(1)
-    assert {(term["player"], term["term"]) for term in whole["stages"]["adversarial"]["terms"]} == {
+    assert {(term["player"], term["term"]) for term in content["stages"]["adversarial"]["terms"]} == {
         ("generator", "l1"),
         ("generator", "gan"),
         ("patch", "gan"),
@@ -121,8 +121,8 @@ def test_json_holds_all_of_it_and_nothing_else(game, enface):
 
 
 def test_json_without_data_lists_the_stages(game, enface):
-    found = enface("check", game, "--json")
-    assert json.loads(found.out)["stages"]["main"] == {
+    outcome = enface("check", game, "--json")
+    assert json.loads(outcome.out)["stages"]["main"] == {
         "steps": 6,
         "batch": 8,
         "freeze": [],
@@ -130,14 +130,14 @@ def test_json_without_data_lists_the_stages(game, enface):
     }
 
 
-def test_what_packing_says_is_no_part_of_the_json(recipe, enface):
+def test_messages_of_packing_are_not_part_of_the_json(recipe, enface):
     path = recipe({"data": {"broken": "002_-15_01", "on_error": "skip"}})
-    found = enface("check", path, "--data", "--json")
-    assert json.loads(found.out)["name"] == "toy"
-    assert "skipped 1 unreadable images" in found.err
+    outcome = enface("check", path, "--data", "--json")
+    assert json.loads(outcome.out)["name"] == "toy"
+    assert "skipped 1 unreadable images" in outcome.err
 
 
-def test_it_says_the_same_each_time_and_leaves_no_file(game, enface, tmp_path, monkeypatch):
+def test_checking_twice_prints_the_same_and_writes_no_file(game, enface, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     first, second = (enface("check", game, "--data").out for _ in range(2))

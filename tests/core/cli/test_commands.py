@@ -1,8 +1,9 @@
-"""Commands are plugins: the command line has none of its own but run and check."""
+"""Commands come from plugins; the core has only ``run`` and ``check``."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ SUPPORT = Path(__file__).parents[2] / "support"
 
 
 class Filtered:
-    """A distribution with some of its entry points."""
+    """A distribution reduced to some of its entry points."""
 
     def __init__(self, distribution, entry_points):
         self._distribution, self.entry_points = distribution, entry_points
@@ -22,11 +23,11 @@ class Filtered:
 
 
 def only(names):
-    """Let pluggy see the entry points whose modules begin with one of these names."""
-    everything = importlib.metadata.distributions
+    """Return a function that lists distributions with only the entry points of modules that begin with ``names``."""
+    original = importlib.metadata.distributions
 
     def distributions(**options):
-        for distribution in everything(**options):
+        for distribution in original(**options):
             points = [item for item in distribution.entry_points if item.value.startswith(names)]
             yield Filtered(distribution, points)
 
@@ -35,7 +36,7 @@ def only(names):
 
 @pytest.fixture
 def no_tools(monkeypatch):
-    """Hide the entry points of tools, and what they added to the Python API."""
+    """Hide the entry points of tools, and the names they added to the Python API."""
     import enface as package
 
     monkeypatch.setattr(importlib.metadata, "distributions", only(("enface_plugins",)))
@@ -44,7 +45,7 @@ def no_tools(monkeypatch):
             monkeypatch.delattr(package, name)
 
 
-def test_without_tools_there_are_run_and_check(enface, no_tools):
+def test_without_tools_help_lists_run_and_check(enface, no_tools):
     outcome = enface("--help")
     listed, _, epilog = outcome.out.partition("Commands:")[2].partition("No tools are installed")
     assert [line.split()[0] for line in listed.splitlines() if line.strip()] == ["run", "check"]
@@ -67,15 +68,36 @@ def test_a_best_metric_without_tools_is_refused(enface, recipe, no_tools, tmp_pa
     assert "log.best: no installed plugin measures networks" in outcome.err
 
 
+def test_several_processes_without_tools_are_refused(enface, recipe, no_tools, tmp_path):
+    outcome = enface("run", recipe({}), "--runs", tmp_path / "runs", "--processes", 2)
+    assert outcome.code == 2
+    assert "--processes: no installed plugin starts several processes; install enface again" in outcome.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_tools_check_prints_json_without_measurements(enface, recipe, no_tools):
+    outcome = enface("check", recipe({}), "--data", "--json")
+    assert outcome.code == 0, outcome.err
+    stage = {"steps": 6, "batch": 8, "freeze": [], "terms": [{"term": "l1", "loss": "l1"}]}
+    assert json.loads(outcome.out) == {"name": "toy", "stages": {"main": stage}, "unavailable_metrics": {}}
+
+
+def test_without_tools_check_builds_every_stage(enface, recipe, no_tools):
+    path = recipe({"stages": {"main": {"freeze": ["encodr"]}}})
+    outcome = enface("check", path, "--data")
+    assert outcome.code == 2
+    assert "stages.main.freeze.0: generator siamese has no part 'encodr'; did you mean 'encoder'?" in outcome.err
+
+
 @pytest.fixture
 def installed(monkeypatch):
-    """Install a module as a plugin."""
+    """Register a module as an installed plugin: ``installed(NAME, MODULE)``."""
 
     def install(name, module):
         entry = importlib.metadata.EntryPoint(name, module, "enface")
-        everything = importlib.metadata.distributions
+        original = importlib.metadata.distributions
         mine = type("Distribution", (), {"entry_points": [entry], "metadata": {"name": name}})()
-        monkeypatch.setattr(importlib.metadata, "distributions", lambda **options: [*everything(**options), mine])
+        monkeypatch.setattr(importlib.metadata, "distributions", lambda **options: [*original(**options), mine])
 
     monkeypatch.syspath_prepend(str(SUPPORT))
     yield install
@@ -83,14 +105,14 @@ def installed(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_ten_lines_outside_the_project_add_a_command(enface, installed):
+def test_a_plugin_of_ten_lines_adds_a_command(enface, installed):
     assert len((SUPPORT / "hello.py").read_text().splitlines()) <= 10
     installed("hello", "hello")
     assert "hello" in enface("--help").out
     assert enface("hello", "Ada").out == "hello Ada\n"
 
 
-def test_a_command_that_exists_is_refused(enface, installed, tmp_path, monkeypatch):
+def test_two_commands_of_one_name_are_refused(enface, installed, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "second_run.py").write_text(
         "import typer\nfrom enface import hookimpl\n\n\n@hookimpl\ndef commands(app: typer.Typer) -> None:\n"
