@@ -1,4 +1,4 @@
-"""A run that was cut off, at whatever moment, ends with the bits of one that was not."""
+"""A run interrupted at any moment and resumed ends with the same bits as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RECIPE = {
     "log": {"every": 1, "samples": 2, "checkpoint": 2, "keep": 1, "validate": 3, "best": "l1"},
     "engine": {"device": "cpu", "precision": "fp32"},
 }
-# Kills its own run from an observing hook, so that the moment is exact.
+# Kills the run from an observing hook, so that the moment is exact.
 KILLER = """
 def at(moment, step):
     wanted, _, number = os.environ.get("STOP_AT", "").partition(":")
@@ -55,21 +55,22 @@ STEPS = list(range(1, 11))
 
 
 @pytest.fixture
-def cut(recipe, plugin):
+def killable(recipe, plugin):
+    """A recipe whose run kills itself; environment variables choose the moment (STOP_AT) and the signal (STOP_BY)."""
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
     return recipe({**RECIPE, "plugins": [toy, plugin(KILLER, name="killer.py")]})
 
 
 @pytest.fixture(scope="module")
 def whole():
-    """The digest of the uninterrupted run, made once."""
+    """Results of the uninterrupted run, which is trained once: digest, logged values and tensors."""
     return {}
 
 
 @pytest.fixture
-def expected(whole, cut, shell, log):
+def expected(whole, killable, shell, log):
     if not whole:
-        child = shell("run", cut, "--runs", "whole")
+        child = shell("run", killable, "--runs", "whole")
         directory = shell.run_directory("cut", "whole")
         assert child.process.exitcode == 0, child.out
         assert [event["step"] for event in log(directory, "step")] == STEPS
@@ -88,56 +89,56 @@ def check_same(expected, directory, log):
     (trained,) = log(directory, "trained")
     assert trained["digest"] == expected["digest"]
     assert [event["step"] for event in log(directory, "step")] == STEPS, "each step once, in order"
-    found = [event["values"] for event in log(directory, "step")]
-    assert without_speed(found) == without_speed(expected["values"])
+    values = [event["values"] for event in log(directory, "step")]
+    assert without_speed(values) == without_speed(expected["values"])
     tensors = load_file(sorted(directory.glob("checkpoints/step-*"))[-1])
     assert tensors.keys() == expected["tensors"].keys()
-    assert all(tensors[name].equal(expected["tensors"][name]) for name in tensors), "critics and optimizers too"
+    assert all(tensors[name].equal(expected["tensors"][name]) for name in tensors), "including critics and optimizers"
 
 
-def test_two_runs_of_one_recipe_are_the_same(expected, cut, shell, log):
-    child = shell("run", cut)
+def test_two_runs_of_one_recipe_are_identical(expected, killable, shell, log):
+    child = shell("run", killable)
     assert child.process.exitcode == 0, child.out
     check_same(expected, shell.run_directory("cut"), log)
 
 
-def test_another_seed_is_another_run(expected, cut, shell, log):
-    shell("run", cut, "--set", "seed=1")
+def test_another_seed_gives_another_digest(expected, killable, shell, log):
+    shell("run", killable, "--set", "seed=1")
     (trained,) = log(shell.run_directory("cut"), "trained")
     assert trained["digest"] != expected["digest"]
 
 
 @pytest.mark.parametrize("moment", ["step:1", "checkpoint:3", "step:5", "validated:6", "checkpoint:10"])
-def test_a_killed_run_resumes_to_the_same_bits(expected, cut, shell, log, moment):
-    child = shell("run", cut, STOP_AT=moment, STOP_BY="SIGKILL")
+def test_a_killed_run_resumes_to_the_same_bits(expected, killable, shell, log, moment):
+    child = shell("run", killable, STOP_AT=moment, STOP_BY="SIGKILL")
     assert child.process.exitcode == -signal.SIGKILL, child.out
     directory = shell.run_directory("cut")
-    again = shell("run", cut, "--resume")
-    assert again.process.exitcode == 0, again.out
+    resumed = shell("run", killable, "--resume")
+    assert resumed.process.exitcode == 0, resumed.out
     check_same(expected, directory, log)
 
 
-def test_a_run_killed_thrice_resumes_too(expected, cut, shell, log):
-    shell("run", cut, STOP_AT="step:2", STOP_BY="SIGKILL")
+def test_a_run_killed_three_times_resumes_to_the_same_bits(expected, killable, shell, log):
+    shell("run", killable, STOP_AT="step:2", STOP_BY="SIGKILL")
     for moment in ("step:4", "step:8"):
-        child = shell("run", cut, "--resume", STOP_AT=moment, STOP_BY="SIGKILL")
+        child = shell("run", killable, "--resume", STOP_AT=moment, STOP_BY="SIGKILL")
         assert child.process.exitcode == -signal.SIGKILL, child.out
-    assert shell("run", cut, "--resume").process.exitcode == 0
+    assert shell("run", killable, "--resume").process.exitcode == 0
     check_same(expected, shell.run_directory("cut"), log)
 
 
-def test_a_line_cut_off_in_the_log_is_dropped(expected, cut, shell, log):
-    shell("run", cut, STOP_AT="step:5", STOP_BY="SIGKILL")
+def test_an_incomplete_line_of_the_log_is_dropped(expected, killable, shell, log):
+    shell("run", killable, STOP_AT="step:5", STOP_BY="SIGKILL")
     directory = shell.run_directory("cut")
     with (directory / "log.jsonl").open("a") as file:
         file.write('{"event": "step", "st')
-    assert shell("run", cut, "--resume").process.exitcode == 0
+    assert shell("run", killable, "--resume").process.exitcode == 0
     check_same(expected, directory, log)
 
 
 @pytest.mark.parametrize(("name", "moment"), [("SIGINT", "step:5"), ("SIGTERM", "step:1"), ("SIGTERM", "validated:10")])
-def test_a_signal_saves_and_says_how_to_go_on(expected, cut, shell, log, name, moment):
-    child = shell("run", cut, STOP_AT=moment, STOP_BY=name)
+def test_a_signal_saves_the_run_and_prints_the_command_that_resumes_it(expected, killable, shell, log, name, moment):
+    child = shell("run", killable, STOP_AT=moment, STOP_BY=name)
     directory = shell.run_directory("cut")
     assert child.process.exitcode == 128 + getattr(signal, name), child.out
     assert "Traceback" not in child.out
@@ -145,15 +146,15 @@ def test_a_signal_saves_and_says_how_to_go_on(expected, cut, shell, log, name, m
     assert command in child.out
     assert f"stopped by {name}" in child.out
     step = int(moment.partition(":")[2])
-    assert (directory / "checkpoints" / f"step-{step:08d}.safetensors").is_file(), "it stops after the step it is in"
+    assert (directory / "checkpoints" / f"step-{step:08d}.safetensors").is_file(), "it stops after the current step"
     assert not log(directory, "trained")
-    again = shell(*command.split()[1:])
-    assert again.process.exitcode == 0, again.out
+    resumed = shell(*command.split()[1:])
+    assert resumed.process.exitcode == 0, resumed.out
     check_same(expected, directory, log)
 
 
-def test_a_signal_from_outside(expected, cut, shell, log, until):
-    child = shell.start("run", cut, "--set", "stages.main.steps=100000")
+def test_a_signal_of_another_process_saves_the_run(expected, killable, shell, log, until):
+    child = shell.start("run", killable, "--set", "stages.main.steps=100000")
     runs = shell.folder / "runs" / "cut"
     until(lambda: any(path.stat().st_size > 600 for path in runs.glob("*/log.jsonl")))
     child.signal(signal.SIGTERM)
@@ -161,43 +162,43 @@ def test_a_signal_from_outside(expected, cut, shell, log, until):
     assert list(shell.run_directory("cut").glob("checkpoints/step-*"))
 
 
-def test_a_run_is_trained_by_one_process(expected, cut, shell, log):
-    shell("run", cut, STOP_AT="checkpoint:3", STOP_BY="SIGKILL")
+def test_a_run_that_another_process_trains_is_refused(expected, killable, shell, log):
+    shell("run", killable, STOP_AT="checkpoint:3", STOP_BY="SIGKILL")
     directory = shell.run_directory("cut")
     before = (directory / "log.jsonl").read_bytes()
     with hold_lock(directory / LOCK_FILE, ""):
-        refused = shell("run", cut, "--resume")
+        refused = shell("run", killable, "--resume")
     assert refused.process.exitcode == 2, refused.out
     assert f"error: {directory.relative_to(shell.folder)}: another process is training this run" in refused.out
     assert (directory / "log.jsonl").read_bytes() == before
-    assert shell("run", cut, "--resume").process.exitcode == 0
+    assert shell("run", killable, "--resume").process.exitcode == 0
     check_same(expected, directory, log)
 
 
-def test_a_finished_run_is_only_evaluated_again(expected, cut, shell, log):
-    shell("run", cut)
+def test_a_finished_run_is_only_evaluated_again(expected, killable, shell, log):
+    shell("run", killable)
     directory = shell.run_directory("cut")
-    again = shell("run", cut, "--resume")
-    assert again.process.exitcode == 0, again.out
+    resumed = shell("run", killable, "--resume")
+    assert resumed.process.exitcode == 0, resumed.out
     assert log(directory, "trained")[-1]["digest"] == expected["digest"]
     assert [event["step"] for event in log(directory, "step")] == STEPS
 
 
-# ------------------------------------------------------------------ what cannot be resumed
+# ------------------------------------------------------------------ runs that cannot be resumed
 
 
 @pytest.fixture(scope="module")
 def halted():
-    """A run cut off at step 5, made once."""
+    """Files of a run stopped at step 5, which is trained once."""
     return {}
 
 
 @pytest.fixture
-def stopped(halted, cut, shell, tmp_path):
-    """A run cut off at step 5, by the recipe at the test's own place: its directory and its latest checkpoint."""
+def stopped(halted, killable, shell, tmp_path):
+    """A copy of a run stopped at step 5: its directory and its latest checkpoint."""
     directory = tmp_path / "halted" / "cut" / "once"
     if not halted:
-        shell("run", cut, STOP_AT="step:5", STOP_BY="SIGTERM")
+        shell("run", killable, STOP_AT="step:5", STOP_BY="SIGTERM")
         halted["files"] = {
             path.relative_to(shell.run_directory("cut")): path.read_bytes()
             for path in shell.run_directory("cut").rglob("*")
@@ -211,11 +212,11 @@ def stopped(halted, cut, shell, tmp_path):
     return directory, path
 
 
-def refused(enface, *words):
-    found = enface("run", *words, "--resume")
-    assert found.code == 2
-    assert "Traceback" not in found.err + found.out
-    return found.err
+def refused(enface, *arguments):
+    outcome = enface("run", *arguments, "--resume")
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err + outcome.out
+    return outcome.err
 
 
 def test_a_truncated_checkpoint_is_named(stopped, enface):
@@ -224,7 +225,7 @@ def test_a_truncated_checkpoint_is_named(stopped, enface):
     assert f"{path} is truncated or damaged" in refused(enface, directory)
 
 
-def test_a_checkpoint_of_a_newer_format(stopped, enface):
+def test_a_checkpoint_of_a_newer_format_is_refused(stopped, enface):
     directory, path = stopped
     from safetensors import safe_open
 
@@ -236,13 +237,13 @@ def test_a_checkpoint_of_a_newer_format(stopped, enface):
     assert "newer" in message
 
 
-def test_a_file_that_is_no_checkpoint_of_ours(stopped, enface):
+def test_a_file_that_is_not_a_checkpoint_is_refused(stopped, enface):
     directory, path = stopped
     save_file(load_file(path), path)
     assert f"{path} is not a checkpoint of enface" in refused(enface, directory)
 
 
-def test_a_checkpoint_of_another_recipe(stopped, enface):
+def test_a_checkpoint_of_another_recipe_is_refused(stopped, enface):
     directory, path = stopped
     from safetensors import safe_open
 
@@ -252,19 +253,19 @@ def test_a_checkpoint_of_another_recipe(stopped, enface):
     assert f"{path} was made by another recipe" in refused(enface, directory)
 
 
-def test_another_recipe_is_refused_naming_what_differs(stopped, enface):
+def test_another_recipe_is_refused_and_the_differing_keys_are_named(stopped, enface):
     message = refused(enface, stopped[0], "--set", "stages.game.terms.gan.weight=0.2", "--set", "seed=3")
     assert "made by another recipe; different: seed, stages.game.terms.gan.weight" in message
 
 
-def test_what_training_does_not_depend_on_may_change(stopped, shell, log):
+def test_keys_that_do_not_affect_training_may_change(stopped, shell, log):
     directory, _ = stopped
     child = shell("run", directory, "--resume", "--set", "log.every=5", "--set", "metrics=[l1, psnr]")
     assert child.process.exitcode == 0, child.out
     assert [event["step"] for event in log(directory, "step")] == [1, 2, 3, 4, 5, 10]
 
 
-def test_there_must_be_something_to_resume(cut, enface, tmp_path):
-    message = refused(enface, cut, "--runs", tmp_path / "nowhere")
+def test_resuming_without_a_run_is_refused(killable, enface, tmp_path):
+    message = refused(enface, killable, "--runs", tmp_path / "nowhere")
     assert "no run of 'cut' under" in message
     assert "without --resume" in message

@@ -1,4 +1,4 @@
-"""The command line from end to end, on toys."""
+"""The command ``run`` from end to end, on the toy recipe."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ GAME = {
 
 @pytest.fixture
 def ran(recipe, enface, tmp_path):
-    """Run a recipe; its directory and what was said."""
+    """Run a recipe; return its run directory and the outcome of the command."""
 
-    def call(content, *words):
-        found = enface("run", recipe(content), "--runs", tmp_path / "runs", *words)
-        assert found.code == 0, found.out + found.err
-        return max((tmp_path / "runs").glob("*/*"), key=lambda path: path.stat().st_mtime), found
+    def call(content, *arguments):
+        outcome = enface("run", recipe(content), "--runs", tmp_path / "runs", *arguments)
+        assert outcome.code == 0, outcome.out + outcome.err
+        return max((tmp_path / "runs").glob("*/*"), key=lambda path: path.stat().st_mtime), outcome
 
     return call
 
@@ -38,8 +38,8 @@ def events(directory, kind):
     return [line for line in lines if line["event"] == kind]
 
 
-def test_a_run_leaves_what_the_docs_say(ran, recipe):
-    directory, found = ran(
+def test_a_run_writes_the_files_that_the_docs_name(ran, recipe):
+    directory, outcome = ran(
         {"stages": {"main": {"steps": 5}, "game": {"steps": 2, "ema": 0.5, **GAME}}, "log": {"samples": 3}}
     )
     for name in (
@@ -70,15 +70,15 @@ def test_a_run_leaves_what_the_docs_say(ran, recipe):
         "00000006",
         "00000007",
     }
-    kept = {path.name for path in (directory / "checkpoints").iterdir()}
-    assert kept == {"step-00000005.safetensors", "step-00000006.safetensors", "step-00000007.safetensors"}
+    checkpoints = {path.name for path in (directory / "checkpoints").iterdir()}
+    assert checkpoints == {"step-00000005.safetensors", "step-00000006.safetensors", "step-00000007.safetensors"}
     environment = json.loads((directory / "environment.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
-    assert str(directory) in found.out
-    assert "l1: 0." in found.out
+    assert str(directory) in outcome.out
+    assert "l1: 0." in outcome.out
 
 
-def test_the_resolved_recipe_runs_again_to_the_same_bits(ran, recipe, enface, tmp_path):
+def test_the_resolved_recipe_trains_to_the_same_bits(ran, recipe, enface, tmp_path):
     directory, _ = ran({}, "--set", "stages.main.steps=2")
     saved = yaml.safe_load((directory / "recipe.yaml").read_text())
     assert saved["stages"]["main"]["steps"] == 2
@@ -88,12 +88,12 @@ def test_the_resolved_recipe_runs_again_to_the_same_bits(ran, recipe, enface, tm
     assert events(again, "trained")[0]["digest"] == events(directory, "trained")[0]["digest"]
 
 
-def test_observers_change_nothing(ran):
+def test_observers_do_not_change_the_result(ran):
     first, _ = ran({"log": {"every": 1, "samples": 1, "checkpoint": 1, "validate": 1}})
     digest = events(first, "trained")[0]["digest"]
     second, _ = ran({"log": {"every": 100, "checkpoint": 0, "observers": []}, "data": {"split": {"val": 0}}})
     assert events(second, "trained")[0]["digest"] == digest
-    assert not list((second / "samples").iterdir()), "no observer wrote them"
+    assert not list((second / "samples").iterdir()), "no observer was selected"
     assert not (second / "tensorboard").exists()
 
 
@@ -107,7 +107,7 @@ def test_the_best_checkpoint_is_kept(ran):
     assert load(best).state["best"]["value"] == pytest.approx(min(means)[0])
 
 
-def test_evaluating_again_gives_the_same_numbers(ran, enface):
+def test_evaluating_a_run_again_gives_the_same_numbers(ran, enface):
     directory, _ = ran({"stages": {"main": {"ema": 0.5}}})
     path = directory / "evaluation" / "images.csv"
     before = path.read_text()
@@ -117,19 +117,19 @@ def test_evaluating_again_gives_the_same_numbers(ran, enface):
 
 
 def test_check_reads_no_data(recipe, enface):
-    found = enface("check", recipe({"data": {"identities": 0}}))
-    assert found.code == 0
-    assert found.out == "main: 6 steps of 8, terms: l1\ntoy: ok\n"
+    outcome = enface("check", recipe({"data": {"identities": 0}}))
+    assert outcome.code == 0
+    assert outcome.out == "main: 6 steps of 8, terms: l1\ntoy: ok\n"
 
 
-def test_a_preview(recipe, enface, tmp_path):
+def test_a_preview_shows_the_images_of_some_identities(recipe, enface, tmp_path):
     from PIL import Image
 
     assert enface("data", "preview", recipe({}), "--out", tmp_path / "deep" / "x.png", "--people", 3).code == 0
     assert Image.open(tmp_path / "deep" / "x.png").size == (11 * 32, 3 * 32)
 
 
-def test_the_version(enface):
+def test_the_version_is_printed(enface):
     import enface as package
 
     assert enface("--version").out.strip() == f"enface {package.__version__}"
@@ -141,16 +141,16 @@ def test_every_recipe_in_the_repository_is_valid(enface, recipe_file):
     from enface.plugin.manager import load_plugins
 
     if "synthetic_heads" not in Catalog(load_plugins()).names("dataset"):
-        pytest.skip("the synthetic heads are not there yet")
-    found = enface("check", recipe_file)
-    assert found.code == 0, found.err
+        pytest.skip("the synthetic heads are not installed")
+    outcome = enface("check", recipe_file)
+    assert outcome.code == 0, outcome.err
 
 
 # ------------------------------------------------------------------ precision
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision(ran, precision):
+def test_half_precision_trains_with_losses_close_to_fp32(ran, precision):
     directory, _ = ran(
         {"stages": {"main": {"steps": 2}, "game": {"steps": 2, **GAME}}, "engine": {"precision": precision}}
     )
@@ -166,7 +166,7 @@ COMPILED = (
 )
 
 
-def test_compiled_networks(recipe, tmp_path):
+def test_a_compiled_network_trains(recipe, tmp_path):
     path = recipe(
         {
             "engine": {"compile": True, "device": "cpu"},
@@ -177,7 +177,7 @@ def test_compiled_networks(recipe, tmp_path):
         }
     )
     try:
-        found = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", COMPILED, str(path), str(tmp_path / "runs")],
             capture_output=True,
             text=True,
@@ -186,9 +186,9 @@ def test_compiled_networks(recipe, tmp_path):
             check=False,
         )
     except subprocess.TimeoutExpired:
-        pytest.skip("compiling takes more than a minute here")
-    if "InvalidCxxCompiler" in found.stderr or "No working C++ compiler" in found.stderr:
-        pytest.skip("there is no C++ compiler here")
-    assert found.returncode == 0, found.stderr[-3000:]
+        pytest.skip("compiling takes more than a minute on this machine")
+    if "InvalidCxxCompiler" in process.stderr or "No working C++ compiler" in process.stderr:
+        pytest.skip("no C++ compiler is installed")
+    assert process.returncode == 0, process.stderr[-3000:]
     (directory,) = (tmp_path / "runs" / "toy").iterdir()
     assert events(directory, "trained")
