@@ -61,9 +61,6 @@ class Validator(Protocol):
         """Return a number that is higher if ``value`` of a metric is better."""
 
 
-# ------------------------------------------------------------------ plugins bring
-
-
 @hookspec
 def components() -> Iterable[type]:  # type: ignore[empty-body]
     """Return the component classes of this plugin."""
@@ -109,9 +106,6 @@ def validator(run: Run) -> Validator | None:
 @hookspec(firstresult=True)
 def inspect_stages(trainer: Any) -> Mapping[str, Any] | None:
     """Measure the loss terms of each stage; return objects with ``show(reporter)`` and ``as_dict()``."""
-
-
-# ------------------------------------------------------------------ plugins observe
 
 
 @hookspec
