@@ -1,4 +1,4 @@
-"""Fixtures: a cache of the tests' own, toy recipes, and the command line called in this process."""
+"""Fixtures: a separate cache, toy recipes, and the command line called in this process."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ pytest_plugins = ["processes", "training"]
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packs made by tests stay out of the user's cache; fetched weights are found where they are."""
+    """Use a temporary cache, so that packs of tests stay out of the user's cache; pretrained weights are linked."""
     from enface.system.cache import cache_folder
 
     users = cache_folder()
-    mine = tmp_path_factory.mktemp("cache")
+    folder = tmp_path_factory.mktemp("cache")
     if (users / "weights").is_dir():
-        (mine / "weights").symlink_to(users / "weights")
-    os.environ["ENFACE_CACHE"] = str(mine)
-    return mine
+        (folder / "weights").symlink_to(users / "weights")
+    os.environ["ENFACE_CACHE"] = str(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def evaluations() -> ModuleType:
-    """``support/evaluations.py``: runs and evaluations written by hand."""
+    """The module ``support/evaluations.py``, which writes runs and evaluations without training."""
     spec = importlib.util.spec_from_file_location("evaluations", SUPPORT / "evaluations.py")
     assert spec is not None
     assert spec.loader is not None
@@ -45,7 +45,7 @@ def evaluations() -> ModuleType:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Images this small gain nothing from a second thread, and wait for it long on a busy machine."""
+    """Use one thread: small images gain nothing from a second one, and wait long for it on a busy machine."""
     import torch
 
     torch.set_num_threads(1)
@@ -53,6 +53,8 @@ def one_thread() -> None:
 
 @dataclass
 class Outcome:
+    """Exit code, standard output and standard error of a command."""
+
     code: int
     out: str
     err: str
@@ -60,18 +62,18 @@ class Outcome:
 
 @pytest.fixture
 def enface(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Call the command line as a user would; a traceback would fail the test."""
+    """Call the command line as a user would; an unexpected exception fails the test."""
 
-    def call(*words: object) -> Outcome:
+    def call(*arguments: object) -> Outcome:
         from enface.cli import main
 
-        monkeypatch.setattr("sys.argv", ["enface", *map(str, words)])
+        monkeypatch.setattr("sys.argv", ["enface", *map(str, arguments)])
         capsys.readouterr()
         try:
             main()
             code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
+        except SystemExit as error:
+            code = int(error.code or 0)
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 
@@ -80,7 +82,7 @@ def enface(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Callable[..., Path]:
-    """Write a recipe that extends the toy one: ``recipe({"stages": ...})`` or raw text."""
+    """Write a recipe that extends the toy recipe, ``recipe({"stages": ...})``, or raw text; return its path."""
 
     def write(content: dict[str, object] | str, name: str = "mine.yaml") -> Path:
         path = tmp_path / name
@@ -97,7 +99,7 @@ def recipe(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Callable[..., str]:
-    """Write a plugin file that imports what plugins use; its path."""
+    """Write a plugin file that imports the names plugins use; return its path."""
 
     def write(body: str, name: str = "mine.py", brings: str = "") -> str:
         path = tmp_path / name
@@ -117,10 +119,10 @@ from enface import Loss, Mask, Metric, Schedulable, Schedule, as_schedule, hooki
 
 @pytest.fixture
 def evaluated(tmp_path: Path) -> Callable[..., Path]:
-    """Write what a run's evaluation leaves, by hand: ``evaluated("a/1", {"key": [...], "lpips": [...]}, seed=1)``.
+    """Write the files of an evaluated run: ``evaluated("a/1", {"key": [...], "lpips": [...]}, seed=1)``.
 
-    Columns named in ``directions`` (name -> what its entry in the summary has) are metrics. Without a recipe's ``name``
-    it is the evaluation of pairs of images.
+    Columns named in ``directions`` (name -> its keys in the summary) are metrics. If ``name`` is None, write the
+    evaluation of pairs of images instead.
     """
 
     def write(
@@ -137,29 +139,29 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         import pandas as pd
 
         folder = tmp_path / place
-        where = folder if name is None else folder / "evaluation"
-        where.mkdir(parents=True)
+        results = folder if name is None else folder / "evaluation"
+        results.mkdir(parents=True)
         if name is not None:
-            content = {
+            keys = {
                 "data": {"use": "toy_faces"},
                 "generator": {"use": "unet"},
                 "stages": {"main": {"steps": 1, "terms": {"l1": {}}}},
             }
-            content["stages"]["main"] |= stage or {}
-            content |= {"evaluation": {"regions": regions or {}}}
-            (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": name, "seed": seed, **content}))
+            keys["stages"]["main"] |= stage or {}
+            keys |= {"evaluation": {"regions": regions or {}}}
+            (folder / "recipe.yaml").write_text(yaml.safe_dump({"name": name, "seed": seed, **keys}))
         frame = pd.DataFrame(dict(columns))
-        frame.to_csv(where / "images.csv", index=False)
+        frame.to_csv(results / "images.csv", index=False)
         entry = {"higher_is_better": False, "ideal": None, "card": {"implementation": "toy", "version": "1"}}
         entry |= {"mean": 0.0, "low": 0.0, "high": 0.0}
-        metrics = {key: {**entry, **keys} for key, keys in (directions or {"lpips": {}}).items() if key in frame}
-        whole = {
+        metrics = {key: {**entry, **more} for key, more in (directions or {"lpips": {}}).items() if key in frame}
+        content = {
             **{"format": 2, "kind": "pairs" if name is None else "run", "name": name or folder.name, "split": "test"},
             **{"step": 10, "checkpoint": None, "images": len(frame), "metrics": metrics, "sets": {}, "caveats": []},
             **{"identities": 3, "interval": "95% bootstrap over identities"},
             **(summary or {}),
         }
-        (where / "summary.json").write_text(json.dumps(whole), encoding="utf-8")
+        (results / "summary.json").write_text(json.dumps(content), encoding="utf-8")
         return folder
 
     return write

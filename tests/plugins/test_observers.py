@@ -1,4 +1,4 @@
-"""Observers: files written in the background are complete when a checkpoint is."""
+"""Observers: files written in the background are complete once a checkpoint is saved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["checkpoint_saved", "run_ended"])
-def test_grids_are_written_in_the_background_and_waited_for(run, monkeypatch, end):
+def test_grids_are_written_in_the_background_until_a_checkpoint_or_the_end(run, monkeypatch, end):
     grids, may_write = sample_grids.SampleGrids(), threading.Event()
     write = sample_grids._write
     monkeypatch.setattr(sample_grids, "_write", lambda *given: (may_write.wait(), write(*given)))
@@ -56,12 +56,12 @@ def test_an_error_while_writing_is_raised(run, enface, monkeypatch):
     grids.run_ended(run, completed=False)
 
 
-def test_tensorboard_has_the_grids_made_in_the_background(tmp_path, monkeypatch):
+def test_tensorboard_contains_the_grids_made_in_the_background(tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run, board = SimpleNamespace(directory=tmp_path, step=0), TensorBoard()
     may_write, add = threading.Event(), board._add
-    # Would time out if the grids were made in the training's thread.
+    # Times out if the grids are made in the training's thread.
     monkeypatch.setattr(board, "_add", lambda *given: add(*given) if may_write.wait(60) else None)
     board.run_started(run)
     board.samples_ready(run, 20, IMAGES)
@@ -93,7 +93,7 @@ def test_a_grid_that_tensorboard_cannot_write_is_reported_and_others_are_written
     board.samples_ready(run, 20, IMAGES)
     with pytest.raises(OSError, match="No space"):
         board.run_ended(run, completed=False)
-    # The file was closed nevertheless.
+    # The file was closed despite the error.
     (grid,) = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Images("output")
     assert grid.step == 40
     assert board._writer is None
@@ -103,9 +103,9 @@ def test_several_errors_in_the_background_are_all_reported():
     background = BackgroundWriter("test")
     for text in ("first", "second"):
         background.call(lambda text=text: int(text))
-    with pytest.raises(ValueError, match="first") as caught:
+    with pytest.raises(ValueError, match="first") as error:
         background.wait()
-    assert "second" in caught.value.__notes__[0]
+    assert "second" in error.value.__notes__[0]
     background.wait()
 
 
@@ -114,32 +114,34 @@ def test_a_full_disk_ends_a_run_with_a_message(recipe, enface, monkeypatch, tmp_
         raise OSError(28, "No space left on device", "samples/x.png")
 
     monkeypatch.setattr(sample_grids, "_write", full)
-    done = enface("run", recipe({"log": {"samples": 2}}), "--runs", tmp_path / "runs")
-    assert done.code == 2
-    assert "error: the disk is full (samples/x.png): No space left on device. Free some space" in done.err
+    outcome = enface("run", recipe({"log": {"samples": 2}}), "--runs", tmp_path / "runs")
+    assert outcome.code == 2
+    assert "error: the disk is full (samples/x.png): No space left on device. Free some space" in outcome.err
 
 
 class Ends:
-    """Records how runs ended."""
+    """An observer that records how runs ended."""
 
     def __init__(self):
         self.seen = []
 
     @hookimpl
     def run_ended(self, run, completed):
-        """Record it."""
+        """Record whether the run completed."""
         self.seen.append(completed)
 
 
-@pytest.mark.parametrize("where", ["enface.training.trainer.Trainer._one_step", "enface_tools.evaluate.run.evaluate_run"])
-def test_an_unexpected_error_is_reported_to_observers(recipe, enface, monkeypatch, tmp_path, where):
+@pytest.mark.parametrize(
+    "function", ["enface.training.trainer.Trainer._one_step", "enface_tools.evaluate.run.evaluate_run"]
+)
+def test_an_unexpected_error_is_reported_to_observers(recipe, enface, monkeypatch, tmp_path, function):
     ends = Ends()
     monkeypatch.setattr("enface.recipe.load.load_recipe", lambda *given: watched(load_recipe(*given), ends))
 
     def broken(*_, **__):
-        raise ZeroDivisionError("of our own making")
+        raise ZeroDivisionError("raised by the test")
 
-    monkeypatch.setattr(where, broken)
+    monkeypatch.setattr(function, broken)
     with pytest.raises(ZeroDivisionError):
         enface("run", recipe({}), "--runs", tmp_path / "runs")
     assert ends.seen == [False]
@@ -153,6 +155,7 @@ def test_the_end_is_reported_once(recipe, enface, monkeypatch, tmp_path):
 
 
 def watched(loaded, observer):
+    """Register an observer among the plugins of a loaded recipe."""
     loaded.plugins.register(observer, name="ends")
     return loaded
 
@@ -176,7 +179,7 @@ def test_importing_observers_imports_no_slow_package():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
-def test_off_a_terminal_the_bar_prints_no_empty_line(recipe, enface, tmp_path):
+def test_without_a_terminal_the_bar_prints_no_empty_line(recipe, enface, tmp_path):
     outcome = enface("run", recipe({}), "--runs", tmp_path / "runs")
     assert "images/s" in outcome.out
     assert "\n\n" not in outcome.out
