@@ -36,7 +36,7 @@ class StoppedBySignal(Exception):
     """
 
     def __init__(self, number: int, message: str) -> None:
-        super().__init__(message or f"stopped by {signal.Signals(number).name} before there was anything to save")
+        super().__init__(message or f"stopped by {signal.Signals(number).name} while no training was in progress")
         self.number = number
 
 

@@ -31,7 +31,7 @@ def failures(*codes):
         ((1, (KILL, 40)), ProcessDied, "process 0 of 2 failed with exit code 1"),
         ((1, 0), ProcessDied, "process 0 of 2 failed with exit code 1"),
         ((TERM, TERM), ProcessDied, "process 0 of 2 was killed by SIGTERM"),
-        ((SAVED, SAVED), StoppedBySignal, "stopped by SIGTERM"),
+        ((SAVED, SAVED), StoppedBySignal, "stopped by SIGTERM while no training was in progress"),
         ((130, SAVED), StoppedBySignal, "stopped by SIGINT"),
         ((SAVED, 0), StoppedBySignal, "stopped by SIGTERM"),
         ((SAVED, TERM), StoppedBySignal, "stopped by SIGTERM"),
