@@ -43,6 +43,8 @@ class Catalog:
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self.kinds: dict[str, type] = dict(KINDS)
         for more in manager.hook.kinds():
+            if repeated := self.kinds.keys() & more:
+                raise PluginError(f"two plugins bring the kind {min(repeated)!r} of components; uninstall one of them")
             self.kinds |= more
         self._entries: dict[tuple[str, str], Entry] = {}
         for classes in _brought(manager):

@@ -232,8 +232,7 @@ class TermModel(Spec):
     """One weighted loss. ``inputs`` maps the loss's argument names to the names of other tensors.
 
     It is active from step ``start_at`` on, at every ``every``-th update of its network, with ``every`` times the
-    weight (lazy regularisation). With ``side: critic``, the discriminator named by ``against`` minimises an ordinary
-    loss.
+    weight (lazy regularisation). With ``side: critic``, the discriminator named by ``against`` minimises it.
     """
 
     weight: SchedulableNumber = 1.0
@@ -248,9 +247,7 @@ class TermModel(Spec):
 
 
 class DiscriminatorModel(Spec):
-    """A discriminator and its optimizer.
-
-    It is updated from step ``start_at`` on, at every ``every``-th step. ``augment`` changes its input images;
+    """A discriminator, updated from step ``start_at`` on at every ``every``-th step. ``augment`` changes its images;
     ``inputs`` maps arguments of its ``forward`` to columns of the batch.
     """
 
@@ -266,8 +263,7 @@ class StartModel(Model):
 
     ``run`` is a run directory, or a folder whose newest run is used; without it ``stage`` is an earlier stage of this
     run. ``step`` (default: the last checkpoint) counts from the start of ``stage``, or of the run without ``stage``.
-    The whole generator is loaded, or only its ``parts``. ``partial`` loads the tensors that fit and keeps the others.
-    ``average`` loads the running average.
+    ``partial`` loads the tensors that fit and keeps the others; ``average`` loads the running average.
     """
 
     run: str | None = None

@@ -88,7 +88,7 @@ def prepare_pack(loaded: LoadedRecipe, progress: Reporter | None = None) -> Pack
 
 
 def report_skipped(pack: Pack, reporter: Reporter) -> None:
-    """Report how many images a pack lacks, if any."""
+    """Report how many images a pack lacks."""
     if pack.info.skipped:
         reporter.say(f"skipped {len(pack.info.skipped)} unreadable images; {pack.folder}/pack.json names them")
 

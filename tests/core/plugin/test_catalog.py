@@ -103,3 +103,9 @@ def test_schedules_among_the_parameters_are_built(plugin):
     assert isinstance(loss, Loss)
     assert isinstance(loss.strength, Schedule)
     assert [loss.strength(step) for step in (0, 1, 2, 4)] == [8, 8, 4, 2]
+
+
+def test_two_plugins_with_one_kind_are_refused(plugin):
+    body = "\n@hookimpl\ndef kinds():\n    return {'metric': dict}\n"
+    with pytest.raises(PluginError, match="two plugins bring the kind 'metric'"):
+        Catalog(load_plugins([plugin(body)]))

@@ -145,7 +145,12 @@ def test_a_schedule_free_checkpoint_holds_the_averaged_weights(new_trainer):
         ({"use": "muon", "momentum": 1.5}, r"optimizer\.momentum: .*less than 1"),
         ({"groups": {"a": {"weight_decay": 0}}}, r"selects nothing; give 'parts' or 'ndim'"),
         ({"groups": {"a": {"ndim": [1], "weight_decai": 0}}}, r"groups\.a\.weight_decai: unknown key .*'weight_decay'"),
-        ({"groups": {"a": {"ndim": [1], "betas": [0.9]}}}, r"adam cannot use these options"),
+        ({"groups": {"a": {"ndim": [1], "betas": [0.9]}}}, r"groups\.a\.betas"),
+        ({"groups": {"a": {"ndim": [1], "betas": [0.9, 2]}}}, r"adam cannot use these options: Invalid beta"),
+        (
+            {"use": "muon", "groups": {"a": {"ndim": [1], "momenta": 0.9}}},
+            r"unknown key 'momenta'; did you mean 'momentum'",
+        ),
     ],
 )
 def test_bad_options_are_refused_when_the_recipe_is_read(load, optimizer, message):

@@ -264,7 +264,7 @@ def test_without_its_package_an_optimizer_is_skipped_with_the_command(verdicts):
     [
         ("prodigy", "prodigyopt"),
         ("pytorch_optimizer", "pytorch_optimizer"),
-        ("schedule_free_adam_w", "schedulefree"),
+        ("schedule_free_adamw", "schedulefree"),
         ("schedule_free_sgd", "schedulefree"),
     ],
 )
