@@ -71,7 +71,7 @@ def test_nothing_is_printed_and_nothing_exits(workshop, monkeypatch, capfd, tmp_
         enface.evaluate(run, checkpoint="all")
     with pytest.raises(enface.EnfaceError, match="is not a run directory"):
         enface.apply(tmp_path, [workshop / "photo.png"], "outputs")
-    with pytest.raises(enface.RecipeError, match="cannot be read|does not exist"):
+    with pytest.raises(enface.RecipeError, match=r"cannot be read|does not exist"):
         enface.load_recipe("tinny.yaml")
 
 
