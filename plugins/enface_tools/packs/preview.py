@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from enface.data.pack import Pack
 from enface.errors import DataError
+from enface_tools.evaluate.grid import Pixels, grid
 
 COLUMNS = 10
 # Distinct on grey: background, then one colour per region.
@@ -27,7 +27,7 @@ def contact_sheet(pack: Pack, people: int, path: Path) -> None:
     """
     identities = pack.table["identity"].to_numpy()
     names = np.unique(identities.astype(str))[:people]
-    lines = []
+    lines: list[list[Pixels]] = []
     for number, name in enumerate(names):
         rows = np.flatnonzero(identities == name)
         # Shifted by a different phase in each row, or a regular table would show every person in the same lights.
@@ -35,13 +35,9 @@ def contact_sheet(pack: Pack, people: int, path: Path) -> None:
         tiles = [pack.images[index].transpose(1, 2, 0) for index in chosen]
         if pack.regions is not None:
             tiles.append(PALETTE[pack.regions[chosen[COLUMNS // 2]] % len(PALETTE)])
-        lines.append(_concatenate(tiles, axis=1))
+        lines.append(tiles)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(_concatenate(lines, axis=0)).save(path)
+        Image.fromarray(grid(lines)).save(path)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot write {path}: {error}") from error
-
-
-def _concatenate(tiles: list[npt.NDArray[np.uint8]], axis: int) -> npt.NDArray[np.uint8]:
-    return np.concatenate(tiles, axis=axis)
