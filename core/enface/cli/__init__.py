@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections import Counter
@@ -31,7 +32,7 @@ def main() -> None:
         if not is_launched():
             raise
         report_to_launcher(traceback.format_exc())
-        sys.exit(1)
+        _exit(1)
 
 
 class _Commands(TyperGroup):
@@ -75,7 +76,14 @@ def _refuse(message: str) -> NoReturn:
     # A launcher of several processes shows the message once.
     if not report_to_launcher(message):
         typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
-    sys.exit(2)
+    _exit(2)
+
+
+def _exit(code: int) -> NoReturn:
+    if is_launched():
+        # Interpreters that leave a process group one after another may abort, which would hide the exit code.
+        os._exit(code)
+    sys.exit(code)
 
 
 def _version(

@@ -25,14 +25,7 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")
 Processes = Annotated[
     int, typer.Option("--processes", min=1, help="Number of processes that share the work, each on its own GPU.")
 ]
-
-
-class Device(StrEnum):
-    """The device of networks."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
+Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 
 
 class Terminal:
@@ -50,12 +43,7 @@ class Terminal:
 
 
 def launch_processes(processes: int, device: str, arguments: Sequence[str], remedy: Callable[[], str]) -> None:
-    """Run ``enface ARGUMENTS`` as several processes, through the hook ``launch``.
-
-    Args:
-        device: The recipe's ``engine.device``.
-        remedy: Returns advice for the user; called if a process died.
-    """
+    """Run ``enface ARGUMENTS`` as several processes, through the hook ``launch``, which has the same arguments."""
     from enface.plugin.manager import load_plugins
 
     hook = load_plugins().hook.launch
