@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import say
+from enface.cli.options import Terminal, say
 
 MAX_GROUPS, MAX_NAME = 2, 60
 
@@ -65,6 +65,7 @@ def compare_command(
         metrics=_names(metrics) or None,
         skip_unlike=skip_unlike,
         each=each,
+        progress=None if as_json else Terminal(),
     )
     folder = out or Path("comparisons") / folder_name([group.name for group in comparison.groups])
     content = write_files(comparison, folder)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from enface.errors import DataError
+from enface.system.messages import Reporter, Silent
 from enface_tools.compare.changes import KeyChange, recipe_changes
 from enface_tools.compare.groups import Group, find_groups
 from enface_tools.compare.means import GroupMean, group_means, set_values
@@ -148,6 +149,7 @@ def compare(
     metrics: Sequence[str] | None = None,
     skip_unlike: bool = False,
     each: bool = False,
+    progress: Reporter | None = None,
 ) -> Comparison:
     """Compare evaluations with a control, image by image.
 
@@ -160,6 +162,7 @@ def compare(
         metrics: Names of metrics; default: all.
         skip_unlike: Skip metrics whose cards differ instead of refusing them.
         each: Make every run a group of its own.
+        progress: Receives the progress over groups; default: silent.
 
     Raises:
         DataError: if the evaluations cannot be read or compared.
@@ -167,26 +170,30 @@ def compare(
     first, *others = groups = find_groups(
         [Path(path) for path in paths], None if control is None else Path(control), each=each
     )
-    comparisons = []
-    for group in others:
-        shared = shared_quantities(first, group, regions=regions, metrics=metrics, skip_unlike=skip_unlike)
-        pairing = pair(first, group, shared.quantities)
-        for column in by:
-            _require_label(column, pairing)
-        results = compare_quantities(pairing, shared.quantities)
-        keys = [change.key for change in changes_of(first, group) if change.training]
-        comparisons.append(
-            GroupComparison(
-                group,
-                shared,
-                pairing,
-                results,
-                [_set_result(quantity, first, group, pairing.matched) for quantity in shared.sets],
-                [subset for column in by for subset in compare_subsets(pairing, shared.quantities, column)],
-                [*many_changes(group, keys), *caveats(first, group, pairing, results)],
-            )
-        )
+    comparisons: list[GroupComparison] = []
+    with (progress or Silent()).progress("comparing") as report:
+        for group in others:
+            shared = shared_quantities(first, group, regions=regions, metrics=metrics, skip_unlike=skip_unlike)
+            comparisons.append(_compare_group(first, group, shared, by))
+            report(len(comparisons), len(others))
     return Comparison(groups, comparisons, list(by))
+
+
+def _compare_group(control: Group, group: Group, shared: SharedQuantities, by: Sequence[str]) -> GroupComparison:
+    pairing = pair(control, group, shared.quantities)
+    for column in by:
+        _require_label(column, pairing)
+    results = compare_quantities(pairing, shared.quantities)
+    keys = [change.key for change in changes_of(control, group) if change.training]
+    return GroupComparison(
+        group,
+        shared,
+        pairing,
+        results,
+        [_set_result(quantity, control, group, pairing.matched) for quantity in shared.sets],
+        [subset for column in by for subset in compare_subsets(pairing, shared.quantities, column)],
+        [*many_changes(group, keys), *caveats(control, group, pairing, results)],
+    )
 
 
 def changes_of(control: Group, group: Group) -> list[KeyChange]:
