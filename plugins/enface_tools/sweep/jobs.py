@@ -131,8 +131,7 @@ def read_sweep(path: Path, launcher: str | None = None) -> tuple[list[Job], Laun
     """
     model = _model(path)
     recipe = (path.parent / model.recipe).resolve()
-    loaded = load_recipe(recipe)
-    base = model.name or loaded.recipe.name
+    base = model.name or load_recipe(recipe).recipe.name
     jobs = []
     for variant, changes in (model.variants or {"": {}}).items():
         for cell in _cells(model.grid):
@@ -142,11 +141,12 @@ def read_sweep(path: Path, launcher: str | None = None) -> tuple[list[Job], Laun
                 keys = {**changes, **cell, "name": name, "seed": seed}
                 overrides = tuple(f"{key}={json.dumps(value)}" for key, value in keys.items())
                 try:
-                    digest = load_recipe(recipe, overrides).recipe.training_digest()
+                    loaded = load_recipe(recipe, overrides)
                 except RecipeError as error:
                     raise RecipeError(f"{path}: {name}: {error}") from error
-                jobs.append(Job(name, seed, recipe, overrides, digest))
+                jobs.append(Job(name, seed, recipe, overrides, loaded.recipe.training_digest()))
     _refuse_equal(path, jobs)
+    # All runs are of one recipe, so any of them knows the launchers of its plugins.
     return jobs, _launcher(path, loaded.catalog, model.launcher, launcher)
 
 

@@ -39,6 +39,15 @@ def sweep(tmp_path):
     return write
 
 
+def test_a_recipe_may_be_complete_only_with_its_variants(sweep, tmp_path):
+    stages = {"main": {key: value for key, value in BASE["stages"]["main"].items() if key != "steps"}}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump({**BASE, "stages": stages}))
+    variants = {"short": {"stages.main.steps": 1}, "long": {"stages.main.steps": 2}}
+    jobs, launcher = read_sweep(sweep(name="mine", variants=variants))
+    assert [job.name for job in jobs] == ["mine-long", "mine-short"]
+    assert isinstance(launcher, Local)
+
+
 def test_every_variant_is_run_with_every_seed(sweep):
     variants = {"control": {}, "huber": {"stages.main.terms.l1.use": "huber"}}
     jobs, _ = read_sweep(sweep(seeds=[0, 3], variants=variants))
