@@ -21,6 +21,16 @@ NO_TOOLS = "No tools are installed (evaluate, report, compare, ...). Install enf
 def main() -> None:
     """Run the command line. A user's mistake ends with one message and exit code 2, never with a traceback."""
     try:
+        _run()
+    except SystemExit as stop:
+        if is_launched() and stop.code:
+            # Interpreters that leave a process group one after another may abort, which would hide the exit code.
+            os._exit(stop.code if isinstance(stop.code, int) else 1)
+        raise
+
+
+def _run() -> None:
+    try:
         application()()
     except EnfaceError as error:
         _refuse(str(error))
@@ -32,7 +42,7 @@ def main() -> None:
         if not is_launched():
             raise
         report_to_launcher(traceback.format_exc())
-        _exit(1)
+        sys.exit(1)
 
 
 class _Commands(TyperGroup):
@@ -76,14 +86,7 @@ def _refuse(message: str) -> NoReturn:
     # A launcher of several processes shows the message once.
     if not report_to_launcher(message):
         typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
-    _exit(2)
-
-
-def _exit(code: int) -> NoReturn:
-    if is_launched():
-        # Interpreters that leave a process group one after another may abort, which would hide the exit code.
-        os._exit(code)
-    sys.exit(code)
+    sys.exit(2)
 
 
 def _version(
