@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from enface.cli.options import Overrides, Processes, RecipePath, Runs, Terminal, launch_processes, say
+from enface.system.messages import report_unavailable
 from enface.system.processes import is_launched, report_to_launcher, set_arguments
 
 if TYPE_CHECKING:
@@ -65,12 +66,9 @@ def check(
     from enface.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, set_ or [])
-    inspections: Mapping[str, Any] = {}
-    unavailable: Mapping[str, str] = {}
-    if data:
-        # Messages of packing are not part of the JSON.
-        with redirect_stdout(sys.stderr) if as_json else nullcontext():
-            inspections, unavailable = _inspect(loaded)
+    # Messages of packing are not part of the JSON.
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        inspections, unavailable = _inspect(loaded) if data else ({}, {})
     if as_json:
         typer.echo(json.dumps(_as_dict(loaded.recipe, inspections, unavailable), indent=2))
         return
@@ -79,8 +77,7 @@ def check(
         say(f"{name}: {stage.steps} steps of {stage.batch}, terms: {', '.join(stage.terms)}{frozen}")
         if name in inspections:
             inspections[name].show(Terminal())
-    for name, reason in unavailable.items():
-        say(f"{name}: unavailable. {reason}")
+    report_unavailable(unavailable, Terminal())
     say(f"{loaded.recipe.name}: ok")
 
 
@@ -94,10 +91,8 @@ def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processe
     arguments = ["run", str(path), *set_arguments(overrides), "--runs", str(runs), *(["--resume"] if resume else [])]
 
     def remedy() -> str:
-        if resume and loaded.directory is not None:
-            started = [loaded.directory]
-        else:
-            started = [directory for directory in runs_in(folder) if directory not in before]
+        new = [directory for directory in runs_in(folder) if directory not in before]
+        started = [loaded.directory] if resume and loaded.directory is not None else new
         if not started:
             return "nothing was trained"
         return f"the others were ended. Resume with: {_resume_command(started[-1], processes)}"

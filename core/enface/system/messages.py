@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -37,3 +37,9 @@ class Silent:
     def progress(self, title: str) -> AbstractContextManager[Progress]:
         """Discard progress."""
         return nullcontext(lambda done, total: None)
+
+
+def report_unavailable(metrics: Mapping[str, str], reporter: Reporter) -> None:
+    """Show the reason why each of these metrics cannot be computed."""
+    for name, reason in metrics.items():
+        reporter.say(f"{name}: unavailable. {reason}")

@@ -21,7 +21,7 @@ from enface.training.sync_batchnorm import synchronized
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PATIENCE = timedelta(hours=2)
-"""How long processes wait for the main process, which packs data and writes tables alone."""
+"""Time limit for processes that wait for the main process, which packs data and writes tables alone."""
 
 
 class Engine:
@@ -88,8 +88,7 @@ class Engine:
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Average gradients over processes with one all-reduce per optimizer step.
 
-        DistributedDataParallel does not fit, because with several players each network runs several times a step and
-        parts of it stay unused.
+        DistributedDataParallel does not fit networks that run several times a step and stay unused in part.
         """
         if self.processes == 1:
             return

@@ -11,7 +11,7 @@ from enface.data.pairs import split_rows
 from enface.errors import DataError, EnfaceError
 from enface.recipe.load import LoadedRecipe, load_recipe
 from enface.system.locks import LOCK_FILE
-from enface.system.messages import Reporter, Silent
+from enface.system.messages import Reporter, Silent, report_unavailable
 from enface.system.signals import raise_on_signals
 from enface.training.checkpoint import digest
 from enface.training.engine import Engine
@@ -55,7 +55,8 @@ def train(
         _announce(run, resume=resume)
         trainer.train(resume=resume)
         with run.observed(), raise_on_signals():
-            run.log("trained", digest=digest(trainer.network))
+            if run.engine.is_main:
+                run.log("trained", digest=digest(trainer.network))
             loaded.plugins.hook.trained(run=run, network=trainer.network)
         run.notify("run_ended", completed=True)
     run.engine.wait()
@@ -68,8 +69,8 @@ def prepare_run(loaded: LoadedRecipe, progress: Reporter | None = None) -> Run:
     reporter = progress if progress is not None and engine.is_main else Silent()
     with engine.main_first():
         pack = prepare_pack(loaded, reporter)
-    main_pack = (pack.info.digest, len(pack.table))
-    if engine.broadcast(main_pack) != (pack.info.digest, len(pack.table)):
+    identity = (pack.info.digest, len(pack.table))
+    if engine.broadcast(identity) != identity:
         raise DataError(f"process {engine.rank} has another pack than the main one ({pack.folder}); start again")
     return Run(Path(), loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split), reporter)
 
@@ -78,10 +79,8 @@ def prepare_pack(loaded: LoadedRecipe, progress: Reporter | None = None) -> Pack
     """Return the recipe's pack; fetch or make it if it is not cached."""
     reporter = progress or Silent()
     data = loaded.recipe.data
-    with (
-        reporter.progress("fetching the pack, MiB" if data.pack else f"packing {data.use}") as report,
-        raise_on_signals(),
-    ):
+    title = "fetching the pack, MiB" if data.pack else f"packing {data.use}"
+    with reporter.progress(title) as report, raise_on_signals():
         pack = open_pack(loaded, report, reporter.say)
     report_skipped(pack, reporter)
     return pack
@@ -116,6 +115,6 @@ def _announce(run: Run, *, resume: bool) -> None:
     if run.engine.is_main and not resume:
         start_directory(run)
     run.reporter.say(f"run: {run.directory}")
-    # Before hours are spent on a network that is then not measured.
-    for name, reason in (run.validator.unavailable if run.validator is not None else {}).items():
-        run.reporter.say(f"{name}: unavailable. {reason}")
+    if run.validator is not None:
+        # Before hours are spent on a network that is then not measured.
+        report_unavailable(run.validator.unavailable, run.reporter)

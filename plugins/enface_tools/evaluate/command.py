@@ -51,9 +51,9 @@ def evaluate(
         _launch(run, checkpoint, average=average, overrides=set_ or [], processes=processes)
         return
     from enface.training.engine import leave_process_group
-    from enface_tools.evaluate.run import evaluate_checkpoints
+    from enface_tools.evaluate.run import write_evaluations
 
-    evaluate_checkpoints(run, checkpoint, average=average, overrides=set_ or [], progress=Terminal())
+    write_evaluations(run, checkpoint, average=average, overrides=set_ or [], progress=Terminal())
     leave_process_group()
 
 

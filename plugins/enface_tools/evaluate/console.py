@@ -18,12 +18,6 @@ def report_summary(summary: Summary, reporter: Reporter) -> None:
         reporter.say(f"caveat: {sentence}")
 
 
-def report_unavailable(metrics: Mapping[str, str], reporter: Reporter) -> None:
-    """Print a line for each metric that cannot be computed."""
-    for name, reason in metrics.items():
-        reporter.say(f"{name}: unavailable. {reason}")
-
-
 def report_stages(stages: Mapping[str, StageSummary], reporter: Reporter) -> None:
     """Print each stage's metrics and their change from the stage that it started from."""
     for name, stage in stages.items():

@@ -10,12 +10,12 @@ from torch import nn
 
 from enface.errors import EnfaceError, RecipeError
 from enface.recipe.load import is_run, load_recipe
-from enface.system.messages import Reporter
+from enface.system.messages import Reporter, report_unavailable
 from enface.system.signals import raise_on_signals
 from enface.training.prepare import prepare_run
 from enface.training.run import Run
 from enface_tools.evaluate.checkpoints import averaged, find_checkpoints, load_network
-from enface_tools.evaluate.console import report_stages, report_summary, report_unavailable
+from enface_tools.evaluate.console import report_stages, report_summary
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
 from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, Estimate, Summary
 from enface_tools.evaluate.results import Results
@@ -68,6 +68,19 @@ def evaluate_checkpoints(
     Returns:
         The results by name of the checkpoint.
     """
+    folders = write_evaluations(run, which, average=average, overrides=overrides, progress=progress)
+    return {label: Results.read(folder) for label, folder in folders.items()}
+
+
+def write_evaluations(
+    run: Run | Path | str,
+    which: str,
+    *,
+    average: bool = True,
+    overrides: Sequence[str] = (),
+    progress: Reporter | None = None,
+) -> dict[str, Path]:
+    """Evaluate as :func:`evaluate_checkpoints` does; return the folders of the results without reading them."""
     directory = run.directory if isinstance(run, Run) else Path(run)
     require_run(directory)
     paths = find_checkpoints(directory, which)
@@ -83,7 +96,7 @@ def evaluate_checkpoints(
             folders = _evaluate_checkpoints(evaluator, paths, average=average)
     opened.notify("run_ended", completed=True)
     opened.engine.wait()
-    return {label: Results.read(folder) for label, folder in folders.items()}
+    return folders
 
 
 def require_run(directory: Path) -> None:

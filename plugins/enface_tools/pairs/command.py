@@ -59,7 +59,8 @@ def pairs(
     Images of the two folders are matched by name. Results and report have the form of a run's evaluation. After an
     interruption, give the same command again to resume.
     """
-    from enface_tools.evaluate.console import report_summary, report_unavailable
+    from enface.system.messages import report_unavailable
+    from enface_tools.evaluate.console import report_summary
     from enface_tools.pairs.evaluation import PairsEvaluation
     from enface_tools.pairs.recipe import PairsOptions
 
