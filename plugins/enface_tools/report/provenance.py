@@ -25,7 +25,7 @@ class GitState(BaseModel):
     changed: bool = False
 
 
-class PackInfo(BaseModel):
+class RunPack(BaseModel):
     """The run's data.
 
     Attributes:
@@ -52,7 +52,7 @@ class Environment(BaseModel):
     threads: int = 1
     cpus: int | None = None
     seed: int = 0
-    pack: PackInfo = PackInfo()
+    pack: RunPack = RunPack()
     git: GitState | None = None
 
     @property

@@ -4,36 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
+from outline import Outline
 
 from enface.errors import EnfaceError
 from enface_tools.compare.page import write_comparison
 from enface_tools.report.numbers import MINUS
-
-
-class TextParser(HTMLParser):
-    """The visible text of a page, and its unclosed elements."""
-
-    VOID = frozenset(("meta", "img", "br", "input", "link"))
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.texts = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not {"script", "style"} & set(self.open):
-            self.texts.append(data)
 
 
 def page(folder):
@@ -41,9 +18,9 @@ def page(folder):
 
 
 def visible_text(text):
-    parser = TextParser(text)
-    assert parser.open == []
-    return " ".join("".join(parser.texts).split())
+    outline = Outline(text)
+    assert outline.open == []
+    return outline.text
 
 
 def data(text):

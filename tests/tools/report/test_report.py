@@ -6,11 +6,11 @@ import json
 import math
 import re
 import shutil
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from outline import Outline
 from PIL import Image
 
 from enface.errors import EnfaceError
@@ -52,34 +52,6 @@ def page(directory):
 def data(text, name):
     """Data of a page's scripts."""
     return json.loads(re.search(rf'<script type="application/json" id="data-{name}">(.*?)</script>', text, re.S)[1])
-
-
-class Outline(HTMLParser):
-    """Tags with their attributes, the unclosed ones, and the text outside of scripts and styles."""
-
-    VOID = frozenset(("meta", "img", "br", "input", "link"))
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open, self.words = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not {"script", "style"} & set(self.open):
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join("".join(self.words).split())
 
 
 def problems(text):
