@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from enface.training.feature_cache import FeatureCache
+from enface_tools.feature_cache.cache import FeatureCache
 from seed_run import noise_pack, seed_trainer, training_steps
 from table import Ratio, Row, run_program, time_interleaved
 

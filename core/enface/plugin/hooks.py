@@ -61,6 +61,13 @@ class Validator(Protocol):
         """Return a number that is higher if ``value`` of a metric is better."""
 
 
+class BatchSource(Protocol):
+    """Gathers the columns of a batch."""
+
+    def batch(self, names: Sequence[str], rows: Mapping[str, Any], moves: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return columns by name. ``rows`` and ``moves``: rows of the pack and augmentations, by role."""
+
+
 @hookspec
 def components() -> Iterable[type]:  # type: ignore[empty-body]
     """Return the component classes of this plugin."""
@@ -106,6 +113,16 @@ def validator(run: Run) -> Validator | None:
 @hookspec(firstresult=True)
 def inspect_stages(trainer: Any) -> Mapping[str, Any] | None:
     """Measure the loss terms of each stage; return objects with ``show(reporter)`` and ``as_dict()``."""
+
+
+@hookspec(firstresult=True)
+def cache_codes(
+    run: Run, stage: str, columns: BatchSource, encoder: nn.Module, rows: Any, augment: Any
+) -> BatchSource | None:
+    """Return the batches of a stage with ``cache_codes``: ``columns``, and ``encoded_ROLE``, the codes of that image.
+
+    ``rows`` are the rows of the pack that may be requested, ``augment`` is the augmentation of the images.
+    """
 
 
 @hookspec

@@ -28,11 +28,13 @@ from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import DiscriminatorModel, OptimizerModel, StageModel, TermModel
 from enface.recipe.optimizers import group_options, optimizer_builder
 from enface.training.engine import Engine, reseed
-from enface.training.feature_cache import ENCODED
 from enface.training.masks import build_mask, check_weights
 from enface.training.phases import Phase, Player
 from enface.training.step import Step
 from enface.training.terms import MaskUse, Term
+
+ENCODED = "encoded_"
+"""Prefix of a column with the codes of a role's images, in place of the images."""
 
 
 def build_generator(loaded: LoadedRecipe, data: DataInfo) -> Generator:

@@ -19,13 +19,13 @@ from enface.data.batches import Batches
 from enface.data.pairs import BatchPlan, Indices
 from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
 from enface.plugin.components import Generator, Mask
+from enface.plugin.hooks import BatchSource
 from enface.recipe.models import StageModel, StartModel
 from enface.system.malloc import freed_memory_kept
 from enface.system.signals import on_signals
 from enface.training import checkpoint
 from enface.training.build import StageBuilder, build_generator, output_of
 from enface.training.checkpoint import SUFFIX, Checkpoint
-from enface.training.feature_cache import FeatureCache
 from enface.training.phases import Player
 from enface.training.run import Run, latest_checkpoint, rewind_log
 from enface.training.step import Step
@@ -81,7 +81,7 @@ class Trainer:
             mirror=flip.mirror if flip else None,
             sharpen=run.recipe.augment.sharpen,
         )
-        self._batches: Batches | FeatureCache = self._columns
+        self._batches: BatchSource = self._columns
         self._augment = Augment(run.recipe.augment, run.recipe.data, self._pairs.roles)
         self._samples = self._sample_rows()
 
@@ -126,18 +126,15 @@ class Trainer:
         self._batches = self._codes(name) if self.run.recipe.stages[name].cache_codes else self._columns
         return builder, step
 
-    def _codes(self, name: str) -> FeatureCache:
+    def _codes(self, name: str) -> BatchSource:
         """Return the batches of a stage with codes in place of images."""
-        run, stage = self.run, self.run.recipe.stages[name]
-        encoder = self.generator.parts[self.generator.encoder_part]
-        codes = FeatureCache(self._columns, encoder, self._pairs.rows, self._augment, run.engine, run.directory)
-        drawn = stage.steps * stage.batch
-        if len(codes) > drawn:
-            raise RecipeError(
-                f"{run.loaded.place(('stages', name, 'cache_codes'))}: the images have {len(codes):,} codes over all "
-                f"augmentations, and the stage draws only {drawn:,} images, so that nothing would be saved. "
-                "Remove the key, or augment less"
-            )
+        run, encoder = self.run, self.generator.parts[self.generator.encoder_part]
+        codes: BatchSource | None = run.loaded.plugins.hook.cache_codes(
+            run=run, stage=name, columns=self._columns, encoder=encoder, rows=self._pairs.rows, augment=self._augment
+        )
+        if codes is None:
+            where = run.loaded.place(("stages", name, "cache_codes"))
+            raise RecipeError(f"{where}: no installed plugin caches codes; install enface again, or remove the key")
         return codes
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from enface.plugin.components import Generator
-from enface.training.feature_cache import ENCODED
+from enface.training.build import ENCODED
 from enface_tools.conformance.fixture import BATCH, SIZE, Fixture
 from enface_tools.conformance.networks import Trial, batch_column, build_for_size, network_rules
 from enface_tools.conformance.rules import RuleViolation, rule

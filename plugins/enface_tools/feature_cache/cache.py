@@ -17,9 +17,9 @@ from enface.data.augment import Augment, CropFlip
 from enface.data.batches import Batches, to_device
 from enface.data.pairs import Indices
 from enface.errors import DataError
+from enface.training.build import ENCODED
 from enface.training.engine import Engine
 
-ENCODED = "encoded_"
 # Codes are computed in fixed blocks, so that an image's code has the same bits in every run, resumed or not.
 BLOCK = 16
 

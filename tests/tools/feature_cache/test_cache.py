@@ -14,7 +14,7 @@ from enface.errors import DataError, RecipeError
 from enface.recipe.load import load_recipe
 from enface.recipe.models import AugmentModel, DataModel
 from enface.training.checkpoint import digest
-from enface.training.feature_cache import BLOCK, FeatureCache
+from enface_tools.feature_cache.cache import BLOCK, FeatureCache
 
 FROZEN = {"steps": 40, "batch": 8, "freeze": ["encoder", "heads"], "cache_codes": True, "terms": {"l1": {}}}
 CONTRAST = {
@@ -149,6 +149,13 @@ def test_a_resumed_run_ends_with_the_same_bits(new_trainer, load, make_trainer, 
 def test_a_stage_whose_codes_cannot_be_cached_is_rejected(new_trainer, content, message):
     with pytest.raises(RecipeError, match=message):
         new_trainer(content)._build("main")
+
+
+def test_a_stage_with_cached_codes_is_rejected_if_no_plugin_caches_them(new_trainer):
+    trainer = new_trainer({"stages": {"main": FROZEN}})
+    trainer.run.loaded.plugins.unregister(name="feature_cache")
+    with pytest.raises(RecipeError, match="cache_codes: no installed plugin caches codes; install enface again"):
+        trainer._build("main")
 
 
 def test_a_full_disk_is_reported(cached, monkeypatch):
