@@ -156,7 +156,7 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         entry |= {"mean": 0.0, "low": 0.0, "high": 0.0}
         metrics = {key: {**entry, **more} for key, more in (directions or {"lpips": {}}).items() if key in frame}
         content = {
-            **{"format": 2, "kind": "pairs" if name is None else "run", "name": name or folder.name, "split": "test"},
+            **{"format": 3, "kind": "pairs" if name is None else "run", "name": name or folder.name, "split": "test"},
             **{"step": 10, "checkpoint": None, "images": len(frame), "metrics": metrics, "sets": {}, "caveats": []},
             **{"identities": 3, "interval": "95% bootstrap over identities"},
             **(summary or {}),

@@ -52,7 +52,7 @@ def summary() -> dict[str, Any]:
     numbers = {name: {"mean": 0.9, "baselines": item["baselines"]} for name, item in metrics.items()}
     by_pose = {pose: {"images": 5, "metrics": numbers} for pose in ("-15", "-90", "0", "90")}
     return {
-        "format": 2,
+        "format": 3,
         "kind": "run",
         "name": "tiny",
         "metrics": metrics,

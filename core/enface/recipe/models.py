@@ -358,7 +358,8 @@ class EvaluationModel(Model):
 
     At most ``images`` source images, evenly spread, are measured; intervals use ``bootstrap`` resamples. ``stages``
     measures the network at the end of every stage, too; ``pictures`` keeps pictures of all images. ``regions`` are
-    masks, over each of which metrics are measured, too, if they support it.
+    masks, over each of which metrics are measured, too, if they support it. ``self_pairs`` also measures pairs whose
+    source is their target, which copying solves.
     """
 
     images: Count | None = None
@@ -366,6 +367,7 @@ class EvaluationModel(Model):
     bootstrap: Annotated[int, Ge(100)] = 1000
     stages: bool = True
     pictures: bool = True
+    self_pairs: bool = False
     regions: Annotated[dict[Name, Spec], Switchable] = Field(default_factory=dict)
 
 

@@ -50,11 +50,17 @@ class Member:
 
 @dataclass
 class Group:
-    """Evaluations of one recipe, one per seed."""
+    """Evaluations of one recipe, one per seed.
+
+    Attributes:
+        skipped: Run directories that are not used, with reasons.
+        notes: Caveats about how its evaluations differ from those of the control.
+    """
 
     members: list[Member]
     name: str = ""
     skipped: SkippedRuns = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> Literal["run", "pairs"]:
@@ -69,8 +75,9 @@ class Group:
 
     @property
     def caveats(self) -> list[str]:
-        """Caveats of the members' own evaluations."""
-        return list(dict.fromkeys(text for member in self.members for text in member.results.summary.caveats))
+        """Notes, then the caveats of the members' own evaluations."""
+        own = [text for member in self.members for text in member.results.summary.caveats]
+        return list(dict.fromkeys([*self.notes, *own]))
 
 
 @dataclass
@@ -115,6 +122,8 @@ def find_groups(paths: Sequence[Path], control: Path | None = None, *, each: boo
     if len(groups) < 2:
         raise DataError(_nothing_to_compare(groups[0]))
     _name(groups)
+    for group in groups[1:]:
+        group.notes += _unlike_self_pairs(groups[0], group)
     return groups
 
 
@@ -184,6 +193,17 @@ def _require_one_control(path: Path, contents: _PathContents, each: bool) -> Non
             f"({first.directory.name} and {second.directory.name} differ in {', '.join(keys[:5]) or 'name'}); "
             "name one run with --control"
         )
+
+
+def _unlike_self_pairs(control: Group, group: Group) -> list[str]:
+    members = [*control.members, *group.members]
+    switches = {item.measured for member in members if (item := member.results.summary.self_pairs) is not None}
+    if len(switches) < 2:
+        return []
+    return [
+        f"{control.name} and {group.name} differ in evaluation.self_pairs: pairs whose source is their target were "
+        "measured in some evaluations only; those without a counterpart are not compared."
+    ]
 
 
 def _nothing_to_compare(group: Group) -> str:

@@ -14,6 +14,8 @@ def report_summary(summary: Summary, reporter: Reporter) -> None:
         reporter.say(f"{name}: {_interval(item)}{_baselines(item)}")
     for name, whole in summary.sets.items():
         reporter.say(f"{name}: {_number(whole.value)}{_baselines(whole)}")
+    if summary.self_pairs is not None and summary.self_pairs.count:
+        reporter.say(f"self-pairs: {summary.self_pairs.sentence}")
     for sentence in summary.caveats:
         reporter.say(f"caveat: {sentence}")
 

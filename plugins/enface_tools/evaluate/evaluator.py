@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from enface.data.batches import Batches
 from enface.data.pack import center_crop
 from enface.data.pairs import Indices, Pairs
+from enface.errors import DataError
 from enface.training.build import output_of
 from enface.training.run import Run
 from enface_tools.evaluate.build import build_metrics
@@ -22,7 +23,7 @@ from enface_tools.evaluate.caveats import metric_networks, run_caveats
 from enface_tools.evaluate.grid import grid, to_pixels
 from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, unit
 from enface_tools.evaluate.metrics import Metric
-from enface_tools.evaluate.models import CheckpointInfo, Summary
+from enface_tools.evaluate.models import CheckpointInfo, SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import build_regions
 from enface_tools.evaluate.results import Scores, write_results
@@ -38,7 +39,8 @@ Keep = Callable[[Mapping[str, Tensor]], None]
 class Evaluator:
     """Measures a network on one split of a run's data.
 
-    Outputs are clipped to [0, 1]; they are compared with targets in float32.
+    Outputs are clipped to [0, 1]; they are compared with targets in float32. Pairs whose source is their target are
+    left out unless the recipe has ``evaluation.self_pairs``: copying such a source is perfect.
 
     Args:
         split: ``test`` or ``val``.
@@ -47,6 +49,10 @@ class Evaluator:
         metrics: Available metrics, by name.
         unavailable: Reasons why the others are not available, by name.
         rows: Rows of source and target in the table, for each pair.
+        self_pairs: Number of the split's pairs whose source is their target, measured or left out.
+
+    Raises:
+        DataError: if no pair is left.
     """
 
     run: Run
@@ -60,12 +66,25 @@ class Evaluator:
         self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
         self._measure = Measure(self.metrics)
         pairs = run.pairs(self.split)
-        sources = _spread(pairs.sources, run.recipe.evaluation.images)
-        self.rows = pairs.draw(sources, np.random.default_rng([run.recipe.seed, 3]))
+        self.rows, self.self_pairs = self._draw(pairs)
         self._columns = Batches(run.pack, pairs.roles, run.engine.device, run.info.size)
         regions, absent = build_regions(run.loaded, run.info, self._columns.names)
         self._regions = {name: region.to(run.engine.device) for name, region in regions.items()}
         self.unavailable |= absent
+
+    def _draw(self, pairs: Pairs) -> tuple[dict[str, Indices], SelfPairs]:
+        recipe = self.run.recipe
+        rows = pairs.draw(pairs.sources, np.random.default_rng([recipe.seed, 3]))
+        same = rows["source"] == rows["target"]
+        self_pairs = SelfPairs(count=int(same.sum()), measured=recipe.evaluation.self_pairs)
+        kept = np.flatnonzero(~same | self_pairs.measured)
+        if not len(kept):
+            raise DataError(
+                f"pairs: the target of every {self.split} image is the image itself, so no pair is left to measure; "
+                "change pairs.source or pairs.target, or measure these pairs with evaluation.self_pairs: true"
+            )
+        chosen = _spread(kept, recipe.evaluation.images)
+        return {role: indices[chosen] for role, indices in rows.items()}, self_pairs
 
     def means(self, network: nn.Module) -> dict[str, float]:
         """Each metric's mean over the split, or its number for the whole set."""
@@ -219,6 +238,7 @@ def evaluate_network(
         kind="run",
         name=recipe.name,
         split=evaluator.split,
+        self_pairs=evaluator.self_pairs,
         step=run.step,
         checkpoint=checkpoint,
         unavailable=evaluator.unavailable,
@@ -249,8 +269,8 @@ def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, pat
     Image.fromarray(grid(lines, gap=2, border=2)).save(path)
 
 
-def _spread(sources: Indices, count: int | None) -> Indices:
-    """At most ``count`` of the sources, evenly spread over the table."""
-    if count is None or count >= len(sources):
-        return sources
-    return sources[np.linspace(0, len(sources) - 1, count).round().astype(np.int64)]
+def _spread(places: Indices, count: int | None) -> Indices:
+    """At most ``count`` of the places, evenly spread."""
+    if count is None or count >= len(places):
+        return places
+    return places[np.linspace(0, len(places) - 1, count).round().astype(np.int64)]

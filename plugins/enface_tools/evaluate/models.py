@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 from enface.errors import DataError
 from enface_tools.evaluate.direction import Direction
 
-FORMAT = 2
+FORMAT = 3
 T = TypeVar("T")
 
 
@@ -115,12 +115,29 @@ class CheckpointInfo(FileModel):
     weights: Literal["average", "plain"]
 
 
+class SelfPairs(FileModel):
+    """The pairs of a split whose source is their target: their number, and True if they are measured."""
+
+    count: int
+    measured: bool
+
+    @property
+    def sentence(self) -> str:
+        """The number of pairs, and whether they count."""
+        pairs = "1 pair whose source is its" if self.count == 1 else f"{self.count} pairs whose source is their"
+        verb = "is" if self.count == 1 else "are"
+        if self.measured:
+            return f"{pairs} target {verb} among the images; copying is perfect there (evaluation.self_pairs)."
+        return f"{pairs} target {verb} left out (evaluation.self_pairs: true measures such pairs)."
+
+
 class Summary(FileModel):
     """``summary.json``.
 
     Attributes:
         by: Label -> value -> metrics.
         by_two: ``"LABEL x LABEL"`` -> means.
+        self_pairs: None for images that another system made.
         interval: Kind of the intervals.
         unavailable: Metric -> reason.
         caveats: Sentences to read before the numbers.
@@ -129,6 +146,7 @@ class Summary(FileModel):
     kind: Literal["run", "pairs"]
     name: str
     split: str | None = None
+    self_pairs: SelfPairs | None = None
     step: int | None = None
     checkpoint: CheckpointInfo | None = None
     format: int

@@ -409,3 +409,15 @@ def test_several_changes_are_a_caveat(seeds):
     a, b = seeds("a", [0]), seeds("b", [0], stage={"steps": 9, "batch": 3})
     (comparison,) = compare([a, b]).comparisons
     assert [text for text in comparison.caveats if "2 keys (stages.main.steps, stages.main.batch)" in text]
+
+
+def test_evaluations_that_differ_in_self_pairs_are_a_caveat(evaluated):
+    def summary(measured):
+        return {"self_pairs": {"count": 2, "measured": measured}}
+
+    a = evaluated("a", faces(), name="a", summary=summary(False))
+    b = evaluated("b", faces(), name="b", summary=summary(True), stage={"steps": 2})
+    c = evaluated("c", faces(), name="c", summary=summary(False), stage={"steps": 3})
+    _, second, third = find_groups([a, b, c])
+    assert [text for text in second.caveats if text.startswith("a and b differ in evaluation.self_pairs")]
+    assert not third.caveats

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from enface.errors import CheckpointError
+from enface.errors import CheckpointError, DataError
 from enface_tools.evaluate.checkpoints import load_network
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network, mean_target
 from enface_tools.evaluate.statistics import interval
@@ -69,11 +69,16 @@ def test_numbers_are_those_computed_by_hand(run):
     np.testing.assert_allclose(frame["l1"], wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_every_test_image_is_judged_once_and_no_other(run):
+def test_every_test_image_but_the_targets_themselves_is_measured_once_and_no_other(run):
     prepared = run()
     evaluator = Evaluator(prepared)
-    assert sorted(evaluator.rows["source"]) == sorted(prepared.rows["test"])
+    table = prepared.pack.table
+    # Each of the three people has one image that is the target of all ten.
+    frontal = (table["pose"] == 0) & (table["light"] == 0)
+    assert sorted(evaluator.rows["source"]) == [row for row in sorted(prepared.rows["test"]) if not frontal[row]]
+    assert (evaluator.self_pairs.count, evaluator.self_pairs.measured) == (3, False)
     about = evaluator.about()
+    assert not (about["key"] == about["target_key"]).any()
     assert set(about["identity"]) == {"003", "004", "005"}
     targets = prepared.pack.table.set_index("key").loc[about["target_key"]]
     assert (targets["identity"].to_numpy() == about["identity"].to_numpy()).all()
@@ -90,6 +95,42 @@ def test_fewer_images_are_evenly_spread(run):
     evaluator = Evaluator(run({"evaluation": {"images": 6}}))
     assert len(evaluator.rows["source"]) == 6
     assert set(evaluator.about()["identity"]) == {"003", "004", "005"}
+
+
+def test_self_pairs_are_measured_if_the_recipe_says_so(run):
+    prepared = run({"evaluation": {"self_pairs": True}})
+    evaluator = Evaluator(prepared)
+    assert sorted(evaluator.rows["source"]) == sorted(prepared.rows["test"])
+    assert (evaluator.self_pairs.count, evaluator.self_pairs.measured) == (3, True)
+    copied = evaluator.measure(lambda source: source).images["l1"]
+    assert (copied == 0).sum() == 3
+
+
+def test_copying_the_source_gains_nothing_from_self_pairs(run):
+    """The baseline is the mean over 27 pairs; with the three zeros of the self-pairs it would be a tenth lower."""
+    prepared = run()
+    evaluator = Evaluator(prepared)
+    table, rows = prepared.pack.table, prepared.rows["test"]
+    frontal = {table["identity"][row]: row for row in rows if (table["pose"][row], table["light"][row]) == (0, 0)}
+    others = [row for row in rows if row not in frontal.values()]
+    targets = [frontal[table["identity"][row]] for row in others]
+    wanted = np.abs(unit(prepared, others) - unit(prepared, targets)).mean()
+    assert evaluator.baselines()["source"].mean("l1") == pytest.approx(wanted, rel=1e-4)
+    assert Evaluator(prepared, "val").self_pairs.count == 1, "validation leaves them out, too"
+
+
+def test_leaving_self_pairs_out_changes_no_other_pair(run):
+    """All targets are drawn before any pair is left out."""
+    split = {"pairs": {"target": {"same": ["identity"]}}}
+    one, two = (Evaluator(run({**split, "evaluation": {"self_pairs": switch}})).about() for switch in (False, True))
+    other = two[two["key"] != two["target_key"]].reset_index(drop=True)
+    assert 0 < len(one) < len(two)
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_only_self_pairs_leave_nothing_to_measure(run):
+    with pytest.raises(DataError, match=r"the target of every test image is the image itself.*self_pairs: true"):
+        Evaluator(run({"pairs": {"source": {"where": {"pose": 0, "light": 0}}}}))
 
 
 def test_baselines_are_the_source_and_the_mean_training_target(run):
@@ -116,7 +157,8 @@ def test_what_is_written(run):
     folder = prepared.directory / "evaluation"
     assert json.loads((folder / "summary.json").read_text()) == summary.dump()
     frame = pd.read_csv(folder / "images.csv", dtype={"identity": str})
-    assert len(frame) == summary.images == 30
+    assert len(frame) == summary.images == 27
+    assert summary.self_pairs.dump() == {"count": 3, "measured": False}
     assert {"key", "target_key", "identity", "pose", "light", "l1", "psnr"} <= set(frame.columns)
     item = summary.metrics["l1"]
     assert item.mean == pytest.approx(frame["l1"].mean(), rel=1e-5)
@@ -128,7 +170,8 @@ def test_what_is_written(run):
     assert list(summary.by["pose"]) == ["-30", "-15", "0", "15", "30"]
     for pose, part in summary.by["pose"].items():
         here = frame[frame["pose"] == int(pose)]
-        assert part.images == len(here) == 6
+        # Three of the frontal images are their own targets.
+        assert part.images == len(here) == (3 if pose == "0" else 6)
         assert part.metrics["l1"].mean == pytest.approx(here["l1"].mean(), rel=1e-5)
     assert (folder / "grid.png").stat().st_size > 0
 

@@ -82,7 +82,7 @@ def test_numbers_agree_with_a_computation_by_hand(evaluation, folders, tmp_path)
         output, target = (pixels(folders[role] / f"{index}.png") for role in ("outputs", "targets"))
         assert number == pytest.approx(np.abs(output - target).mean(), rel=1e-5)
     assert summary.metrics["l1"].mean == pytest.approx(results.images["l1"].mean(), rel=1e-6)
-    assert json.loads((tmp_path / "results" / "summary.json").read_text()) == {"format": 2, **summary.dump()}
+    assert json.loads((tmp_path / "results" / "summary.json").read_text()) == {"format": 3, **summary.dump()}
     assert (summary.kind, summary.name, summary.images, summary.identities) == ("pairs", "results", 6, 6)
     assert not results.baselines
     assert not (tmp_path / "results" / WORK).exists()
