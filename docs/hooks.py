@@ -50,6 +50,7 @@ CLAIMS = {
     ("non_negative", True): "never below 0",
     ("per_image", False): "the value for an image depends on its batch",
     ("deterministic", False): "values for the same images differ between calls",
+    ("paired", True): "it compares each target with its own output, so both get the same augmentation",
     ("stateful", True): "its state is saved in checkpoints",
 }
 # Labels of one-line properties in a docstring; they become a list.

@@ -35,8 +35,13 @@ class Schedule(Component, ABC):
         """The metric whose validation values the schedule follows; None if it depends on the step alone."""
         return None
 
-    def observe(self, value: float) -> None:
-        """Record a validation value of ``metric``."""
+    def observe(self, value: float, score: float) -> None:
+        """Record a validation of ``metric``.
+
+        Args:
+            value: The metric's value.
+            score: The same as a number that is higher if the value is better, whatever the metric's direction.
+        """
 
     def state(self) -> dict[str, float]:
         """Return the state for a checkpoint."""
@@ -94,7 +99,10 @@ class Loss(nn.Module, Component):
         non_negative: The loss is never negative.
         per_image: The numbers of an image depend on that image alone.
         deterministic: Equal inputs give equal numbers.
-        stateful: Buffers change during training and are saved in checkpoints.
+        paired: It compares the critic's values of each target with those of its own output, so that an augmentation
+            of the critic's images draws once for both.
+        stateful: Buffers change during training and are saved in checkpoints. A critic of several scales has one state
+            for each. All parts and processes of an update start from the same buffers, and their mean is kept.
         uncompilable_reason: Reason why ``torch.compile`` does not support it; empty if it does.
     """
 
@@ -103,6 +111,7 @@ class Loss(nn.Module, Component):
     non_negative: ClassVar[bool] = False
     per_image: ClassVar[bool] = True
     deterministic: ClassVar[bool] = True
+    paired: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
     uncompilable_reason: ClassVar[str] = ""
 
@@ -131,10 +140,11 @@ class Augmentation(nn.Module, Component):
     """A random, differentiable augmentation of the images (N, 3, H, W) in [-1, 1] that a discriminator sees.
 
     Applied to real and fake images in both players' phases, so that it does not leak into outputs (Zhao et al.,
-    "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020).
+    "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020). Both get their own random numbers, as
+    there, unless a loss of the phase is ``paired``. Further columns of the discriminator stay as they are.
 
     Attributes:
-        adaptive: True if :meth:`observe` is to be called.
+        adaptive: True if :meth:`observe` is to be called, once an update of the discriminator.
     """
 
     adaptive: bool = False
@@ -191,11 +201,13 @@ class Discriminator(nn.Module, Component):
 
     Attributes:
         provides: Names in the dict that ``forward`` returns.
+        logit_scales: Number of tensors in ``logits``, if that is a tuple.
         once_differentiable_reason: Reason why it supports no gradient penalty; empty if it does.
         uncompilable_reason: Reason why ``torch.compile`` does not support it; empty if it does.
     """
 
     provides: tuple[str, ...] = ("logits", "features")
+    logit_scales: int = 1
     once_differentiable_reason: ClassVar[str] = ""
     uncompilable_reason: ClassVar[str] = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -254,14 +255,15 @@ class StageBuilder:
         of_critics: dict[str, list[Term]] = {name: [] for name in critics}
         games: dict[str, str] = {}
         for name, model in self._stage.terms.items():
-            loss = self._loss(name, model)
+            losses = self._losses(name, model, critics)
+            loss = losses[0]
             if not isinstance(loss, AdversarialLoss):
                 critic_only = isinstance(loss, CriticLoss)
                 if critic_only or model.side == "critic":
                     against = self._against(name, model, critics)
                     function = loss.critic if isinstance(loss, CriticLoss) else loss.forward
                     weight = self._schedule(model.weight, "terms", name, "weight")
-                    of_critics[against].append(self._term(name, model, loss, function, weight, critics))
+                    of_critics[against].append(self._term(name, model, losses, function, weight, critics))
                     continue
             else:
                 against = self._against(name, model, critics)
@@ -274,9 +276,9 @@ class StageBuilder:
                     )
                 games[against] = name
                 weight = self._schedule(model.critic_weight, "terms", name, "critic_weight")
-                of_critics[against].append(self._term(name, model, loss, loss.critic, weight, critics, start_at=0))
+                of_critics[against].append(self._term(name, model, losses, loss.critic, weight, critics, start_at=0))
             weight = self._schedule(model.weight, "terms", name, "weight")
-            own.append(self._term(name, model, loss, loss.forward, weight, critics))
+            own.append(self._term(name, model, losses, loss.forward, weight, critics))
         return own, of_critics
 
     def _against(self, name: str, model: TermModel, critics: Mapping[str, Player]) -> str:
@@ -289,7 +291,8 @@ class StageBuilder:
             )
         return model.against
 
-    def _loss(self, name: str, model: TermModel) -> Loss:
+    def _losses(self, name: str, model: TermModel, critics: Mapping[str, Player]) -> Sequence[Loss]:
+        """Return the loss; if it is stateful, one for each scale of its critic, so that scales share no state."""
         try:
             loss = self.loaded.catalog.build("loss", model.use, model.params, self.data)
         except (RecipeError, WeightsError) as error:
@@ -298,18 +301,21 @@ class StageBuilder:
         loss = loss.to(self.engine.device)
         # A loss has no optimizer; its parameters stay fixed.
         loss.requires_grad_(False)
-        return loss
+        critic = critics[model.against].module if loss.stateful and model.against is not None else None
+        scales = critic.logit_scales if isinstance(critic, Discriminator) else 1
+        return [loss, *(copy.deepcopy(loss) for _ in range(scales - 1))]
 
     def _term(
         self,
         name: str,
         model: TermModel,
-        loss: Loss,
+        losses: Sequence[Loss],
         function: Callable[..., torch.Tensor],
         weight: Any,
         critics: Mapping[str, Player],
         start_at: int | None = None,
     ) -> Term:
+        loss, *further = losses
         available = [*self.columns, *self.generator.provides, "step"]
         if model.against is not None:
             judge = critics[model.against].module
@@ -322,7 +328,7 @@ class StageBuilder:
         arguments = self._arguments(function, model.inputs, available, "terms", name)
         mask = self._mask(model) if model.mask else None
         start_at = model.start_at if start_at is None else start_at
-        return Term(name, function, arguments, weight, mask, model.against, model.every, start_at, loss)
+        return Term(name, function, arguments, weight, mask, model.against, model.every, start_at, loss, further)
 
     def _refuse_unknown_inputs(self, inputs: Mapping[str, str], requested: Sequence[str], who: str, *path: str) -> None:
         for argument in inputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -90,15 +90,18 @@ class Engine:
 
         DistributedDataParallel does not fit networks that run several times a step and stay unused in part.
         """
+        self.average_tensors([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+    def average_tensors(self, tensors: Sequence[Tensor]) -> None:
+        """Average tensors over processes in place, with one all-reduce."""
         if self.processes == 1:
             return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         torch.distributed.all_reduce(flat)
         flat /= self.processes
-        parts = torch.split(flat, [item.numel() for item in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
 
     def average(self, values: Mapping[str, Tensor]) -> dict[str, float]:
         """Return scalars averaged over processes, with one transfer from the device."""

@@ -14,7 +14,7 @@ from enface.errors import NonFiniteLossError, RecipeError
 from enface.plugin.components import Loss, Schedule
 from enface.training.engine import Engine, reseed
 from enface.training.phases import FiniteCheck, Phase, Player
-from enface.training.terms import Named
+from enface.training.terms import Named, Term
 
 
 @dataclass
@@ -56,9 +56,10 @@ class Step:
 
     @property
     def losses(self) -> dict[str, Loss]:
-        """The losses with state, by the names of their terms."""
-        losses = {term.name: term.loss for phase in self.phases for term in phase.terms if term.loss is not None}
-        return {name: loss for name, loss in losses.items() if loss.stateful}
+        """The losses with state, by ``TERM``; those of a critic's further scales by ``TERM.1``, ``TERM.2`` ..."""
+        terms = [term for phase in self.phases for term in phase.terms]
+        numbered = [(term.name, number, loss) for term in terms for number, loss in enumerate(term.losses)]
+        return {f"{name}.{number}" if number else name: loss for name, number, loss in numbered if loss.stateful}
 
     @property
     def schedules(self) -> dict[str, Schedule]:
@@ -122,8 +123,11 @@ class Step:
         self.train_only(player)
         player.optimizer.zero_grad(set_to_none=True)
         checks = []
-        for scene in scenes:
-            losses = self._values(phase, scene)
+        signs: list[Tensor] = []
+        for scene in self._with_mean_state(phase, scenes, parts):
+            judged = self.with_critics(phase, scene)
+            signs += _signs(player, judged)
+            losses = self._values(phase, judged)
             checks.append(FiniteCheck(losses))
             objective = torch.zeros((), device=self.engine.device)
             for term in phase.terms:
@@ -142,14 +146,36 @@ class Step:
         self.refuse_non_finite(phase, checks)
         self.engine.average_gradients(player.parameters)
         player.update(step)
+        if player.augment is not None and signs:
+            player.augment.observe(self.engine.average({"sign": torch.stack(signs).mean()})["sign"])
+
+    def _with_mean_state(self, phase: Phase, scenes: Iterable[Named], parts: int) -> Iterator[Named]:
+        """Yield the parts' values; every part starts from the same state of the losses, whose mean change is kept.
+
+        So a running average takes one step an update, whatever ``accumulate`` and the number of processes.
+        """
+        losses = nn.ModuleList(loss for term in phase.terms for loss in term.losses if loss.stateful)
+        if not losses or parts * self.engine.processes == 1:
+            yield from scenes
+            return
+        before = [buffer.clone() for buffer in losses.buffers()]
+        changes = [torch.zeros_like(buffer, dtype=torch.float64) for buffer in before]
+        for scene in scenes:
+            for buffer, old in zip(losses.buffers(), before, strict=True):
+                buffer.copy_(old)
+            yield scene
+            for change, buffer, old in zip(changes, losses.buffers(), before, strict=True):
+                change += buffer.detach().double() - old.double()
+        self.engine.average_tensors(changes)
+        for change, buffer, old in zip(changes, losses.buffers(), before, strict=True):
+            buffer.copy_(old.double() + change / parts)
 
     def train_only(self, player: Player) -> None:
         """Turn off gradients of all other critics."""
         for critic in self.critics.values():
             critic.require_gradients(critic is player)
 
-    def _values(self, phase: Phase, scene: Named) -> dict[str, Tensor]:
-        judged = self.with_critics(phase, scene)
+    def _values(self, phase: Phase, judged: Mapping[str | None, Named]) -> dict[str, Tensor]:
         with torch.autocast(self.engine.device.type, enabled=False):
             return {term.name: term(judged[term.against]) for term in phase.terms}
 
@@ -159,14 +185,15 @@ class Step:
         for name, critic in self.critics.items():
             terms = [term for term in phase.terms if term.against == name]
             if terms:
-                requested = {wanted for term in terms for wanted in term.requests}
-                judged[name] = {**scene, **self._judge(critic, requested, scene)}
-                if critic is phase.player:
-                    self._observe(critic, judged[name])
+                judged[name] = {**scene, **self._judge(critic, terms, scene)}
         return judged
 
-    def _judge(self, critic: Player, requested: set[str], scene: Named) -> dict[str, Any]:
-        """Return the requested values that a critic provides for target and output."""
+    def _judge(self, critic: Player, terms: Sequence[Term], scene: Named) -> dict[str, Any]:
+        """Return the values that terms request of a critic for target and output."""
+        requested = {wanted for term in terms for wanted in term.requests}
+        # A term that compares each target with its own output would otherwise compare the augmentations, too.
+        one_draw = any(term.loss is not None and term.loss.paired for term in terms)
+        devices = [self.engine.device] if self.engine.device.type == "cuda" else []
         extra = {argument: scene[column] for argument, column in critic.columns.items()}
         # In float32 and not compiled, because its results are differentiated twice.
         provided: dict[str, Any] = {"judge": lambda image: critic.module(image, **extra)}
@@ -176,22 +203,15 @@ class Step:
                 continue
             image = scene[name]
             if critic.augment is not None:
-                image = critic.augment(image.float())
+                # The target's draw is undone, so that the output draws the same random numbers.
+                with torch.random.fork_rng(devices, enabled=one_draw and side == "real"):
+                    image = critic.augment(image.float())
             provided[f"{side}_image"] = image
             if wanted - {"image"}:
                 with self.engine.autocast():
                     results = critic.call(image, **extra)
                 provided |= {f"{side}_{item}": value for item, value in results.items()}
         return provided
-
-    def _observe(self, critic: Player, judged: Named) -> None:
-        """Pass the mean sign of the logits of real images to an adaptive augmentation."""
-        if critic.augment is None or not critic.augment.adaptive or "real_logits" not in judged:
-            return
-        logits = judged["real_logits"]
-        scales = logits if isinstance(logits, tuple) else (logits,)
-        sign = torch.stack([scale.detach().float().sign().mean() for scale in scales]).mean()
-        critic.augment.observe(self.engine.average({"sign": sign})["sign"])
 
     def refuse_non_finite(self, phase: Phase, checks: Sequence[FiniteCheck]) -> None:
         """Abort before the update if any loss is non-finite; one all-reduce per phase."""
@@ -200,6 +220,15 @@ class Step:
             on_all_ranks = {name for names in self.engine.broadcast(self.engine.gather(bad)) for name in names}
             named = ", ".join(f"{phase.label}{name}" for name in sorted(on_all_ranks))
             raise NonFiniteLossError(f"term {named} became NaN or infinite")
+
+
+def _signs(player: Player, judged: Mapping[str | None, Named]) -> list[Tensor]:
+    """Return the mean sign of a critic's logits of real images, if its augmentation adapts to it."""
+    logits = judged.get(player.name, {}).get("real_logits")
+    if logits is None or player.augment is None or not player.augment.adaptive:
+        return []
+    scales = logits if isinstance(logits, tuple) else (logits,)
+    return [torch.stack([scale.detach().float().sign().mean() for scale in scales]).mean()]
 
 
 def _is_judged(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -43,6 +43,7 @@ class Term:
         every: The term is active at every ``every``-th update of its player.
         start_at: First step of the stage at which it is active.
         loss: The module that ``function`` belongs to.
+        further: Copies of a stateful loss, each with its own state, for a critic's scales after the first.
     """
 
     name: str
@@ -54,6 +55,12 @@ class Term:
     every: int = 1
     start_at: int = 0
     loss: Loss | None = None
+    further: Sequence[Loss] = ()
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        """The loss and its copies for further scales."""
+        return (*((self.loss,) if self.loss is not None else ()), *self.further)
 
     def active(self, step: int, update: int) -> bool:
         """Return True if the term is active at a step, the ``update``-th update of its player."""
@@ -82,8 +89,24 @@ class Term:
         scales = [argument for argument, value in arguments.items() if self._is_scales(argument, value)]
         if not scales:
             return [self._masked(names, arguments)]
-        per_scale = zip(*(arguments[argument] for argument in scales), strict=True)
-        return [self._masked(names, {**arguments, **dict(zip(scales, one, strict=True))}) for one in per_scale]
+        per_scale = list(zip(*(arguments[argument] for argument in scales), strict=True))
+        return [
+            term._masked(names, {**arguments, **dict(zip(scales, one, strict=True))})
+            for term, one in zip(self._for_scales(len(per_scale)), per_scale, strict=True)
+        ]
+
+    def _for_scales(self, count: int) -> list[Term]:
+        """Return a term for each scale; those of a stateful loss differ in its state."""
+        if self.loss is None or not self.loss.stateful:
+            return [self] * count
+        if count != len(self.losses):
+            raise PluginError(
+                f"discriminator {self.against!r} gives logits of {count} scales but has logit_scales = "
+                f"{len(self.losses)}; set it to {count}, because the stateful loss of term {self.name!r} keeps a state "
+                "for each scale"
+            )
+        further = (replace(self, function=getattr(loss, self.function.__name__)) for loss in self.further)
+        return [self, *further]
 
     def _is_scales(self, argument: str, value: Any) -> bool:
         return isinstance(value, tuple) and self.arguments[argument].endswith("_logits")

@@ -342,7 +342,8 @@ class Trainer:
         self.run.notify("evaluated", step=self.run.step, summary=means)
         for schedule in step.schedules.values():
             assert schedule.metric is not None
-            schedule.observe(means[schedule.metric])
+            value = means[schedule.metric]
+            schedule.observe(value, validator.score(schedule.metric, value))
         name = self.run.recipe.log.best
         if name is None or name not in means or not self._best.improved_by(means[name], partial(validator.score, name)):
             return False

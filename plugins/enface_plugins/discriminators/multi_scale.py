@@ -51,6 +51,7 @@ class MultiScale(Discriminator):
     ) -> None:
         super().__init__()
         _check_size(data.size, scales, layers)
+        self.logit_scales = scales
         sizes = [-(-data.size // 2**scale) for scale in range(scales)]
         self.scales = nn.ModuleList(
             PatchGAN(width=width, layers=layers, norm=norm, spectral_norm=spectral_norm, data=DataInfo(size))

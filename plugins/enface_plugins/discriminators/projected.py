@@ -66,6 +66,7 @@ class Projected(Discriminator):
         names = dict.fromkeys(DEFAULT_LAYERS.get(backbone, ()) if layers is None else layers)
         if not names:
             raise RecipeError(f"projected with backbone: {backbone} needs 'layers', at least one")
+        self.logit_scales = len(names)
         self.backbone = Backbone(backbone, names, data.size, weights)
         # Hooks rather than non-persistent buffers, because batch norm that spans processes needs parameters.
         self.backbone.register_state_dict_post_hook(_remove_tensors)

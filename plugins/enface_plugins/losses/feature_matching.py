@@ -22,6 +22,7 @@ class FeatureMatching(Loss):
     unit = "per image"
     distance = True
     non_negative = True
+    paired = True
 
     def forward(self, real_features: tuple[Tensor, ...], fake_features: tuple[Tensor, ...]) -> Tensor:
         layers = zip(real_features, fake_features, strict=True)

@@ -22,6 +22,7 @@ class RelativisticPaired(AdversarialLoss):
 
     unit = "per logit"
     non_negative = True
+    paired = True
 
     def forward(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return softplus(real_logits - fake_logits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,10 +21,12 @@ class Plateau(Schedule):
     Args:
         start: Initial value.
         metric: Name of the metric in the recipe.
-        mode: ``min`` if lower is better, as for lpips; ``max`` if higher is.
+        mode: ``min`` if lower is better, ``max`` if higher is (default: the metric's own direction; of a metric with an
+            ideal value, such as sharpness, the distance to it is followed).
         factor: Factor applied at each decay.
         patience: Number of validations without improvement that are tolerated.
-        threshold: Fraction of the best value by which a new value must be better to count as an improvement.
+        threshold: Fraction of the best value (of an ideal, of the smallest distance) by which a new one must be better
+            to count as an improvement.
         end: Lower bound of the value.
     """
 
@@ -32,7 +35,7 @@ class Plateau(Schedule):
         *,
         start: float,
         metric: str,
-        mode: Literal["min", "max"] = "min",
+        mode: Literal["min", "max"] | None = None,
         factor: Annotated[float, Gt(0), Lt(1)] = 0.5,
         patience: Annotated[int, Ge(0)] = 5,
         threshold: Annotated[float, Ge(0), Lt(1)] = 1e-4,
@@ -56,9 +59,10 @@ class Plateau(Schedule):
     def metric(self) -> str:
         return self._metric
 
-    def observe(self, value: float) -> None:
-        if self._improves(value):
-            self._best, self._waited = value, 0.0
+    def observe(self, value: float, score: float) -> None:
+        merit = score if self.mode is None else value if self.mode == "max" else -value
+        if self._improves(merit):
+            self._best, self._waited = merit, 0.0
             return
         self._waited += 1
         if self._waited > self.patience:
@@ -71,8 +75,7 @@ class Plateau(Schedule):
     def restore(self, state: Mapping[str, float]) -> None:
         self._value, self._waited, self._best = state["value"], state["waited"], state.get("best")
 
-    def _improves(self, value: float) -> bool:
+    def _improves(self, merit: float) -> bool:
         if self._best is None:
-            return True
-        margin = self.threshold * abs(self._best)
-        return value < self._best - margin if self.mode == "min" else value > self._best + margin
+            return math.isfinite(merit)
+        return merit > self._best + self.threshold * abs(self._best)

@@ -32,7 +32,7 @@ PLURALS = {
 }
 """Plural of each kind."""
 
-CLAIMS = ("distance", "non_negative", "per_image", "deterministic", "stateful")
+CLAIMS = ("distance", "non_negative", "per_image", "deterministic", "paired", "stateful")
 """Class attributes by which a loss describes itself, besides ``unit``."""
 
 LABELLED = DataInfo(96, {"identity": 200, "pose": 9, "light": 20})

@@ -74,7 +74,8 @@ def _followed(schedule: Schedule, validations: tuple[float, ...]) -> list[list[f
     """Its values after each validation."""
     values = []
     for validation in validations:
-        schedule.observe(validation)
+        # Of a metric that is better if lower.
+        schedule.observe(validation, -validation)
         values.append(_values(schedule))
     return values
 

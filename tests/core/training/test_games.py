@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from enface.errors import RecipeError
+from enface.errors import PluginError, RecipeError
 
 PATCH = {"use": "patch_gan", "width": 4, "layers": 1}
 
@@ -45,11 +47,17 @@ def test_a_critic_is_trained_before_its_term_counts_for_the_generator(bench):
 
 def test_a_lazy_term_is_computed_every_few_updates_and_weighted_as_many_times(bench):
     built = bench(stage({"r1": {"against": "patch", "weight": 2, "every": 3}}))
+    always = bench(stage({"r1": {"against": "patch", "weight": 6}}))
     for number in range(5):
         _, values = updated(built, number)
         assert ("term/patch.r1" in values) == (number % 3 == 0)
         if number % 3 == 0:
-            torch.testing.assert_close(values["weighted/patch.r1"], 6 * values["term/patch.r1"])
+            # The value shown is the mean over updates.
+            torch.testing.assert_close(values["weighted/patch.r1"], 2 * values["term/patch.r1"])
+        if number == 0:
+            updated(always, number)
+            critics = (bench.step.critics["patch"].module.state_dict() for bench in (built, always))
+            assert all(torch.equal(one, other) for one, other in zip(*(item.values() for item in critics), strict=True))
 
 
 def test_a_lazy_term_counts_the_updates_of_its_critic_rather_than_steps(bench):
@@ -136,6 +144,118 @@ def test_an_adaptive_augmentation_observes_the_critic(bench):
 def test_inconsistent_games_are_rejected(bench, terms, message):
     with pytest.raises(RecipeError, match=message):
         bench(stage(terms))
+
+
+def test_an_adaptive_augmentation_observes_once_an_update(bench):
+    augment = {"use": "diff_augment", "strength": 0.5, "target": 0.6, "reach": 10}
+    built = bench({**stage(augment=augment), "accumulate": 2})
+    built(built.batch(0), number=0, count=2)
+    assert float(built.step.critics["patch"].augment.level) == pytest.approx(0.4)
+
+
+# ------------------------------------------------------------------ pairs under augmentation
+
+AUGMENT = {"use": "diff_augment"}
+
+
+def equal_pairs(built):
+    """Return the values of the generator's terms for outputs that equal their targets."""
+    target = built.batch(0)["target"]
+    phase = built.step.phases[-1]
+    torch.manual_seed(0)
+    inputs = built.step.with_critics(phase, {"target": target, "output": target.clone(), "step": 0})
+    return {term.name: term(inputs[term.against]) for term in phase.terms if term.name != "l1"}
+
+
+def test_feature_matching_of_equal_images_is_0_under_augmentation(bench):
+    values = equal_pairs(bench(stage({"feature_matching": {"against": "patch"}}, augment=AUGMENT)))
+    assert float(values["feature_matching"].detach()) == 0
+
+
+def test_relativistic_pairs_of_equal_images_are_even_under_augmentation(bench):
+    terms = {"hinge": {"use": "relativistic_paired", "against": "patch"}}
+    values = equal_pairs(bench(stage(terms, augment=AUGMENT)))
+    # softplus(real - fake) of equal logits at every position.
+    assert float(values["hinge"].detach()) == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_real_and_fake_draw_separately_if_no_term_compares_them(bench):
+    built = bench(stage({"relativistic_average": {"against": "patch"}, "hinge": False}, augment=AUGMENT))
+    target = built.batch(0)["target"]
+    inputs = built.step.with_critics(built.step.phases[-1], {"target": target, "output": target.clone(), "step": 0})
+    assert not torch.equal(inputs["patch"]["real_logits"], inputs["patch"]["fake_logits"])
+
+
+def test_one_draw_serves_both_images_and_the_next_step_draws_another(bench):
+    built = bench(stage({"feature_matching": {"against": "patch"}}, augment=AUGMENT))
+    target = built.batch(0)["target"]
+    named = {"target": target, "output": target.clone(), "step": 0}
+    first, second = (built.step.with_critics(built.step.phases[-1], named)["patch"] for _ in range(2))
+    assert torch.equal(first["real_image"], first["fake_image"])
+    assert not torch.equal(first["real_image"], second["real_image"])
+
+
+# ------------------------------------------------------------------ losses with state
+
+LECAM = {"use": "lecam", "against": "patch"}
+
+
+def fixed_logits(built, *scales):
+    """Let the critic give constant logits at each scale: c for the target, -c for the output."""
+    critic, target = built.step.critics["patch"], built.batch(0)["target"]
+
+    def call(image, **_):
+        sign = 1 if torch.equal(image, target) else -1
+        # A gradient must reach the critic.
+        zero = 0 * sum(parameter.sum() for parameter in critic.parameters)
+        logits = tuple(torch.full((len(image), 1, 2, 2), float(sign * size)) + zero for size in scales)
+        return {"logits": logits if len(logits) > 1 else logits[0]}
+
+    critic.call = call
+
+
+def test_lecam_keeps_averages_for_each_scale(bench):
+    terms = {"l1": {}, "hinge": {"against": "patch"}, "lecam": LECAM}
+    critic = {"use": "multi_scale", "width": 4, "layers": 1, "scales": 2}
+    built = bench({"discriminators": {"patch": critic}, "terms": terms})
+    fixed_logits(built, 1, 5)
+    for number in range(2):
+        values = built(built.batch(0), number=number)
+        # (1 + 1)^2 + (1 + 1)^2 and (5 + 5)^2 + (5 + 5)^2, averaged.
+        assert float(values["term/patch.lecam"]) == pytest.approx(104)
+    averages = {name: loss.averages.tolist() for name, loss in built.step.losses.items()}
+    assert averages == {"lecam": pytest.approx([1, -1]), "lecam.1": pytest.approx([5, -5])}
+
+
+def test_a_critic_that_hides_its_scales_is_named(bench):
+    built = bench(stage({"lecam": LECAM}))
+    fixed_logits(built, 1, 5)
+    with pytest.raises(PluginError, match="'patch' gives logits of 2 scales but has logit_scales = 1; set it to 2"):
+        built(built.batch(0))
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_of_a_batch_change_a_running_average_once(bench, parts):
+    critic = {"norm": "none", "optimizer": {"use": "sgd", "lr": 0.0}}
+    stages = stage({"lecam": {**LECAM, "decay": 0.9}}, **critic) | {"optimizer": {"use": "sgd", "lr": 0.0}}
+    averages, sums = [], []
+    for count in (1, parts):
+        built = bench({**stages, "accumulate": count}, generator={"use": "unet", "width": 4, "depth": 3})
+        for number in range(3):
+            built(built.batch(number), number=number, count=count)
+        averages.append(built.step.losses["lecam"].averages)
+        sums.append(built.step.losses["lecam"].sums)
+    torch.testing.assert_close(averages[0], averages[1])
+    # 1 - 0.9^3: three updates, not three times as many as there are parts.
+    assert [float(item[2]) for item in sums] == pytest.approx([0.271, 0.271])
+
+
+def test_a_lazy_running_average_changes_only_when_its_term_is_active(bench):
+    built = bench(stage({"lecam": {**LECAM, "decay": 0.9, "every": 2}}))
+    for number in range(4):
+        built(built.batch(number), number=number)
+    # 1 - 0.9^2: steps 0 and 2.
+    assert float(built.step.losses["lecam"].sums[2]) == pytest.approx(0.19)
 
 
 def test_only_stateful_losses_are_saved(bench):

@@ -93,13 +93,33 @@ def test_a_flat_critic_has_a_finite_gradient_under_the_penalty():
 
 def test_lecam_follows_the_critics_logits():
     loss = Lecam(decay=0.5)
-    # The averages move from 0 halfway to 0.5 and -1.25.
+    # The averages start at the first batch's means, 0.5 and -1.25.
     error = loss.critic(REAL, FAKE)
-    real, fake = 0.25, -0.625
+    real, fake = 0.5, -1.25
     expected = [(2 - fake) ** 2 + max(0, real - 0.5) ** 2, max(0, -1 - fake) ** 2 + (real + 3) ** 2]
     torch.testing.assert_close(error, torch.tensor(expected))
     torch.testing.assert_close(loss.averages, torch.tensor([real, fake]))
-    assert set(loss.state_dict()) == {"averages"}
+    assert set(loss.state_dict()) == {"sums"}
+
+
+def test_lecam_averages_as_its_published_code():
+    # stylegan2/lecam_loss.py of google/lecam-gan: TensorFlow's assign_moving_average with zero_debias.
+    loss, decay, draw = Lecam(decay=0.9), 0.9, torch.Generator().manual_seed(0)
+    biased = [0.0, 0.0]
+    for updates in range(1, 21):
+        real, fake = (torch.randn(3, 1, 4, 4, generator=draw) for _ in range(2))
+        for side, logits in enumerate((real, fake)):
+            biased[side] -= (biased[side] - float(logits.mean())) * (1 - decay)
+        average_real, average_fake = (item / (1 - decay**updates) for item in biased)
+        expected = (real - average_fake).relu().square() + (average_real - fake).relu().square()
+        torch.testing.assert_close(loss.critic(real, fake), expected)
+
+
+def test_lecam_of_a_constant_critic_has_its_limit_from_the_first_update_on():
+    loss = Lecam()
+    # (1 + 1)^2 + (1 + 1)^2
+    for _ in range(3):
+        torch.testing.assert_close(loss.critic(torch.ones(4), -torch.ones(4)), torch.full((4,), 8.0))
 
 
 def test_feature_matching_averages_layers_and_trains_the_output_only():
