@@ -122,7 +122,7 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
     """Write the files of an evaluated run: ``evaluated("a/1", {"key": [...], "lpips": [...]}, seed=1)``.
 
     Columns named in ``directions`` (name -> its keys in the summary) are metrics. If ``name`` is None, write the
-    evaluation of pairs of images instead.
+    evaluation of pairs of images instead. The split is the one that runs are compared on.
     """
 
     def write(
@@ -135,11 +135,13 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         stage: Mapping[str, object] | None = None,
         regions: Mapping[str, object] | None = None,
         summary: Mapping[str, object] | None = None,
+        split: str = "val",
     ) -> Path:
         import pandas as pd
 
         folder = tmp_path / place
-        results = folder if name is None else folder / "evaluation"
+        parts = [] if name is None else ["evaluation", "val"] if split == "val" else ["evaluation"]
+        results = folder.joinpath(*parts)
         results.mkdir(parents=True)
         if name is not None:
             keys = {
@@ -156,9 +158,9 @@ def evaluated(tmp_path: Path) -> Callable[..., Path]:
         entry |= {"mean": 0.0, "low": 0.0, "high": 0.0}
         metrics = {key: {**entry, **more} for key, more in (directions or {"lpips": {}}).items() if key in frame}
         content = {
-            **{"format": 3, "kind": "pairs" if name is None else "run", "name": name or folder.name, "split": "test"},
+            **{"format": 3, "kind": "pairs" if name is None else "run", "name": name or folder.name},
             **{"step": 10, "checkpoint": None, "images": len(frame), "metrics": metrics, "sets": {}, "caveats": []},
-            **{"identities": 3, "interval": "95% bootstrap over identities"},
+            **{"split": None if name is None else split, "identities": 3, "interval": "95% over identities"},
             **(summary or {}),
         }
         (results / "summary.json").write_text(json.dumps(content), encoding="utf-8")

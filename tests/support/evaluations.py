@@ -76,7 +76,7 @@ def summary() -> dict[str, Any]:
         },
         "images": 20,
         "identities": 4,
-        "interval": "95% bootstrap over identities",
+        "interval": "95% over identities",
         "split": "test",
         "step": 12000,
         "checkpoint": {"file": "step-00012000", "weights": "average"},

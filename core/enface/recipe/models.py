@@ -69,6 +69,7 @@ class SplitModel(Model):
 
     A whole number takes that many values, a fraction that share of them, a list the values it names
     (``"001-054"`` is a range). ``test`` defaults to all the rest. Rows that do not satisfy ``where`` are in no part.
+    ``shuffle`` takes numbers and fractions in an order drawn by the recipe's seed, so each seed has other people.
     """
 
     by: str = "identity"
@@ -76,6 +77,13 @@ class SplitModel(Model):
     train: Whole | Share | list[str | int] = 0.8
     val: Whole | Share | list[str | int] = 0
     test: Whole | Share | list[str | int] | None = None
+    shuffle: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, serialize: Any) -> dict[str, Any]:
+        # A recipe that does not shuffle keeps its digest.
+        plain: dict[str, Any] = serialize(self)
+        return plain if self.shuffle else {key: value for key, value in plain.items() if key != "shuffle"}
 
 
 class DataModel(Spec):
@@ -354,17 +362,17 @@ class LogModel(Model):
 
 
 class EvaluationModel(Model):
-    """Evaluation on the test split.
+    """Evaluation at the end of a run; ``split: val`` leaves the test people unseen.
 
-    At most ``images`` source images, evenly spread, are measured; intervals use ``bootstrap`` resamples. ``stages``
+    At most ``images`` source images, evenly spread, are measured. ``stages``
     measures the network at the end of every stage, too; ``pictures`` keeps pictures of all images. ``regions`` are
     masks, over each of which metrics are measured, too, if they support it. ``self_pairs`` also measures pairs whose
     source is their target, which copying solves.
     """
 
+    split: Literal["val", "test"] = "test"
     images: Count | None = None
     batch: Count | None = None
-    bootstrap: Annotated[int, Ge(100)] = 1000
     stages: bool = True
     pictures: bool = True
     self_pairs: bool = False

@@ -23,7 +23,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "metrics": "The metrics: a list of names, or a map with parameters.",
         "engine": "Device, precision and determinism.",
         "log": "Intervals of logging, samples, checkpoints and validation, in steps.",
-        "evaluation": "Settings of the test.",
+        "evaluation": "Settings of the evaluation at the end of a run.",
         "extends": "The parent recipe, which this one changes; its path is relative to this file.",
     },
     "AugmentModel": {
@@ -63,11 +63,12 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "sync_batchnorm": "Compute batch statistics over all processes instead of within each.",
     },
     "EvaluationModel": {
-        "images": "Maximum number of test images, evenly spaced; default: all.",
+        "split": "`val` leaves the test people unseen at the end of a run.",
+        "images": "Maximum number of images, evenly spaced; default: all.",
         "batch": "Images per batch; default: by their size and the device.",
-        "bootstrap": "Bootstrap resamples over identities for the confidence intervals.",
         "stages": "Also evaluate the network at the end of every stage.",
-        "pictures": "Keep pictures of all test images for the report.",
+        "pictures": "Keep pictures of all images for the report.",
+        "self_pairs": "Also measure pairs whose source is their target, which copying solves.",
         "regions": "Masks of image regions that are also measured separately.",
     },
     "LogModel": {
@@ -107,6 +108,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "train": "Number of values, a fraction of them, or a list of values (`001-054` is a range).",
         "val": "As `train`, from the values after those.",
         "test": "As `train`; default: all remaining values.",
+        "shuffle": "Take numbers and fractions of values in an order drawn by the recipe's `seed`.",
     },
     "StageModel": {
         "steps": "Optimizer steps of the generator.",

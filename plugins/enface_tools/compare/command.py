@@ -12,6 +12,7 @@ import typer
 
 from enface import hookimpl
 from enface.cli.options import Terminal, say
+from enface_tools.evaluate.splits import Split
 
 MAX_GROUPS, MAX_NAME = 2, 60
 
@@ -28,6 +29,9 @@ def compare_command(
     control: Annotated[
         Path | None, typer.Option("--control", metavar="RUN", help="The run to compare with (default: the first RUN).")
     ] = None,
+    split: Annotated[
+        Split, typer.Option("--split", help="People to compare on: val to choose by, test for the final number.")
+    ] = "val",
     by: Annotated[
         str,
         typer.Option("--by", metavar="LABEL,...", help="Also compare separately for each value, as in pose,light."),
@@ -60,6 +64,7 @@ def compare_command(
     comparison = compare(
         runs,
         control,
+        split=split,
         by=_names(by),
         regions=regions,
         metrics=_names(metrics) or None,

@@ -12,23 +12,26 @@ import numpy as np
 import pandas as pd
 
 from enface.errors import DataError
+from enface.plugin.schema import closest
 from enface.system.messages import Reporter, Silent
 from enface_tools.compare.changes import KeyChange, recipe_changes
 from enface_tools.compare.groups import Group, find_groups
 from enface_tools.compare.means import GroupMean, group_means, set_values
-from enface_tools.compare.outcomes import QuantityResult, SubsetResults, compare_quantities, compare_subsets
+from enface_tools.compare.outcomes import Margins, QuantityResult, SubsetResults, compare_quantities, compare_subsets
 from enface_tools.compare.pairing import Pairing, pair
 from enface_tools.compare.quantities import Quantity, SharedQuantities, shared_quantities
-from enface_tools.compare.verdicts import caveats, many_changes, sentence
+from enface_tools.compare.verdicts import caveats, many_changes, seed_deviations, sentence, subject
 from enface_tools.evaluate.results import ID_COLUMNS, MAX_LABEL_VALUES
+from enface_tools.evaluate.splits import Split
 
 SHOWN_COLUMNS = ["control_mean", "group_mean", "difference", "low", "high", "p", "p_adjusted", "outcome"]
 EFFECT_SIZES = ["rank_biserial", "d_z"]
+SEED_DEVIATIONS = ["control_seed_sd", "group_seed_sd"]
 
 
 @dataclass(frozen=True)
 class SetMetricResult:
-    """A set metric's number, averaged over the compared seeds. NaN if missing."""
+    """A set metric's number, averaged over the runs of each side. NaN if missing."""
 
     quantity: Quantity
     control: float
@@ -54,6 +57,7 @@ class GroupComparison:
         results: One for each quantity.
         sets: One for each set metric.
         subsets: Results inside each value of the requested labels.
+        about: Subject of the verdicts if they do not hold for the recipe.
         caveats: Sentences to read before the numbers.
     """
 
@@ -63,12 +67,14 @@ class GroupComparison:
     results: list[QuantityResult]
     sets: list[SetMetricResult]
     subsets: list[SubsetResults]
+    about: str
     caveats: list[str]
 
     @property
     def verdicts(self) -> list[tuple[QuantityResult, str]]:
         """A sentence for each quantity."""
-        return [(result, sentence(result)) for result in self.results]
+        texts = [(result, sentence(result, self.about), seed_deviations(result)) for result in self.results]
+        return [(result, f"{text}; {spread}" if spread else text) for result, text, spread in texts]
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,8 @@ class Comparison:
         Columns: ``group``, ``test`` (the quantity), ``images``, ``missing``, ``identities``, ``control_mean`` and
         ``group_mean`` in the metric's unit, ``difference`` (group minus control) with its 95 % interval ``low`` and
         ``high``, ``gain`` with ``gain_low`` and ``gain_high`` (the same, positive if the group is better), ``p``,
-        ``p_adjusted``, the effect sizes ``rank_biserial`` and ``d_z``, and ``outcome``.
+        ``p_adjusted``, ``control_seed_sd`` and ``group_seed_sd``, ``detectable`` (the smallest difference detected with
+        80 % power), ``margin`` and ``p_equivalent``, the effect sizes ``rank_biserial`` and ``d_z``, and ``outcome``.
         """
         rows = [_row(result, group=item.group.name) for item in self.comparisons for result in item.results]
         return pd.DataFrame(rows)
@@ -144,9 +151,11 @@ def compare(
     paths: Sequence[Path | str],
     control: Path | str | None = None,
     *,
+    split: Split = "val",
     by: Sequence[str] = (),
     regions: bool = False,
     metrics: Sequence[str] | None = None,
+    margins: Margins | None = None,
     skip_unlike: bool = False,
     each: bool = False,
     progress: Reporter | None = None,
@@ -155,11 +164,13 @@ def compare(
 
     Args:
         paths: Run directories, folders of runs, results of ``enface pairs``. Runs whose recipes differ only by the
-            seed are one group, averaged over the seeds.
+            seed are one group.
         control: Path of the control; default: the first of ``paths``.
+        split: The people to compare on: ``val`` to choose by, ``test`` for the final number.
         by: Labels, such as ``pose``, whose values are also compared separately.
         regions: Also compare metrics on regions of the face.
         metrics: Names of metrics; default: all.
+        margins: Largest differences that do not matter, by metric, to test equivalence.
         skip_unlike: Skip metrics whose cards differ instead of refusing them.
         each: Make every run a group of its own.
         progress: Receives the progress over groups; default: silent.
@@ -168,30 +179,34 @@ def compare(
         DataError: if the evaluations cannot be read or compared.
     """
     first, *others = groups = find_groups(
-        [Path(path) for path in paths], None if control is None else Path(control), each=each
+        [Path(path) for path in paths], None if control is None else Path(control), split=split, each=each
     )
     comparisons: list[GroupComparison] = []
     with (progress or Silent()).progress("comparing") as report:
         for group in others:
             shared = shared_quantities(first, group, regions=regions, metrics=metrics, skip_unlike=skip_unlike)
-            comparisons.append(_compare_group(first, group, shared, by))
+            comparisons.append(_compare_group(first, group, shared, by, margins))
             report(len(comparisons), len(others))
     return Comparison(groups, comparisons, list(by))
 
 
-def _compare_group(control: Group, group: Group, shared: SharedQuantities, by: Sequence[str]) -> GroupComparison:
+def _compare_group(
+    control: Group, group: Group, shared: SharedQuantities, by: Sequence[str], margins: Margins | None
+) -> GroupComparison:
     pairing = pair(control, group, shared.quantities)
     for column in by:
         _require_label(column, pairing)
-    results = compare_quantities(pairing, shared.quantities)
+    _require_measured(margins or {}, shared.quantities)
+    results = compare_quantities(pairing, shared.quantities, margins)
     keys = [change.key for change in changes_of(control, group) if change.training]
     return GroupComparison(
         group,
         shared,
         pairing,
         results,
-        [_set_result(quantity, control, group, pairing.matched) for quantity in shared.sets],
-        [subset for column in by for subset in compare_subsets(pairing, shared.quantities, column)],
+        [_set_result(quantity, control, group) for quantity in shared.sets],
+        [subset for column in by for subset in compare_subsets(pairing, shared.quantities, column, margins)],
+        subject(control, group),
         [*many_changes(group, keys), *caveats(control, group, pairing, results)],
     )
 
@@ -202,12 +217,16 @@ def changes_of(control: Group, group: Group) -> list[KeyChange]:
     return [] if before is None or after is None else recipe_changes(before, after)
 
 
-def _set_result(quantity: Quantity, control: Group, group: Group, matched: Sequence[int]) -> SetMetricResult:
-    means = []
-    for side in (control, group):
-        values = zip(side.members, set_values(side, quantity.name), strict=True)
-        means.append(float(np.mean([value for member, value in values if not matched or member.seed in matched])))
-    return SetMetricResult(quantity, *means)
+def _set_result(quantity: Quantity, control: Group, group: Group) -> SetMetricResult:
+    return SetMetricResult(quantity, *(float(np.mean(set_values(side, quantity.name))) for side in (control, group)))
+
+
+def _require_measured(margins: Margins, quantities: Sequence[Quantity]) -> None:
+    """Raise DataError if a margin is for a metric that is not compared."""
+    names = [quantity.name for quantity in quantities]
+    for name in margins:
+        if name not in names:
+            raise DataError(f"--margin: {name!r} is not compared{closest(name, names)}; compared: {', '.join(names)}")
 
 
 def _require_label(column: str, pairing: Pairing) -> None:
@@ -238,6 +257,10 @@ def _row(result: QuantityResult, **labels: str) -> dict[str, Any]:
         "gain_high": gain.high,
         "p": result.p,
         "p_adjusted": result.p_adjusted,
+        **dict(zip(SEED_DEVIATIONS, result.seed_sd, strict=True)),
+        "detectable": result.detectable,
+        "margin": result.margin,
+        "p_equivalent": result.p_equivalent,
         **{name: getattr(result, name) for name in EFFECT_SIZES},
         "outcome": result.outcome,
     }

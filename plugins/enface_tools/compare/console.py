@@ -23,7 +23,7 @@ MAX_CHANGES = 12
 MAX_VALUE = 60
 # Width of a value and its number of images.
 LABEL_WIDTH = 12
-HEADS = ("metric", "better", "control", "group", "difference", "95 % interval", "p (Holm)", "r", "d_z", "")
+HEADS = ("metric", "better", "control", "group", "difference", "95 % interval", "p (Holm)", "detects", "")
 
 
 def show(comparison: Comparison) -> None:
@@ -103,7 +103,7 @@ def _cells(result: QuantityResult) -> tuple[str, ...]:
         signed(interval.mean, decimals),
         f"[{low}, {high}]",
         p_text(result.p_adjusted),
-        *(signed(value, 2) for value in (result.rank_biserial, result.d_z)),
+        plain(result.detectable, decimals),
         result.outcome,
     )
 

@@ -38,7 +38,7 @@ from enface_tools.compare.models import (
     VerdictEntry,
     number,
 )
-from enface_tools.compare.outcomes import ALPHA, RESAMPLES, MeanInterval, QuantityResult, resamples
+from enface_tools.compare.outcomes import ALPHA, POWER, MeanInterval, QuantityResult
 from enface_tools.compare.quantities import Quantity
 from enface_tools.compare.values import image_keys
 from enface_tools.evaluate.models import Estimate
@@ -81,7 +81,7 @@ def comparison_file(comparison: Comparison, folder: Path) -> ComparisonFile:
         format=FORMAT,
         confidence=CONFIDENCE,
         alpha=ALPHA,
-        resamples=RESAMPLES,
+        power=POWER,
         groups=[
             _group(group, means, comparison, folder)
             for group, means in zip(comparison.groups, comparison.means, strict=True)
@@ -164,14 +164,12 @@ def _by_seed(numbers: Mapping[int, float]) -> dict[str, float | None]:
 
 
 def _group_comparison(index: int, item: GroupComparison, comparison: Comparison) -> GroupComparisonEntry:
-    control, group, pairing = comparison.control.by_seed, item.group.by_seed, item.pairing
+    pairing = item.pairing
     return GroupComparisonEntry(
         group=index,
-        seeds=SeedsEntry(
-            matched=pairing.matched,
-            control_only=[seed for seed in control if seed not in group],
-            group_only=[seed for seed in group if seed not in control],
-        ),
+        design=pairing.design,
+        about=item.about,
+        seeds=SeedsEntry(control=pairing.control_seeds, group=pairing.group_seeds),
         images=ImagesEntry(
             common=len(pairing.about),
             control_only=pairing.only["control"],
@@ -179,7 +177,6 @@ def _group_comparison(index: int, item: GroupComparison, comparison: Comparison)
             examples=ImageExamplesEntry(control_only=pairing.examples["control"], group_only=pairing.examples["group"]),
         ),
         identities=pairing.identities,
-        resamples=resamples(pairing.identities),
         images_file=f"images-{index}.csv",
         results={result.quantity.name: _result(result) for result in item.results},
         sets={result.quantity.name: _set_result(result) for result in item.sets},
@@ -211,9 +208,13 @@ def _result(result: QuantityResult, *, effects: bool = True) -> ResultEntry:
         compared="value" if result.quantity.direction.ideal is None else "distance",
         difference=_estimate(result.difference),
         gain=_estimate(result.gain),
-        by_seed=_by_seed(result.by_seed),
+        control_seed_sd=number(result.seed_sd[0]),
+        group_seed_sd=number(result.seed_sd[1]),
         p=number(result.p),
         p_adjusted=number(result.p_adjusted),
+        detectable=number(result.detectable),
+        margin=result.margin,
+        p_equivalent=number(result.p_equivalent),
         rank_biserial=number(result.rank_biserial) if effects else None,
         d_z=number(result.d_z) if effects else None,
         outcome=result.outcome,

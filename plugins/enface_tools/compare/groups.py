@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import json
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +15,9 @@ import yaml
 from enface.errors import DataError
 from enface.recipe.load import runs_in
 from enface_tools.compare.changes import fingerprint, recipe_changes
-from enface_tools.evaluate.results import Results
+from enface_tools.evaluate.openings import Opening, about_openings, read_openings
+from enface_tools.evaluate.results import SUMMARY, Results
+from enface_tools.evaluate.splits import Split, evaluation_folder, no_people, without_validation
 
 SkippedRuns = list[tuple[Path, str]]
 """Run directories, each with the reason why it is not used."""
@@ -41,6 +46,11 @@ class Member:
         """Name of the evaluated checkpoint; empty for the run's own evaluation."""
         folder = self.results.folder
         return folder.name if self.recipe is not None and folder.parent.name == "checkpoints" else ""
+
+    @cached_property
+    def origins(self) -> frozenset[str]:
+        """The run, and the weights that it started from: runs that share one are a pair."""
+        return frozenset({str(self.directory), *_loaded_weights(self.directory / "log.jsonl")})
 
     @property
     def group_key(self) -> Hashable:
@@ -88,17 +98,20 @@ class _PathContents:
     skipped: SkippedRuns
 
 
-def find_groups(paths: Sequence[Path], control: Path | None = None, *, each: bool = False) -> list[Group]:
+def find_groups(
+    paths: Sequence[Path], control: Path | None = None, *, split: Split = "val", each: bool = False
+) -> list[Group]:
     """Read evaluations and group them by recipe, one member per seed. The control is the first group.
 
     Args:
         paths: Run directories, folders of runs, results of ``enface pairs``.
         control: Path of the control; default: the first of ``paths``.
+        split: The split whose evaluations of runs are read.
         each: Make every run a group of its own.
 
     Raises:
-        DataError: if a path is none of these or has no evaluation, the control is more than one group, or there is
-            nothing to compare it with.
+        DataError: if a path is none of these or has no evaluation of the split, the control is more than one group, or
+            there is nothing to compare it with.
     """
 
     def key(member: Member) -> Hashable:
@@ -107,7 +120,7 @@ def find_groups(paths: Sequence[Path], control: Path | None = None, *, each: boo
     ordered = [*([] if control is None else [control]), *paths]
     if not ordered:
         raise DataError("there is nothing to compare; name the control and at least one other run")
-    contents = [_read_path(path) for path in ordered]
+    contents = [_read_path(path, split) for path in ordered]
     by_key: dict[Hashable, Group] = {}
     for item in contents:
         for member in item.members:
@@ -122,39 +135,56 @@ def find_groups(paths: Sequence[Path], control: Path | None = None, *, each: boo
     if len(groups) < 2:
         raise DataError(_nothing_to_compare(groups[0]))
     _name(groups)
+    if split == "test":
+        groups[0].notes += _openings(groups)
     for group in groups[1:]:
         group.notes += _unlike_self_pairs(groups[0], group)
     return groups
 
 
-def _read_path(path: Path) -> _PathContents:
+def _read_path(path: Path, split: Split) -> _PathContents:
     if not path.is_dir():
         raise DataError(f"{path} is not a folder; name a run directory, a folder of runs, or results of enface pairs")
     if (path / "recipe.yaml").is_file() or (path / "summary.json").is_file():
-        return _PathContents([_read(path)], [])
+        return _PathContents([_read(path, split)], [])
     runs = runs_in(path)
     if not runs:
         raise DataError(
             f"{path} is neither a run directory (recipe.yaml) nor a folder of runs (runs/NAME) nor results of "
             "enface pairs (summary.json)"
         )
-    evaluated = [run for run in runs if (run / "evaluation" / "summary.json").is_file()]
+    evaluated = [run for run in runs if (evaluation_folder(run, split) / SUMMARY).is_file()]
     if not evaluated:
-        raise DataError(f"no run in {path} has been evaluated; run: enface evaluate {runs[-1]}")
-    skipped = [(run, "it has no evaluation") for run in runs if run not in evaluated]
-    return _PathContents([_read(run) for run in evaluated], skipped)
+        raise DataError(f"no run in {path} can be compared: {_not_evaluated(runs[-1], split)}")
+    skipped = [(run, f"it has no evaluation of the {split} split") for run in runs if run not in evaluated]
+    return _PathContents([_read(run, split) for run in evaluated], skipped)
 
 
-def _read(path: Path) -> Member:
+def _read(path: Path, split: Split) -> Member:
     path = path.resolve()
-    if (path / "recipe.yaml").is_file() and not (path / "evaluation" / "summary.json").is_file():
-        raise DataError(f"{path} has not been evaluated; run: enface evaluate {path}")
-    results = Results.read(path)
-    # RUN, RUN/evaluation or RUN/evaluation/checkpoints/NAME.
-    for folder in (path, *path.parents[:3]):
+    if (path / "recipe.yaml").is_file() and not (evaluation_folder(path, split) / SUMMARY).is_file():
+        raise DataError(_not_evaluated(path, split))
+    results = Results.read(path, split)
+    measured = results.summary.split
+    if results.summary.kind == "run" and measured != split:
+        raise DataError(f"{path} holds an evaluation of the {measured} split; compare it with --split {measured}")
+    # RUN, RUN/evaluation, RUN/evaluation/val, or checkpoints/NAME in either.
+    for folder in (path, *path.parents[:4]):
         if (folder / "recipe.yaml").is_file() and results.summary.kind == "run":
             return Member(folder, results, _recipe(folder / "recipe.yaml"))
     return Member(path, results, None)
+
+
+def _loaded_weights(log: Path) -> Iterator[str]:
+    """The digests of the weights that a run loaded from elsewhere."""
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        if '"weights_loaded"' in line:
+            with suppress(ValueError, TypeError, KeyError):
+                yield str(json.loads(line)["digest"])
 
 
 def _recipe(path: Path) -> dict[str, Any]:
@@ -193,6 +223,22 @@ def _require_one_control(path: Path, contents: _PathContents, each: bool) -> Non
             f"({first.directory.name} and {second.directory.name} differ in {', '.join(keys[:5]) or 'name'}); "
             "name one run with --control"
         )
+
+
+def _not_evaluated(run: Path, split: Split) -> str:
+    if split == "val" and without_validation(_recipe(run / "recipe.yaml")):
+        return no_people(run)
+    return f"{run} has no evaluation of the {split} split; run: enface evaluate {run} --split {split}"
+
+
+def _openings(groups: Sequence[Group]) -> list[str]:
+    """A caveat on earlier looks at the test people of these groups."""
+    runs = dict.fromkeys(member.directory for group in groups for member in group.members if member.recipe is not None)
+    by_people: dict[str, list[Opening]] = {}
+    for run in runs:
+        for item in read_openings(run):
+            by_people.setdefault(item.people, []).append(item)
+    return [about_openings(openings) for openings in by_people.values()]
 
 
 def _unlike_self_pairs(control: Group, group: Group) -> list[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from enface_tools.compare.crossed import crossed_mean, replicated_mean
 from enface_tools.compare.groups import Group
-from enface_tools.compare.outcomes import MeanInterval, bootstrap_intervals
+from enface_tools.compare.outcomes import MeanInterval, run_values
 from enface_tools.compare.quantities import Quantity
-from enface_tools.compare.values import IMAGE, image_labels, mean_values
+from enface_tools.compare.values import image_labels, values_of
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class GroupMean:
     """A quantity over all images and seeds of a group.
 
     Attributes:
-        images: Number of images with a finite number.
-        interval: Mean with its interval over identities; seeds are averaged first.
+        images: Number of images with a finite number, in all runs together.
+        interval: Mean over the runs, with an interval for other people, and with several runs for other seeds.
         seeds: Means of each seed.
     """
 
@@ -47,20 +50,22 @@ class GroupMean:
 def group_means(group: Group, quantities: Sequence[Quantity]) -> dict[str, GroupMean]:
     """Return the mean of each quantity that all runs of a group have, over all of the group's images."""
     measured = [item for item in quantities if all(item.name in member.results.numbers for member in group.members)]
-    if not measured:
-        return {}
-    values = mean_values(group.members, measured)
-    labels = pd.concat([image_labels(member) for member in group.members]).drop_duplicates(IMAGE)
-    identities = labels.set_index(IMAGE)["identity"].reindex(values.index).to_numpy()
-    run_means = [mean_values([member], measured).mean() for member in group.members]
-    return {
-        item.name: GroupMean(
-            int(values[item.name].notna().sum()),
-            MeanInterval(float(values[item.name].mean()), float(low), float(high)),
-            seed_spread(group, [float(means[item.name]) for means in run_means]),
+    runs = [values_of(member, measured) for member in group.members]
+    people = [image_labels(member)["identity"].to_numpy() for member in group.members]
+    return {item.name: _mean(group, [run[item.name] for run in runs], people) for item in measured}
+
+
+def _mean(group: Group, runs: Sequence[pd.Series[float]], people: Sequence[npt.NDArray[Any]]) -> GroupMean:
+    means = [float(run.mean()) for run in runs]
+    images = len(set().union(*(run[run.notna()].index for run in runs)))
+    measured = [set(identities[run.notna()]) for run, identities in zip(runs, people, strict=True)]
+    if all(one == measured[0] for one in measured):
+        estimate = crossed_mean(
+            np.stack([run_values([run], identities)[0] for run, identities in zip(runs, people, strict=True)])
         )
-        for item, (low, high) in zip(measured, bootstrap_intervals(values, identities), strict=True)
-    }
+    else:
+        estimate = replicated_mean(means)
+    return GroupMean(images, MeanInterval.of(estimate), seed_spread(group, means))
 
 
 def set_spread(group: Group, name: str) -> SeedSpread:

@@ -9,11 +9,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from enface.errors import DataError
+from enface_tools.compare.pairing import Design
 from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.models import CheckpointInfo, Estimate, FileModel, parse
 from enface_tools.evaluate.statistics import Outcome
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 COMPARISON = "comparison.json"
 
 
@@ -115,11 +116,10 @@ class QuantityEntry(FileModel):
 
 
 class SeedsEntry(FileModel):
-    """Seeds of both groups, and of one only."""
+    """Runs of both groups that are compared, by seed; in a paired or replicated design in pairs."""
 
-    matched: list[int]
-    control_only: list[int]
-    group_only: list[int]
+    control: list[int]
+    group: list[int]
 
 
 class ImageExamplesEntry(FileModel):
@@ -147,7 +147,10 @@ class ResultEntry(FileModel):
         compared: Values, or distances to the ideal value.
         difference: Group minus control.
         gain: The same, positive if the group is better.
-        by_seed: Difference of each matched seed.
+        control_seed_sd, group_seed_sd: Standard deviation (n - 1) of the runs' means; None for a single run.
+        detectable: Smallest difference that is detected with the file's ``power``, before adjustment.
+        margin: Largest difference that does not matter; None without one.
+        p_equivalent: Of two one-sided tests against a difference beyond the margin, adjusted.
         rank_biserial, d_z: Effect sizes, positive if the group is better; None inside a subset.
     """
 
@@ -159,9 +162,13 @@ class ResultEntry(FileModel):
     compared: Literal["value", "distance"]
     difference: Estimate
     gain: Estimate
-    by_seed: dict[str, float | None]
+    control_seed_sd: float | None
+    group_seed_sd: float | None
     p: float | None
     p_adjusted: float | None
+    detectable: float | None
+    margin: float | None
+    p_equivalent: float | None
     rank_biserial: float | None
     d_z: float | None
     outcome: Outcome
@@ -206,14 +213,16 @@ class GroupComparisonEntry(FileModel):
 
     Attributes:
         group: Index into ``groups``.
+        about: Subject of the verdicts if they do not hold for the recipe, such as ``this training``; else empty.
         images_file: Table of the shared images.
     """
 
     group: int
+    design: Design
+    about: str
     seeds: SeedsEntry
     images: ImagesEntry
     identities: int
-    resamples: int
     images_file: str
     results: dict[str, ResultEntry]
     sets: dict[str, SetResultEntry]
@@ -235,10 +244,10 @@ class ComparisonFile(FileModel):
         caveats: Sentences to read before the numbers.
     """
 
-    format: Literal[1]
+    format: Literal[2]
     confidence: float
     alpha: float
-    resamples: int
+    power: float
     groups: list[GroupEntry] = Field(min_length=1)
     tests: dict[str, QuantityEntry]
     sets: dict[str, QuantityEntry]

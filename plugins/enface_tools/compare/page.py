@@ -21,6 +21,7 @@ from enface_tools.compare.models import (
     RunEntry,
     read_comparison,
 )
+from enface_tools.compare.verdicts import places
 from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.statistics import Outcome
 from enface_tools.report.files import FolderReader, PageWriter, make_folder
@@ -55,6 +56,7 @@ class DifferenceRow:
     effect: str
     d_z: str
     seeds: str
+    detectable: str
     outcome: Outcome
     strip: Mapping[str, float]
 
@@ -132,7 +134,7 @@ def _contents(
         "comparisons": [_section(item, names[item.group], directions) for item in comparisons],
         "caveats": [*comparison.caveats, *own_caveats],
         "confidence": f"{comparison.confidence:.0%}",
-        "resamples": count(comparison.resamples),
+        "power": f"{comparison.power:.0%}",
         "sets": {name: item.preference for name, item in comparison.sets.items()},
         "gallery": gallery,
         "pictures": any(one is not None for one in sheets),
@@ -175,22 +177,24 @@ def _difference(name: str, item: ResultEntry, direction: Direction, reach: float
     """A row; ``reach`` is the gain at the end of its axis, by default its own largest."""
     control, group = number(item.control_mean), number(item.group_mean)
     mean, low, high = (number(value) for value in (item.difference.mean, item.difference.low, item.difference.high))
-    places = decimals([control, group, mean, low, high])
-    p = number(item.p_adjusted)
-    by_seed = [f"{seed}: {signed(number(value), places)}" for seed, value in item.by_seed.items()]
+    # Decimals of the difference, so that a small one is not rounded away.
+    digits = places([mean, low, high])
+    p, detectable = number(item.p_adjusted), number(item.detectable)
+    spreads = [number(value) for value in (item.control_seed_sd, item.group_seed_sd)]
     return DifferenceRow(
         name=name,
         direction=direction,
         images=count(item.images),
         identities=count(item.identities),
-        control=shown(control, places),
-        group=shown(group, places),
-        difference=signed(mean, places) + (" (of distances)" if item.compared == "distance" else ""),
-        interval="" if math.isnan(low) else f"[{signed(low, places)}, {signed(high, places)}]",
+        control=shown(control, digits),
+        group=shown(group, digits),
+        difference=signed(mean, digits) + (" (of distances)" if item.compared == "distance" else ""),
+        interval="" if math.isnan(low) else f"[{signed(low, digits)}, {signed(high, digits)}]",
         p=NONE if math.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}"),
         effect=_number(item.rank_biserial, 2),
         d_z=_number(item.d_z, 2),
-        seeds=", ".join(by_seed) if len(by_seed) > 1 else "",
+        seeds="" if all(map(math.isnan, spreads)) else ", ".join(shown(value, digits) for value in spreads),
+        detectable=shown(detectable, digits),
         outcome=item.outcome,
         strip=_strip(item, _reach([item]) if reach is None else reach),
     )

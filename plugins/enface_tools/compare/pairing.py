@@ -1,9 +1,10 @@
-"""Images that two groups share, and the difference of each image."""
+"""Images that two groups share, the numbers of each run on them, and the runs that are pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,12 @@ import pandas as pd
 from enface.errors import DataError
 from enface_tools.compare.groups import Group, Member
 from enface_tools.compare.quantities import Quantity
-from enface_tools.compare.values import IMAGE, image_keys, image_labels, mean_compared, mean_over, mean_values
+from enface_tools.compare.values import IMAGE, compared_values, image_keys, image_labels, mean_over, values_of
 
 EXAMPLES = 5
-# Runs of the control and of the group; each side is averaged before the difference is taken.
-MatchedRuns = tuple[Sequence[Member], Sequence[Member]]
+Design = Literal["crossed", "paired", "replicated"]
+"""How runs of two groups relate: ``crossed`` with the same people, ``paired`` also by the weights they start from,
+``replicated`` with other people for each seed."""
 
 
 @dataclass(frozen=True)
@@ -25,23 +27,28 @@ class Pairing:
 
     Attributes:
         about: ``key``, ``target_key``, ``identity`` and the labels of each image, as text.
-        seeds: (N,) number of differences averaged for an image.
-        control, group: (N, K) values, one column per quantity; NaN if either side has none.
+        design: Relation of the runs.
+        seeds: (N,) number of runs of each group that have an image.
+        control, group: (N, K) values averaged over runs, one column per quantity; NaN if a run has none.
         difference: (N, K) group minus control, of values or of distances to the ideal.
-        by_seed: ``difference`` of each matched seed.
-        matched: Seeds of both groups, each compared with itself; empty if each side was averaged first.
+        control_runs, group_runs: The compared numbers of each run, (N, K). Run i of both is a pair, except in a
+            ``crossed`` design.
+        control_seeds, group_seeds: Seeds of these runs; empty without recipes.
         only: Number of images in one group only: ``control``, ``group``.
         examples: Some keys of these images.
         image: The columns that identify an image.
     """
 
     about: pd.DataFrame
+    design: Design
     seeds: npt.NDArray[np.int64]
     control: pd.DataFrame
     group: pd.DataFrame
     difference: pd.DataFrame
-    by_seed: dict[int, pd.DataFrame]
-    matched: list[int]
+    control_runs: list[pd.DataFrame]
+    group_runs: list[pd.DataFrame]
+    control_seeds: list[int]
+    group_seeds: list[int]
     only: dict[str, int]
     examples: dict[str, list[str]]
     image: list[str]
@@ -51,6 +58,11 @@ class Pairing:
         """Number of identities that the images show."""
         return int(self.about["identity"].nunique())
 
+    @property
+    def has_seeds(self) -> bool:
+        """True if both groups have several runs, so that the difference can be told from that of two trainings."""
+        return min(len(self.control_runs), len(self.group_runs)) > 1
+
 
 def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairing:
     """Pair two groups image by image.
@@ -58,61 +70,117 @@ def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairin
     Raises:
         DataError: if an evaluation lists an image twice, or no image is in both groups.
     """
-    matched = [seed for seed in control.by_seed if seed in group.by_seed]
-    run_pairs: list[MatchedRuns] = [([control.by_seed[seed]], [group.by_seed[seed]]) for seed in matched]
-    run_pairs = run_pairs or [(control.members, group.members)]
-    frames = [_difference(runs, quantities) for runs in run_pairs]
-    controls, groups, differences = (list(side) for side in zip(*frames, strict=True))
-    if not any(len(frame) for frame in differences):
-        raise DataError(_nothing_in_common(control, group, run_pairs[0]))
+    design, sides = _matched(control, group)
+    members = [member for side in sides for member in side]
     # The target of a source may depend on the seed; it is one image all the same.
-    members = [member for runs in run_pairs for side in runs for member in side]
     image = ["key"] if all(member.results.images["key"].is_unique for member in members) else IMAGE
-    difference = mean_over(differences, image)
-    index = difference.index
-    about = pd.concat([image_labels(first[0]) for first, _ in run_pairs])
+    values = [[_indexed(values_of(member, quantities), image) for member in side] for side in sides]
+    compared = [[_indexed(compared_values(member, quantities), image) for member in side] for side in sides]
+    index = _shared(compared, design)
+    if not len(index):
+        raise DataError(_nothing_in_common(control, group))
+    # An image without a number in one run has none in the others, so that all runs are compared on the same images.
+    values, compared = ([[frame.reindex(index) for frame in side] for side in runs] for runs in (values, compared))
+    usable = _usable(compared, design)
+    values, compared = (
+        [[frame.where(there) for frame, there in zip(side, usable, strict=False)] for side in runs]
+        for runs in (values, compared)
+    )
+    means = [mean_over(side) for side in values]
+    only = {side: _unshared(sides, place) for place, side in enumerate(("control", "group"))}
+    about = pd.concat([image_labels(member) for member in members])
     about = about.drop_duplicates(image).set_index(image).reindex(index).reset_index()
-    only = {"control": _unshared(run_pairs, 0), "group": _unshared(run_pairs, 1)}
+    present = [pd.Series(1, index=_images(member, image)).reindex(index, fill_value=0) for member in sides[1]]
     return Pairing(
         about=about[[*IMAGE, "identity", *about.columns.difference([*IMAGE, "identity"], sort=False)]],
-        seeds=pd.concat(differences).groupby(level=image, sort=False).size().reindex(index).to_numpy(),
-        control=mean_over(controls, image).reset_index(drop=True),
-        group=mean_over(groups, image).reset_index(drop=True),
-        difference=difference.reset_index(drop=True),
-        by_seed={
-            seed: mean_over([frame], image).reindex(index).reset_index(drop=True)
-            for seed, frame in zip(matched, differences, strict=False)
-        },
-        matched=matched,
+        design=design,
+        seeds=np.sum([one.to_numpy() for one in present], axis=0),
+        control=means[0].reset_index(drop=True),
+        group=means[1].reset_index(drop=True),
+        difference=(mean_over(compared[1]) - mean_over(compared[0])).reset_index(drop=True),
+        control_runs=[frame.reset_index(drop=True) for frame in compared[0]],
+        group_runs=[frame.reset_index(drop=True) for frame in compared[1]],
+        control_seeds=_seeds(sides[0]),
+        group_seeds=_seeds(sides[1]),
         only={side: len(images) for side, images in only.items()},
         examples={side: [key for key, _ in images[:EXAMPLES]] for side, images in only.items()},
         image=image,
     )
 
 
-def _difference(runs: MatchedRuns, quantities: Sequence[Quantity]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Values of the control and of the group and their difference, on the images that both have."""
-    control, group = (mean_values(side, quantities) for side in runs)
-    compared_control, compared_group = (mean_compared(side, quantities) for side in runs)
-    common = compared_control.index.intersection(compared_group.index, sort=False)
-    difference = compared_group.loc[common] - compared_control.loc[common]
-    finite = difference.notna()
-    return control.loc[common].where(finite), group.loc[common].where(finite), difference
+def _matched(control: Group, group: Group) -> tuple[Design, list[list[Member]]]:
+    """Return the design, and the runs of both groups; in pairs if the design has pairs."""
+    sides = [control.members, group.members]
+    if any(_own_people(side) for side in sides):
+        common = [seed for seed in control.by_seed if seed in group.by_seed]
+        if common:
+            return "replicated", [[side.by_seed[seed] for seed in common] for side in (control, group)]
+    partners = [[other for other in sides[0] if other.origins & member.origins] for member in sides[1]]
+    # A start that several runs of a group share does not tell which of them belong together.
+    chosen = [members[0].results.folder for members in partners if len(members) == 1]
+    if len(chosen) == len(sides[0]) == len(sides[1]) == len(set(chosen)):
+        return "paired", [[members[0] for members in partners], sides[1]]
+    return "crossed", sides
 
 
-def _unshared(run_pairs: Sequence[MatchedRuns], side: int) -> list[tuple[str, str]]:
-    """The images of one side that its counterpart lacks."""
-    unshared: dict[tuple[str, str], None] = {}
-    for runs in run_pairs:
-        other = {image for member in runs[1 - side] for image in image_keys(member)}
-        for member in runs[side]:
-            unshared.update((image, None) for image in image_keys(member) if image not in other)
+def _seeds(members: Sequence[Member]) -> list[int]:
+    return [member.seed for member in members if member.seed is not None]
+
+
+def _own_people(members: Sequence[Member]) -> bool:
+    people = {frozenset(member.results.images["identity"].astype(str)) for member in members}
+    return len(people) > 1
+
+
+def _indexed(frame: pd.DataFrame, image: Sequence[str]) -> pd.DataFrame:
+    return frame.groupby(level=list(image), sort=False).mean()
+
+
+def _shared(compared: Sequence[Sequence[pd.DataFrame]], design: Design) -> pd.Index:
+    """The images that all runs have; in a replicated design those that both runs of a pair have."""
+    controls, groups = compared
+    if design == "replicated":
+        shared = [
+            first.index.intersection(second.index, sort=False) for first, second in zip(controls, groups, strict=True)
+        ]
+        index = shared[0]
+        for other in shared[1:]:
+            index = index.union(other, sort=False)
+        return index
+    index = controls[0].index
+    for frame in [*controls[1:], *groups]:
+        index = index.intersection(frame.index, sort=False)
+    return index
+
+
+def _usable(compared: Sequence[Sequence[pd.DataFrame]], design: Design) -> list[pd.DataFrame]:
+    """For each run, True where all runs have a number; in a replicated design, where both runs of its pair have."""
+    controls, groups = compared
+    if design == "replicated":
+        return [first.notna() & second.notna() for first, second in zip(controls, groups, strict=True)]
+    everywhere = controls[0].notna()
+    for frame in [*controls[1:], *groups]:
+        everywhere &= frame.notna()
+    return [everywhere] * max(len(controls), len(groups))
+
+
+def _images(member: Member, image: Sequence[str]) -> pd.Index:
+    keys = image_keys(member)
+    return keys if list(image) == IMAGE else keys.get_level_values("key")
+
+
+def _unshared(sides: Sequence[Sequence[Member]], place: int) -> list[tuple[str, str]]:
+    """The images of one side that a run of the other side lacks."""
+    others = [set(image_keys(member)) for member in sides[1 - place]]
+    anywhere = set().union(*others)
+    unshared = {image: None for member in sides[place] for image in image_keys(member) if image not in anywhere}
     return list(unshared)
 
 
-def _nothing_in_common(control: Group, group: Group, runs: MatchedRuns) -> str:
+def _nothing_in_common(control: Group, group: Group) -> str:
     examples = []
-    for side in runs:
-        images = [f"{key!r} with target {target!r}" for key, target in image_keys(side[0])[:3]]
-        examples.append(f"{side[0].results.folder} has {', '.join(images) or 'none'}")
+    for side in (control, group):
+        member = side.members[0]
+        images = [f"{key!r} with target {target!r}" for key, target in image_keys(member)[:3]]
+        examples.append(f"{member.results.folder} has {', '.join(images) or 'none'}")
     return f"{control.name} and {group.name} have no image in common, by key and target's key: {'; '.join(examples)}"

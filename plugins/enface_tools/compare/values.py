@@ -23,28 +23,18 @@ def image_keys(member: Member) -> pd.MultiIndex:
     return pd.MultiIndex.from_arrays([key, target], names=IMAGE)
 
 
-def mean_values(members: Sequence[Member], quantities: Sequence[Quantity]) -> pd.DataFrame:
-    """Return values averaged over runs image by image, indexed by (key, target_key).
-
-    Raises:
-        DataError: if an evaluation lists an image twice.
-    """
-    return mean_over([_finite(member, quantities) for member in members], IMAGE)
-
-
-def mean_compared(members: Sequence[Member], quantities: Sequence[Quantity]) -> pd.DataFrame:
-    """Return the compared numbers (values, or distances to the ideal) averaged over runs image by image."""
-    frames = [_finite(member, quantities) for member in members]
-    for frame in frames:
-        for quantity in quantities:
-            if quantity.direction.ideal is not None:
-                frame[quantity.name] = (frame[quantity.name] - quantity.direction.ideal).abs()
-    return mean_over(frames, IMAGE)
+def compared_values(member: Member, quantities: Sequence[Quantity]) -> pd.DataFrame:
+    """Return the compared numbers of a run: values, or distances to the ideal."""
+    frame = values_of(member, quantities)
+    for quantity in quantities:
+        if quantity.direction.ideal is not None:
+            frame[quantity.name] = (frame[quantity.name] - quantity.direction.ideal).abs()
+    return frame
 
 
-def mean_over(frames: Sequence[pd.DataFrame], image: Sequence[str]) -> pd.DataFrame:
-    """Return each image's mean over frames, in order of first appearance."""
-    return pd.concat(frames).groupby(level=list(image), sort=False).mean()
+def mean_over(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return each image's mean over the frames that have a number; all have the same rows."""
+    return frames[0] if len(frames) == 1 else pd.concat(frames).groupby(level=frames[0].index.names, sort=False).mean()
 
 
 def image_labels(member: Member) -> pd.DataFrame:
@@ -60,8 +50,12 @@ def _text(column: pd.Series[Any]) -> pd.Series[str]:
     return column.map(lambda value: "" if pd.isna(value) else str(int(value)) if whole else str(value)).astype(object)
 
 
-def _finite(member: Member, quantities: Sequence[Quantity]) -> pd.DataFrame:
-    """An evaluation's numbers, NaN if not finite."""
+def values_of(member: Member, quantities: Sequence[Quantity]) -> pd.DataFrame:
+    """Return a run's numbers, indexed by (key, target_key); NaN if not finite.
+
+    Raises:
+        DataError: if the evaluation lists an image twice.
+    """
     columns = [quantity.name for quantity in quantities]
     values = member.results.numbers[columns].apply(pd.to_numeric, errors="coerce")
     values = values.astype(np.float64).set_axis(image_keys(member), axis=0)

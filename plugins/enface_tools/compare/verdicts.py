@@ -8,31 +8,43 @@ from collections.abc import Sequence
 from enface_tools.compare.groups import Group
 from enface_tools.compare.outcomes import ALPHA, QuantityResult
 from enface_tools.compare.pairing import Pairing
-from enface_tools.evaluate.statistics import least_p
+from enface_tools.evaluate.statistics import MIN_PEOPLE
 
 MAX_KEYS = 5
 MAX_DECIMALS = 8
 
 
-def sentence(result: QuantityResult) -> str:
-    """Return the verdict on one quantity, as ``better on lpips by 0.021 [0.017, 0.025]``."""
+def sentence(result: QuantityResult, about: str = "") -> str:
+    """Return the verdict on one quantity, as ``better on lpips by 0.021 [0.017, 0.025]``.
+
+    Args:
+        about: Subject of the verdict, if it is not the recipe: ``this training``.
+    """
     name, outcome, gain = result.quantity.name, result.outcome, result.gain
     ideal = result.quantity.direction.ideal
     if outcome == "none":
         return f"no number to compare on {name}"
-    if outcome == "unclear":
+    if math.isnan(result.difference.low):
+        mean = signed(result.difference.mean, places([result.difference.mean] * 3))
+        return f"no interval on {name} ({mean}): {result.identities} people are fewer than {MIN_PEOPLE}"
+    if outcome in ("unclear", "equivalent"):
         interval = result.difference
         ends = [interval.mean, interval.low, interval.high]
-        mean, low, high = (signed(value, places(ends)) for value in ends)
+        decimals = places(ends)
+        mean, low, high = (signed(value, decimals) for value in ends)
         distance = f" in distance to {ideal:g}" if ideal is not None else ""
-        text = f"no clear difference{distance} on {name} ({mean} [{low}, {high}]{_reason(result)})"
-    else:
-        interval = gain if outcome == "better" else -gain
-        ends = [interval.mean, interval.low, interval.high]
-        mean, low, high = (plain(value, places(ends)) for value in ends)
-        nearer = "" if ideal is None else f", {'nearer to' if outcome == 'better' else 'farther from'} {ideal:g}"
-        text = f"{outcome} on {name}{nearer} by {mean} [{low}, {high}]"
-    return text + _seeds(result)
+        if outcome == "equivalent":
+            return f"equivalent{distance} on {name} within {result.margin:g} ({mean} [{low}, {high}])"
+        reason = _reason(result)
+        if not reason and result.detectable > 0:
+            reason = f"; would detect {plain(result.detectable, decimals)}"
+        return f"no clear difference{distance} on {name} ({mean} [{low}, {high}]{reason})"
+    interval = gain if outcome == "better" else -gain
+    ends = [interval.mean, interval.low, interval.high]
+    mean, low, high = (plain(value, places(ends)) for value in ends)
+    nearer = "" if ideal is None else f", {'nearer to' if outcome == 'better' else 'farther from'} {ideal:g}"
+    small = f", within the margin of {result.margin:g}" if result.is_equivalent else ""
+    return f"{f'{about} is ' if about else ''}{outcome} on {name}{nearer} by {mean} [{low}, {high}]{small}"
 
 
 def _reason(result: QuantityResult) -> str:
@@ -44,13 +56,19 @@ def _reason(result: QuantityResult) -> str:
     return ", but most people's differences have the other sign"
 
 
-def _seeds(result: QuantityResult) -> str:
-    """The number of seeds whose difference has the sign of the mean; empty for a single seed."""
-    same_sign = [value * result.difference.mean > 0 for value in result.by_seed.values() if not math.isnan(value)]
-    if len(same_sign) < 2 or result.outcome in ("unclear", "none"):
+def subject(control: Group, group: Group) -> str:
+    """Return the subject of verdicts that do not hold for a recipe: one training, or images of another system."""
+    if group.kind == "pairs" or control.kind == "pairs":
+        return "this set of images"
+    if len(control.members) > 1 and len(group.members) > 1:
         return ""
-    every = "both" if len(same_sign) == 2 else f"all {len(same_sign)}"
-    return f", in {every} seeds" if all(same_sign) else f", but in only {sum(same_sign)} of {len(same_sign)} seeds"
+    return "this training" if len(group.members) == 1 else "these trainings"
+
+
+def seed_deviations(result: QuantityResult) -> str:
+    """Return the spread of both sides' runs as text; empty with a single run on each side."""
+    texts = ["one run" if math.isnan(sd) else f"{sd:.2g}" for sd in result.seed_sd]
+    return "" if texts == ["one run", "one run"] else f"sd over seeds: {texts[0]} (control), {texts[1]}"
 
 
 def places(ends: Sequence[float]) -> int:
@@ -109,31 +127,32 @@ def _unshared_images(control: Group, group: Group, pairing: Pairing) -> list[str
 
 
 def _about_seeds(control: Group, group: Group, pairing: Pairing) -> list[str]:
-    if not control.by_seed or not group.by_seed:
+    if "pairs" in (control.kind, group.kind):
         return []
-    if not pairing.matched:
-        seeds = "; ".join(", ".join(map(str, side.by_seed)) for side in (control, group))
-        return [f"No seed is in both groups ({seeds}), so the difference may be partly due to the seeds."]
-    sides = [(side.name, seed) for side in (control, group) for seed in side.by_seed]
-    unmatched = ", ".join(f"{name} {seed}" for name, seed in sides if seed not in pairing.matched)
-    sentences = [f"Runs whose seed the other group lacks are not compared: {unmatched}."] if unmatched else []
-    if len(pairing.matched) == 1:
-        sentences.append("Each group has one seed: the variation between trainings is unknown.")
+    if not pairing.has_seeds:
+        return [
+            "One seed on a side: the intervals are for other people, not for another training. A verdict is about "
+            "this training; train both recipes with at least 3 seeds to say it of the recipe."
+        ]
+    sentences = {
+        "crossed": [],
+        "paired": ["Each run is compared with the run that started from the same weights."],
+        "replicated": ["Each seed has its own people, so the intervals are those of the differences over seeds."],
+    }[pairing.design]
+    used = len(pairing.control_runs) + len(pairing.group_runs)
+    unused = len(control.members) + len(group.members) - used
+    if unused:
+        sentences.append(f"{unused} runs whose seed the other group lacks are not compared.")
+    if frozenset.intersection(*(member.origins for side in (control, group) for member in side.members)):
+        sentences.append("All runs start from the same weights: the intervals do not cover other starts.")
     return sentences
 
 
 def _few_people(results: Sequence[QuantityResult]) -> list[str]:
-    tested = [result for result in results if not math.isnan(result.p)]
-    people = max((result.identities for result in tested), default=0)
-    if not tested or least_p(people) * len(tested) < ALPHA:
+    people = min((result.identities for result in results if not math.isnan(result.difference.mean)), default=0)
+    if not people or people >= MIN_PEOPLE:
         return []
-    limit = f"With {people} identities the signed-rank test cannot give a p below {least_p(people):.2g}"
-    if least_p(people) >= ALPHA:
-        return [f"{limit}, so no difference can be called clear; evaluate on at least 6."]
-    return [
-        f"{limit}, which times {len(tested)} tests is not below 0.05; compare fewer metrics (--metrics) or evaluate "
-        "on more people."
-    ]
+    return [f"Fewer than {MIN_PEOPLE} people have no interval and no test; evaluate on more people."]
 
 
 def _missing(results: Sequence[QuantityResult]) -> list[str]:

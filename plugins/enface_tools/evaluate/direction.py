@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,15 @@ class Direction:
         if self.ideal is not None:
             return -abs(value - self.ideal)
         return value if self.higher else -value
+
+    def compared(self, value: Any) -> Any:
+        """Return the number that is compared: a value, or its distance from the ideal. Arrays and columns as well."""
+        return value if self.ideal is None else abs(value - self.ideal)
+
+    @property
+    def change(self) -> Direction:
+        """The direction of a difference of compared numbers: of distances, lower is better."""
+        return self if self.ideal is None else Direction(higher=False)
 
     @property
     def arrow(self) -> str:

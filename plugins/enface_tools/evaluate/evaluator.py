@@ -27,6 +27,7 @@ from enface_tools.evaluate.models import CheckpointInfo, SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import build_regions
 from enface_tools.evaluate.results import Scores, write_results
+from enface_tools.evaluate.splits import evaluation_folder
 from enface_tools.evaluate.summary import Summarizer
 
 GRID = 12
@@ -145,7 +146,7 @@ class Evaluator:
         source, target = column("source"), column("target")
         images = {"source": unit(source), "output": unit(make(source)), "target": unit(target)}
         weights = {name: region(column) for name, region in self._regions.items()} if regions else {}
-        return self._measure.batch(images["output"], images["target"], weights), images
+        return self._measure.batch(images["output"], images["target"], weights, source=images["source"]), images
 
     def __len__(self) -> int:
         return len(self.rows["source"])
@@ -206,7 +207,7 @@ def evaluate_network(
     All processes call this and measure a part each; the main one writes.
 
     Args:
-        folder: Of the files; default: the run's ``evaluation``.
+        folder: Of the files; default: the run's ``evaluation``, or ``evaluation/val`` for the validation split.
         checkpoint: The checkpoint that the network is from.
         baselines: Result of :meth:`Evaluator.baselines`, to compute it once for several networks.
 
@@ -215,7 +216,7 @@ def evaluate_network(
     """
     run = evaluator.run
     network.eval()
-    folder = folder or run.directory / "evaluation"
+    folder = folder or evaluation_folder(run.directory, evaluator.split)
     wanted = run.recipe.evaluation.pictures and run.engine.is_main
     pictures = PictureWriter(folder, len(evaluator)) if wanted else None
     keep = pictures.add if pictures else None
@@ -232,8 +233,6 @@ def evaluate_network(
         baselines,
         evaluator.metrics,
         networks=networks,
-        bootstrap=recipe.evaluation.bootstrap,
-        seed=recipe.seed,
     ).summary(
         kind="run",
         name=recipe.name,
@@ -242,7 +241,7 @@ def evaluate_network(
         step=run.step,
         checkpoint=checkpoint,
         unavailable=evaluator.unavailable,
-        caveats=run_caveats(run, networks),
+        caveats=[*run_caveats(run, networks, evaluator.split), *scores.caveats],
     )
     write_results(folder, about, scores, baselines, summary)
     if pictures is not None:
@@ -252,8 +251,8 @@ def evaluate_network(
     means |= {name: item.value for name, item in summary.sets.items()}
     # Undefined numbers (no image has the region, too few images) appear in the tables only.
     means = {name: value for name, value in means.items() if value is not None}
-    run.log("evaluated", values=means)
-    run.notify("evaluated", step=run.step, summary=means)
+    run.log("evaluated", split=evaluator.split, values=means)
+    run.notify("evaluated", step=run.step, summary=means, split=evaluator.split)
     return summary
 
 

@@ -54,15 +54,36 @@ class MetricInfo(FileModel):
         return Direction(self.higher_is_better, self.ideal)
 
 
-class MetricSummary(MetricInfo, Estimate):
+class Measured(Estimate):
+    """A metric over images.
+
+    Attributes:
+        images, identities: Images that have a number, and the people they show.
+        baselines: Means of the baselines, by name.
+        distances: For a metric with an ideal value, mean distances to it: of ``output`` and of each baseline. The mean
+            of values below and above the ideal may be ideal, although none of them is.
+    """
+
+    images: int = 0
+    identities: int = 0
+    baselines: dict[str, float | None] = {}
+    distances: dict[str, float | None] = {}
+
+    def compared(self, name: str = "output") -> float | None:
+        """The number of the output or of a baseline to compare with others: a mean distance if there is an ideal."""
+        if self.distances:
+            return self.distances.get(name)
+        return self.mean if name == "output" else self.baselines.get(name)
+
+
+class MetricSummary(MetricInfo, Measured):
     """A metric over all images.
 
     Attributes:
-        baselines: Means of the baselines, by name.
-        gains: Output minus baseline, paired image by image, by name of the baseline.
+        gains: Output minus baseline, paired image by image, by name of the baseline; of distances to the ideal value,
+            if there is one.
     """
 
-    baselines: dict[str, float | None] = {}
     gains: dict[str, Estimate] = {}
 
 
@@ -73,20 +94,11 @@ class SetMetricSummary(MetricInfo):
     baselines: dict[str, float | None] = {}
 
 
-class GroupMetric(FileModel):
-    """A metric over some images; labels have no interval."""
-
-    mean: float | None
-    low: float | None = None
-    high: float | None = None
-    baselines: dict[str, float | None] = {}
-
-
 class GroupSummary(FileModel):
     """Metrics over the images with one value of a label, or over one region of the images that have it."""
 
     images: int
-    metrics: dict[str, GroupMetric]
+    metrics: dict[str, Measured]
 
 
 class TwoLabelTable(FileModel):
@@ -178,7 +190,8 @@ class StageMetric(Estimate):
     """A metric at the end of a stage.
 
     Attributes:
-        change: Since the stage it started from, paired image by image; None without such a stage.
+        change: Since the stage it started from, paired image by image, of distances to the ideal value if there is one;
+            None without such a stage.
     """
 
     change: Estimate | None = None

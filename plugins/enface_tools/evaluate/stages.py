@@ -1,4 +1,4 @@
-"""Evaluation of every stage: its last network on the test images, compared with the stage it started from."""
+"""Evaluation of every stage: its last network on the evaluated images, compared with the stage it started from."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from enface.recipe.models import Recipe, StartModel
 from enface.training.build import output_of
 from enface_tools.evaluate.checkpoints import load_network, stage_ends
 from enface_tools.evaluate.evaluator import Evaluator, save_grid
-from enface_tools.evaluate.models import Estimate, StageMetric, StageSummary
-from enface_tools.evaluate.statistics import interval
-from enface_tools.evaluate.summary import finite
+from enface_tools.evaluate.models import StageMetric, StageSummary
+from enface_tools.evaluate.splits import evaluation_folder
+from enface_tools.evaluate.summary import estimate
 
 
 def parent_stage(recipe: Recipe, name: str) -> str | None:
@@ -31,10 +31,10 @@ def parent_stage(recipe: Recipe, name: str) -> str | None:
 def evaluate_stages(
     evaluator: Evaluator, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, StageSummary]:
-    """Evaluate the end of every stage; write ``evaluation/stages.json``, and a table and a grid per stage.
+    """Evaluate the end of every stage; write ``stages.json``, and a table and a grid per stage.
 
-    A change is the mean of paired differences, image by image; its interval resamples identities, so it is much
-    narrower than those of the means.
+    A change is the mean of paired differences, image by image, so that its interval is much narrower than those of the
+    means.
 
     All processes call this and measure a part each; the main one writes.
 
@@ -42,7 +42,7 @@ def evaluate_stages(
         Contents of ``stages.json``; empty except on the main process.
     """
     run = evaluator.run
-    folder = run.directory / "evaluation" / "stages"
+    folder = evaluation_folder(run.directory, evaluator.split) / "stages"
     if run.engine.is_main:
         folder.mkdir(parents=True, exist_ok=True)
     about = evaluator.about()
@@ -63,21 +63,19 @@ def evaluate_stages(
     if not run.engine.is_main:
         return {}
     text = json.dumps({name: stage.dump() for name, stage in stages.items()}, indent=1)
-    (run.directory / "evaluation" / "stages.json").write_text(text, encoding="utf-8")
+    (folder.parent / "stages.json").write_text(text, encoding="utf-8")
     return stages
 
 
 def _metrics(
     evaluator: Evaluator, identities: npt.NDArray[Any], table: pd.DataFrame, before: pd.DataFrame | None
 ) -> dict[str, StageMetric]:
-    recipe = evaluator.run.recipe
-
-    def estimate(values: pd.Series[float]) -> Estimate:
-        low, high = interval(values.to_numpy(), identities, recipe.evaluation.bootstrap, recipe.seed)
-        return Estimate(mean=finite(values.mean()), low=finite(low), high=finite(high))
-
-    metrics = {str(name): StageMetric(**estimate(table[name]).dump()) for name in table.columns}
-    if before is not None:
-        for name, item in metrics.items():
-            item.change = estimate(table[name] - before[name])
+    metrics = {}
+    for name, metric in evaluator.metrics.items():
+        if name not in table:
+            continue
+        item = metrics[name] = StageMetric(**estimate(table[name].to_numpy(), identities).dump())
+        if before is not None:
+            compared = metric.direction.compared
+            item.change = estimate((compared(table[name]) - compared(before[name])).to_numpy(), identities)
     return metrics

@@ -1,61 +1,112 @@
-"""Intervals and tests that account for the dependence between images of one person."""
+"""Intervals and tests whose unit is the person, because images of one person are not independent."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Outcome = Literal["better", "unclear", "worse", "none"]
+Outcome = Literal["better", "equivalent", "unclear", "worse", "none"]
 """Result of a comparison; ``none`` if a number is missing."""
 CONFIDENCE = 0.95
-# Random numbers in memory at a time: 160 MB.
-MAX_NUMBERS = 20_000_000
+MIN_PEOPLE = 5
+"""Fewer people have no interval: their spread says too little about the people who were not seen."""
 
 Floats = npt.NDArray[np.float64]
 
 
-def interval(values: npt.NDArray[Any], identities: npt.NDArray[Any], resamples: int, seed: int) -> tuple[float, float]:
-    """The 95 % percentile interval of the mean, resampling identities instead of images.
+@dataclass(frozen=True)
+class MeanEstimate:
+    """A mean with its standard error.
+
+    Attributes:
+        mean: NaN without values.
+        error: Standard error of the mean; NaN if it cannot be estimated.
+        df: Degrees of freedom of the error, in (0, inf).
+        skewness: Skewness of the mean's distribution, 0 if it is symmetric.
+    """
+
+    mean: float
+    error: float
+    df: float
+    skewness: float = 0.0
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Return the ends of the two-sided interval; NaN without an error.
+
+        Student's t of Hall's monotone transformation, which removes the skewness: Hall, On the removal of skewness by
+        transformation, Journal of the Royal Statistical Society B 54, 1992. Without skewness it is Student's interval.
+        """
+        if math.isnan(self.error):
+            return math.nan, math.nan
+        from scipy import stats
+
+        reach = float(stats.t.ppf((1 + confidence) / 2, self.df))
+        return self.mean - self.error * self._inverse(reach), self.mean - self.error * self._inverse(-reach)
+
+    def p(self, null: float = 0.0) -> float:
+        """Return the two-sided p of a mean of ``null``; it is below 0.05 if and only if the interval excludes it."""
+        above = self.p_above(null)
+        return 2 * min(above, 1 - above)
+
+    def p_above(self, null: float) -> float:
+        """Return the one-sided p against a mean of at most ``null``; small if the mean is above it."""
+        if math.isnan(self.error):
+            return math.nan
+        distance = self.mean - null
+        if self.error == 0:
+            return 0.5 if distance == 0 else float(distance < 0)
+        from scipy import stats
+
+        a, t = self.skewness / 3, distance / self.error
+        return float(stats.t.sf(t + a * t**2 + a**2 * t**3 / 3 + self.skewness / 6, self.df))
+
+    def p_below(self, null: float) -> float:
+        """Return the one-sided p against a mean of at least ``null``; small if the mean is below it."""
+        return 1 - self.p_above(null)
+
+    def _inverse(self, value: float) -> float:
+        """Invert Hall's transformation, t + a t^2 + a^2 t^3 / 3 + skewness / 6 with a = skewness / 3."""
+        a, shifted = self.skewness / 3, value - self.skewness / 6
+        return float((np.cbrt(1 + 3 * a * shifted) - 1) / a) if abs(a) > 1e-9 else shifted
+
+
+NO_ESTIMATE = MeanEstimate(math.nan, math.nan, math.nan)
+
+
+def mean_estimate(values: npt.NDArray[Any], identities: npt.NDArray[Any]) -> MeanEstimate:
+    """The mean over images, with the error of drawing other people.
 
     Args:
         values: (N,); NaN (an image without the region) is ignored.
         identities: (N,), the person in each image.
-
-    Returns:
-        Both ends; NaN without values.
-
-    Source:
-        Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval, cluster resampling).
     """
-    low, high = intervals(np.asarray(values, np.float64)[:, None], identities, resamples, seed)[0]
-    return float(low), float(high)
+    return mean_estimates(np.asarray(values, np.float64)[:, None], identities)[0]
 
 
-def intervals(values: Floats, identities: npt.NDArray[Any], resamples: int, seed: int) -> Floats:
-    """:func:`interval` of several columns over the same images.
+def mean_estimates(values: Floats, identities: npt.NDArray[Any]) -> list[MeanEstimate]:
+    """:func:`mean_estimate` of several columns over the same images.
 
     Args:
         values: (N, K); NaN if an image has no number in a column.
         identities: (N,).
-
-    Returns:
-        (K, 2), NaN for a column without numbers.
     """
-    ends = np.full((values.shape[1], 2), np.nan)
     sums, sizes = per_identity(values, identities)
-    # Columns over the same people share their draws.
-    present = sizes > 0
-    for people in np.unique(present, axis=1).T if present.size else ():
-        columns = np.flatnonzero((present == people[:, None]).all(0))
-        if people.any():
-            ends[columns] = _quantiles(sums[people][:, columns], sizes[people][:, columns], resamples, seed)
-    return ends
+    return [over_people(person_values(*column)) for column in zip(sums.T, sizes.T, strict=True)]
+
+
+def interval(values: npt.NDArray[Any], identities: npt.NDArray[Any]) -> tuple[float, float]:
+    """The 95 % interval of the mean over images, with people as units; NaN with fewer than :data:`MIN_PEOPLE`.
+
+    Args:
+        values: (N,); NaN (an image without the region) is ignored.
+        identities: (N,), the person in each image.
+    """
+    return mean_estimate(values, identities).interval()
 
 
 def per_identity(values: Floats, identities: npt.NDArray[Any]) -> tuple[Floats, Floats]:
@@ -68,74 +119,62 @@ def per_identity(values: Floats, identities: npt.NDArray[Any]) -> tuple[Floats, 
     return sums, sizes
 
 
-def _quantiles(sums: Floats, sizes: Floats, resamples: int, seed: int) -> Floats:
-    """Ends of the interval of each column: (K, 2)."""
-    means = np.concatenate([(draws @ sums) / (draws @ sizes) for draws in _draws(len(sums), resamples, seed)])
-    tail = (1 - CONFIDENCE) / 2
-    ends: Floats = np.quantile(means, [tail, 1 - tail], axis=0).T
-    return ends
+def person_values(sums: Floats, sizes: Floats) -> Floats:
+    """Values of the people who have images, (P,), whose mean is the mean over all images.
 
+    With equally many images of each person these are the people's means. Else a person's deviation from the mean counts
+    as often as the person has images: the linearised ratio of sums and sizes (Cochran, Sampling Techniques, 1977, 6.4).
 
-def _draws(people: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Counts of each person in each resample, some resamples at a time: (R, P)."""
-    if people * resamples <= MAX_NUMBERS:
-        yield _cached_draws(people, resamples, seed)
-        return
-    rng = np.random.default_rng([seed, 5])
-    step = max(MAX_NUMBERS // people, 1)
-    for start in range(0, resamples, step):
-        yield _multinomial(rng, people, min(step, resamples - start))
-
-
-@lru_cache(maxsize=2)
-def _cached_draws(people: int, resamples: int, seed: int) -> Floats:
-    return _multinomial(np.random.default_rng([seed, 5]), people, resamples)
-
-
-def _multinomial(rng: np.random.Generator, people: int, resamples: int) -> Floats:
-    return rng.multinomial(people, np.full(people, 1 / people), size=resamples).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class SignedRank:
-    """Result of a signed-rank test.
-
-    Attributes:
-        p: Two-sided, of the Wilcoxon signed-rank test; NaN without differences.
-        rank_biserial: The matched-pairs rank-biserial correlation, in [-1, 1].
+    Args:
+        sums: (P,), of each person's numbers.
+        sizes: (P,), how many these are.
     """
+    sums, sizes = sums[sizes > 0], sizes[sizes > 0]
+    if not len(sums):
+        return sums
+    mean = sums.sum() / sizes.sum()
+    linearised: Floats = mean + (sums - mean * sizes) / sizes.mean()
+    return linearised
 
-    p: float
-    rank_biserial: float
+
+def over_people(values: Floats) -> MeanEstimate:
+    """The mean of the values of people, (P,), as an estimate for all people."""
+    people = len(values)
+    if people < MIN_PEOPLE:
+        return MeanEstimate(float(values.mean()), math.nan, math.nan) if people else NO_ESTIMATE
+    return MeanEstimate(
+        float(values.mean()),
+        float(values.std(ddof=1) / math.sqrt(people)),
+        people - 1.0,
+        third_moment(values) / math.sqrt(people),
+    )
 
 
-def signed_rank(differences: Floats) -> SignedRank:
-    """The Wilcoxon signed-rank test of paired differences, and its effect size. Zeros are dropped.
+def third_moment(values: Floats) -> float:
+    """The standardised third central moment of values; 0 if they are equal."""
+    deviations = values - values.mean()
+    spread = float(np.sqrt(np.mean(deviations**2)))
+    # Equal values differ by rounding.
+    return float(np.mean((deviations / spread) ** 3)) if spread > 1e-12 * float(np.abs(values).max()) else 0.0
+
+
+def rank_biserial(differences: Floats) -> float:
+    """The matched-pairs rank-biserial correlation, in [-1, 1]: 1 if all differences are positive. Zeros are dropped.
 
     Args:
         differences: (P,), one per person; NaN is ignored.
 
     Source:
-        Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1, 1945; Kerby, The simple
-        difference formula, Comprehensive Psychology 3, 2014: (W+ - W-) / (W+ + W-).
+        Kerby, The simple difference formula, Comprehensive Psychology 3, 2014: (W+ - W-) / (W+ + W-).
     """
     from scipy import stats
 
     finite = differences[np.isfinite(differences)]
     nonzero = finite[finite != 0]
     if not len(nonzero):
-        return SignedRank(1.0, 0.0) if len(finite) else SignedRank(float("nan"), float("nan"))
-    with warnings.catch_warnings():
-        # scipy warns that p is approximate for a small sample with ties.
-        warnings.simplefilter("ignore")
-        p = float(stats.wilcoxon(nonzero).pvalue)
+        return 0.0 if len(finite) else math.nan
     ranks = stats.rankdata(np.abs(nonzero))
-    return SignedRank(p, float((ranks * np.sign(nonzero)).sum() / ranks.sum()))
-
-
-def least_p(people: int) -> float:
-    """The smallest possible p of the signed-rank test with this number of people."""
-    return float(min(1.0, 2.0 ** (1 - people)))
+    return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
 
 
 def cohens_dz(differences: Floats) -> float:
@@ -146,9 +185,9 @@ def cohens_dz(differences: Floats) -> float:
     """
     finite = differences[np.isfinite(differences)]
     if len(finite) < 2:
-        return float("nan")
+        return math.nan
     deviation = finite.std(ddof=1)
-    return float(finite.mean() / deviation) if deviation > 0 else float("nan")
+    return float(finite.mean() / deviation) if deviation > 0 else math.nan
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -11,21 +11,23 @@ import numpy.typing as npt
 import pandas as pd
 
 from enface.data.images import natural_key
+from enface_tools.evaluate.measure import card_of
 from enface_tools.evaluate.metrics import GalleryMetric, Metric
 from enface_tools.evaluate.models import (
     FORMAT,
     Estimate,
-    GroupMetric,
     GroupSummary,
+    Measured,
     MetricSummary,
     SetMetricSummary,
     Summary,
     TwoLabelTable,
 )
 from enface_tools.evaluate.results import AT, ID_COLUMNS, MAX_LABEL_VALUES, Scores
-from enface_tools.evaluate.statistics import CONFIDENCE, interval
+from enface_tools.evaluate.statistics import CONFIDENCE, MIN_PEOPLE, mean_estimate
 
-INTERVAL = f"{CONFIDENCE:.0%} bootstrap over identities"
+INTERVAL = f"{CONFIDENCE:.0%} over identities, Student's t without skewness (Hall 1992)"
+FEW_PEOPLE = f"Fewer than {MIN_PEOPLE} people have no intervals; evaluate on more people."
 
 Rows = npt.NDArray[np.bool_]
 
@@ -39,7 +41,6 @@ class Summarizer:
         baselines: Scores of other outputs for the same images, by name.
         metrics: The metrics, for direction and card.
         networks: Pretrained networks that each metric uses.
-        bootstrap: Resamples for the intervals.
     """
 
     def __init__(
@@ -50,13 +51,10 @@ class Summarizer:
         metrics: Mapping[str, Metric],
         *,
         networks: Mapping[str, tuple[str, ...]],
-        bootstrap: int,
-        seed: int,
     ) -> None:
         self._about, self._scores, self._baselines = about, scores, baselines
         self._metrics, self._networks = metrics, networks
-        self._bootstrap, self._seed = bootstrap, seed
-        self._identities = about["identity"].to_numpy()
+        self._identities = about["identity"].to_numpy().astype(str)
         self._per_image = [str(name) for name in scores.images.columns if AT not in str(name)]
 
     def summary(self, **context: Any) -> Summary:
@@ -66,6 +64,9 @@ class Summarizer:
             context: Its other keys: ``kind``, ``name``, ``split``, ``step``, ``checkpoint``, ``unavailable``,
                 ``caveats``.
         """
+        identities = len(np.unique(self._identities))
+        if identities < MIN_PEOPLE:
+            context["caveats"] = [*context["caveats"], FEW_PEOPLE]
         return Summary(
             **context,
             format=FORMAT,
@@ -75,7 +76,7 @@ class Summarizer:
             by={column: self._by(column) for column in self._labels},
             by_two=self._by_two(),
             images=len(self._about),
-            identities=len(np.unique(self._identities.astype(str))),
+            identities=identities,
             interval=INTERVAL,
         )
 
@@ -95,46 +96,57 @@ class Summarizer:
             "higher_is_better": metric.higher_is_better,
             "ideal": metric.ideal,
             "bounds": None if bounds is None else [None if math.isinf(end) else end for end in bounds],
-            "card": metric.card,
+            "card": card_of(metric),
             "gallery": isinstance(metric, GalleryMetric),
             "networks": list(self._networks.get(name, ())),
         }
 
     def _metric(self, name: str) -> MetricSummary:
-        values = self._scores.images[name].to_numpy()
+        values, compared = self._scores.images[name].to_numpy(), self._metrics[name].direction.compared
         gains = {
-            key: self._estimate(values - scores.images[name].to_numpy())
+            key: self._estimate(compared(values) - compared(scores.images[name].to_numpy()))
             for key, scores in self._baselines.items()
             if name in scores.images
         }
-        baselines = self._baseline_means(name)
-        return MetricSummary(**self._estimate(values).dump(), baselines=baselines, gains=gains, **self._info(name))
+        return MetricSummary(**self._measured(name).dump(), gains=gains, **self._info(name))
+
+    def _measured(self, column: str, rows: Rows | None = None) -> Measured:
+        """A metric over some images, by default all of them."""
+        rows = np.ones(len(self._about), bool) if rows is None else rows
+        values = self._scores.images[column].to_numpy()
+        known = rows & ~np.isnan(values)
+        tables = {key: item.images for key, item in self._baselines.items() if column in item.images}
+        direction = self._metrics[column.partition(AT)[0]].direction
+        distances = {"output": self._scores.images, **tables} if direction.ideal is not None else {}
+        mean = self._estimate(np.where(rows, values, np.nan))
+        return Measured(
+            **_within(mean, self._metrics[column.partition(AT)[0]].bounds).dump(),
+            images=int(known.sum()),
+            identities=len(set(self._identities[known])),
+            baselines={key: finite(table[column][rows].mean()) for key, table in tables.items()},
+            distances={key: finite(direction.compared(table[column][rows]).mean()) for key, table in distances.items()},
+        )
 
     def _set_metric(self, name: str, value: float) -> SetMetricSummary:
         baselines = {key: finite(scores.sets[name]) for key, scores in self._baselines.items() if name in scores.sets}
         return SetMetricSummary(value=finite(value), baselines=baselines, **self._info(name))
 
     def _regions(self) -> dict[str, GroupSummary]:
-        regions: dict[str, GroupSummary] = {}
+        regions: dict[str, dict[str, Measured]] = {}
         for column in map(str, self._scores.images.columns):
             name, at, region = column.partition(AT)
             if at:
-                values = self._scores.images[column].to_numpy()
-                group = regions.setdefault(region, GroupSummary(images=int((~np.isnan(values)).sum()), metrics={}))
-                estimate = self._estimate(values).dump()
-                group.metrics[name] = GroupMetric(**estimate, baselines=self._baseline_means(column))
-        return regions
+                regions.setdefault(region, {})[name] = self._measured(column)
+        return {
+            region: GroupSummary(images=max(item.images for item in metrics.values()), metrics=metrics)
+            for region, metrics in regions.items()
+        }
 
     def _by(self, column: str) -> dict[str, GroupSummary]:
         return {str(value): self._group(rows) for value, rows in self._groups(column)}
 
     def _group(self, rows: Rows) -> GroupSummary:
-        metrics = {
-            name: GroupMetric(
-                mean=finite(self._scores.images[name][rows].mean()), baselines=self._baseline_means(name, rows)
-            )
-            for name in self._per_image
-        }
+        metrics = {name: self._measured(name, rows) for name in self._per_image}
         return GroupSummary(images=int(rows.sum()), metrics=metrics)
 
     def _by_two(self) -> dict[str, TwoLabelTable]:
@@ -155,16 +167,21 @@ class Summarizer:
         return [(value, (values == value).to_numpy()) for value in present]
 
     def _estimate(self, values: npt.NDArray[Any]) -> Estimate:
-        low, high = interval(values, self._identities, self._bootstrap, self._seed)
-        mean = float(np.nanmean(values)) if not np.isnan(values).all() else math.nan
-        return Estimate(mean=finite(mean), low=finite(low), high=finite(high))
+        return estimate(values, self._identities)
 
-    def _baseline_means(self, column: str, rows: Rows | None = None) -> dict[str, float | None]:
-        tables = {key: scores.images for key, scores in self._baselines.items() if column in scores.images}
-        return {
-            key: finite((table[column] if rows is None else table[column][rows]).mean())
-            for key, table in tables.items()
-        }
+
+def estimate(values: npt.NDArray[Any], identities: npt.NDArray[Any]) -> Estimate:
+    """The mean over images with its interval over people, as a file holds it."""
+    item = mean_estimate(values, identities)
+    low, high = item.interval()
+    return Estimate(mean=finite(item.mean), low=finite(low), high=finite(high))
+
+
+def _within(item: Estimate, bounds: tuple[float, float] | None) -> Estimate:
+    """An interval without the numbers that a metric cannot have."""
+    if bounds is None or item.low is None or item.high is None:
+        return item
+    return Estimate(mean=item.mean, low=max(item.low, bounds[0]), high=min(item.high, bounds[1]))
 
 
 def finite(value: float) -> float | None:

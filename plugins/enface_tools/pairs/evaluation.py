@@ -21,8 +21,9 @@ from enface.plugin.components import DataInfo
 from enface.recipe.load import LoadedRecipe
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks
+from enface_tools.evaluate.features import Digests
 from enface_tools.evaluate.grid import grid, to_pixels
-from enface_tools.evaluate.measure import BatchScores, Measure, batch_for
+from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, card_of
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import Summary
 from enface_tools.evaluate.pictures import PictureWriter
@@ -185,13 +186,13 @@ class PairsEvaluation:
     def _measure_batch(self, images: Mapping[str, Tensor]) -> dict[str, BatchScores]:
         """Measure ``output`` and, if there is one, ``source``."""
         columns = {name: image.to(self._device) for name, image in images.items()}
-        target = columns.pop("target")
+        target, source = columns.pop("target"), columns.get("source")
         regions = {name: region({"target": 2 * target - 1}.__getitem__) for name, region in self._regions.items()}
         scores: dict[str, BatchScores] = {}
         try:
             for name, image in columns.items():
                 features = scores[OUTPUT].targets if scores else None
-                scores[name] = self._measure.batch(image, target, regions, target_features=features)
+                scores[name] = self._measure.batch(image, target, regions, source=source, target_features=features)
             return scores
         except torch.OutOfMemoryError as error:
             raise EnfaceError(
@@ -205,7 +206,7 @@ class PairsEvaluation:
 
     def _settings(self) -> str:
         """Return a text that changes if the same images would be measured differently."""
-        cards = {name: [type(metric).__module__, metric.card] for name, metric in self.metrics.items()}
+        cards = {name: [type(metric).__module__, card_of(metric)] for name, metric in self.metrics.items()}
         regions = {name: self._recipe.evaluation.regions[name].model_dump(mode="json") for name in self._regions}
         return json.dumps([cards, self._checked.size, regions, self._resizing()], sort_keys=True)
 
@@ -225,7 +226,8 @@ class PairsEvaluation:
     def _write_results(self) -> Summary:
         identities = self.about["identity"].to_numpy()
         images = (OUTPUT,) if self._matched.sources is None else (OUTPUT, "source")
-        baselines = {image: self._measure.gather([self._shards.load(image)], identities) for image in images}
+        batches = {image: self._shards.load(image) for image in images}
+        baselines = {image: self._measure.gather([batch], identities) for image, batch in batches.items()}
         scores = baselines.pop(OUTPUT)
         evaluation = self._recipe.evaluation
         summary = Summarizer(
@@ -234,8 +236,6 @@ class PairsEvaluation:
             baselines,
             self.metrics,
             networks=metric_networks(self.loaded),
-            bootstrap=evaluation.bootstrap,
-            seed=self._recipe.seed,
         ).summary(
             kind="pairs",
             name=self.folder.resolve().name,
@@ -243,7 +243,7 @@ class PairsEvaluation:
             step=None,
             checkpoint=None,
             unavailable=self.unavailable,
-            caveats=self._caveats(scores),
+            caveats=[*self._caveats(scores), *self._repeated(batches[OUTPUT].digests), *scores.caveats],
         )
         for metric in summary.all_metrics.values():
             metric.card |= {f"resized {role}": how for role, how in self._resizing().items()}
@@ -285,4 +285,18 @@ class PairsEvaluation:
         ]
         empty = [str(name) for name in scores.images.columns if scores.images[name].isna().all()]
         caveats += [f"{name} could not be measured on any image." for name in empty]
+        return caveats
+
+    def _repeated(self, digests: Mapping[str, Digests]) -> list[str]:
+        """Caveats of images that occur more than once."""
+        caveats = []
+        targets, people = len(np.unique(digests["target"])), self.about["identity"].nunique()
+        if targets < people:
+            caveats.append(
+                f"The targets are {targets} different images, but count as {people} people, so intervals are too "
+                "narrow; give --identity."
+            )
+        copies = int((digests["source"] == digests["target"]).sum()) if "source" in digests else 0
+        if copies:
+            caveats.append(f"{copies} outputs have their target as source; copying is perfect there.")
         return caveats

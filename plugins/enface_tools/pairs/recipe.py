@@ -40,7 +40,6 @@ class PairsOptions:
         batch: Images measured together; default: by their size.
         device: ``auto``, ``cpu`` or ``cuda``.
         pictures: Number of images whose pictures are written.
-        bootstrap: Resamples for the intervals.
         seed: Seed of the resamples.
     """
 
@@ -55,7 +54,6 @@ class PairsOptions:
     batch: int | None = None
     device: str = "auto"
     pictures: int = 1000
-    bootstrap: int = 1000
     seed: int = 0
 
 
@@ -76,7 +74,7 @@ def load_pairs_recipe(options: PairsOptions) -> LoadedRecipe:
         "plugins": list(options.plugins),
         "metrics": {name: {} for name in metrics},
         "engine": {"device": options.device},
-        "evaluation": {"batch": options.batch, "bootstrap": options.bootstrap},
+        "evaluation": {"batch": options.batch},
     }
     loaded = load_mapping(content, [_recipe_override(item) for item in options.overrides])
     if not loaded.recipe.metrics:

@@ -35,7 +35,8 @@ class BaselineComparison:
     Attributes:
         name: In the files; ``label`` is for display.
         mean: Of the baseline.
-        difference: Output minus baseline; ``low`` and ``high`` are its interval.
+        difference: Output minus baseline, of distances to the ideal value if there is one; ``low`` and ``high`` are its
+            interval.
     """
 
     name: str
@@ -157,10 +158,11 @@ def _joined(names: list[str], every: str = "both baselines") -> str:
 
 def _key_number(name: str, item: MetricSummary) -> KeyNumber:
     baselines = {key: number(value) for key, value in item.baselines.items()}
+    compared = {key: number(item.compared(key)) for key in item.baselines}
     mean, low, high = map(number, (item.mean, item.low, item.high))
     places = decimals([mean, low, high, *baselines.values()])
     comparisons = [_comparison(key, value, item, places) for key, value in baselines.items()]
-    best = _best(baselines, item.direction)
+    best = _best(compared, item.direction.change)
     return KeyNumber(
         name=name,
         direction=item.direction,
@@ -184,7 +186,7 @@ def _comparison(name: str, baseline: float, item: MetricSummary, places: int) ->
         difference=signed(number(gain.mean), places),
         low="" if math.isnan(low) else signed(low, places),
         high="" if math.isnan(high) else signed(high, places),
-        outcome=change_outcome(gain, baseline, item.direction),
+        outcome=change_outcome(gain, item.direction),
     )
 
 
@@ -208,22 +210,11 @@ def _best(baselines: Mapping[str, float], direction: Direction) -> str:
     return max(known, key=lambda name: direction.score(known[name])) if known else ""
 
 
-def change_outcome(change: Estimate, before: float, direction: Direction) -> Outcome:
-    """The outcome of a change from a number."""
-    # Without an ideal only the change counts; with one, its sign may be good or bad.
-    base = 0.0 if direction.ideal is None else before
-    return outcome(base + number(change.low), base + number(change.high), base, direction)
-
-
-def outcome(low: float, high: float, reference: float, direction: Direction) -> Outcome:
-    """``better`` if all of an interval is better than a reference, ``worse`` if all of it is worse."""
-    if any(map(math.isnan, (low, high, reference))):
+def change_outcome(change: Estimate, direction: Direction) -> Outcome:
+    """The outcome of a difference of compared numbers: ``better`` if all of its interval is; ``unclear`` without."""
+    if change.mean is None:
         return "none"
-    if low <= reference <= high:
+    low, high = number(change.low), number(change.high)
+    if not (low > 0 or high < 0):
         return "unclear"
-    # Values on both sides of an ideal can be equally good, so the whole interval must be better, or worse.
-    scores, bar = [direction.score(low), direction.score(high)], direction.score(reference)
-    best = 0.0 if direction.ideal is not None and low <= direction.ideal <= high else max(scores)
-    if min(scores) > bar:
-        return "better"
-    return "worse" if best < bar else "unclear"
+    return "better" if (low > 0) == direction.change.higher else "worse"

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from enface_tools.evaluate.direction import Direction
-from enface_tools.evaluate.models import CheckpointSummary, Estimate, StageMetric, StageSummary
+from enface_tools.evaluate.models import CheckpointSummary, Estimate, StageMetric, StageSummary, Summary
+from enface_tools.evaluate.openings import Opening
 from enface_tools.evaluate.statistics import Outcome
 from enface_tools.report.files import Picture
 from enface_tools.report.numbers import NONE, change_outcome, count, decimals, number, shown, signed
@@ -73,8 +74,49 @@ def _stage_cell(item: StageMetric | None, direction: Direction, places: int) -> 
         return StageCell(shown(mean, places))
     change = item.change.mean
     low, high = (shown(number(value), places) for value in (item.change.low, item.change.high))
-    outcome = change_outcome(item.change, mean - change, direction)
+    outcome = change_outcome(item.change, direction)
     return StageCell(shown(mean, places), signed(change, places), low, high, outcome)
+
+
+@dataclass(frozen=True)
+class CheckpointTable:
+    """Other networks of a run, measured on one split: (label, step, mean and interval of each metric)."""
+
+    split: str
+    rows: list[tuple[str, str, list[tuple[str, str]]]]
+
+    @property
+    def title(self) -> str:
+        """Heading of the table."""
+        return "Validation" if self.split == "val" else "Other checkpoints on test people"
+
+
+def checkpoint_of(summary: Summary) -> CheckpointSummary:
+    """An evaluation as a row among checkpoints."""
+    about, metrics = summary.checkpoint, summary.metrics
+    return CheckpointSummary(
+        step=summary.step or 0,
+        file=about.file if about else "",
+        weights=about.weights if about else "plain",
+        metrics={name: Estimate(mean=item.mean, low=item.low, high=item.high) for name, item in metrics.items()},
+    )
+
+
+def opening_rows(openings: Iterable[Opening]) -> list[tuple[str, str, str, str]]:
+    """Looks at the test people: date, command, networks, and numbers."""
+    return [
+        (
+            item.date.replace("T", " ").removesuffix("+00:00"),
+            item.by,
+            ", ".join(item.seen),
+            "; ".join(_numbers_seen(seen.metrics) for seen in item.seen.values()),
+        )
+        for item in openings
+    ]
+
+
+def _numbers_seen(metrics: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {shown(number(value), decimals([number(value)]))}" for name, value in metrics.items())
 
 
 def checkpoint_table(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from enface_tools.evaluate.direction import Direction
-from enface_tools.evaluate.models import Estimate, GroupMetric, GroupSummary, Summary
+from enface_tools.evaluate.models import Estimate, GroupSummary, Measured, Summary
 from enface_tools.evaluate.results import column_of
 from enface_tools.report.numbers import baseline_names, count, decimals, label_key, number, shown
 
@@ -26,6 +26,7 @@ class Line:
 
     value: str
     images: str
+    identities: str
     mean: str
     interval: str
     baselines: list[str]
@@ -103,26 +104,27 @@ def _tables(summary: Summary, groups: Mapping[str, GroupSummary]) -> list[Table]
 def _table(
     name: str, direction: Direction, groups: Sequence[tuple[str, GroupSummary]], baselines: Sequence[str]
 ) -> Table:
-    items = [(value, group.images, group.metrics[name]) for value, group in groups]
+    items = [(value, group.metrics[name]) for value, group in groups]
     means = [
-        [number(item.mean), *(number(item.baselines.get(baseline)) for baseline in baselines)] for *_, item in items
+        [number(item.mean), *(number(item.baselines.get(baseline)) for baseline in baselines)] for _, item in items
     ]
     places = decimals(mean for row in means for mean in row)
     lines = [
         Line(
             value,
-            count(images),
+            count(item.images),
+            count(item.identities),
             shown(mean, places),
             interval_text(item, places),
             [shown(other, places) for other in others],
-            _beats(mean, others, direction),
+            _beats(item, direction),
         )
-        for (value, images, item), (mean, *others) in zip(items, means, strict=True)
+        for (value, item), (mean, *others) in zip(items, means, strict=True)
     ]
     return Table(name, direction, lines, _curves([value for value, *_ in items], means, baselines))
 
 
-def interval_text(item: Estimate | GroupMetric, places: int) -> str:
+def interval_text(item: Estimate, places: int) -> str:
     """An interval as text; empty without one."""
     low, high = number(item.low), number(item.high)
     return "" if math.isnan(low) or math.isnan(high) else f"[{shown(low, places)}, {shown(high, places)}]"
@@ -214,11 +216,12 @@ def _quantiles(values: pd.Series[float], direction: Direction) -> list[float]:
     return [float(ordered.iloc[round(share * (len(ordered) - 1))]) for share in shares]
 
 
-def _beats(mean: float, baselines: list[float], direction: Direction) -> bool:
-    known = [value for value in baselines if not math.isnan(value)]
-    return (
-        bool(known) and not math.isnan(mean) and all(direction.score(mean) > direction.score(value) for value in known)
-    )
+def _beats(item: Measured, direction: Direction) -> bool:
+    """True if the mean, or the mean distance to the ideal, is better than those of all baselines."""
+    own = number(item.compared())
+    others = [value for name in item.baselines if not math.isnan(value := number(item.compared(name)))]
+    score = direction.change.score
+    return bool(others) and not math.isnan(own) and all(score(own) > score(value) for value in others)
 
 
 def _as_number(text: str) -> float:

@@ -92,7 +92,7 @@ def test_a_recipe_that_extends_itself_is_refused(recipe, fails):
         ({"log": {"evry": 1}}, "log.evry", "did you mean 'every'?"),
         ({"log": {"validat": 1}}, "log.validat", "did you mean 'validate'?"),
         ({"engine": {"precison": "fp32"}}, "engine.precison", "did you mean 'precision'?"),
-        ({"evaluation": {"bootstraps": 100}}, "evaluation.bootstraps", "did you mean 'bootstrap'?"),
+        ({"evaluation": {"image": 100}}, "evaluation.image", "did you mean 'images'?"),
         (
             stage(optimizer={"use": "adam", "lr": {"use": "linear", "strat": 1, "end": 0, "over": 2}}),
             "stages.main.optimizer.lr.strat",

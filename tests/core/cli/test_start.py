@@ -31,7 +31,7 @@ def kept(tmp_path_factory):
 def other(kept, recipe, enface, tmp_path):
     """Folder with a copy of one completed run of the stages ``first`` (2 steps) and ``second`` (2 steps)."""
     if not list(kept.iterdir()):
-        content = recipe_of({"first": {}, "second": {}}, name="other", evaluation={"stages": False, "bootstrap": 100})
+        content = recipe_of({"first": {}, "second": {}}, name="other", evaluation={"stages": False})
         outcome = enface("run", recipe(content, "other.yaml"), "--runs", kept)
         assert outcome.code == 0, outcome.err
     shutil.copytree(kept / "other", tmp_path / "other")

@@ -199,7 +199,7 @@ def test_all_mistakes_are_reported_together(family):
         "data: {size: 4}",
         "engine: {precision: fp64}",
         "log: {best: ssim}",
-        "evaluation: {bootstrap: 1}",
+        "evaluation: {images: 0}",
         "pairs: {source: {same: [identity]}}",
         "pairs: {partner: {chance: 2}}",
         "name: ../escape",

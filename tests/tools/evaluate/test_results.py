@@ -45,8 +45,6 @@ def summarize(scores=OUTPUT, baselines=None, about=ABOUT, networks=None):
         {"source": SOURCE} if baselines is None else baselines,
         {"l1": Plain()},
         networks=networks or {},
-        bootstrap=200,
-        seed=0,
     ).summary(kind="run", name="n", caveats=[])
 
 

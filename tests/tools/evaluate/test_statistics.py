@@ -1,4 +1,4 @@
-"""Intervals, tests and effect sizes: hand-worked numbers, and those of scipy."""
+"""Intervals, tests and effect sizes: hand-worked numbers, those of scipy, and coverage by simulation."""
 
 from __future__ import annotations
 
@@ -8,73 +8,120 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from enface_tools.evaluate import statistics
-from enface_tools.evaluate.statistics import cohens_dz, holm, interval, intervals, least_p, signed_rank
+from enface_tools.evaluate.statistics import (
+    MeanEstimate,
+    cohens_dz,
+    holm,
+    interval,
+    mean_estimate,
+    mean_estimates,
+    over_people,
+    person_values,
+    rank_biserial,
+)
+
+PEOPLE = np.array(list("aabbccddee"))
 
 
-def test_columns_together_are_columns_one_by_one():
-    rng = np.random.default_rng(0)
-    people = np.repeat([f"p{number}" for number in range(12)], 5)
-    values = rng.normal(size=(60, 4))
-    values[rng.random((60, 4)) < 0.2] = np.nan
-    values[people == "p3", 2] = np.nan
-    ends = intervals(values, people, 500, 7)
-    for column in range(4):
-        there = ~np.isnan(values[:, column])
-        assert tuple(ends[column]) == pytest.approx(interval(values[there, column], people[there], 500, 7), rel=1e-12)
+def test_symmetric_people_have_students_interval():
+    values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0]).repeat(2) + 7
+    expected = stats.t.interval(0.95, 4, loc=7, scale=np.std([-2, -1, 0, 1, 2], ddof=1) / math.sqrt(5))
+    assert interval(values, PEOPLE) == pytest.approx(expected)
 
 
-def test_a_column_without_numbers_has_no_interval_and_no_columns_have_none():
-    people = np.array(["a", "b"])
-    ends = intervals(np.array([[1.0, np.nan], [3.0, np.nan]]), people, 200, 0)
-    assert ends[0].tolist() == [1.0, 3.0]
-    assert np.isnan(ends[1]).all()
-    assert intervals(np.empty((2, 0)), people, 200, 0).shape == (0, 2)
-    assert all(map(math.isnan, interval(np.full(2, np.nan), people, 200, 0)))
+def test_a_skewed_mean_has_halls_interval():
+    """Hall 1992: the interval's ends solve t + a t^2 + a^2 t^3 / 3 + skewness / 6 = -/+ Student's quantile."""
+    people = np.array([0.0, 0.1, 0.2, 0.3, 2.0, 5.0])
+    n = len(people)
+    skewness = float(stats.skew(people)) / math.sqrt(n)
+    error = people.std(ddof=1) / math.sqrt(n)
+    low, high = over_people(people).interval()
+    for end, quantile in ((low, 0.975), (high, 0.025)):
+        t = (people.mean() - end) / error
+        transformed = t + skewness / 3 * t**2 + (skewness / 3) ** 2 * t**3 / 3 + skewness / 6
+        assert transformed == pytest.approx(stats.t.ppf(quantile, n - 1))
+    assert high - people.mean() > people.mean() - low, "the long tail is on the right"
 
 
-def test_draws_in_pieces_are_the_same_draws(monkeypatch):
-    people, values = np.arange(30).repeat(2), np.random.default_rng(1).normal(size=60)
-    whole = interval(values, people, 1000, 3)
-    monkeypatch.setattr(statistics, "MAX_NUMBERS", 30 * 7)
-    assert interval(values, people, 1000, 3) == pytest.approx(whole, rel=1e-12)
+@pytest.mark.parametrize("skewness", [0.0, 0.4, -0.7])
+def test_p_is_below_five_percent_exactly_if_the_interval_excludes_the_value(skewness):
+    item = MeanEstimate(1.0, 0.4, 6.0, skewness)
+    low, high = item.interval()
+    for end in (low, high):
+        assert item.p(end) == pytest.approx(0.05)
+    assert item.p(low - 0.01) < 0.05 < item.p(low + 0.01)
+    assert item.p_above(low) + item.p_below(low) == pytest.approx(1)
+    ninety = item.interval(0.9)
+    assert item.p_above(ninety[0]) == pytest.approx(0.05)
+    assert item.p_below(ninety[1]) == pytest.approx(0.05)
 
 
-def test_signed_ranks_by_hand():
+def test_without_skewness_p_is_that_of_students_test():
+    values = np.array([0.3, -0.1, 0.4, 0.2, -0.2, 0.6, 0.1])
+    item = MeanEstimate(values.mean(), values.std(ddof=1) / math.sqrt(7), 6)
+    assert item.p() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+
+
+def test_few_people_have_a_mean_and_no_interval():
+    values = np.array([1.0, 2.0, 3.0, 4.0])
+    item = mean_estimate(values, np.array(list("abcd")))
+    assert item.mean == 2.5
+    assert all(map(math.isnan, (*item.interval(), item.p())))
+    assert math.isnan(mean_estimate(np.array([5.0]), np.array(["a"])).interval()[0])
+    assert not math.isnan(interval(np.arange(5.0), np.array(list("abcde")))[0])
+
+
+def test_equal_people_have_an_interval_of_no_width():
+    item = over_people(np.full(6, 0.1))
+    assert item.interval() == pytest.approx((0.1, 0.1), abs=1e-12)
+    assert item.p(0.3) < 1e-9
+    assert MeanEstimate(0.0, 0.0, 5.0).p() == 1
+    assert MeanEstimate(0.2, 0.0, 5.0).p() == 0
+
+
+def test_a_column_without_numbers_has_no_estimate():
+    values = np.stack([np.arange(10.0), np.full(10, np.nan)], 1)
+    some, none = mean_estimates(values, PEOPLE)
+    assert some.mean == 4.5
+    assert all(map(math.isnan, (none.mean, *none.interval(), none.p())))
+
+
+def test_missing_numbers_are_ignored():
+    values = np.arange(10.0)
+    values[3] = np.nan
+    kept = ~np.isnan(values)
+    assert mean_estimate(values, PEOPLE) == mean_estimate(values[kept], PEOPLE[kept])
+
+
+def test_people_with_more_images_count_more():
+    """The linearised ratio, by hand: mean 3, sizes 1 and 3 (mean 2): 3 + (6 - 3) / 2 and 3 + (6 - 9) / 2."""
+    assert person_values(np.array([6.0, 6.0, 0.0]), np.array([1.0, 3.0, 0.0])).tolist() == [4.5, 1.5]
+    values, people = np.array([6.0, 1.0, 2.0, 3.0]), np.array(list("abbb"))
+    assert mean_estimate(values, people).mean == values.mean()
+
+
+@pytest.mark.parametrize(("people", "draw"), [(8, "normal"), (16, "normal"), (16, "exponential"), (67, "exponential")])
+def test_the_interval_covers_as_often_as_it_claims(people, draw):
+    rng = np.random.default_rng(people)
+    truth = {"normal": 0.0, "exponential": 1.0}[draw]
+    ends = [
+        over_people(getattr(rng, draw)(size=people) if draw == "exponential" else rng.normal(size=people)).interval()
+        for _ in range(1500)
+    ]
+    covered = np.mean([low <= truth <= high for low, high in ends])
+    assert 0.93 <= covered <= 0.97
+
+
+def test_rank_biserial_by_hand():
     # Ranks 1, 2, 3, 4: those of gains sum to 7, that of the loss is 3.
-    result = signed_rank(np.array([1.0, 2.0, -3.0, 4.0]))
-    assert result.rank_biserial == pytest.approx((7 - 3) / 10)
-    # Of 16 equally likely patterns of signs, 7 have a sum of 3 or less on the smaller side, and as many mirrored.
-    below = sum(sum(rank for rank in range(1, 5) if bits >> (rank - 1) & 1) <= 3 for bits in range(16))
-    assert result.p == pytest.approx(2 * below / 16)
-
-
-@pytest.mark.parametrize("count", [6, 20, 80])
-def test_signed_ranks_are_scipys(count):
-    values = np.random.default_rng(count).normal(0.3, 1, count)
-    values[0] = np.nan
-    assert signed_rank(values).p == stats.wilcoxon(values[1:]).pvalue
-
-
-def test_zeros_say_nothing_and_nothing_says_less():
+    assert rank_biserial(np.array([1.0, 2.0, -3.0, 4.0])) == pytest.approx((7 - 3) / 10)
     some = np.array([0.5, 0.3, -0.1, 0.7])
-    assert signed_rank(np.concatenate([some, np.zeros(3)])) == signed_rank(some)
-    assert signed_rank(np.zeros(5)) == statistics.SignedRank(1.0, 0.0)
-    empty = signed_rank(np.array([np.nan]))
-    assert math.isnan(empty.p)
-    assert math.isnan(empty.rank_biserial)
-
-
-def test_everyone_gaining_is_one_and_everyone_losing_minus_one():
-    values = np.array([0.1, 3.0, 0.2, 0.2])
-    assert signed_rank(values).rank_biserial == 1
-    assert signed_rank(-values).rank_biserial == -1
-
-
-@pytest.mark.parametrize("people", [1, 5, 6, 12])
-def test_the_least_p_is_that_of_everyone_gaining(people):
-    assert least_p(people) == pytest.approx(stats.wilcoxon(np.arange(1.0, people + 1)).pvalue)
-    assert (least_p(people) < 0.05) == (people >= 6)
+    assert rank_biserial(np.concatenate([some, np.zeros(3), [np.nan]])) == rank_biserial(some)
+    assert rank_biserial(np.zeros(5)) == 0
+    assert math.isnan(rank_biserial(np.array([np.nan])))
+    gains = np.array([0.1, 3.0, 0.2, 0.2])
+    assert rank_biserial(gains) == 1
+    assert rank_biserial(-gains) == -1
 
 
 def test_d_z_by_hand():

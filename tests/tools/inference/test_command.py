@@ -54,7 +54,6 @@ class Trained:
             "stages": {"main": {"steps": 60, "batch": 3, "ema": 0.7, "optimizer": {"lr": 2e-3}, "terms": {"l1": {}}}},
             "metrics": ["l1"],
             "log": {"every": 20, "samples": 0, "checkpoint": 20, "validate": 0, "keep": 3, "observers": []},
-            "evaluation": {"bootstrap": 100},
         }
         (folder / "r.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
         command("run", folder / "r.yaml", "--runs", folder / "runs")

@@ -52,7 +52,7 @@ def evaluation(tmp_path):
     """An evaluation of folders, checked, with options by name."""
 
     def make(folders: dict[str, Path], *, out: Path | None = None, **options: object) -> PairsEvaluation:
-        chosen = {"metrics": ["l1", "psnr"], "bootstrap": 100, "device": "cpu", **options}
+        chosen = {"metrics": ["l1", "psnr"], "device": "cpu", **options}
         return PairsEvaluation(folders, tmp_path / "results" if out is None else out, PairsOptions(**chosen))
 
     return make

@@ -1,0 +1,45 @@
+"""Inputs of the golden tests by a closed formula, because the numbers of random generators change with versions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Spec = list[Any]
+"""Description of an input in the stored files: ``[kind, shape, number]``, or a list of those for a tuple."""
+Array = npt.NDArray[Any]
+
+
+def wave(shape: list[int], phase: float) -> Array:
+    """Return values in [-0.9, 0.9], alike for near phases: a slow wave and finer detail.
+
+    They are multiples of 1/256, which float32 represents exactly.
+    """
+    index = np.arange(math.prod(shape), dtype=np.float64)
+    values = 0.6 * np.sin(0.37 * index + 0.3 * phase) + 0.3 * np.sin(0.011 * index**2 + 5 * phase)
+    return (np.round(256 * values) / 256).reshape(shape)
+
+
+def array(spec: Spec) -> Array | tuple[Array, ...]:
+    """Build an input.
+
+    ``image``: [-1, 1]. ``unit``: [0, 1]. ``map``: features or logits in [-2, 2]. ``weights``: [-0.25, 0.25] (K, D).
+    ``labels``: integers below the number. ``flags``: every second one is true.
+    """
+    if isinstance(spec[0], list):
+        return tuple(array(item) for item in spec)
+    kind, shape, number = spec
+    if kind == "labels":
+        return (7 * np.arange(math.prod(shape)).reshape(shape) + 3) % number
+    if kind == "flags":
+        return np.arange(math.prod(shape)).reshape(shape) % 2 == 0
+    values = wave(shape, number)
+    return {"image": values, "unit": (values + 1) / 2, "map": 2 * values, "weights": values / 4}[kind]
+
+
+def indices(size: int, count: int = 6) -> list[int]:
+    """Return the positions at which a flattened array is stored: evenly spaced, with the first and the last."""
+    return sorted({round(place * (size - 1) / (count - 1)) for place in range(count)})
