@@ -13,5 +13,8 @@ from enface_plugins.metrics.rank_1 import Rank_1
 from enface_plugins.metrics.sharpness import Sharpness
 from enface_plugins.metrics.spectrum import Spectrum
 from enface_plugins.metrics.ssim import SSIM
+from enface_plugins.metrics.tar import TAR
 
-COMPONENTS = (Checkerboard, ColorShift, FID, Identity, KID, L1, LPIPS, PSNR, Rank_1, Sharpness, Spectrum, SSIM, MsSsim)
+COMPONENTS = (
+    *(Checkerboard, ColorShift, FID, Identity, KID, L1, LPIPS, MsSsim, PSNR, Rank_1, Sharpness, Spectrum, SSIM, TAR),
+)

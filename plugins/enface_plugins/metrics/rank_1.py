@@ -1,4 +1,4 @@
-"""Rank-1 recognition by a face recogniser."""
+"""Rank-1 identification by a face recogniser."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from enface import GalleryMetric
-from enface_plugins.metrics.recognition import RecogniserMetric
+from enface_plugins.metrics.recognition import GalleryRecogniserMetric, scores
 
 
-class Rank_1(RecogniserMetric, GalleryMetric):
-    """Rank-1 recognition: 1 if, in a gallery of one target per person, the nearest to the output is of its person.
+class Rank_1(GalleryRecogniserMetric):
+    """Rank-1 identification: 1 if, in a gallery of one target per person, the nearest to the output is of its person.
 
-    Nearest by the cosine of a face recogniser's embeddings, as in ``identity``. The mean over all outputs is the
-    closed-set rank-1 rate of face recognition: Phillips, Moon, Rizvi and Rauss, "The FERET evaluation methodology for
-    face-recognition algorithms", IEEE TPAMI 2000. It depends on the number of people in the gallery: values from
-    galleries of different sizes are not comparable, and guessing gives 1 / size. The target itself is in the gallery,
-    so a perfect output is always recognised.
+    Nearest by the cosine of a face recogniser's embeddings, as in ``identity``; a tie with another person counts 0. The
+    mean over all outputs is the closed-set rank-1 rate of face recognition: Phillips, Moon, Rizvi and Rauss, "The FERET
+    evaluation methodology for face-recognition algorithms", IEEE TPAMI 2000. By pose it is the measure of
+    frontalization on Multi-PIE: Huang, Zhang, Li and He, "Beyond face rotation: global and local perception GAN for
+    photorealistic and identity preserving frontal view synthesis", ICCV 2017, whose gallery has one frontal image per
+    person as well.
+
+    It depends on the number of people in the gallery: values from galleries of different sizes are not comparable, and
+    guessing gives 1 / size. Outputs made from their person's gallery image are no probes. The target is in the gallery,
+    so a perfect output is always recognised; compare with the same number of the sources (baseline ``source``).
 
     Shapes: features of (N, 3, H, W) in [0, 1]. Range: 0 or 1 for each image; 1 is best.
 
@@ -37,13 +40,6 @@ class Rank_1(RecogniserMetric, GalleryMetric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    @property
-    def card(self) -> dict[str, str]:
-        return {**super().card, "gallery": "the first target of each person"}
-
-    def features(self, image: Tensor) -> Tensor:
-        return self.recogniser(image).float()
-
     def matched(
         self,
         outputs: npt.NDArray[np.float32],
@@ -51,10 +47,7 @@ class Rank_1(RecogniserMetric, GalleryMetric):
         gallery: npt.NDArray[np.float32],
         gallery_identities: npt.NDArray[Any],
     ) -> npt.NDArray[np.float32]:
-        cosines = _unit_vectors(outputs) @ _unit_vectors(gallery).T
-        return (gallery_identities[cosines.argmax(1)] == identities).astype(np.float32)
-
-
-def _unit_vectors(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(lengths, 1e-12)
+        genuine, impostors = scores(outputs, identities, gallery, gallery_identities)
+        # A gallery of the probe's own person alone has no impostor.
+        nearest = np.where(np.isnan(impostors), -np.inf, impostors).max(1)
+        return (genuine > nearest).astype(np.float32)

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge
+from torch import Tensor
 
-from enface import Metric
+from enface import GalleryMetric, Metric
 from enface_plugins.recognisers import Colour, open_recogniser, recogniser_network
 
 
@@ -44,3 +47,47 @@ class RecogniserMetric(Metric):
     @property
     def card(self) -> dict[str, str]:
         return {**self.recogniser.card, "similarity": "cosine"}
+
+
+class GalleryRecogniserMetric(RecogniserMetric, GalleryMetric):
+    """A recogniser's metric of probes against a gallery of one target per person.
+
+    Args:
+        recogniser: TorchScript or ONNX file of the user (default: dlib's recogniser).
+        size: Height and width in pixels of the file's input; required with a file.
+        range: Values of black and white in the file's input.
+        colour: Channel order of the file's input.
+    """
+
+    @property
+    def card(self) -> dict[str, str]:
+        return {
+            **super().card,
+            "gallery": "the first target of each person",
+            "probes": "outputs not made from their person's gallery image",
+        }
+
+    def features(self, image: Tensor) -> Tensor:
+        return self.recogniser(image).float()
+
+
+def scores(
+    outputs: npt.NDArray[np.float32],
+    identities: npt.NDArray[Any],
+    gallery: npt.NDArray[np.float32],
+    gallery_identities: npt.NDArray[Any],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Cosines of each probe with the gallery's images of its own person and of the others.
+
+    Returns:
+        The best genuine score of each probe, (N,), and the impostor scores, (N, G); NaN of its own person.
+    """
+    cosines = _unit_vectors(outputs) @ _unit_vectors(gallery).T
+    own = identities[:, None] == gallery_identities[None]
+    genuine = np.where(own, cosines, -np.inf).max(1)
+    return genuine, np.where(own, np.float32(np.nan), cosines)
+
+
+def _unit_vectors(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(lengths, 1e-12)

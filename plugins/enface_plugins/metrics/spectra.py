@@ -23,3 +23,11 @@ def amplitudes(image: Tensor) -> Tensor:
     # The mean weighted by the window, so that it does not leak into the lowest frequencies.
     mean = (image * window).sum((-2, -1), keepdim=True)
     return torch.fft.fft2((image - mean) * window).abs()
+
+
+def rounding_power(height: int, width: int, like: Tensor) -> Tensor:
+    """Expected power of rounding to 8 bits at each frequency of :func:`amplitudes`, a number.
+
+    Rounding errors are independent with variance 1/12 of a squared step, so the window's squares add up.
+    """
+    return hann(height, width, like).square().sum() / (12 * 255**2)

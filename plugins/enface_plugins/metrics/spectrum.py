@@ -10,10 +10,8 @@ from torch import Tensor
 
 from enface import Metric
 from enface_plugins.metrics.cards import PIXELS
-from enface_plugins.metrics.spectra import amplitudes
+from enface_plugins.metrics.spectra import amplitudes, rounding_power
 
-# Below the power of rounding to 8 bits at each frequency, for images up to 1000 px.
-FLOOR = 1e-12
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -23,7 +21,8 @@ class Spectrum(Metric):
     P(r) is the mean power of the Hann-windowed Fourier transform of the luma minus its mean, over the frequencies
     whose distance from 0 rounds to r = 1 ... half the shorter side: Durall, Keuper and Keuper, "Watch your
     up-convolution: CNN based generative deep neural networks are failing to reproduce spectral distributions", CVPR
-    2020, who use the same radial mean without a window. Powers below 1e-12 count as 1e-12.
+    2020, who use the same radial mean without a window. Powers below that of rounding to 8 bits, with errors of 1/12 of
+    a squared step, count as that: saved images do not hold less, and a flat image would have none.
 
     Blur lowers the power at large r; upsampling grids and noise raise it. The position of details has no effect, and
     neither have the finest diagonal waves, whose r is beyond the last.
@@ -37,7 +36,7 @@ class Spectrum(Metric):
 
     @property
     def card(self) -> dict[str, str]:
-        return {**PIXELS, "colour": "luma (Rec. 601)", "window": "Hann", "floor": f"{FLOOR:g}"}
+        return {**PIXELS, "colour": "luma (Rec. 601)", "window": "Hann", "floor": "power of rounding to 8 bits"}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return (profile(output).log10() - profile(target).log10()).abs().mean(1)
@@ -57,4 +56,6 @@ def profile(image: Tensor) -> Tensor:
     radius = radius[kept]
     total = power.new_zeros(len(power), bins).index_add_(1, radius, power.flatten(1)[:, kept])
     count = torch.bincount(radius, minlength=bins)
-    return (total / count)[:, 1:].clamp(min=FLOOR)
+    # The luma's rounding errors are those of three channels, weighted.
+    floor = rounding_power(height, width, power) * sum(weight**2 for weight in LUMINANCE)
+    return (total / count)[:, 1:].clamp(min=floor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from enface_tools.evaluate.features import Digests, FeatureSet, Numbers, digests
 from enface_tools.evaluate.metrics import FeatureMetric, GalleryMetric, Metric, SetMetric
 from enface_tools.evaluate.results import AT, Scores
 
-Numbers = npt.NDArray[np.float32]
+LEVELS = 255
+ROUNDING = {"rounding": "output and target to 8 bits"}
+"""Entry of every metric's card."""
 # On a CPU, a batch should fit into the cache; much smaller batches are slowed by weights and kernel launches.
 BATCH_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 20}
 MAX_BATCH = 64
@@ -28,15 +31,19 @@ class BatchScores:
         numbers: For each metric, and ``METRIC@REGION``, float32 (N,); NaN if an image has no such region.
         outputs: For each feature metric, the features of the outputs, float32 (N, D).
         targets: The features of the targets, likewise.
+        digests: Digests of the pixels of each ``target`` and, if known, ``source``, (N,).
     """
 
     numbers: dict[str, Numbers] = field(default_factory=dict)
     outputs: dict[str, Numbers] = field(default_factory=dict)
     targets: dict[str, Numbers] = field(default_factory=dict)
+    digests: dict[str, Digests] = field(default_factory=dict)
 
 
 class Measure:
-    """Measures outputs against targets.
+    """Measures outputs against targets, both rounded to 8 bits.
+
+    A saved image has 8 bits, so an output has the same numbers before and after it is saved.
 
     Args:
         metrics: By name, built and on the device of the images.
@@ -52,6 +59,7 @@ class Measure:
         target: Tensor,
         regions: Mapping[str, Tensor] | None = None,
         *,
+        source: Tensor | None = None,
         target_features: Mapping[str, Numbers] | None = None,
     ) -> BatchScores:
         """Measure a batch.
@@ -59,10 +67,13 @@ class Measure:
         Args:
             output: float (N, 3, H, W) in [0, 1]; ``target`` likewise.
             regions: Weights (N or 1, 1, H, W) >= 0 of each region, by name.
+            source: The images that the outputs were made from, like ``output``, if known.
             target_features: :attr:`BatchScores.targets` of another batch with the same targets, to compute them once.
         """
         scores = BatchScores()
-        output, target = output.float(), target.float()
+        output, target = rounded(output), rounded(target)
+        images = {"target": target} if source is None else {"target": target, "source": source}
+        scores.digests = {name: digests(of_role) for name, of_role in images.items()}
         for name, metric in self.metrics.items():
             if isinstance(metric, FeatureMetric):
                 scores.outputs[name] = _array(metric.features(output))
@@ -78,7 +89,7 @@ class Measure:
         """Join batches, in order, and compute the metrics that need all images.
 
         Args:
-            identities: Of each image, (N,). Default: every image shows a different person.
+            identities: Of each image, (N,). Default: every target shows a different person.
         """
         batches = list(batches)
         columns = {
@@ -86,22 +97,31 @@ class Measure:
             for name in (batches[0].numbers if batches else ())
         }
         sets: dict[str, float] = {}
+        caveats: list[str] = []
         for name, metric in self.metrics.items():
-            if not isinstance(metric, FeatureMetric):
+            if not isinstance(metric, (SetMetric, GalleryMetric)):
                 continue
-            outputs = _joined([batch.outputs[name] for batch in batches])
-            targets = _joined([batch.targets[name] for batch in batches])
+            images = _feature_set(name, batches, identities)
             if isinstance(metric, SetMetric):
-                enough = len(outputs) >= metric.min_images
-                sets[name] = float(metric.distance(outputs, targets)) if enough else float("nan")
-            elif isinstance(metric, GalleryMetric):
-                people = np.arange(len(outputs)) if identities is None else identities.astype(str)
-                _, first = np.unique(people, return_index=True)
-                first.sort()
-                columns[name] = metric.matched(outputs, people, targets[first], people[first])
+                sets[name] = images.distance(metric)
+            else:
+                columns[name] = images.matched(metric)
+            caveats += [f"{name} {sentence}" for sentence in images.caveats(metric)]
         # In the order of the metrics, each followed by its regions.
         order = [column for name in self.metrics for column in columns if column.partition(AT)[0] == name]
-        return Scores(pd.DataFrame({name: columns[name] for name in order}), sets)
+        return Scores(pd.DataFrame({name: columns[name] for name in order}), sets, caveats)
+
+
+def _feature_set(metric: str, batches: Sequence[BatchScores], identities: npt.NDArray[np.object_] | None) -> FeatureSet:
+    targets = np.concatenate([batch.digests["target"] for batch in batches])
+    sources = [batch.digests["source"] for batch in batches if "source" in batch.digests]
+    return FeatureSet(
+        outputs=_joined([batch.outputs[metric] for batch in batches]),
+        targets=_joined([batch.targets[metric] for batch in batches]),
+        people=targets if identities is None else identities.astype(str),
+        target_digests=targets,
+        source_digests=np.concatenate(sources) if sources else None,
+    )
 
 
 def _by_region(
@@ -122,6 +142,16 @@ def batch_for(device: torch.device, pixels: int) -> int:
 def unit(image: Tensor) -> Tensor:
     """An image in [-1, 1] as float32 in [0, 1], clipped, as metrics expect it."""
     return ((image.float() + 1) / 2).clamp(0, 1)
+
+
+def rounded(image: Tensor) -> Tensor:
+    """An image in [0, 1] as float32, rounded to 8 bits, half up, as saving it does."""
+    return image.float().mul(LEVELS).add(0.5).floor().clamp(0, LEVELS).div(LEVELS)
+
+
+def card_of(metric: Metric) -> dict[str, str]:
+    """A metric's card with the rounding that all metrics share."""
+    return {**metric.card, **ROUNDING}
 
 
 def _joined(arrays: list[Numbers]) -> Numbers:

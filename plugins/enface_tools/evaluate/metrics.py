@@ -93,23 +93,60 @@ class FeatureMetric(Metric):
         """Return features of images in [0, 1], float32 (N, 3, H, W) -> float32 (N, D)."""
         raise NotImplementedError(f"{type(self).__name__}.features")
 
+    def caveat(self, outputs: int, references: int) -> str:
+        """Return a sentence to read before the number, if it has too few images; by default an empty one.
+
+        Its subject, the metric's name, is put before it.
+
+        Args:
+            references: Number of distinct targets, or of people in the gallery.
+        """
+        return ""
+
 
 class SetMetric(FeatureMetric):
-    """One number for all outputs, compared with all targets.
+    """One number for all outputs, compared with all targets. Each distinct target counts once.
 
     Attributes:
-        min_images: Minimum number of images.
+        min_images: Minimum number of outputs, and of distinct targets.
     """
 
     min_images: ClassVar[int] = 2
 
     def distance(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]) -> float:
-        """Return the number for features (N, D) and (M, D)."""
+        """Return the number for features (N, D) and (M, D) of independent images."""
         raise NotImplementedError(f"{type(self).__name__}.distance")
+
+    def clustered_distance(
+        self,
+        outputs: npt.NDArray[np.float32],
+        identities: npt.NDArray[Any],
+        targets: npt.NDArray[np.float32],
+        target_identities: npt.NDArray[Any],
+    ) -> float:
+        """Return the number for features (N, D) and (M, D) of known people; by default :meth:`distance`.
+
+        Override it if images of one person, which are not independent, bias the number.
+
+        Args:
+            identities: (N,), the person in each output.
+            target_identities: (M,).
+        """
+        return self.distance(outputs, targets)
 
 
 class GalleryMetric(FeatureMetric):
-    """A number per image from matching it against a gallery, the first target of each identity."""
+    """A number per image from matching it against a gallery, the first target of each identity.
+
+    Outputs that were made from their own person's gallery image are not matched and have no number.
+
+    Attributes:
+        min_people: Minimum number of people in the gallery.
+        pooled: True if an image's number depends on other probes, as by a threshold on the scores of all.
+    """
+
+    min_people: ClassVar[int] = 2
+    pooled: ClassVar[bool] = False
 
     def matched(
         self,
@@ -118,7 +155,7 @@ class GalleryMetric(FeatureMetric):
         gallery: npt.NDArray[np.float32],
         gallery_identities: npt.NDArray[Any],
     ) -> npt.NDArray[np.float32]:
-        """Return the numbers, (N,).
+        """Return the numbers, (N,); all NaN if there are too few scores, which :meth:`caveat` then states.
 
         Args:
             outputs: Features of the probes, (N, D), of ``identities`` (N,).

@@ -7,16 +7,18 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from enface.errors import DataError
 from enface.system.atomic import atomic_write
-from enface_tools.evaluate.measure import BatchScores, Numbers
+from enface_tools.evaluate.measure import BatchScores
 
 SHARD = 256
 """Images per file: the most that is measured again after an interruption."""
-SIDES = ("numbers", "outputs", "targets")
+SIDES = ("numbers", "outputs", "targets", "digests")
 OUTPUT = "output"
 
 
@@ -100,7 +102,7 @@ class ScoreShards:
         return self.folder / f"part-{number:05d}.npz"
 
 
-def _insert(columns: dict[str, Numbers], name: str, values: Numbers, rows: range, total: int) -> None:
+def _insert(columns: dict[str, npt.NDArray[Any]], name: str, values: npt.NDArray[Any], rows: range, total: int) -> None:
     # Features of many images are large; memory would not hold them twice, as concatenating needs.
     if name not in columns:
         columns[name] = np.empty((total, *values.shape[1:]), values.dtype)
