@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -34,10 +34,12 @@ class Scores:
     Attributes:
         images: One row per image, one column per metric and per ``METRIC@REGION``.
         sets: The number of each set metric; NaN if there are too few images.
+        caveats: Sentences to read before the numbers, such as those of too few images.
     """
 
     images: pd.DataFrame
     sets: dict[str, float]
+    caveats: list[str] = field(default_factory=list)
 
     def mean(self, column: str) -> float:
         """The mean over the images that have a number; NaN if none has."""
