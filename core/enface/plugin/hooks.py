@@ -116,6 +116,11 @@ def inspect_stages(trainer: Any) -> Mapping[str, Any] | None:
 
 
 @hookspec(firstresult=True)
+def synchronize_batchnorm(module: nn.Module, device: Any, twice: bool) -> nn.Module | None:
+    """Return the module with every BatchNorm over the batches of all processes; ``twice``: twice differentiable."""
+
+
+@hookspec(firstresult=True)
 def cache_codes(
     run: Run, stage: str, columns: BatchSource, encoder: nn.Module, rows: Any, augment: Any
 ) -> BatchSource | None:

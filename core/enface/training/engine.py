@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from enface.errors import EnfaceError, RecipeError
 from enface.recipe.models import EngineModel
 from enface.system.locks import hold_lock
-from enface.training.sync_batchnorm import synchronized
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PATIENCE = timedelta(hours=2)
@@ -27,10 +26,13 @@ PATIENCE = timedelta(hours=2)
 class Engine:
     """Device, precision, memory format and process group of a run.
 
+    Args:
+        hook: The plugins' hooks; needed only for BatchNorm over several processes.
+
     Raises RecipeError if the recipe requests CUDA and there is no CUDA device.
     """
 
-    def __init__(self, model: EngineModel) -> None:
+    def __init__(self, model: EngineModel, hook: Any = None) -> None:
         # cuBLAS reads this once, at its first call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         from accelerate import PartialState
@@ -46,6 +48,7 @@ class Engine:
         self.channels_last = model.channels_last
         self._compile = model.compile
         self._sync_batchnorm = model.sync_batchnorm
+        self._hook = hook
         torch.use_deterministic_algorithms(model.deterministic, warn_only=True)
         torch.backends.cudnn.benchmark = not model.deterministic
         # torch's defaults are float32 for matrix products and TF32 for convolutions.
@@ -74,11 +77,18 @@ class Engine:
             twice: Support second derivatives, which regularisers of critics take.
         """
         if self.processes > 1 and self._sync_batchnorm:
-            module = synchronized(module, self.device, twice=twice)
+            module = self._synchronized(module, twice)
         module = module.to(self.device)
         if self.channels_last:
             module = module.to(memory_format=torch.channels_last)
         return module
+
+    def _synchronized(self, module: nn.Module, twice: bool) -> nn.Module:
+        synchronize = self._hook and self._hook.synchronize_batchnorm
+        result: nn.Module | None = synchronize and synchronize(module=module, device=self.device, twice=twice)
+        if result is None:
+            raise RecipeError("engine.sync_batchnorm: no installed plugin synchronizes BatchNorm; install enface again")
+        return result
 
     def compiled(self, module: nn.Module) -> Any:
         """Return the module, compiled if the recipe says so."""

@@ -65,7 +65,7 @@ def train(
 
 def prepare_run(loaded: LoadedRecipe, progress: Reporter | None = None) -> Run:
     """Return a run of a recipe whose data is packed and split. It has no directory yet."""
-    engine = Engine(loaded.recipe.engine)
+    engine = Engine(loaded.recipe.engine, loaded.plugins.hook)
     reporter = progress if progress is not None and engine.is_main else Silent()
     with engine.main_first():
         pack = prepare_pack(loaded, reporter)

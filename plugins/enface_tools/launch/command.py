@@ -1,13 +1,26 @@
-"""Starts the processes of ``--processes``."""
+"""Starts the processes of ``--processes``; BatchNorm over all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from enface import hookimpl
 from enface.cli.options import say
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@hookimpl
+def synchronize_batchnorm(module: nn.Module, device: torch.device, twice: bool) -> nn.Module:
+    """Replace every BatchNorm by one that spans processes."""
+    from enface_tools.launch.sync_batchnorm import synchronized
+
+    return synchronized(module, device, twice=twice)
 
 
 @hookimpl

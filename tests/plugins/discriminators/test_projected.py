@@ -152,7 +152,7 @@ def test_another_backbone_with_batch_norm_and_a_file_of_weights(tmp_path):
 def test_its_batch_norm_may_span_processes_and_keeps_its_statistics(tmp_path):
     from torchvision import models
 
-    from enface.training.sync_batchnorm import SharedBatchNorm, synchronized
+    from enface_tools.launch.sync_batchnorm import SharedBatchNorm, synchronized
 
     torch.manual_seed(0)
     file = tmp_path / "resnet.pth"

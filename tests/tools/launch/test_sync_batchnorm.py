@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from enface.training import sync_batchnorm as batchnorm
-from enface.training.sync_batchnorm import SharedBatchNorm, synchronized
+from enface_tools.launch import sync_batchnorm as batchnorm
+from enface_tools.launch.sync_batchnorm import SharedBatchNorm, synchronized
 
 
 @pytest.fixture
