@@ -154,9 +154,12 @@ def weights_loaded(
 
 @hookspec
 def step_ended(run: Run, stage: str, step: int, values: Mapping[str, float]) -> None:
-    """A step of a stage ended; ``values`` holds ``term/NAME``, ``weighted/NAME``, ``lr/NAME``, ``images_per_second``.
+    """An interval of ``log.every`` steps ended, or a stage; ``step`` is the number of completed steps of the stage.
 
-    Called every ``log.every`` steps, because reading numbers back from a device at each step would slow it down.
+    ``values`` holds means over the steps since the last call: ``term/NAME`` over those at which the term was active,
+    and ``weighted/NAME``, times its weight (per update: a lazy term's larger weight is spread over the updates that it
+    stands for). A term that was not active has no value. Beside them: ``lr/NAME`` of the last step and
+    ``images_per_second``. Reading numbers back from a device at each step would slow it down.
     """
 
 

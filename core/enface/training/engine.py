@@ -114,10 +114,11 @@ class Engine:
             tensor.copy_(part.view_as(tensor))
 
     def average(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return scalars averaged over processes, with one transfer from the device."""
+        """Return scalars averaged over processes, in float32 at least, with one transfer from the device."""
         if not values:
             return {}
-        stacked = torch.stack([value.detach().float() for value in values.values()])
+        stacked = torch.stack([value.detach() for value in values.values()])
+        stacked = stacked.to(torch.promote_types(stacked.dtype, torch.float32))
         if self.processes > 1:
             torch.distributed.all_reduce(stacked)
             stacked /= self.processes

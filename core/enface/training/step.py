@@ -77,7 +77,8 @@ class Step:
             parts: Functions that return the batch's columns, each an equal part of the batch.
 
         Returns:
-            Scalars on the device: ``term/NAME``, unweighted, and ``weighted/NAME``, as in the objective.
+            Scalars on the device: ``term/NAME``, unweighted, and ``weighted/NAME``, times the weight. The larger weight
+            of a lazy term makes up for the updates without it, so it is not in them: means over updates are comparable.
 
         Raises NonFiniteLossError if a term is NaN or infinite; names it, and no weight has changed.
         """
@@ -131,9 +132,9 @@ class Step:
             checks.append(FiniteCheck(losses))
             objective = torch.zeros((), device=self.engine.device)
             for term in phase.terms:
-                weighted = term.weight_at(step) * losses[term.name]
-                objective = objective + weighted / parts
-                for kind, value in (("term", losses[term.name]), ("weighted", weighted)):
+                loss = losses[term.name]
+                objective = objective + term.weight_at(step) * loss / parts
+                for kind, value in (("term", loss), ("weighted", term.weight(step) * loss)):
                     key = f"{kind}/{phase.label}{term.name}"
                     values[key] = values.get(key, torch.zeros_like(value)) + value.detach() / parts
             if not objective.requires_grad:

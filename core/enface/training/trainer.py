@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ from enface.system.signals import on_signals
 from enface.training import checkpoint
 from enface.training.build import StageBuilder, build_generator, output_of
 from enface.training.checkpoint import SUFFIX, Checkpoint
+from enface.training.interval import Interval
 from enface.training.phases import Player
 from enface.training.run import Run, latest_checkpoint, rewind_log
 from enface.training.step import Step
@@ -84,6 +85,7 @@ class Trainer:
         self._batches: BatchSource = self._columns
         self._augment = Augment(run.recipe.augment, run.recipe.data, self._pairs.roles)
         self._samples = self._sample_rows()
+        self._interval = Interval(run.engine)
 
     @property
     def _measured(self) -> Sequence[str]:
@@ -193,21 +195,20 @@ class Trainer:
             self._restore(step, saved)
         plan = BatchPlan(self._pairs, stage.batch, run.recipe.seed, number)
         run.notify("stage_started", stage=name, step=done)
-        run.log("stage_started", stage=name, stage_step=done)
+        terms = [f"{phase.label}{term.name}" for phase in step.phases for term in phase.terms]
+        run.log("stage_started", stage=name, stage_step=done, terms=terms)
         if run.step == 0:
             self._show_samples(builder)
-        spent, unreported = 0.0, 0
         for current in range(done, stage.steps):
             started = time.perf_counter()
             values = self._one_step(step, plan, stage, current)
-            spent, unreported = spent + time.perf_counter() - started, unreported + stage.batch
+            self._interval.add(values, stage.batch, time.perf_counter() - started)
             run.step += 1
             ends = current + 1 == stage.steps
             if ends:
                 step.generator.finish()
             if _due(run.step, run.recipe.log.every) or ends:
-                self._report(name, step, current, values, unreported / spent)
-                spent, unreported = 0.0, 0
+                self._report(name, step, current)
             if _due(run.step, run.recipe.log.samples) or ends:
                 with step.generator.evaluation_weights():
                     self._show_samples(builder)
@@ -299,13 +300,11 @@ class Trainer:
 
     # ------------------------------------------------------------------ reports
 
-    def _report(
-        self, stage: str, step: Step, current: int, values: Mapping[str, Tensor], images_per_second: float
-    ) -> None:
-        numbers = self.run.engine.average(values)
+    def _report(self, stage: str, step: Step, current: int) -> None:
+        numbers = self._interval.report()
+        self._interval = Interval(self.run.engine)
         players = {"generator": step.generator, **step.critics}
         numbers |= {f"lr/{name}": player.lr(current) for name, player in players.items()}
-        numbers["images_per_second"] = images_per_second
         self.run.log("step", stage=stage, values=numbers)
         self.run.notify("step_ended", stage=stage, step=current + 1, values=numbers)
 
@@ -355,6 +354,7 @@ class Trainer:
     def _save(self, step: Step, number: int, name: str, done: int, ends: bool, improved: bool) -> None:
         run = self.run
         self._refuse_non_finite_weights()
+        interval = self._interval.state()
         if not run.engine.is_main:
             run.engine.wait()
             return
@@ -378,6 +378,7 @@ class Trainer:
             "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
             "optimizers": optimizers,
             "schedules": {name: schedule.state() for name, schedule in step.schedules.items()},
+            "interval": interval,
             "best": {"value": self._best.value, "step": self._best.step},
         }
         path = run.checkpoints / f"step-{run.step:08d}{SUFFIX}"
@@ -449,6 +450,7 @@ class Trainer:
             step.generator.load_parameters([trained[str(index)] for index in range(len(trained))])
         for name, schedule in step.schedules.items():
             schedule.restore(saved.state["schedules"][name])
+        self._interval.restore(saved.state.get("interval", []))
 
     def _load_final(self, saved: Checkpoint | None) -> None:
         """Load the saved networks if nothing is left to train."""

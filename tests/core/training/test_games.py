@@ -56,8 +56,10 @@ def test_a_lazy_term_is_computed_every_few_updates_and_weighted_as_many_times(be
             torch.testing.assert_close(values["weighted/patch.r1"], 2 * values["term/patch.r1"])
         if number == 0:
             updated(always, number)
-            critics = (bench.step.critics["patch"].module.state_dict() for bench in (built, always))
-            assert all(torch.equal(one, other) for one, other in zip(*(item.values() for item in critics), strict=True))
+            critics = (item.step.critics["patch"].module.state_dict() for item in (built, always))
+            assert all(
+                torch.equal(one, other) for one, other in zip(*(state.values() for state in critics), strict=True)
+            )
 
 
 def test_a_lazy_term_counts_the_updates_of_its_critic_rather_than_steps(bench):
