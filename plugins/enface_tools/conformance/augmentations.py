@@ -70,6 +70,24 @@ def _deterministic(fixture: Fixture) -> None:
         raise RuleViolation("the same seed gives other images; use only torch's random numbers, and keep no state")
 
 
+@rule("same draw for a pair")
+def _same_draw(fixture: Fixture) -> None:
+    """From the same seed it draws as many random numbers for any images, and a call changes no state."""
+    augmentation = fixture.build()
+    before = {name: item.clone() for name, item in augmentation.state_dict().items()}
+    states = []
+    for image in (smooth_images(1), smooth_images(2), torch.zeros_like(smooth_images(1))):
+        _augmented(augmentation, 1, image)
+        states.append(torch.get_rng_state())
+    if not all(torch.equal(state, states[0]) for state in states):
+        raise RuleViolation(
+            "the number of random numbers that it draws depends on the image, so target and output of a pair could not "
+            "be changed alike; draw first, and decide afterwards"
+        )
+    if any(not torch.equal(item, before[name]) for name, item in augmentation.state_dict().items()):
+        raise RuleViolation("a call changes its state, so target and output are not changed alike; adapt in 'observe'")
+
+
 @rule("gradient")
 def _gradient(fixture: Fixture) -> None:
     """A finite, nonzero gradient passes through to each image; otherwise the generator could not learn."""
@@ -125,6 +143,6 @@ def _cuda(fixture: Fixture) -> None:
 
 
 AUGMENTATION_RULES = (
-    *(_shape, _range, _changes, _deterministic, _gradient),
+    *(_shape, _range, _changes, _deterministic, _same_draw, _gradient),
     *(_no_in_place_change, _restored, _cuda),
 )

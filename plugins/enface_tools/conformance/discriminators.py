@@ -59,11 +59,18 @@ def _provides(fixture: Fixture) -> None:
 
 @rule("logits")
 def _logits(fixture: Fixture) -> None:
-    """Its logits are finite and have one row per image; several scales are a tuple."""
+    """Its logits are finite and have one row per image; several scales are a tuple of ``logit_scales``."""
     critic: Discriminator = fixture.build()
     outputs = _predictions(critic, smooth_images(1))
-    if not isinstance(outputs.get("logits"), Tensor | tuple):
+    logits = outputs.get("logits")
+    if not isinstance(logits, Tensor | tuple):
         raise RuleViolation("it returns no 'logits', a tensor or a tuple of tensors")
+    scales = len(logits) if isinstance(logits, tuple) else 1
+    if critic.logit_scales != scales:
+        raise RuleViolation(
+            f"its logits have {scales} scales, but logit_scales is {critic.logit_scales}; set self.logit_scales, as"
+            " stateful losses keep a state for each"
+        )
     for item in flat_tensors(outputs):
         if item.shape[:1] != (BATCH,):
             raise RuleViolation(f"for {BATCH} images logits have the shape {tuple(item.shape)}; the batch comes first")

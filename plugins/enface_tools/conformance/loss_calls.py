@@ -167,7 +167,7 @@ _JOINTLY = "if images are evaluated jointly, set per_image = False"
 def _batch_order(fixture: Fixture) -> None:
     """Another order of the batch gives the same mean, and reorders the map."""
     loss = shared_loss(fixture)
-    _require_deterministic(loss)
+    require_deterministic(loss)
     for (side, original), (_, reordered) in zip(loss_maps(fixture), loss_maps(fixture, _reordered), strict=True):
         require_close(reordered.mean(), original.mean(), f"{side.name}: the mean of a reordered batch")
         if loss.per_image and original.dim() and len(original) == BATCH:
@@ -180,9 +180,9 @@ def _half_batches(fixture: Fixture) -> None:
     loss = shared_loss(fixture)
     if not loss.per_image:
         raise Skipped("it evaluates images jointly (per_image = False)")
-    _require_deterministic(loss)
+    require_deterministic(loss)
     for (side, whole), (_, first), (_, second) in zip(
-        loss_maps(fixture), loss_maps(fixture, _first_half), loss_maps(fixture, _second_half), strict=True
+        loss_maps(fixture), loss_maps(fixture, first_half), loss_maps(fixture, second_half), strict=True
     ):
         mean = (first.mean() + second.mean()) / 2
         require_close(mean, whole.mean(), f"{side.name}: the mean over half batches", _JOINTLY)
@@ -280,11 +280,11 @@ def _reordered(inputs: Inputs) -> Inputs:
     return {name: map_tensors(value, lambda item: item[list(ORDER)]) for name, value in inputs.items()}
 
 
-def _first_half(inputs: Inputs) -> Inputs:
+def first_half(inputs: Inputs) -> Inputs:
     return {name: map_tensors(value, lambda item: item[: BATCH // 2]) for name, value in inputs.items()}
 
 
-def _second_half(inputs: Inputs) -> Inputs:
+def second_half(inputs: Inputs) -> Inputs:
     return {name: map_tensors(value, lambda item: item[BATCH // 2 :]) for name, value in inputs.items()}
 
 
@@ -299,7 +299,7 @@ def _by_name(side: Side) -> Callable[..., Tensor]:
     return lambda **inputs: side(inputs)
 
 
-def _require_deterministic(loss: Loss) -> None:
+def require_deterministic(loss: Loss) -> None:
     if not loss.deterministic:
         raise Skipped("it draws other random numbers for each place in the batch (deterministic = False)")
 

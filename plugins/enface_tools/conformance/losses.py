@@ -1,7 +1,8 @@
-"""Rules for losses: values, gradients, declared properties and state."""
+"""Rules for losses: values, gradients and declared properties."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,16 +20,17 @@ from enface_tools.conformance.loss_calls import (
     loss_maps,
     new_loss,
     new_sides,
+    require_deterministic,
     shared_loss,
     sides_of,
 )
+from enface_tools.conformance.loss_state import STATE_RULES
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import (
     IMAGES,
     flat_tensors,
     is_image,
     map_tensors,
-    require_close,
     sample_input,
     unknown_names,
 )
@@ -309,24 +311,34 @@ def _parameters_and_buffers(loss: Loss) -> dict[str, Tensor]:
     return {name: item.detach().clone() for name, item in (*loss.named_parameters(), *loss.named_buffers())}
 
 
-@rule("state restored")
-def _state_restored(fixture: Fixture) -> None:
-    """Its state is in its state_dict: another loss that loads it continues with the same numbers."""
-    if not shared_loss(fixture).stateful:
-        raise Skipped("it has no state (stateful = False)")
-    first, second = new_loss(fixture), new_loss(fixture)
-    start = {name: item.clone() for name, item in first.state_dict().items()}
-    for draw in range(2):
-        for side in sides_of(first):
-            side(side.inputs(draw))
-    saved = {name: item.clone() for name, item in first.state_dict().items()}
-    if all(torch.equal(item, start[name]) for name, item in saved.items()):
-        raise RuleViolation("stateful = True, but nothing in its state_dict changes; keep its state in buffers")
-    second.load_state_dict(saved)
-    for one, other in zip(sides_of(first), sides_of(second), strict=True):
-        quantity = f"{one.name}: the map after loading the state into another loss"
-        remedy = "keep all of its state in buffers"
-        require_close(other(other.inputs(2)), one(one.inputs(2)), quantity, remedy, rtol=0, atol=0)
+@rule("pairs")
+def _pairs(fixture: Fixture) -> None:
+    """It is declared paired if it compares the critic's values of each target with those of its own output."""
+    loss = shared_loss(fixture)
+    require_deterministic(loss)
+    paired = [side.name for side in sides_of(loss) if _judges_both(side.requests)]
+    if not paired:
+        raise Skipped("it does not request the critic's values of both target and output")
+    pairs = zip(loss_maps(fixture), loss_maps(fixture, _exchanged_fakes), strict=True)
+    means = [(side.name, float(values.mean()), float(other.mean())) for (side, values), (_, other) in pairs]
+    compares = [name for name, mean, other in means if not math.isclose(mean, other, rel_tol=1e-4, abs_tol=ZERO)]
+    if compares and not loss.paired:
+        raise RuleViolation(
+            f"the mean of {compares[0]} depends on the order of the fake values beside the real ones; set paired ="
+            " True, so that an augmentation changes both images of a pair alike"
+        )
+    if loss.paired and not compares:
+        raise RuleViolation("paired = True, but no value depends on the order of fake values; leave augmentations free")
+
+
+def _judges_both(requests: Iterable[str]) -> bool:
+    return {"real_", "fake_"} <= {name[:5] for name in requests}
+
+
+def _exchanged_fakes(inputs: Inputs) -> Inputs:
+    """Give each image the fake values of the next."""
+    fakes = {name: value for name, value in inputs.items() if name.startswith("fake_")}
+    return {**inputs, **{name: map_tensors(value, lambda item: item.roll(1, 0)) for name, value in fakes.items()}}
 
 
 @rule("critic only")
@@ -343,5 +355,6 @@ def _critic_only(fixture: Fixture) -> None:
 LOSS_RULES = (
     *(_shape, _unit, _finite, _gradient, _gradient_at_equality, _gradient_at_zero, _distance, _minimum, _non_negative),
     *INVARIANCE_RULES,
-    *(_deterministic, _no_in_place_change, _parameters_fixed, _state_restored, _critic_only),
+    *(_deterministic, _no_in_place_change, _parameters_fixed, _critic_only, _pairs),
+    *STATE_RULES,
 )

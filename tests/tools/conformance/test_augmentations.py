@@ -96,6 +96,21 @@ class Deaf(Adaptive):
         pass
 
 
+class Rejects(Brightness):
+    """Draws again for an image that is not black."""
+
+    def forward(self, image):
+        return super().forward(image + torch.rand(()) if bool(image.any()) else image)
+
+
+class Ramps(Adaptive):
+    """Grows stronger at each call."""
+
+    def forward(self, image):
+        self.level += 0.01
+        return super().forward(image)
+
+
 @pytest.mark.parametrize("augmentation", [Brightness, Adaptive])
 def test_a_valid_augmentation_passes_every_rule(verdicts, augmentation):
     results = verdicts(augmentation, AUGMENTATION_RULES)
@@ -112,6 +127,8 @@ def test_a_valid_augmentation_passes_every_rule(verdicts, augmentation):
         (Frozen, "changes images", "unchanged"),
         (Fixed, "changes images", "other random numbers"),
         (Unseeded, "same seed, same images", "the same seed"),
+        (Rejects, "same draw for a pair", "depends on the image"),
+        (Ramps, "same draw for a pair", "changes its state"),
         (Cut, "gradient", "no gradient"),
         (OneImage, "gradient", "each image"),
         (InPlace, "no in-place change", "the images in place"),

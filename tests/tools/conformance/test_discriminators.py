@@ -31,6 +31,7 @@ class Conditional(Small):
 
     def __init__(self, *, data: DataInfo):
         super().__init__()
+        self.logit_scales = 2
         self.pose = nn.Linear(4, data.classes["pose"])
 
     def forward(self, image, source, pose_class):
@@ -62,6 +63,12 @@ class Silent(Small):
 class Listed(Small):
     def forward(self, image):
         return {**super().forward(image), "features": [image]}
+
+
+class HidesScales(Small):
+    def forward(self, image):
+        outputs = super().forward(image)
+        return {**outputs, "logits": (outputs["logits"], outputs["logits"] / 2)}
 
 
 class BatchLast(Small):
@@ -274,6 +281,7 @@ def test_a_valid_discriminator_passes_every_rule(verdicts, critic):
     [
         (Silent, "provides", "it returns ['logits']"),
         (Listed, "provides", "tuple of tensors"),
+        (HidesScales, "logits", "set self.logit_scales"),
         (BatchLast, "logits", "the batch comes first"),
         (NotANumber, "logits", "not finite"),
         (Cut, "gradient for the generator", "no gradient into the image"),

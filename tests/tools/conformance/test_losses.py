@@ -39,11 +39,23 @@ class Remembers(CriticLoss):
 
     def __init__(self):
         super().__init__()
-        self.register_buffer("average", torch.zeros(()))
+        self.register_buffer("sums", torch.zeros(2))
 
     def critic(self, real_logits):
-        self.average.lerp_(real_logits.detach().mean(), 0.5)
-        return (real_logits - self.average).square()
+        mean = real_logits.detach().mean()
+        self.sums.lerp_(torch.stack([mean, torch.ones_like(mean)]), 0.5)
+        return (real_logits - self.sums[0] / self.sums[1]).square()
+
+
+class FinePairs(AdversarialLoss):
+    unit = "per logit"
+    paired = True
+
+    def forward(self, real_logits, fake_logits):
+        return softplus(real_logits - fake_logits)
+
+    def critic(self, real_logits, fake_logits):
+        return softplus(fake_logits - real_logits)
 
 
 class Scalar(Loss):
@@ -84,6 +96,8 @@ class Rounds(Loss):
 
 
 class CriticsOnly(AdversarialLoss):
+    paired = True
+
     def forward(self, real_logits, fake_logits):
         return softplus(real_logits - fake_logits.detach())
 
@@ -230,6 +244,38 @@ class NothingKept(Loss):
         return (output - target).square()
 
 
+class StartsAtZero(Remembers):
+    def critic(self, real_logits):
+        self.sums.lerp_(real_logits.detach().mean().expand(2), 0.01)
+        return (real_logits - self.sums[0]).square()
+
+
+class KeepsMaximum(Remembers):
+    def critic(self, real_logits):
+        self.sums.copy_(torch.maximum(self.sums, real_logits.detach().max().expand(2)))
+        return (real_logits - self.sums[0]).square()
+
+
+class SharesState(Remembers):
+    """Its average is that of every instance."""
+
+    average = torch.zeros(())
+
+    def critic(self, real_logits):
+        super().critic(real_logits)
+        self.average.lerp_(real_logits.detach().mean(), 0.5)
+        return (real_logits - self.average).square()
+
+
+class HiddenPairs(Loss):
+    def forward(self, real_features, fake_features):
+        return (fake_features[0] - real_features[0].detach()).abs()
+
+
+class NoPairs(FineGame):
+    paired = True
+
+
 class LeaksIntoImages(CriticLoss):
     uncompilable_reason = "it differentiates twice"
 
@@ -263,7 +309,11 @@ VIOLATIONS = [
     (Clamps, {"no in-place change"}),
     (Trains, {"parameters fixed"}),
     (Normalises, {"parameters fixed"}),
-    (Forgets, {"state restored"}),
+    (Forgets, {"state restored", "state at the start"}),
+    (StartsAtZero, {"state at the start"}),
+    (KeepsMaximum, {"state of parts"}),
+    (HiddenPairs, {"pairs"}),
+    (NoPairs, {"pairs"}),
     (NothingKept, {"state restored"}),
     (LeaksIntoImages, {"critic only"}),
 ]
@@ -273,7 +323,7 @@ def failures(results):
     return {name: verdict.why for name, verdict in results.items() if verdict.result == "failed"}
 
 
-@pytest.mark.parametrize("component", [Fine, FineGame, Remembers], ids=lambda item: item.__name__)
+@pytest.mark.parametrize("component", [Fine, FineGame, FinePairs, Remembers], ids=lambda item: item.__name__)
 def test_a_valid_loss_passes_every_rule(component, verdicts):
     results = verdicts(component, LOSS_RULES)
     assert not failures(results)
@@ -292,8 +342,13 @@ def test_a_constant_left_on_the_cpu_fails_on_cuda(verdicts):
     assert set(failures(verdicts(OnTheCPU, LOSS_RULES))) == {"CUDA"}
 
 
+def test_state_of_a_class_is_shared_among_scales(failure):
+    # Other rules fail, too, because it is shared among all instances.
+    assert "none in its class" in failure(SharesState, LOSS_RULES, "state of scales")
+
+
 def test_every_rule_has_a_loss_that_violates_it():
-    covered = {name for _, names in VIOLATIONS for name in names} | {"CUDA"}
+    covered = {name for _, names in VIOLATIONS for name in names} | {"CUDA", "state of scales"}
     assert {rule.name for rule in LOSS_RULES} == covered
 
 

@@ -27,7 +27,7 @@ class Follower(Schedule):
     def __call__(self, step):
         return self.value
 
-    def observe(self, value):
+    def observe(self, value, score):
         self.value *= 0.5 if value >= self.best else 1
         self.best = min(self.best, value)
 
@@ -107,7 +107,7 @@ class Numbered(Follower):
 
 
 class Deaf(Follower):
-    def observe(self, value):
+    def observe(self, value, score):
         self.best = value
 
 
