@@ -22,10 +22,13 @@ ROLES = ("source", "target", "partner")
 # ------------------------------------------------------------------ splits
 
 
-def split_rows(table: pd.DataFrame, split: SplitModel, *, refuse_shared: bool = True) -> dict[str, Indices]:
+def split_rows(
+    table: pd.DataFrame, split: SplitModel, seed: int = 0, *, refuse_shared: bool = True
+) -> dict[str, Indices]:
     """Return the row indices of ``train``, ``val`` and ``test``.
 
     Args:
+        seed: Of the order in which values are taken, if the split shuffles them.
         refuse_shared: Raise an error if an identity is in two parts.
 
     Raises DataError if a part requests more values than are left, names an unknown value, or shares an identity with
@@ -38,6 +41,8 @@ def split_rows(table: pd.DataFrame, split: SplitModel, *, refuse_shared: bool = 
     if not len(kept):
         raise DataError(f"data.split.where: no image has {_conditions(split.where)}")
     values = sorted(table[split.by].iloc[kept].unique().tolist(), key=natural_key)
+    if split.shuffle:
+        values = [values[place] for place in np.random.default_rng([seed, 7]).permutation(len(values))]
     parts = {"train": _choose(values, split.train, "train", set())}
     parts["val"] = _choose(values, split.val, "val", set(parts["train"]))
     taken = {*parts["train"], *parts["val"]}
@@ -62,7 +67,7 @@ def require_columns(table: pd.DataFrame, columns: Iterable[str], key: str) -> No
 
 def _choose(values: list[object], wanted: int | float | list[str | int], part: str, taken: set[object]) -> list[object]:
     if isinstance(wanted, list):
-        return _named(values, wanted, part)
+        return _named(sorted(values, key=natural_key), wanted, part)
     free = [value for value in values if value not in taken]
     count = round(wanted * len(values)) if isinstance(wanted, float) else wanted
     if count > len(free):

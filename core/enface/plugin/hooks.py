@@ -174,8 +174,8 @@ def checkpoint_saved(run: Run, step: int, path: Path) -> None:
 
 
 @hookspec
-def evaluated(run: Run, step: int, summary: Mapping[str, float]) -> None:
-    """Metric means over the validation split were computed (at the end: over the test split)."""
+def evaluated(run: Run, step: int, summary: Mapping[str, float], split: str) -> None:
+    """Metric means over a split, ``val`` or ``test``, were computed."""
 
 
 @hookspec

@@ -72,7 +72,8 @@ def prepare_run(loaded: LoadedRecipe, progress: Reporter | None = None) -> Run:
     identity = (pack.info.digest, len(pack.table))
     if engine.broadcast(identity) != identity:
         raise DataError(f"process {engine.rank} has another pack than the main one ({pack.folder}); start again")
-    return Run(Path(), loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split), reporter)
+    rows = split_rows(pack.table, loaded.recipe.data.split, loaded.recipe.seed)
+    return Run(Path(), loaded, engine, pack, rows, reporter)
 
 
 def prepare_pack(loaded: LoadedRecipe, progress: Reporter | None = None) -> Pack:

@@ -320,8 +320,8 @@ class Trainer:
         builder.freeze()
 
     def _sample_rows(self) -> dict[str, Indices]:
-        """Return the rows of nine faces of nine test identities, the same at every step."""
-        pairs = self.run.pairs("test")
+        """Return the rows of nine faces of nine identities, the same at every step; of test people as a last resort."""
+        pairs = self.run.pairs("val" if len(self.run.rows["val"]) else "test")
         rng = np.random.default_rng([self.run.recipe.seed, 2])
         people = self.run.pack.table["identity"].to_numpy()[pairs.sources]
         names = np.unique(people.astype(str))
@@ -338,7 +338,7 @@ class Trainer:
             means = validator.validate(self.network)
         builder.freeze()
         self.run.log("validated", values=means)
-        self.run.notify("evaluated", step=self.run.step, summary=means)
+        self.run.notify("evaluated", step=self.run.step, summary=means, split="val")
         for schedule in step.schedules.values():
             assert schedule.metric is not None
             value = means[schedule.metric]

@@ -47,10 +47,10 @@ class TensorBoard:
         self._background.wait()
 
     @hookimpl
-    def evaluated(self, run: Run, step: int, summary: Mapping[str, float]) -> None:
-        """Write metric means."""
+    def evaluated(self, run: Run, step: int, summary: Mapping[str, float], split: str) -> None:
+        """Write metric means; those of test people have curves of their own."""
         for name, value in summary.items():
-            self._writer.add_scalar(f"metric/{name}", value, step)
+            self._writer.add_scalar(f"{'metric' if split == 'val' else split}/{name}", value, step)
 
     @hookimpl
     def run_ended(self, run: Run, completed: bool) -> None:

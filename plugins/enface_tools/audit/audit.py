@@ -57,7 +57,7 @@ def read_data(loaded: LoadedRecipe, progress: Reporter | None = None) -> Audited
         # Anything else that is wrong with the data raises again.
         pack = prepare_pack(_skipping(loaded), progress)
         stops = True
-    parts = split_rows(pack.table, loaded.recipe.data.split, refuse_shared=False)
+    parts = split_rows(pack.table, loaded.recipe.data.split, loaded.recipe.seed, refuse_shared=False)
     return AuditedData(loaded.recipe, pack.table, pack.images, parts, pack.info.skipped, stops)
 
 

@@ -1,4 +1,4 @@
-"""Caveats of an evaluation: metrics whose network was also trained with, and test persons seen in training."""
+"""Caveats of an evaluation: metrics whose network was also trained with, and persons seen in training."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ def metric_networks(loaded: LoadedRecipe) -> dict[str, tuple[str, ...]]:
     return {name: _networks(loaded, "metric", spec) for name, spec in loaded.recipe.metrics.items()}
 
 
-def run_caveats(run: Run, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
+def run_caveats(run: Run, networks: Mapping[str, tuple[str, ...]], split: str = "test") -> list[str]:
     """Sentences to read before the numbers.
 
     Args:
         networks: Of each metric.
+        split: The measured split.
     """
-    return [*_shared_networks(run.loaded, networks), *_known_people(run)]
+    return [*_shared_networks(run.loaded, networks), *_known_people(run, split)]
 
 
 def _shared_networks(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -42,13 +43,13 @@ def _shared_networks(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...
     ]
 
 
-def _known_people(run: Run) -> list[str]:
+def _known_people(run: Run, split: str) -> list[str]:
     people = run.pack.table["identity"].to_numpy().astype(str)
-    both = np.intersect1d(people[run.rows["test"]], people[run.rows["train"]])
+    both = np.intersect1d(people[run.rows[split]], people[run.rows["train"]])
     if not len(both):
         return []
     named = ", ".join(both[:MAX_NAMES]) + (", ..." if len(both) > MAX_NAMES else "")
-    return [f"{len(both)} of the test identities are also in the training split ({named})."]
+    return [f"{len(both)} of the {split} identities are also in the training split ({named})."]
 
 
 def _networks(loaded: LoadedRecipe, kind: str, spec: Spec) -> tuple[str, ...]:

@@ -11,12 +11,18 @@ from enface import hookimpl
 from enface.cli.options import Processes, RunPath, Terminal, launch_processes
 from enface.errors import EnfaceError
 from enface.system.processes import set_arguments
+from enface_tools.evaluate.splits import Split
 
 if TYPE_CHECKING:
     from torch import nn
 
     from enface.training.run import Run
     from enface_tools.evaluate.validator import RunValidator
+
+
+SplitOption = Annotated[
+    Split, typer.Option("--split", help="People to measure: val to choose by, test for the final number.")
+]
 
 
 def _refuse_pairs(folders: tuple[Path, Path] | None) -> None:
@@ -30,6 +36,7 @@ def evaluate(
         str,
         typer.Option("--checkpoint", metavar="WHICH", help="best, last, all, a number of steps, or a stage's name."),
     ] = "last",
+    split: SplitOption = "val",
     average: Annotated[
         bool, typer.Option("--ema/--raw", help="Evaluate the running average of the weights, or the plain weights.")
     ] = True,
@@ -44,20 +51,21 @@ def evaluate(
 ) -> None:
     """Evaluate a run and write its report.
 
-    The numbers of the last checkpoint are the run's own: RUN/evaluation. Those of any other checkpoint go to
-    RUN/evaluation/checkpoints, where checkpoints.json holds the metrics over steps after --checkpoint all.
+    Validation people are for choosing and comparing: RUN/evaluation/val. Test people are opened deliberately, with
+    --split test: RUN/evaluation; openings.jsonl there lists every look at them. Checkpoints other than the last go to
+    the folder checkpoints; checkpoints.json holds the metrics over steps after --checkpoint all.
     """
     if processes > 1:
-        _launch(run, checkpoint, average=average, overrides=set_ or [], processes=processes)
+        _launch(run, checkpoint, split, average=average, overrides=set_ or [], processes=processes)
         return
     from enface.training.engine import leave_process_group
     from enface_tools.evaluate.run import write_evaluations
 
-    write_evaluations(run, checkpoint, average=average, overrides=set_ or [], progress=Terminal())
+    write_evaluations(run, checkpoint, split=split, average=average, overrides=set_ or [], progress=Terminal())
     leave_process_group()
 
 
-def _launch(run: Path, checkpoint: str, *, average: bool, overrides: list[str], processes: int) -> None:
+def _launch(run: Path, checkpoint: str, split: Split, *, average: bool, overrides: list[str], processes: int) -> None:
     """Check the arguments, then run the same command as several processes."""
     from enface.recipe.load import load_recipe
     from enface_tools.evaluate.checkpoints import find_checkpoints
@@ -67,7 +75,7 @@ def _launch(run: Path, checkpoint: str, *, average: bool, overrides: list[str], 
     find_checkpoints(run, checkpoint)
     device = load_recipe(run, overrides).recipe.engine.device
     raw = [] if average else ["--raw"]
-    arguments = ["evaluate", str(run), "--checkpoint", checkpoint, *raw, *set_arguments(overrides)]
+    arguments = ["evaluate", str(run), "--checkpoint", checkpoint, "--split", split, *raw, *set_arguments(overrides)]
     launch_processes(processes, device, arguments, lambda: "the others were ended. Evaluate again")
 
 
@@ -95,9 +103,7 @@ def validator(run: Run) -> RunValidator:
 
 @hookimpl
 def trained(run: Run, network: nn.Module) -> None:
-    """Evaluate the trained network and its stages on the test split."""
-    from enface_tools.evaluate.evaluator import Evaluator
-    from enface_tools.evaluate.run import evaluate_run
-    from enface_tools.evaluate.validator import RunValidator
+    """Evaluate the trained network and its stages."""
+    from enface_tools.evaluate.run import evaluate_trained
 
-    evaluate_run(run.validator.test if isinstance(run.validator, RunValidator) else Evaluator(run), network)
+    evaluate_trained(run, network)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from enface.errors import DataError
 from enface_tools.evaluate.models import Summary, parse
+from enface_tools.evaluate.splits import evaluation_folder
 
 SUMMARY, IMAGES, PICTURES = "summary.json", "images.csv", "pictures.json"
 BASELINES = ("source", "mean_target")
@@ -94,16 +95,20 @@ class Results:
         return str(self.table().to_html(float_format="{:.4f}".format, na_rep="")) + caveats
 
     @classmethod
-    def read(cls, path: Path) -> Results:
+    def read(cls, path: Path, split: str = "test") -> Results:
         """Read the evaluation of a run directory, or one in its own folder.
+
+        Args:
+            split: ``test`` or ``val``, of a run directory.
 
         Raises:
             DataError: if there is no evaluation, or a file cannot be read, naming it.
         """
-        folder = path / "evaluation" if (path / "evaluation").is_dir() else path
+        folder = evaluation_folder(path, split) if (path / "evaluation").is_dir() else path
         summary = folder / SUMMARY
         if not summary.is_file():
-            command = f"enface evaluate {path}" if (path / "recipe.yaml").is_file() else "enface evaluate"
+            is_run = (path / "recipe.yaml").is_file()
+            command = f"enface evaluate {path} --split {split}" if is_run else "enface evaluate"
             raise DataError(f"{folder} holds no evaluation (no {SUMMARY}); make one with: {command}")
         try:
             text = summary.read_text(encoding="utf-8")

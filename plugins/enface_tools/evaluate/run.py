@@ -17,26 +17,32 @@ from enface.training.run import Run
 from enface_tools.evaluate.checkpoints import averaged, find_checkpoints, load_network
 from enface_tools.evaluate.console import report_stages, report_summary
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
-from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, Estimate, Summary
+from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, Estimate, StageSummary
+from enface_tools.evaluate.openings import Seen, caveats_of_openings, opening, seen_in
 from enface_tools.evaluate.results import Results
+from enface_tools.evaluate.splits import Split, evaluation_folder, require_people
 from enface_tools.evaluate.stages import evaluate_stages
+from enface_tools.evaluate.validator import RunValidator
 
 
 def evaluate(
     run: Run | Path | str,
     *,
+    split: Split = "val",
     checkpoint: str = "last",
     average: bool = True,
     overrides: Sequence[str] = (),
     progress: Reporter | None = None,
 ) -> Results:
-    """Evaluate a run on its test split.
+    """Evaluate a run on its validation people, or deliberately on its test people.
 
-    The numbers of the last checkpoint are the run's own and replace ``RUN/evaluation``; those of any other checkpoint
-    go to ``RUN/evaluation/checkpoints``.
+    The numbers of the last checkpoint go to ``RUN/evaluation/val``; ``RUN/evaluation`` itself holds those of the test
+    people. Those of any other checkpoint go to ``checkpoints`` there. Every look at the test people is logged in
+    ``RUN/evaluation/openings.jsonl``.
 
     Args:
         run: A run, or its directory.
+        split: ``val`` to choose and compare, ``test`` for the final number.
         checkpoint: ``best``, ``last``, a number of steps, or a stage's name.
         average: Evaluate the running average of the weights if the checkpoint has one.
         overrides: Recipe keys of ``metrics``, ``evaluation`` or ``log`` to change, as ``metrics.color_shift={}``.
@@ -44,11 +50,14 @@ def evaluate(
 
     Raises:
         CheckpointError: if the run has no such checkpoint.
+        DataError: if the run has no validation people.
         RecipeError: if an override would change what was trained.
     """
     if checkpoint == "all":
         raise EnfaceError("checkpoint 'all' has several results; evaluate_checkpoints returns them")
-    (results,) = evaluate_checkpoints(run, checkpoint, average=average, overrides=overrides, progress=progress).values()
+    (results,) = evaluate_checkpoints(
+        run, checkpoint, split=split, average=average, overrides=overrides, progress=progress
+    ).values()
     return results
 
 
@@ -56,11 +65,12 @@ def evaluate_checkpoints(
     run: Run | Path | str,
     which: str = "all",
     *,
+    split: Split = "val",
     average: bool = True,
     overrides: Sequence[str] = (),
     progress: Reporter | None = None,
 ) -> dict[str, Results]:
-    """Evaluate checkpoints of a run on its test split; the arguments are those of :func:`evaluate`.
+    """Evaluate checkpoints of a run; the arguments are those of :func:`evaluate`.
 
     Args:
         which: ``all``, or one checkpoint.
@@ -68,7 +78,7 @@ def evaluate_checkpoints(
     Returns:
         The results by name of the checkpoint.
     """
-    folders = write_evaluations(run, which, average=average, overrides=overrides, progress=progress)
+    folders = write_evaluations(run, which, split=split, average=average, overrides=overrides, progress=progress)
     return {label: Results.read(folder) for label, folder in folders.items()}
 
 
@@ -76,6 +86,7 @@ def write_evaluations(
     run: Run | Path | str,
     which: str,
     *,
+    split: Split = "val",
     average: bool = True,
     overrides: Sequence[str] = (),
     progress: Reporter | None = None,
@@ -86,14 +97,20 @@ def write_evaluations(
     paths = find_checkpoints(directory, which)
     opened = _open(directory, overrides, progress)
     with opened.observed(), raise_on_signals():
+        require_people(opened, split)
         opened.notify("run_started")
-        evaluator = Evaluator(opened)
+        evaluator = Evaluator(opened, split)
+        with opening(opened, split, "evaluate") as seen:
+            if which == "last" and average:
+                (path,) = paths.values()
+                evaluate_run(evaluator, load_network(opened, path), seen, _describe(path, average=True))
+                folders = {"last": evaluation_folder(directory, split)}
+            else:
+                folders = _evaluate_checkpoints(evaluator, paths, seen, average=average)
+        if split == "test":
+            _report_openings(opened)
         if which == "last" and average:
-            (path,) = paths.values()
-            evaluate_run(evaluator, load_network(opened, path), _describe(path, average=True))
-            folders = {"last": directory / "evaluation"}
-        else:
-            folders = _evaluate_checkpoints(evaluator, paths, average=average)
+            _notify_written(opened)
     opened.notify("run_ended", completed=True)
     opened.engine.wait()
     return folders
@@ -105,30 +122,74 @@ def require_run(directory: Path) -> None:
         raise EnfaceError(f"{directory} is not a run directory (it has no recipe.yaml)")
 
 
-def evaluate_run(evaluator: Evaluator, network: nn.Module, checkpoint: CheckpointInfo | None = None) -> Summary | None:
-    """Evaluate a run's last network and the networks that its stages ended with, and notify plugins.
+def evaluate_trained(run: Run, network: nn.Module) -> None:
+    """Evaluate a run at its end: on validation people with all stages, then on test people.
+
+    Comparing stages is choosing, so the test people see them only in a run without validation people. With the
+    recipe's ``evaluation.split: val`` the test people are not opened at all.
+
+    All processes call this; the main one writes and reports.
+    """
+    validator = run.validator if isinstance(run.validator, RunValidator) else RunValidator(run)
+    if validator.val is not None:
+        evaluate_run(validator.val, network, {})
+    if run.recipe.evaluation.split == "test":
+        with opening(run, "test", "run") as seen:
+            evaluate_run(validator.test, network, seen, stages=validator.val is None)
+        _report_openings(run)
+    report_unavailable(validator.unavailable, run.reporter)
+    _notify_written(run)
+
+
+def evaluate_run(
+    evaluator: Evaluator,
+    network: nn.Module,
+    seen: dict[str, Seen],
+    checkpoint: CheckpointInfo | None = None,
+    *,
+    stages: bool = True,
+) -> None:
+    """Evaluate a run's last network and the networks that its stages ended with.
 
     All processes call this; the main one writes and reports.
 
     Args:
+        seen: Receives the numbers of each network.
         checkpoint: The checkpoint that the network is from.
+        stages: Evaluate stages if the recipe has several.
     """
-    run = evaluator.run
-    with run.reporter.progress("evaluating") as progress:
+    run, split = evaluator.run, evaluator.split
+    with run.reporter.progress(f"evaluating {split} images") as progress:
         summary = evaluate_network(evaluator, network, progress, checkpoint=checkpoint)
     if summary is not None:
+        seen["last"] = seen_in(summary)
+        run.reporter.say(f"{split} people:")
         report_summary(summary, run.reporter)
-    if run.recipe.evaluation.stages and len(run.recipe.stages) > 1:
-        with run.reporter.progress("evaluating stages") as progress:
-            stages = evaluate_stages(evaluator, progress)
-        report_stages(stages, run.reporter)
+    if stages and run.recipe.evaluation.stages and len(run.recipe.stages) > 1:
+        with run.reporter.progress(f"evaluating stages on {split} images") as progress:
+            ends = evaluate_stages(evaluator, progress)
+        seen |= {f"stage {name}": _seen_of_stage(stage) for name, stage in ends.items()}
+        report_stages(ends, run.reporter)
     elif summary is not None:
         # The report would show an earlier evaluation's stages beside numbers of another network.
-        (run.directory / "evaluation" / "stages.json").unlink(missing_ok=True)
-    if summary is not None:
-        report_unavailable(summary.unavailable, run.reporter)
+        (evaluation_folder(run.directory, split) / "stages.json").unlink(missing_ok=True)
+
+
+def _seen_of_stage(stage: StageSummary) -> Seen:
+    metrics = {name: item.mean for name, item in stage.metrics.items()}
+    return Seen(checkpoint=f"step-{stage.step:08d}", weights="average or plain", metrics=metrics)
+
+
+def _report_openings(run: Run) -> None:
+    """Report that several recipes were seen on the test people of this run."""
+    if run.engine.is_main:
+        for sentence in caveats_of_openings(run.directory):
+            run.reporter.say(f"caveat: {sentence}")
+
+
+def _notify_written(run: Run) -> None:
+    if run.engine.is_main:
         run.loaded.plugins.hook.results_written(folder=run.directory, reporter=run.reporter, run=run)
-    return summary
 
 
 def _open(directory: Path, overrides: Sequence[str], progress: Reporter | None) -> Run:
@@ -140,10 +201,12 @@ def _open(directory: Path, overrides: Sequence[str], progress: Reporter | None) 
     return opened
 
 
-def _evaluate_checkpoints(evaluator: Evaluator, paths: Mapping[str, Path], *, average: bool) -> dict[str, Path]:
+def _evaluate_checkpoints(
+    evaluator: Evaluator, paths: Mapping[str, Path], seen: dict[str, Seen], *, average: bool
+) -> dict[str, Path]:
     """Evaluate checkpoints beside the run's own evaluation; return the folders. All processes call this."""
     run = evaluator.run
-    root = run.directory / "evaluation" / "checkpoints"
+    root = evaluation_folder(run.directory, evaluator.split) / "checkpoints"
     baselines = evaluator.baselines()
     folders: dict[str, Path] = {}
     table: dict[str, CheckpointSummary] = {}
@@ -158,6 +221,7 @@ def _evaluate_checkpoints(evaluator: Evaluator, paths: Mapping[str, Path], *, av
         folders[label] = root / label
         if summary is None:
             continue
+        seen[label] = seen_in(summary)
         run.reporter.say(f"{label}: {root / label}")
         report_summary(summary, run.reporter)
         metrics = {

@@ -1,4 +1,4 @@
-"""Measures networks during a run: on validation images while it trains, on test images at its end."""
+"""Measures networks during a run on validation images, and at its end also on test images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from enface.errors import RecipeError
 from enface.training.run import Run
 from enface_tools.evaluate.evaluator import Evaluator
 
@@ -19,20 +20,26 @@ class RunValidator:
     Attributes:
         measured: Names of the metrics that :meth:`validate` returns; empty without validation images.
         unavailable: Reasons why the other metrics cannot be computed, by name.
+        val: Measures on validation images; None without them.
         test: Measures the trained network.
+
+    Raises:
+        RecipeError: if the recipe leaves the test people closed and has no validation people.
     """
 
     def __init__(self, run: Run) -> None:
         has_validation = bool(len(run.rows["val"]) and run.recipe.metrics)
-        self._validation = Evaluator(run, "val") if has_validation else None
+        if run.recipe.evaluation.split == "val" and not has_validation:
+            raise RecipeError("evaluation.split: val needs validation images; set data.split.val and metrics")
+        self.val = Evaluator(run, "val") if has_validation else None
         self.test = Evaluator(run)
-        self.measured: Sequence[str] = tuple(self._validation.metrics) if self._validation is not None else ()
+        self.measured: Sequence[str] = tuple(self.val.metrics) if self.val is not None else ()
         self.unavailable: Mapping[str, str] = self.test.unavailable
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
         """Return metric means of a network on the validation split."""
-        assert self._validation is not None
-        return self._validation.means(network)
+        assert self.val is not None
+        return self.val.means(network)
 
     def score(self, metric: str, value: float) -> float:
         """Return a number that is higher if ``value`` of a metric is better."""

@@ -25,7 +25,7 @@ NAMES = {"error": "error map"}
 
 @dataclass(frozen=True)
 class Samples:
-    """The grids of the fixed test images.
+    """The grids of the fixed images.
 
     Attributes:
         outputs: (step, grid), in order.
@@ -86,13 +86,13 @@ def sample_grids(reader: FolderReader, page: PageWriter) -> Samples:
             reader,
             outputs[step],
             f"samples/{step:08d}-outputs",
-            f"Grid of the fixed test images: outputs at step {step:,}.",
+            f"Grid of the fixed images: outputs at step {step:,}.",
         )
         for step in _evenly_spread(sorted(outputs))
     }
     fixed = [
         page.picture(
-            reader, grids[max(grids)], f"samples/{kind}", f"Grid of the fixed test images: {kind}.", kind.capitalize()
+            reader, grids[max(grids)], f"samples/{kind}", f"Grid of the fixed images: {kind}.", kind.capitalize()
         )
         for kind, grids in sorted(kinds.items())
     ]

@@ -118,15 +118,19 @@ class Provenance:
         """Number of images skipped because they could not be read."""
         return len(self.environment.pack.skipped) if self.environment else 0
 
-    def commands(self, run: Path, *, evaluated: bool) -> list[str]:
-        """The commands that reproduce the run, as far as known."""
+    def commands(self, run: Path, split: str | None) -> list[str]:
+        """The commands that reproduce the run, as far as known.
+
+        Args:
+            split: The split of its evaluation; None without one.
+        """
         commit = self.environment.git.commit if self.environment and self.environment.git else None
         folder = shlex.quote(run.as_posix())
         commands = [f"git checkout {shlex.quote(commit)}"] if commit else []
         if self.recipe:
             commands.append(f"enface run {folder}/recipe.yaml")
-        if self.recipe and evaluated:
-            commands.append(f"enface evaluate {folder}")
+        if self.recipe and split:
+            commands.append(f"enface evaluate {folder} --split {split}")
         return commands
 
 

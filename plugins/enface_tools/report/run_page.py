@@ -7,9 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from enface.errors import EnfaceError
+from enface.errors import DataError, EnfaceError
+from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.models import CheckpointSummary, StageSummary, Summary
-from enface_tools.evaluate.results import BASELINES
+from enface_tools.evaluate.openings import OPENINGS, caveats_of_openings, read_openings
+from enface_tools.evaluate.results import BASELINES, SUMMARY
 from enface_tools.report import tables
 from enface_tools.report.curves import Plot, label_plot, read_log, training_plots
 from enface_tools.report.files import FolderReader, PageWriter, make_folder
@@ -18,7 +20,7 @@ from enface_tools.report.numbers import KeyNumber, baseline_names, key_numbers, 
 from enface_tools.report.pictures import sample_grids, sprite_sheet
 from enface_tools.report.provenance import Provenance
 from enface_tools.report.render import rendered
-from enface_tools.report.stages import StageRow, checkpoint_table, stage_table
+from enface_tools.report.stages import CheckpointTable, checkpoint_of, checkpoint_table, opening_rows, stage_table
 
 DOWNLOADS = {
     "summary.json": "all means, intervals and metric cards",
@@ -27,7 +29,9 @@ DOWNLOADS = {
     "mean_target.csv": "the same for the mean target",
     "stages.json": "metrics of each stage",
     "checkpoints.json": "metrics of the other checkpoints",
+    OPENINGS: "every look at the test people",
 }
+VALIDATION = "evaluation/val/"
 
 Contents = dict[str, Any]
 
@@ -62,7 +66,7 @@ def write_report(run_dir: Path, *, refresh: int | None = None) -> Path:
 def _contents(reader: FolderReader, page: PageWriter, run: Path) -> tuple[Contents, Contents]:
     """Variables of the template, and data for the scripts."""
     # The folder of enface pairs is the evaluation itself; a run has it in a subfolder.
-    folder = "" if _is_pairs(reader) else "evaluation/"
+    folder = "" if _is_pairs(reader) else _folder(reader)
     summary = reader.model(f"{folder}summary.json", Summary)
     evaluation = _evaluation(reader, page, folder, summary)
     training = _training(reader, page)
@@ -73,6 +77,7 @@ def _contents(reader: FolderReader, page: PageWriter, run: Path) -> tuple[Conten
         **evaluation,
         **training,
         **_provenance(reader, run, summary),
+        **_openings(reader, run),
         "by_plots": {(plot.x, plot.title): plot.id for plot in label_plots},
         "all_plots": plots,
         "downloads": _downloads(reader, page, folder),
@@ -96,13 +101,13 @@ def _evaluation(reader: FolderReader, page: PageWriter, folder: str, summary: Su
     baseline_tables = {name: reader.table(f"{folder}{name}.csv") for name in BASELINES}
     sheet = sprite_sheet(reader, page, folder)
     grid = reader.directory / folder / "grid.png"
-    checkpoints = reader.model(f"{folder}checkpoints.json", dict[str, CheckpointSummary]) or {}
+    split = (summary.split if summary else None) or "test"
     return {
         "numbers": numbers,
         "verdicts": verdicts(numbers),
         "baselines": baselines,
         "labels": {name: labelled(name) for name in baselines},
-        "grid": page.picture(reader, grid, "grid", "Test images: sources, outputs, targets."),
+        "grid": page.picture(reader, grid, "grid", f"{split.capitalize()} images: sources, outputs, targets."),
         "gallery": gallery(images, baseline_tables, directions, sheet),
         "sheet": sheet,
         "spread": tables.spread(images, directions),
@@ -111,23 +116,57 @@ def _evaluation(reader: FolderReader, page: PageWriter, folder: str, summary: Su
         "by": tables.label_tables(summary) if summary else {},
         "heat": tables.heat_maps(summary) if summary else {},
         "recognition": tables.recognition(summary) if summary else None,
-        "stage_rows": _stages(reader, page, folder, numbers),
-        "checkpoints": checkpoint_table(checkpoints, directions),
+        **_stages(reader, page, folder, numbers),
+        "checkpoints": _checkpoints(reader, folder, directions),
     }
 
 
-def _stages(reader: FolderReader, page: PageWriter, folder: str, numbers: list[KeyNumber]) -> list[StageRow]:
+def _folder(reader: FolderReader) -> str:
+    """The evaluation that the page shows: of the test people, or of validation people if those were never opened."""
+    closed = not (reader.directory / "evaluation" / SUMMARY).is_file()
+    return VALIDATION if closed and (reader.directory / VALIDATION / SUMMARY).is_file() else "evaluation/"
+
+
+def _checkpoints(reader: FolderReader, folder: str, directions: Mapping[str, Direction]) -> list[CheckpointTable]:
+    """A table of other networks for each split; validation people come first, and show this network, too."""
+    tables_by_split = []
+    for split, place in (("val", VALIDATION), ("test", "evaluation/")) if folder else ():
+        networks: dict[str, CheckpointSummary] = {}
+        if split == "val" and folder != VALIDATION:
+            summary = reader.model(f"{place}{SUMMARY}", Summary)
+            networks |= {"this network": checkpoint_of(summary)} if summary else {}
+        networks |= reader.model(f"{place}checkpoints.json", dict[str, CheckpointSummary]) or {}
+        if networks:
+            tables_by_split.append(CheckpointTable(split, checkpoint_table(networks, directions)))
+    return tables_by_split
+
+
+def _openings(reader: FolderReader, run: Path) -> Contents:
+    """Looks at the test people, and a caveat if several recipes were seen on them."""
+    try:
+        return {"openings": opening_rows(read_openings(run)), "opened": caveats_of_openings(run)}
+    except DataError as error:
+        reader.problems.append(f"{error}.")
+        return {"openings": [], "opened": []}
+
+
+def _stages(reader: FolderReader, page: PageWriter, folder: str, numbers: list[KeyNumber]) -> Contents:
+    # Comparing stages is choosing, so validation people come first.
+    if folder and (reader.directory / VALIDATION / "stages.json").is_file():
+        folder = VALIDATION
+    split = "validation" if folder == VALIDATION else "test"
     stages = reader.model(f"{folder}stages.json", dict[str, StageSummary]) or {}
     pictures = {
         name: page.picture(
             reader,
             reader.directory / folder / "stages" / f"{name}.png",
             f"stages/{index}",
-            f"Sources, outputs and targets of test images after stage {name}.",
+            f"Sources, outputs and targets of {split} images after stage {name}.",
         )
         for index, name in enumerate(stages)
     }
-    return stage_table(stages, {item.name: item.direction for item in numbers}, pictures)
+    rows = stage_table(stages, {item.name: item.direction for item in numbers}, pictures)
+    return {"stage_rows": rows, "stage_split": split}
 
 
 def _training(reader: FolderReader, page: PageWriter) -> Contents:
@@ -136,6 +175,7 @@ def _training(reader: FolderReader, page: PageWriter) -> Contents:
         "stages": log.stages,
         "last_step": log.last_step,
         "plots": training_plots(log),
+        "inactive": log.inactive,
         "samples": sample_grids(reader, page),
     }
 
@@ -148,7 +188,7 @@ def _provenance(reader: FolderReader, run: Path, summary: Summary | None) -> Con
         "lineage": provenance.lineage,
         "environment": provenance.environment.lines if provenance.environment else {},
         "skipped": provenance.skipped,
-        "commands": provenance.commands(run, evaluated=summary is not None),
+        "commands": provenance.commands(run, summary.split if summary else None),
     }
 
 

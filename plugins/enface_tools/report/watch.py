@@ -10,7 +10,8 @@ from enface_tools.report.curves import read_log
 from enface_tools.report.files import FolderReader
 from enface_tools.report.run_page import write_report
 
-WATCHED = ("log.jsonl", "evaluation/summary.json", "evaluation/stages.json", "evaluation/pictures.json")
+EVALUATED = ("summary.json", "stages.json", "pictures.json")
+WATCHED = ("log.jsonl", *(f"evaluation/{part}{name}" for part in ("", "val/") for name in EVALUATED))
 
 
 def watch(

@@ -13,6 +13,7 @@ import typer
 from enface import hookimpl
 from enface.cli.options import Runs, say
 from enface.errors import EnfaceError
+from enface_tools.evaluate.splits import Split
 
 if TYPE_CHECKING:
     from enface_tools.sweep.base import Launcher
@@ -34,17 +35,22 @@ def sweep(
         str | None,
         typer.Option("--launcher", help="Launcher with default options, such as local; default: the file's."),
     ] = None,
+    split: Annotated[
+        Split,
+        typer.Option("--split", help="People that each run is measured on: val to choose a variant by, or also test."),
+    ] = "val",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and their states.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON, and run nothing.")] = False,
 ) -> None:
     """Run every variant of a recipe with every seed; skip finished runs and resume interrupted ones.
 
-    Every recipe is checked before the first run starts. Runs that another process trains are skipped.
+    Every recipe is checked before the first run starts. Runs that another process trains are skipped. The test people
+    stay unseen: enface evaluate RUN --split test opens them for the variant that was chosen.
     """
     from enface_tools.sweep.jobs import read_sweep, require_folder
 
     require_folder(runs)
-    all_jobs, chosen = read_sweep(file, launcher)
+    all_jobs, chosen = read_sweep(file, launcher, split)
     states: dict[Job, str] = {job: job.find(runs)[0] for job in all_jobs}
     pending = [job for job in all_jobs if states[job] in ("cut off", "new")]
     logs = runs / "logs" / file.stem
@@ -59,12 +65,12 @@ def sweep(
     if dry_run:
         return
     failed, detached = _launch(chosen, pending, jobs, runs, logs, file) if pending else ([], [])
-    _report_end(all_jobs, detached, chosen, runs, file)
+    _report_end(all_jobs, detached, chosen, runs, file, split)
     if failed:
         raise typer.Exit(1)
 
 
-def _report_end(jobs: list[Job], detached: list[Job], launcher: Launcher, runs: Path, file: Path) -> None:
+def _report_end(jobs: list[Job], detached: list[Job], launcher: Launcher, runs: Path, file: Path, split: Split) -> None:
     from enface_tools.sweep.locks import is_locked
 
     states = {job: job.find(runs)[0] for job in jobs}
@@ -80,7 +86,8 @@ def _report_end(jobs: list[Job], detached: list[Job], launcher: Launcher, runs: 
         say(f"check again with: enface sweep {file}")
     names = list(dict.fromkeys(job.name for job in jobs))
     if len(names) > 1 and not detached and not counts["running"]:
-        say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}")
+        option = "" if split == "val" else f" --split {split}"
+        say(f"compare them with: enface compare {' '.join(str(runs / name) for name in names)}{option}")
 
 
 def _queued(launcher: Launcher, pending: list[Job], runs: Path, logs: Path) -> list[Job]:

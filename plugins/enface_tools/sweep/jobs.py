@@ -21,6 +21,7 @@ from enface.recipe.load import load_recipe, runs_in
 from enface.recipe.models import Model, Name, Recipe, Spec
 from enface.system.locks import LOCK_FILE
 from enface.system.processes import set_arguments
+from enface_tools.evaluate.splits import Split, is_evaluated, no_people
 from enface_tools.sweep.base import Launcher
 from enface_tools.sweep.locks import is_locked
 
@@ -102,7 +103,7 @@ class Job:
         running = [run for run in matching if is_locked(run / LOCK_FILE)]
         if running or is_locked(self.lock(runs)):
             return "running", running[-1] if running else None
-        done = [run for run in matching if (run / "evaluation" / "summary.json").is_file()]
+        done = [run for run in matching if is_evaluated(run)]
         if done:
             return "done", done[-1]
         return ("cut off", matching[-1]) if matching else ("new", None)
@@ -120,14 +121,16 @@ class Job:
         return [*command, str(self.recipe), *set_arguments(self.overrides), "--runs", str(runs)]
 
 
-def read_sweep(path: Path, launcher: str | None = None) -> tuple[list[Job], Launcher]:
+def read_sweep(path: Path, launcher: str | None = None, split: Split = "val") -> tuple[list[Job], Launcher]:
     """Read a sweep file: its jobs, whose recipes are all checked, and its launcher.
 
     Args:
         launcher: Name of another launcher to use, with its default options.
+        split: The people that every run is measured on at its end.
 
     Raises:
-        RecipeError: if a key, a recipe or the launcher is invalid, naming the file and the key or job.
+        RecipeError: if a key, a recipe or the launcher is invalid, naming the file and the key or job; if the runs are
+            to be measured on validation people and a recipe has none.
     """
     model = _model(path)
     recipe = (path.parent / model.recipe).resolve()
@@ -138,12 +141,14 @@ def read_sweep(path: Path, launcher: str | None = None) -> tuple[list[Job], Laun
             parts = (base, variant, *(_slug(key, value) for key, value in cell.items()))
             name = "-".join(part for part in parts if part)
             for seed in model.seeds:
-                keys = {**changes, **cell, "name": name, "seed": seed}
+                keys = {"evaluation.split": split, **changes, **cell, "name": name, "seed": seed}
                 overrides = tuple(f"{key}={json.dumps(value)}" for key, value in keys.items())
                 try:
                     loaded = load_recipe(recipe, overrides)
                 except RecipeError as error:
                     raise RecipeError(f"{path}: {name}: {error}") from error
+                if split == "val" and loaded.recipe.data.split.val in (0, []):
+                    raise RecipeError(f"{path}: {no_people(name)}")
                 jobs.append(Job(name, seed, recipe, overrides, loaded.recipe.training_digest()))
     _refuse_equal(path, jobs)
     # All runs are of one recipe, so any of them knows the launchers of its plugins.

@@ -21,7 +21,7 @@ from enface_tools.sweep.slurm import Slurm
 
 BASE = {
     "name": "base",
-    "data": {"use": "synthetic_heads", "identities": 4, "split": {"train": 2}},
+    "data": {"use": "synthetic_heads", "identities": 4, "split": {"train": 2, "val": 1}},
     "generator": {"use": "unet", "width": 4},
     "stages": {"main": {"steps": 10, "terms": {"l1": {"weight": 1}}}},
 }

@@ -1,0 +1,135 @@
+"""``openings.jsonl`` of a run: every look at its test people, so that choices made on them can be seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enface_tools.evaluate.models import FileModel, Summary, parse
+
+if TYPE_CHECKING:
+    from enface.recipe.models import Recipe
+    from enface.training.run import Run
+
+OPENINGS = "openings.jsonl"
+
+
+class Seen(FileModel):
+    """Numbers of one network that were seen: the metrics' means, and the checkpoint and weights of the network."""
+
+    checkpoint: str
+    weights: str
+    metrics: dict[str, float | None]
+
+
+class Opening(FileModel):
+    """One look at the test people: a line of ``openings.jsonl``.
+
+    Attributes:
+        date: UTC, ISO 8601.
+        by: ``run`` for the end of training, else ``evaluate``.
+        variant: Digest of everything that training depends on but the seed.
+        people: Digest of the data and its test images.
+        seen: Networks by label.
+    """
+
+    date: str
+    by: str
+    variant: str
+    people: str
+    seen: dict[str, Seen]
+
+
+def seen_in(summary: Summary) -> Seen:
+    """The numbers that an evaluation shows."""
+    metrics = {name: item.mean for name, item in summary.metrics.items()}
+    metrics |= {name: item.value for name, item in summary.sets.items()}
+    checkpoint = summary.checkpoint
+    return Seen(
+        checkpoint=checkpoint.file if checkpoint else f"step-{summary.step or 0:08d}",
+        weights=checkpoint.weights if checkpoint else "trained",
+        metrics=metrics,
+    )
+
+
+@contextmanager
+def opening(run: Run, split: str, by: str) -> Iterator[dict[str, Seen]]:
+    """Collect the numbers seen of a split; log them as one opening if it is the test split, also after an error."""
+    seen: dict[str, Seen] = {}
+    try:
+        yield seen
+    finally:
+        if split == "test" and seen and run.engine.is_main:
+            _append(run, by, seen)
+
+
+def read_openings(directory: Path) -> list[Opening]:
+    """Openings of a run, oldest first.
+
+    Raises:
+        DataError: if the log is damaged, naming the line.
+    """
+    path = directory / "evaluation" / OPENINGS
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    remedy = "remove the line"
+    return [parse(line, Opening, f"{path}, line {number}", remedy) for number, line in enumerate(lines, 1)]
+
+
+def neighbours(directory: Path) -> list[Path]:
+    """Run directories under the same ``runs`` folder that have opened their test people, this one included."""
+    folder = directory.resolve().parent.parent
+    return sorted(path.parent.parent for path in folder.glob(f"*/*/evaluation/{OPENINGS}"))
+
+
+def caveats_of_openings(directory: Path) -> list[str]:
+    """A sentence if several recipes under the same ``runs`` folder were seen on the test people of a run.
+
+    Raises:
+        DataError: if a log of openings is damaged.
+    """
+    people = {item.people for item in read_openings(directory)}
+    others = [item for run in neighbours(directory) for item in read_openings(run) if item.people in people]
+    return [about_openings(others)] if len({item.variant for item in others}) > 1 else []
+
+
+def about_openings(openings: Sequence[Opening]) -> str:
+    """A sentence on how often test people were seen, with how many recipes."""
+    variants = len({item.variant for item in openings})
+    looks = "once" if len(openings) == 1 else f"{len(openings)} times"
+    recipes = "1 recipe" if variants == 1 else f"{variants} recipes"
+    return (
+        f"The test people of these runs were seen {looks}, with {recipes}; a choice made on them makes their numbers "
+        "too good. Choose on validation people: --split val."
+    )
+
+
+def _append(run: Run, by: str, seen: dict[str, Seen]) -> None:
+    entry = Opening(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        by=by,
+        variant=variant(run.recipe),
+        people=_people(run),
+        seen=seen,
+    )
+    folder = run.directory / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / OPENINGS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry.model_dump()) + "\n")
+
+
+def variant(recipe: Recipe) -> str:
+    """Digest of everything that training depends on but the seed."""
+    return recipe.model_copy(update={"seed": 0}).training_digest()
+
+
+def _people(run: Run) -> str:
+    keys = run.pack.table["key"].to_numpy()[run.rows["test"]]
+    text = "\n".join([run.pack.info.digest, *sorted(map(str, keys))])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
