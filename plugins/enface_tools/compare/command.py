@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from enface import hookimpl
+from enface import DataError, hookimpl
 from enface.cli.options import Terminal, say
 from enface_tools.evaluate.splits import Split
 
@@ -40,6 +41,14 @@ def compare_command(
     metrics: Annotated[
         str, typer.Option("--metrics", metavar="NAME,...", help="Metrics to compare (default: all).")
     ] = "",
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--margin",
+            metavar="METRIC=X,...",
+            help="Largest differences that do not matter, as lpips=0.01, to test equivalence; repeatable.",
+        ),
+    ] = None,
     skip_unlike: Annotated[
         bool, typer.Option("--skip-unlike", help="Skip metrics whose cards differ instead of stopping.")
     ] = False,
@@ -68,6 +77,7 @@ def compare_command(
         by=_names(by),
         regions=regions,
         metrics=_names(metrics) or None,
+        margins=metric_numbers(margin or [], "--margin"),
         skip_unlike=skip_unlike,
         each=each,
         progress=None if as_json else Terminal(),
@@ -88,6 +98,28 @@ def folder_name(groups: Sequence[str]) -> str:
     control, *others = safe
     more = f"-and-{len(others) - MAX_GROUPS}-more" if len(others) > MAX_GROUPS else ""
     return f"{control}-vs-{'-'.join(others[:MAX_GROUPS])}{more}"
+
+
+def metric_numbers(texts: Sequence[str], option: str) -> dict[str, float]:
+    """Read ``METRIC=X,...`` of an option that may be repeated; each X is a positive number.
+
+    Raises:
+        DataError: if a text is not such a list, or names a metric twice.
+    """
+    numbers: dict[str, float] = {}
+    for item in _names(",".join(texts)):
+        name, equals, text = (part.strip() for part in item.partition("="))
+        if not (name and equals):
+            raise DataError(f"{option}: {item!r} is not METRIC=X, as in lpips=0.01")
+        if name in numbers:
+            raise DataError(f"{option}: {name} is listed twice")
+        try:
+            numbers[name] = float(text)
+        except ValueError:
+            raise DataError(f"{option}: {text!r} is not a number; write {name}=0.01") from None
+        if not 0 < numbers[name] < math.inf:
+            raise DataError(f"{option}: {name}={text} is not a positive number")
+    return numbers
 
 
 def _names(text: str) -> list[str]:
