@@ -28,15 +28,9 @@ CATALOG = Catalog(load_plugins())
 KINDS = {"losses": "loss", "critics": "loss", "networks": "loss", "metrics": "metric"}
 TOLERANCE = {torch.float64: 5e-6, torch.float32: 2e-4}
 """Relative to the largest stored number of a list. Some windows and matrices are float32 also for float64 images."""
-NUMPY = {"outputs", "targets", "identities", "gallery", "gallery_identities"}
+NUMPY = {"outputs", "targets", "identities", "target_identities", "gallery", "gallery_identities"}
 """Arguments that are NumPy arrays."""
-WITHOUT = {
-    ("loss", "contextual"): "its entry follows",
-    ("metric", "kid"): "its entry follows",
-    ("metric", "sharpness"): "its entry follows",
-    ("metric", "spectrum"): "its entry follows",
-    ("metric", "tar"): "its entry follows",
-}
+WITHOUT: dict[tuple[str, str], str] = {}
 """Components without an entry, and the reason."""
 
 

@@ -26,8 +26,8 @@ def wave(shape: list[int], phase: float) -> Array:
 def array(spec: Spec) -> Array | tuple[Array, ...]:
     """Build an input.
 
-    ``image``: [-1, 1]. ``unit``: [0, 1]. ``map``: features or logits in [-2, 2]. ``weights``: [-0.25, 0.25] (K, D).
-    ``labels``: integers below the number. ``flags``: every second one is true.
+    ``image``: [-1, 1]. ``unit``: [0, 1]. ``smooth``: [0, 1], low frequencies only. ``map``: features or logits in
+    [-2, 2]. ``weights``: [-0.25, 0.25] (K, D). ``labels``: integers below the number. ``flags``: every second is true.
     """
     if isinstance(spec[0], list):
         return tuple(array(item) for item in spec)
@@ -36,6 +36,9 @@ def array(spec: Spec) -> Array | tuple[Array, ...]:
         return (7 * np.arange(math.prod(shape)).reshape(shape) + 3) % number
     if kind == "flags":
         return np.arange(math.prod(shape)).reshape(shape) % 2 == 0
+    if kind == "smooth":
+        _, channel, down, across = np.indices(shape)
+        return 0.5 + 0.4 * np.sin(0.15 * across + 0.1 * down + channel + number)
     values = wave(shape, number)
     return {"image": values, "unit": (values + 1) / 2, "map": 2 * values, "weights": values / 4}[kind]
 

@@ -51,13 +51,27 @@ def spectrum(output, target):
 
 
 def _radial(image):
-    """Mean power of the luma at each rounded radius; after Durall et al. (2020), with a Hann window."""
-    luma = np.einsum("nchw,c->nhw", image, [0.299, 0.587, 0.114])
+    """Mean power of the luma at each rounded radius, at least that of errors of rounding its channels to 8 bits."""
+    weights = np.array([0.299, 0.587, 0.114])
+    luma = np.einsum("nchw,c->nhw", image, weights)
     power = hann_spectrum(luma) ** 2
     side = luma.shape[-1]
     steps = np.fft.fftfreq(side) * side
     radius = np.rint(np.hypot(steps[:, None], steps))
-    return np.stack([power[:, radius == r].mean(1) for r in range(1, side // 2 + 1)], axis=1).clip(1e-12)
+    floor = (hann(side) ** 2).sum() * (weights**2).sum() / (12 * 255**2)
+    return np.stack([power[:, radius == r].mean(1) for r in range(1, side // 2 + 1)], axis=1).clip(floor)
+
+
+def sharpness(output, target):
+    """Ratio r of gradient energies, each with that of rounding to 8 bits; 2 - 1 / r above 1."""
+    energy, energy_target = _energy(output), _energy(target)
+    return np.where(energy < energy_target, energy / energy_target, 2 - energy_target / energy)
+
+
+def _energy(image):
+    steps = [np.diff(image, axis=axis).reshape(len(image), -1) for axis in (2, 3)]
+    # Two rounding errors of variance 1/12 of a squared level each.
+    return sum((step**2 + 2 / 12 / 255**2).sum(1) for step in steps)
 
 
 def checkerboard(output, target):
@@ -82,11 +96,15 @@ def _peaks(image):
 
 def hann_spectrum(image):
     """Amplitudes of square images minus their mean, both weighted by the periodic Hann window, (..., S, S)."""
-    places = np.arange(image.shape[-1])
-    side = 0.5 - 0.5 * np.cos(2 * np.pi * places / len(places))
-    window = np.outer(side, side) / side.sum() ** 2
+    window = hann(image.shape[-1])
     mean = (image * window).sum((-2, -1), keepdims=True)
     return np.abs(np.fft.fft2((image - mean) * window))
+
+
+def hann(length):
+    """The periodic Hann window of squares, of sum 1."""
+    side = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    return np.outer(side, side) / side.sum() ** 2
 
 
 def fid(outputs, targets):
@@ -97,17 +115,18 @@ def fid(outputs, targets):
     return means @ means + np.trace(spreads[0]) + np.trace(spreads[1]) - 2 * roots.sum()
 
 
-def kid(outputs, targets):
-    """Unbiased squared maximum mean discrepancy of (x . y / D + 1)^3: equation 4 of the paper, over all pairs."""
+def kid(outputs, targets, identities=None, target_identities=None):
+    """Unbiased squared maximum mean discrepancy of (x . y / D + 1)^3, of pairs of different people, one by one."""
+    count = len(outputs)
+    people = np.arange(count) if identities is None else identities
+    others = count + np.arange(len(targets)) if target_identities is None else target_identities
 
-    def kernel(one, other):
-        return (one @ other.T / one.shape[1] + 1) ** 3
+    def mean(one, ones, other, others):
+        pairs = [(x, y) for x, a in zip(one, ones, strict=True) for y, b in zip(other, others, strict=True) if a != b]
+        return np.mean([(x @ y / len(x) + 1) ** 3 for x, y in pairs])
 
-    def within(items):
-        values = kernel(items, items)
-        return (values.sum() - np.trace(values)) / (len(items) * (len(items) - 1))
-
-    return within(outputs) + within(targets) - 2 * kernel(outputs, targets).mean()
+    within = mean(outputs, people, outputs, people) + mean(targets, others, targets, others)
+    return within - 2 * mean(outputs, people, targets, others)
 
 
 def identity(output, target, weights, size, low, high, colour):
@@ -116,8 +135,17 @@ def identity(output, target, weights, size, low, high, colour):
 
 
 def rank_1(outputs, identities, gallery, gallery_identities):
-    matched = [
-        gallery_identities[int(np.argmax([critics.cosine(one, other) for other in gallery]))] == identity
-        for one, identity in zip(outputs, identities, strict=True)
-    ]
-    return np.array(matched, float)
+    similar = _cosines(outputs, gallery)
+    return (gallery_identities[similar.argmax(1)] == identities).astype(float)
+
+
+def tar(outputs, identities, gallery, gallery_identities, far):
+    """Accepted above the lowest threshold that at most a share ``far`` of the impostor scores exceeds."""
+    similar, own = _cosines(outputs, gallery), identities[:, None] == gallery_identities
+    impostors = np.sort(similar[~own])
+    threshold = next(score for score in impostors if (impostors > score).mean() <= far)
+    return (similar[own] > threshold).astype(float)
+
+
+def _cosines(outputs, gallery):
+    return np.array([[critics.cosine(one, other) for other in gallery] for one in outputs])

@@ -78,7 +78,7 @@ def perceptual(output, target, backbone, layers, distance="l1", style=0.0):
 
 
 def contextual(output, target, layer, bandwidth):
-    """Equations 1 to 4 of the paper with cosine distances to the target's mean feature, image by image."""
+    """The paper's similarity with cosine distances, features centred by the mean of each target's."""
     one, other = (_features(item, "vgg16", [layer])[layer] for item in (output, target))
     return torch.stack(
         [_contextual(x.flatten(1).T, y.flatten(1).T, bandwidth) for x, y in zip(one, other, strict=True)]

@@ -143,7 +143,7 @@ def _patch_variance(image, axis, patch):
 
 
 def _pyramid(image, levels):
-    """Burt and Adelson's pyramid: equations 1 to 4 of the paper."""
+    """Burt and Adelson's pyramid: levels from fine to coarse, then the residual."""
     bands = []
     for _ in range(levels):
         coarse = _smooth(image)[:, :, ::2, ::2]
