@@ -326,6 +326,8 @@ class StageBuilder:
         requested = [argument for side in sides for argument in requested_arguments(side)]
         self._refuse_unknown_inputs(model.inputs, requested, f"loss {model.use}", "terms", name)
         arguments = self._arguments(function, model.inputs, available, "terms", name)
+        if model.mask and model.mask_on == "images" and not {"output", "target"} & set(arguments.values()):
+            raise self._error("sees neither output nor target, so mask_on: images would change nothing", "terms", name)
         mask = self._mask(model) if model.mask else None
         start_at = model.start_at if start_at is None else start_at
         return Term(name, function, arguments, weight, mask, model.against, model.every, start_at, loss, further)

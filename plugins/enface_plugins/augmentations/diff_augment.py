@@ -26,7 +26,9 @@ class DiffAugment(Augmentation):
 
     With a ``target`` the strength adapts as in Karras et al., "Training generative adversarial networks with limited
     data" (ADA), NeurIPS 2020: it rises while the mean sign of the critic's logits of real images is above the target,
-    which indicates overfitting, and falls while it is below. The strength is saved in checkpoints.
+    which indicates overfitting, and falls while it is below. The strength is saved in checkpoints. The sign of a logit
+    is a verdict only in a game whose boundary is 0: ``hinge`` or ``vanilla``. That of ``lsgan`` is 0.5, and the logits
+    of ``wgan`` and the relativistic ones have none, so leave ``target`` out with these.
 
     Translations are by whole pixels, because gradients of resampling are not reproducible on CUDA.
 

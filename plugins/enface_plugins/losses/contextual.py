@@ -19,10 +19,14 @@ from enface_plugins.backbones import Backbone, backbone_network_name
 class Contextual(Loss):
     """Compares features regardless of position: each target feature should be the nearest to some output feature.
 
-    With d_ij the cosine distance between feature i of the output and j of the target, both minus the target's mean:
+    With d_ij the cosine distance between feature i of the output and j of the target, both minus that target's mean:
     d'_ij = d_ij / (min_k d_ik + 1e-5), CX_ij = softmax over j of (1 - d'_ij) / bandwidth, and the loss is
     -log mean_j max_i CX_ij. Tolerates shifts between output and target that a perceptual loss penalises. After
     Mechrez, Talmi and Zelnik-Manor, "The contextual loss for image transformation with non-aligned data", ECCV 2018.
+
+    It differs from the authors' code (github.com/roimehrez/contextualLoss): that centres by the mean of the whole
+    batch's targets, here each image is centred by its own target's, so that its value does not depend on the batch; it
+    samples large maps at random, here on a grid; and it adds conv3_2 and conv4_2 of VGG-19, here one layer of VGG-16.
 
     No gradient flows through the target. The distances take ``points``^2 numbers per image.
 

@@ -13,7 +13,7 @@ class FeatureMatching(Loss):
 
     Its term is ``against`` a discriminator that provides features; it trains the generator only. After Wang et al.,
     "High-resolution image synthesis and semantic manipulation with conditional GANs" (pix2pixHD), CVPR 2018,
-    equation 4, with the mean over layers instead of the sum.
+    equation 4, with the mean over layers instead of the sum. With ``augment``, target and output are changed alike.
 
     Shapes: features, tuples of (N, C, h, w) -> (N,). Range: [0, inf), 0 for equal images. Unit: the critic's
     activations.

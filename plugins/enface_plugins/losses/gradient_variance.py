@@ -26,7 +26,8 @@ class GradientVariance(Loss):
     usually below 0.01. Unit: the image's, to the fourth power.
 
     Args:
-        patch: Side of a patch in pixels; a remainder at the right and lower border is ignored.
+        patch: Side of a patch in pixels; a remainder at the right and lower border is ignored. A mask fits the patches
+            exactly if the images' side is a multiple.
 
     Raises:
         RecipeError: when the images are smaller than a patch.

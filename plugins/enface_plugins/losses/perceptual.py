@@ -22,9 +22,11 @@ class Perceptual(Loss):
     real-time style transfer and super-resolution", ECCV 2016; the Gram term after Gatys, Ecker and Bethge, "Image
     style transfer using convolutional neural networks", CVPR 2016.
 
-    The default is the five layers of pix2pixHD (Wang et al., CVPR 2018) with its L1, which compare everything from
-    edges to parts of the face. Johnson's single relu3_3 (``layers: {relu3_3: 1}, distance: l2``) sees 40 pixels, less
-    than half of a small face. No gradient flows through the target.
+    The default is the layers, weights and L1 of pix2pixHD (Wang et al., CVPR 2018), which compare everything from edges
+    to parts of the face, but of VGG-16 and with images normalised as for ImageNet. pix2pixHD's code
+    (github.com/NVIDIA/pix2pixHD) uses VGG-19 and passes it images in [-1, 1], so its values differ. Johnson's single
+    relu3_3 (``layers: {relu3_3: 1}, distance: l2``) sees 40 pixels, less than half of a small face. No gradient flows
+    through the target.
 
     Shapes: output, target (N, 3, H, W) in [-1, 1] -> (N,). Range: [0, inf), in units of the features, so the values of
     different backbones and layers are not comparable.

@@ -16,6 +16,9 @@ class R1(CriticLoss):
     logits are summed, so the gradient, and with it a sensible gamma, depends on their number. After Mescheder et al.,
     "Which training methods for GANs do actually converge?", ICML 2018.
 
+    With ``augment`` the gradient is that at the augmented image, with respect to it; the
+    published code of StyleGAN2-ADA, DiffAugment and R3GAN differentiates with respect to the image before.
+
     Shape: (N,). Range: [0, inf). Unit: squared logits per squared unit of the image.
     """
 

@@ -14,6 +14,9 @@ class R2(CriticLoss):
     The counterpart of ``r1``; R3GAN uses both. After Mescheder et al., ICML 2018, and Huang et al.,
     "The GAN is dead; long live the GAN!", NeurIPS 2024.
 
+    With ``augment`` the gradient is that at the augmented image, with respect to it; the
+    published code of StyleGAN2-ADA, DiffAugment and R3GAN differentiates with respect to the image before.
+
     Shape: (N,). Range: [0, inf). Unit: squared logits per squared unit of the image.
     """
 

@@ -14,7 +14,8 @@ class RelativisticPaired(AdversarialLoss):
     Generator: softplus(real - fake). Critic: softplus(fake - real), both of one pair. After Jolicoeur-Martineau,
     "The relativistic discriminator", ICLR 2019 (RpGAN); with ``r1`` and ``r2`` it is the loss of Huang et al., "The
     GAN is dead; long live the GAN! A modern GAN baseline", NeurIPS 2024 (R3GAN), who show that it has no mode-dropping
-    minima.
+    minima. Their code pairs unrelated images; here target and output of a pair show the same person, and with
+    ``augment`` both are changed alike.
 
     Shapes: logits (N, 1, H, W) or (N,) -> the same. Range: [0, inf), log 2 = 0.69 if the logits are equal. Unit:
     nats.

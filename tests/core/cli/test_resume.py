@@ -24,9 +24,21 @@ RECIPE = {
             "clip": 1.0,
             "optimizer": {"use": "adam", "lr": {"use": "step_decay", "start": 1.0e-3, "every": 3}},
             "discriminators": {
-                "patch": {"use": "patch_gan", "width": 4, "layers": 1, "norm": "batch", "spectral_norm": True}
+                "patch": {
+                    "use": "multi_scale",
+                    "width": 4,
+                    "layers": 1,
+                    "norm": "batch",
+                    "spectral_norm": True,
+                    "augment": {"use": "diff_augment", "strength": 0.5, "target": 0.6, "reach": 10},
+                }
             },
-            "terms": {"l1": {}, "gan": {"use": "hinge", "against": "patch", "weight": 0.1}},
+            "terms": {
+                "l1": {},
+                "gan": {"use": "hinge", "against": "patch", "weight": 0.1},
+                "feature_matching": {"against": "patch", "weight": 0.1},
+                "lecam": {"against": "patch", "weight": 0.1},
+            },
         },
     },
     "metrics": ["l1"],

@@ -141,11 +141,12 @@ def test_an_adaptive_augmentation_observes_the_critic(bench):
         ({"wgan": {"against": "patch"}}, "terms.wgan: and term 'hinge' are two games against discriminator 'patch'"),
         ({"r1": {}}, "terms.r1: loss r1 needs a discriminator"),
         ({"mse": {"side": "critic"}}, "terms.mse: loss mse needs a discriminator"),
+        ({"hinge": {"against": "patch", "mask": "half", "mask_on": "images"}}, "terms.hinge: sees neither output nor"),
     ],
 )
 def test_inconsistent_games_are_rejected(bench, terms, message):
     with pytest.raises(RecipeError, match=message):
-        bench(stage(terms))
+        bench(stage(terms), masks={"half": {"use": "ellipse"}})
 
 
 def test_an_adaptive_augmentation_observes_once_an_update(bench):
@@ -250,6 +251,17 @@ def test_parts_of_a_batch_change_a_running_average_once(bench, parts):
     torch.testing.assert_close(averages[0], averages[1])
     # 1 - 0.9^3: three updates, not three times as many as there are parts.
     assert [float(item[2]) for item in sums] == pytest.approx([0.271, 0.271])
+
+
+def test_processes_keep_the_mean_of_their_changes(bench, monkeypatch):
+    built = bench(stage({"lecam": {**LECAM, "decay": 0.9}}))
+    # The other process, whose changes are 0, is simulated.
+    monkeypatch.setattr(built.engine, "processes", 2)
+    monkeypatch.setattr(built.engine, "any", lambda flag: flag)
+    monkeypatch.setattr(built.engine, "average_tensors", lambda tensors: [tensor.div_(2) for tensor in tensors])
+    fixed_logits(built, 3)
+    built(built.batch(0))
+    assert built.step.losses["lecam"].sums.tolist() == pytest.approx([0.15, -0.15, 0.05])
 
 
 def test_a_lazy_running_average_changes_only_when_its_term_is_active(bench):
