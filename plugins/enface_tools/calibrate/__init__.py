@@ -1,0 +1,1 @@
+"""False verdicts of a recipe against itself."""

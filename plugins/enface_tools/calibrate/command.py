@@ -1,0 +1,90 @@
+"""The ``calibrate`` command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from enface import hookimpl
+from enface.cli.options import Runs, Terminal, say
+from enface_tools.evaluate.splits import Split
+
+if TYPE_CHECKING:
+    from enface_tools.calibrate.false_verdicts import Calibration, Verdicts
+
+
+def calibrate(
+    recipe: Annotated[
+        Path, typer.Argument(help="A recipe file to train, or a folder of finished runs.", show_default=False)
+    ],
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Number of seeds to train, from 0.")] = 6,
+    runs: Runs = Path("runs"),
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Maximum number of concurrent runs, as in enface sweep.")
+    ] = None,
+    split: Annotated[Split, typer.Option("--split", help="The split that is compared.")] = "val",
+    metrics: Annotated[str, typer.Option("--metrics", metavar="NAME,...", help="Metrics (default: all).")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Compare a recipe with itself over seeds: how often would a comparison report a difference that is none?
+
+    Trains the seeds that are missing, as enface sweep does, then compares single runs and halves of all runs.
+    """
+    from enface_tools.calibrate.false_verdicts import calibrate as calibrate_runs
+
+    folder = recipe if recipe.is_dir() else _train(recipe, seeds, runs, jobs, split)
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    result = calibrate_runs([folder], metrics=names or None, split=split, progress=None if as_json else Terminal())
+    if as_json:
+        typer.echo(json.dumps(result.as_dict(), indent=1))
+        return
+    _show(result)
+
+
+def _train(recipe: Path, seeds: int, runs: Path, jobs: int | None, split: Split) -> Path:
+    """Train the missing seeds; return the folder of the runs."""
+    import yaml
+
+    from enface.recipe.load import load_recipe
+    from enface_tools.sweep.command import sweep
+
+    name = load_recipe(recipe).recipe.name
+    file = runs / "logs" / f"{name}-seeds.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump({"recipe": str(recipe.resolve()), "seeds": list(range(seeds))}), encoding="utf-8")
+    sweep(file, runs=runs, jobs=jobs, launcher=None, split=split)
+    return runs / name
+
+
+def _show(result: Calibration) -> None:
+    from enface_tools.compare.console import print_table
+
+    say(f"{result.name}: {len(result.seeds)} seeds, {result.identities} people")
+    rows = [
+        (name, f"{result.seed_sd[name]:.2g}", f"{result.half_width[name]:.2g}", *_counts(result, name))
+        for name in result.seed_sd
+    ]
+    print_table(("metric", "sd over seeds", "interval of people", "one by one", "halves"), rows)
+    say(_sentence("one run against one", result.trainings, "differ", "true of these trainings, not of the recipe"))
+    if result.recipes is not None:
+        size = result.recipes.runs
+        say(_sentence(f"{size} runs against {size}", result.recipes, "differ", "false: the recipe is the same"))
+
+
+def _counts(result: Calibration, name: str) -> tuple[str, str]:
+    one, half = result.trainings, result.recipes
+    halves = "-" if half is None else f"{half.by_metric[name]} of {half.comparisons}"
+    return f"{one.by_metric[name]} of {one.comparisons}", halves
+
+
+def _sentence(which: str, verdicts: Verdicts, verb: str, meaning: str) -> str:
+    return f"{which}: {verdicts.clear} of {verdicts.comparisons} {verb} on at least one metric ({meaning})"
+
+
+@hookimpl
+def commands(app: typer.Typer) -> None:
+    """Add ``calibrate``."""
+    app.command("calibrate")(calibrate)
