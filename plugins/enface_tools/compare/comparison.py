@@ -20,7 +20,7 @@ from enface_tools.compare.means import GroupMean, group_means, set_values
 from enface_tools.compare.outcomes import Margins, QuantityResult, SubsetResults, compare_quantities, compare_subsets
 from enface_tools.compare.pairing import Pairing, pair
 from enface_tools.compare.quantities import Quantity, SharedQuantities, shared_quantities
-from enface_tools.compare.verdicts import caveats, many_changes, seed_deviations, sentence, subject
+from enface_tools.compare.verdicts import caveats, many_changes, seed_deviations, sentence, subject_of
 from enface_tools.evaluate.results import ID_COLUMNS, MAX_LABEL_VALUES
 from enface_tools.evaluate.splits import Split
 
@@ -206,7 +206,7 @@ def _compare_group(
         results,
         [_set_result(quantity, control, group) for quantity in shared.sets],
         [subset for column in by for subset in compare_subsets(pairing, shared.quantities, column, margins)],
-        subject(control, group),
+        subject_of(control, group, pairing),
         [*many_changes(group, keys), *caveats(control, group, pairing, results)],
     )
 

@@ -10,6 +10,7 @@ from enface_tools.compare.outcomes import ALPHA, QuantityResult
 from enface_tools.compare.pairing import Pairing
 from enface_tools.evaluate.statistics import MIN_PEOPLE
 
+SEVERAL = "these trainings"
 MAX_KEYS = 5
 MAX_DECIMALS = 8
 
@@ -21,12 +22,14 @@ def sentence(result: QuantityResult, about: str = "") -> str:
         about: Subject of the verdict, if it is not the recipe: ``this training``.
     """
     name, outcome, gain = result.quantity.name, result.outcome, result.gain
+    subject = f"{about} {'are' if about == SEVERAL else 'is'} " if about else ""
     ideal = result.quantity.direction.ideal
     if outcome == "none":
         return f"no number to compare on {name}"
     if math.isnan(result.difference.low):
         mean = signed(result.difference.mean, places([result.difference.mean] * 3))
-        return f"no interval on {name} ({mean}): {result.identities} people are fewer than {MIN_PEOPLE}"
+        few = f"{result.identities} people are fewer than {MIN_PEOPLE}"
+        return f"no interval on {name} ({mean}): {few if result.identities < MIN_PEOPLE else 'one run has numbers'}"
     if outcome in ("unclear", "equivalent"):
         interval = result.difference
         ends = [interval.mean, interval.low, interval.high]
@@ -34,7 +37,7 @@ def sentence(result: QuantityResult, about: str = "") -> str:
         mean, low, high = (signed(value, decimals) for value in ends)
         distance = f" in distance to {ideal:g}" if ideal is not None else ""
         if outcome == "equivalent":
-            return f"equivalent{distance} on {name} within {result.margin:g} ({mean} [{low}, {high}])"
+            return f"{subject}equivalent{distance} on {name} within {result.margin:g} ({mean} [{low}, {high}])"
         reason = _reason(result)
         if not reason and result.detectable > 0:
             reason = f"; would detect {plain(result.detectable, decimals)}"
@@ -44,7 +47,7 @@ def sentence(result: QuantityResult, about: str = "") -> str:
     mean, low, high = (plain(value, places(ends)) for value in ends)
     nearer = "" if ideal is None else f", {'nearer to' if outcome == 'better' else 'farther from'} {ideal:g}"
     small = f", within the margin of {result.margin:g}" if result.is_equivalent else ""
-    return f"{f'{about} is ' if about else ''}{outcome} on {name}{nearer} by {mean} [{low}, {high}]{small}"
+    return f"{subject}{outcome} on {name}{nearer} by {mean} [{low}, {high}]{small}"
 
 
 def _reason(result: QuantityResult) -> str:
@@ -56,13 +59,13 @@ def _reason(result: QuantityResult) -> str:
     return ", but most people's differences have the other sign"
 
 
-def subject(control: Group, group: Group) -> str:
-    """Return the subject of verdicts that do not hold for a recipe: one training, or images of another system."""
+def subject_of(control: Group, group: Group, pairing: Pairing) -> str:
+    """Return the subject of verdicts that do not hold for a recipe: some trainings, or images of another system."""
     if group.kind == "pairs" or control.kind == "pairs":
         return "this set of images"
-    if len(control.members) > 1 and len(group.members) > 1:
+    if pairing.has_seeds:
         return ""
-    return "this training" if len(group.members) == 1 else "these trainings"
+    return "this training" if len(pairing.group_runs) == 1 else SEVERAL
 
 
 def seed_deviations(result: QuantityResult) -> str:
