@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from enface.errors import DataError
 from enface_tools.evaluate.models import FileModel, Summary, parse
 
 if TYPE_CHECKING:
@@ -82,21 +83,26 @@ def read_openings(directory: Path) -> list[Opening]:
     return [parse(line, Opening, f"{path}, line {number}", remedy) for number, line in enumerate(lines, 1)]
 
 
-def neighbours(directory: Path) -> list[Path]:
-    """Run directories under the same ``runs`` folder that have opened their test people, this one included."""
-    folder = directory.resolve().parent.parent
-    return sorted(path.parent.parent for path in folder.glob(f"*/*/evaluation/{OPENINGS}"))
+def _of_other_runs(directory: Path) -> Iterator[Opening]:
+    """Openings of the other runs under the same ``runs`` folder."""
+    directory = directory.resolve()
+    logs = directory.parent.parent.glob(f"*/*/evaluation/{OPENINGS}")
+    # A link to a run is not another run.
+    for other in sorted({log.resolve().parent.parent for log in logs} - {directory}):
+        with suppress(DataError):
+            yield from read_openings(other)
 
 
 def caveats_of_openings(directory: Path) -> list[str]:
     """A sentence if several recipes under the same ``runs`` folder were seen on the test people of a run.
 
     Raises:
-        DataError: if a log of openings is damaged.
+        DataError: if the run's log of openings is damaged; those of other runs are skipped then.
     """
-    people = {item.people for item in read_openings(directory)}
-    others = [item for run in neighbours(directory) for item in read_openings(run) if item.people in people]
-    return [about_openings(others)] if len({item.variant for item in others}) > 1 else []
+    own = read_openings(directory)
+    people = {item.people for item in own}
+    openings = [*own, *(item for item in _of_other_runs(directory) if item.people in people)]
+    return [about_openings(openings)] if len({item.variant for item in openings}) > 1 else []
 
 
 def about_openings(openings: Sequence[Opening]) -> str:

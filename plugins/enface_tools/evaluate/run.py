@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from enface.errors import EnfaceError, RecipeError
+from enface.errors import DataError, EnfaceError, RecipeError
 from enface.recipe.load import is_run, load_recipe
 from enface.system.messages import Reporter, report_unavailable
 from enface.system.signals import raise_on_signals
@@ -182,9 +182,14 @@ def _seen_of_stage(stage: StageSummary) -> Seen:
 
 def _report_openings(run: Run) -> None:
     """Report that several recipes were seen on the test people of this run."""
-    if run.engine.is_main:
-        for sentence in caveats_of_openings(run.directory):
-            run.reporter.say(f"caveat: {sentence}")
+    if not run.engine.is_main:
+        return
+    try:
+        sentences = caveats_of_openings(run.directory)
+    except DataError as error:
+        sentences = [str(error)]
+    for sentence in sentences:
+        run.reporter.say(f"caveat: {sentence}")
 
 
 def _notify_written(run: Run) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import yaml
+
 from enface.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,8 +22,10 @@ def evaluation_folder(run: Path, split: str = "test") -> Path:
 
 
 def is_evaluated(run: Path) -> bool:
-    """Return True if a run has an evaluation of any split."""
-    return any((evaluation_folder(run, split) / "summary.json").is_file() for split in ("val", "test"))
+    """Return True if a run has the evaluation with which its recipe ends."""
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    split = recipe.get("evaluation", {}).get("split", "test")
+    return (evaluation_folder(run, split) / "summary.json").is_file()
 
 
 def no_people(run: Path | str) -> str:

@@ -247,7 +247,7 @@ def test_an_evaluation_distributed_over_two_processes_equals_that_of_one(runs):
     one, two = (runs[count][0] / "evaluation" for count in (1, 2))
     names = sorted(str(path.relative_to(one)) for path in one.rglob("*") if path.is_file())
     assert sorted(str(path.relative_to(two)) for path in two.rglob("*") if path.is_file()) == names
-    for name in ("images.csv", "source.csv", "mean_target.csv", "stages/game.csv"):
+    for name in ("images.csv", "source.csv", "mean_target.csv", "val/stages/game.csv"):
         first, second = pd.read_csv(one / name), pd.read_csv(two / name)
         assert len(first) == 5
         exact = {"rtol": 1e-6} if name in ("source.csv", "mean_target.csv") else {"rtol": 0.02}
@@ -277,12 +277,12 @@ def test_two_processes_evaluate_a_run_like_one(runs, folder, enface, monkeypatch
         else:
             output[count] = enface(*command).out.replace(str(directory), "RUN")
         paths = [path for path in directory.glob("evaluation/**/*") if path.is_file()]
-        written[count] = {str(path.relative_to(directory)): path.read_bytes() for path in paths}
+        written[count] = {str(path.relative_to(directory / "evaluation")): path.read_bytes() for path in paths}
     assert output[1] == output[2]
     assert output[2]
     assert written[1] == written[2]
-    assert ("evaluation/checkpoints.json" in written[2]) == bool(options)
-    assert ("evaluation/stages.json" in written[2]) == (not options)
+    assert ("val/checkpoints.json" in written[2]) == bool(options)
+    assert ("val/stages.json" in written[2]) == (not options)
     assert any(name.endswith("pictures.json") for name in written[2])
 
 

@@ -107,12 +107,13 @@ def test_the_best_checkpoint_is_kept(ran):
     assert load(best).state["best"]["value"] == pytest.approx(min(means)[0])
 
 
-def test_evaluating_a_run_again_gives_the_same_numbers(ran, enface):
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_evaluating_a_run_again_gives_the_same_numbers(ran, enface, split):
     directory, _ = ran({"stages": {"main": {"ema": 0.5}}})
-    path = directory / "evaluation" / "images.csv"
+    path = directory / "evaluation" / ("val" if split == "val" else "") / "images.csv"
     before = path.read_text()
     path.unlink()
-    assert enface("evaluate", directory).code == 0
+    assert enface("evaluate", directory, "--split", split).code == 0
     assert path.read_text() == before
 
 

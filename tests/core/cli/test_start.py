@@ -153,20 +153,22 @@ def test_a_run_killed_in_a_stage_with_a_start_resumes_to_the_same_bits(
 # ------------------------------------------------------------------ evaluation of each stage
 
 
-def test_each_of_several_stages_is_evaluated(run, enface):
+def test_each_of_several_stages_is_evaluated_on_validation_people(run, enface):
     directory, outcome = run(recipe_of({"a": {}, "b": {}}))
     assert outcome.code == 0, outcome.err
-    stages = json.loads((directory / "evaluation" / "stages.json").read_text())
+    assert not (directory / "evaluation" / "stages.json").exists(), "comparing stages is choosing"
+    path = directory / "evaluation" / "val" / "stages.json"
+    stages = json.loads(path.read_text())
     change = stages["b"]["metrics"]["l1"]["change"]
     assert f"stage a:\n  l1: {stages['a']['metrics']['l1']['mean']:.4f}" in outcome.out
     assert f"{change['mean']:+.4f} [{change['low']:+.4f}, {change['high']:+.4f}]" in outcome.out
     assert "stage b after a:" in outcome.out
     page = (directory / "report" / "index.html").read_text()
     assert 'aria-label="Metrics of each stage"' in page
-    assert page.count("of test images after stage") == 2
-    (directory / "evaluation" / "stages.json").unlink()
+    assert page.count("of validation images after stage") == 2
+    path.unlink()
     assert enface("evaluate", directory).code == 0
-    assert json.loads((directory / "evaluation" / "stages.json").read_text()) == stages
+    assert json.loads(path.read_text()) == stages
 
 
 @pytest.mark.parametrize(

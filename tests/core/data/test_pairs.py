@@ -77,6 +77,24 @@ def test_lists_and_ranges(table):
     assert people(table, train=2, test=["p5"])["test"] == ["p5"]
 
 
+def test_a_shuffled_split_takes_other_people_with_each_seed(table):
+    everyone = {f"p{n}" for n in range(12)}
+    tested = []
+    for seed in range(4):
+        rows = split_rows(table, SplitModel(train=6, val=2, shuffle=True), seed)
+        parts = {name: set(table["identity"].iloc[chosen]) for name, chosen in rows.items()}
+        assert [len(parts[name]) for name in ("train", "val", "test")] == [6, 2, 4]
+        assert set.union(*parts.values()) == everyone
+        tested.append(frozenset(parts["test"]))
+        again = split_rows(table, SplitModel(train=6, val=2, shuffle=True), seed)
+        assert all((again[name] == rows[name]).all() for name in rows)
+    assert len(set(tested)) == 4
+    # Lists name people, so their order and ranges stay natural.
+    assert people(table, train=["p9-p11", "p0"], shuffle=True)["train"] == ["p0", "p9", "p10", "p11"]
+    # Without it the seed has no influence.
+    assert (split_rows(table, SplitModel(train=6), 3)["test"] == split_rows(table, SplitModel(train=6))["test"]).all()
+
+
 def test_rows_of_a_split_are_all_rows_of_its_people_and_disjoint(table):
     rows = split_rows(table, SplitModel(train=3, val=2))
     assert sorted(np.concatenate(list(rows.values())).tolist()) == list(range(len(table)))

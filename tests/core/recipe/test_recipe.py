@@ -258,6 +258,11 @@ def test_the_digest_covers_what_training_depends_on(family):
     plain = family("").training_digest()
     assert family("log: {every: 7}\nmetrics: [l1]\nevaluation: {batch: 3}\nname: other").training_digest() == plain
     assert family("seed: 1").training_digest() != plain
+    shuffled = family("data: {split: {shuffle: true}}")
+    assert shuffled.training_digest() != plain
+    assert shuffled.dump()["data"]["split"]["shuffle"] is True
+    # Absent unless it is used, so that recipes from before keep their digest.
+    assert "shuffle" not in family("").dump()["data"]["split"]
     assert family("stages: {main: {terms: {charbonnier: {eps: 0.2}}}}").training_digest() != plain
 
 

@@ -108,21 +108,21 @@ def test_runs_without_an_evaluation_are_skipped_and_listed(seeds):
     (cut_off / "evaluation").mkdir()
     groups = find_groups([a, b])
     assert list(groups[0].by_seed) == [0]
-    assert groups[0].skipped == [(cut_off, "it has no evaluation")]
+    assert groups[0].skipped == [(cut_off, "it has no evaluation of the val split")]
     with pytest.raises(DataError, match=f"{cut_off.name} .*evaluate"):
         find_groups([cut_off, b])
     shutil.rmtree(sorted(a.iterdir())[0] / "evaluation")
-    with pytest.raises(DataError, match=r"no run in .*runs/a has been evaluated; run: enface evaluate"):
+    with pytest.raises(DataError, match=r"no run in .*runs/a can be compared: .* run: enface evaluate .* --split val"):
         find_groups([a, b])
 
 
 def test_another_checkpoint_of_a_run_is_another_group(seeds):
     run = next(seeds("a", [0]).iterdir())
-    other = run / "evaluation" / "checkpoints" / "step-00000005"
+    other = run / "evaluation" / "val" / "checkpoints" / "step-00000005"
     other.mkdir(parents=True)
     for name in ("summary.json", "images.csv"):
-        shutil.copy(run / "evaluation" / name, other)
-    groups = find_groups([run, other, run / "evaluation"])
+        shutil.copy(run / "evaluation" / "val" / name, other)
+    groups = find_groups([run, other, run / "evaluation" / "val"])
     assert [group.name for group in groups] == ["a", "a (step-00000005)"]
     assert [group.members[0].directory for group in groups] == [run, run]
 
@@ -421,3 +421,15 @@ def test_evaluations_that_differ_in_self_pairs_are_a_caveat(evaluated):
     _, second, third = find_groups([a, b, c])
     assert [text for text in second.caveats if text.startswith("a and b differ in evaluation.self_pairs")]
     assert not third.caveats
+
+
+def test_runs_are_compared_on_the_people_requested(evaluated):
+    val = [evaluated(f"val/{name}", faces(), name=name, stage={"steps": 1 + (name == "b")}) for name in "ab"]
+    stages = {"a": {"steps": 1}, "b": {"steps": 2}}
+    test = [evaluated(f"test/{name}", faces(), name=name, stage=stages[name], split="test") for name in "ab"]
+    assert [group.members[0].results.summary.split for group in find_groups(val)] == ["val", "val"]
+    assert [group.members[0].results.summary.split for group in find_groups(test, split="test")] == ["test", "test"]
+    with pytest.raises(DataError, match=r"has no evaluation of the val split; run: enface evaluate .* --split val"):
+        find_groups(test)
+    with pytest.raises(DataError, match="holds an evaluation of the test split; compare it with --split test"):
+        find_groups([test[0] / "evaluation", val[1]])

@@ -58,6 +58,11 @@ def problems(text):
     return [plain(problem) for problem in re.findall(r'<p class="missing"[^>]*>(.*?)</p>', text, re.S)]
 
 
+def caveats(text):
+    found = re.search(r'<section class="caveats".*?</section>', text, re.S)
+    return [plain(item) for item in re.findall(r"<li>(.*?)</li>", found[0], re.S)] if found else []
+
+
 def lines(events):
     return "\n".join(map(json.dumps, events))
 
@@ -430,8 +435,44 @@ def test_other_checkpoints_have_a_table(run):
     (run / "evaluation" / "checkpoints.json").write_text(
         json.dumps({"best": {"step": 40, "file": "best", "weights": "plain", "metrics": numbers}})
     )
-    table = page(run).partition('aria-label="Other checkpoints">')[2].partition("</table>")[0]
+    table = page(run).partition('aria-label="Other checkpoints on test people">')[2].partition("</table>")[0]
     assert plain(table).endswith(f"best 40 0.5000 [0.4000, 0.6000] {NONE} {NONE}")
+
+
+def test_validation_people_have_a_table_beside_the_test_people(run, evaluations):
+    folder = run / "evaluation" / "val"
+    folder.mkdir()
+    content = evaluations.summary() | {"split": "val", "images": 7}
+    content["metrics"] = {"ssim": evaluations.metric(0.7, 0.6, 0.8, 0.5, 0.6)}
+    (folder / "summary.json").write_text(json.dumps(content))
+    numbers = {"ssim": {"mean": 0.5, "low": 0.4, "high": 0.6}}
+    (folder / "checkpoints.json").write_text(
+        json.dumps({"best": {"step": 40, "file": "best", "weights": "plain", "metrics": numbers}})
+    )
+    text = page(run)
+    table = plain(text.partition('aria-label="Validation">')[2].partition("</table>")[0])
+    assert "this network 12,000 0.7000 [0.6000, 0.8000]" in table
+    assert f"best 40 0.5000 [0.4000, 0.6000] {NONE} {NONE}" in table
+    assert "On 20 images of 4 identities" in text, "the verdict is that of the test people"
+    (run / "evaluation" / "summary.json").unlink()
+    text = page(run)
+    assert "On 7 images of 4 identities" in text, "the test people were never opened"
+    assert "· val split" in text
+
+
+def test_looks_at_the_test_people_are_listed(run):
+    seen = {"last": {"checkpoint": "step-00012000", "weights": "average", "metrics": {"ssim": 0.8123, "fid": None}}}
+    first = {"date": "2026-01-02T03:04:05+00:00", "by": "run", "variant": "a", "people": "p", "seen": seen}
+    log = run / "evaluation" / "openings.jsonl"
+    log.write_text(json.dumps(first) + "\n")
+    text = page(run)
+    assert "Looks at the test people: 1" in text
+    assert f"2026-01-02 03:04:05 run last ssim 0.8123, fid {NONE}" in plain(text)
+    assert "seen" not in " ".join(caveats(text))
+    log.write_text(log.read_text() + json.dumps(first | {"variant": "b", "by": "evaluate"}) + "\n")
+    assert any("were seen 2 times, with 2 recipes" in sentence for sentence in caveats(page(run)))
+    log.write_text(log.read_text() + "{\n")
+    assert any("openings.jsonl, line 3 is damaged" in problem for problem in problems(page(run)))
 
 
 def test_long_curves_are_drawn_as_means_of_stretches():

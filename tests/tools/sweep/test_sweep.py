@@ -117,10 +117,10 @@ def write_run(job, runs, stamp, *, evaluated, overrides=None):
     from enface.recipe.load import load_recipe
 
     folder = runs / job.name / stamp
-    (folder / "evaluation").mkdir(parents=True)
+    (folder / "evaluation" / "val").mkdir(parents=True)
     save_recipe(load_recipe(job.recipe, overrides or job.overrides).recipe, folder / "recipe.yaml")
     if evaluated:
-        (folder / "evaluation" / "summary.json").write_text("{}")
+        (folder / "evaluation" / "val" / "summary.json").write_text("{}")
     return folder
 
 
@@ -140,13 +140,22 @@ def test_runs_are_new_interrupted_running_or_done(sweep, tmp_path):
         assert job.find(runs) == ("running", cut)
         assert job.command(runs)[-2:] == [str(cut), "--resume"]
         # It may be evaluated by another process while it is trained.
-        (cut / "evaluation" / "summary.json").write_text("{}")
+        (cut / "evaluation" / "val" / "summary.json").write_text("{}")
         assert job.find(runs) == ("running", cut)
-    (cut / "evaluation" / "summary.json").unlink()
+    (cut / "evaluation" / "val" / "summary.json").unlink()
     assert job.find(runs) == ("cut off", cut)
     done = write_run(job, runs, "4", evaluated=True)
     write_run(job, runs, "5", evaluated=False)
     assert job.find(runs) == ("done", done)
+
+
+def test_a_sweep_measures_validation_people_by_default(sweep):
+    assert 'evaluation.split="val"' in read_sweep(sweep())[0][0].overrides
+    assert 'evaluation.split="test"' in read_sweep(sweep(), split="test")[0][0].overrides
+    path = sweep(variants={"closed": {"data.split.val": 0}})
+    with pytest.raises(RecipeError, match=r"base-closed has no validation people; set data\.split\.val .*--split test"):
+        read_sweep(path)
+    assert len(read_sweep(path, split="test")[0]) == 1
 
 
 def test_the_launcher_of_a_sweep(sweep):
@@ -188,7 +197,8 @@ def test_finished_runs_are_not_repeated(toy, tmp_path):
     second = call("--dry-run")
     assert second.stdout.split("\n")[:2] == ["done     toy-a seed 0", "done     toy-b seed 0"]
     (run,) = (tmp_path / "runs" / "toy-b").iterdir()
-    (run / "evaluation" / "summary.json").unlink()
+    assert not (run / "evaluation" / "openings.jsonl").exists(), "a sweep chooses on validation people"
+    (run / "evaluation" / "val" / "summary.json").unlink()
     assert "cut off  toy-b seed 0" in call("--dry-run").stdout
     assert f"resumes runs/toy-b/{run.name}" in call().stdout
     assert [path.name for path in (tmp_path / "runs" / "toy-b").iterdir()] == [run.name]
