@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -140,6 +141,63 @@ def test_kid_is_torch_fidelitys(kid, images, official):
     assert expected > 1e-6
     # torch-fidelity sums in float32.
     agree("kid", measured(kid, images), expected, 1e-4)
+
+
+def unit_kernel(one, other):
+    return float((one.astype(np.float64) @ other.astype(np.float64) / len(one) + 1) ** 3)
+
+
+def test_kid_leaves_out_pairs_of_one_person(kid):
+    """All pairs one by one: twelve outputs of three people, two targets of one of them."""
+    rng = np.random.default_rng(0)
+    outputs, targets = (rng.normal(size=(count, 6)).astype(np.float32) for count in (12, 4))
+    people, of_targets = np.repeat(["a", "b", "c"], 4), np.array(["a", "a", "b", "c"])
+
+    def mean(one, first, other, second):
+        pairs = [(x, y) for x, p in zip(one, first, strict=True) for y, q in zip(other, second, strict=True) if p != q]
+        return np.mean([unit_kernel(x, y) for x, y in pairs])
+
+    expected = mean(outputs, people, outputs, people) + mean(targets, of_targets, targets, of_targets)
+    expected -= 2 * mean(outputs, people, targets, of_targets)
+    assert kid.clustered_distance(outputs, people, targets, of_targets) == pytest.approx(expected, rel=1e-9)
+    assert np.isnan(kid.clustered_distance(outputs, np.zeros(12), targets, np.zeros(4))), "one person has no such pair"
+
+
+def test_kid_is_unbiased_however_many_sources_a_target_has(kid):
+    """Outputs and targets of one distribution, 16 people with 12 outputs each: the truth is 0."""
+    rng = np.random.default_rng(1)
+    values, repeated = [], []
+    for _ in range(200):
+        faces, others = rng.normal(size=(2, 16, 24)).astype(np.float32)
+        people = np.arange(16)
+        outputs, of_outputs = np.repeat(others, 12, 0), np.repeat(people, 12)
+        outputs = outputs + 0.1 * rng.normal(size=outputs.shape).astype(np.float32)
+        targets = faces + 0.1 * rng.normal(size=faces.shape).astype(np.float32)
+        values.append(kid.clustered_distance(outputs, of_outputs, targets, people))
+        repeated.append(kid.distance(outputs, np.repeat(targets, 12, 0)))
+    error = np.std(values) / np.sqrt(len(values))
+    assert abs(np.mean(values)) < 3 * error
+    assert np.mean(repeated) > 20 * error, "if each image counted for itself"
+
+
+def test_kid_of_perfect_outputs_is_0(kid):
+    targets = np.random.default_rng(2).normal(size=(8, 24)).astype(np.float32)
+    people = np.arange(8)
+    value = kid.clustered_distance(np.repeat(targets, 12, 0), np.repeat(people, 12), targets, people)
+    assert value == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "says"),
+    [
+        (192, 16, "192 outputs from 16 targets; below 2,048 images the covariances are singular. Below 10,000"),
+        (9000, 2048, "9,000 outputs from 2,048 targets. Below 10,000 images it is too high"),
+        (10_000, 10_000, ""),
+    ],
+)
+def test_fid_of_few_images_has_a_caveat(fid, outputs, targets, says):
+    assert says in fid.caveat(outputs, targets)
+    assert bool(says) == bool(fid.caveat(outputs, targets))
 
 
 @pytest.mark.parametrize("name", ["fid", "kid"])

@@ -15,7 +15,7 @@ from torch.nn import functional
 from enface import RecipeError, WeightsError
 from enface_plugins import recognisers
 from enface_plugins.masks import landmarks
-from enface_plugins.metrics import Identity, Rank_1
+from enface_plugins.metrics import TAR, Identity, Rank_1
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:Warning", "ignore:.*jit.trace:Warning")
 installed = pytest.mark.skipif(
@@ -42,6 +42,12 @@ def torchscript(tmp_path):
         return tmp_path / name
 
     return write
+
+
+def circle(*degrees):
+    """Embeddings of two numbers at these angles."""
+    angles = np.deg2rad(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
 
 
 @pytest.fixture
@@ -148,6 +154,58 @@ def test_a_person_with_two_gallery_images_is_recognised_by_either(torchscript):
     outputs = np.array([[0, 2.0], [-3.0, 0]], np.float32)
     matched = metric.matched(outputs, np.array([7, 7]), gallery, np.array([7, 7, 8]))
     assert matched.tolist() == [1, 0]
+
+
+def test_a_tie_with_another_person_is_no_match(torchscript):
+    metric = Rank_1(recogniser=torchscript(Means()), size=16)
+    same = np.ones((3, 2), np.float32)
+    assert metric.matched(same, np.arange(3), same, np.arange(3)).tolist() == [0, 0, 0]
+
+
+# ------------------------------------------------------------------ verification
+
+
+def test_an_output_is_accepted_above_the_threshold_of_its_false_accept_rate(torchscript):
+    """By hand: angles in degrees of three people's gallery images, and six probes."""
+    metric = TAR(far=0.25, recogniser=torchscript(Means()), size=16)
+    people, gallery = np.array(["a", "b", "c"]), circle(0, 60, 180)
+    probes, of_probes = circle(10, 25, 70, 100, 150, 120), np.array(["a", "a", "b", "b", "c", "c"])
+    # Impostor angles: 50 170, 35 155, 70 110, 100 80, 150 90, 120 60. A quarter of the twelve may be accepted: 35, 50
+    # and 60; the threshold is the next, 70. Genuine angles are 10 25, 10 40, 30 60.
+    assert metric.matched(probes, of_probes, gallery, people).tolist() == [1, 1, 1, 1, 1, 1]
+    # At a twelfth only 35 may be accepted, so genuine angles must be below 50.
+    strict = TAR(far=1 / 12, recogniser=torchscript(Means()), size=16)
+    assert strict.matched(probes, of_probes, gallery, people).tolist() == [1, 1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("far", [0.01, 0.001])
+def test_the_false_accept_rate_holds_and_no_lower_threshold_would_do(torchscript, far):
+    metric = TAR(far=far, recogniser=torchscript(Means()), size=16)
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(40, 8)).astype(np.float32)
+    people = np.repeat(np.arange(40), 30)
+    probes = (gallery[people] + 1.0 * rng.normal(size=(1200, 8))).astype(np.float32)
+    lengths = np.linalg.norm(probes, axis=1)[:, None] * np.linalg.norm(gallery, axis=1)
+    cosines = probes @ gallery.T / lengths
+    own = people[:, None] == np.arange(40)
+    threshold = np.quantile(cosines[~own], 1 - far, method="inverted_cdf")
+    expected = (cosines[own] > threshold).mean()
+    assert 0.05 < expected < 0.95
+    assert metric.matched(probes, people, gallery, np.arange(40)).mean() == pytest.approx(expected, abs=2 / 1200)
+    assert (cosines[~own] > threshold).mean() == pytest.approx(far, rel=0.02)
+
+
+def test_too_few_impostor_scores_give_no_number_and_few_a_caveat(torchscript):
+    metric = TAR(far=0.001, recogniser=torchscript(Means()), size=16)
+    probes, people = circle(*range(12)), np.arange(12)
+    assert np.isnan(metric.matched(probes, people, probes, people)).all()
+    assert "0.001 needs at least 1,000 impostor scores, and 12 outputs of 12 people give 132" in metric.caveat(12, 12)
+    assert "rests on the highest 2 of the impostor scores (182 outputs of 13 people give 2,184" in metric.caveat(
+        182, 13
+    )
+    assert "has no number" not in metric.caveat(100, 11), "exactly 1,000"
+    assert metric.caveat(3000, 11) == ""
+    assert metric.card["far"] == "0.001"
 
 
 # ------------------------------------------------------------------ dlib's

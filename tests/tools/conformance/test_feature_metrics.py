@@ -117,6 +117,42 @@ class Sorting(Means):
         return super().distance(outputs, targets)
 
 
+class Verified(Nearest):
+    """1 if the own image is nearer than all but one in ten of all other distances."""
+
+    pooled = True
+
+    def matched(self, outputs, identities, gallery, gallery_identities):
+        distances = np.linalg.norm(outputs[:, None] - gallery[None], axis=-1)
+        own = identities[:, None] == gallery_identities[None]
+        threshold = np.quantile(distances[~own], 0.1) if (~own).any() else 0.0
+        return (np.where(own, distances, np.inf).min(1) < threshold).astype(np.float32)
+
+
+class Undeclared(Verified):
+    """Does not declare that other probes matter."""
+
+    pooled = False
+
+    def matched(self, outputs, *given):
+        return super().matched(outputs, *given) * np.float32(len(outputs) > 1)
+
+
+class Demanding(Nearest):
+    """Needs more images than the tests have."""
+
+    def caveat(self, outputs, references):
+        return "has no number: it needs 1,000 outputs."
+
+    def matched(self, *given):
+        return np.full_like(super().matched(*given), np.nan)
+
+
+class Silent(Demanding):
+    def caveat(self, outputs, references):
+        return ""
+
+
 class Inverted(Nearest):
     def matched(self, *given):
         return 1 - super().matched(*given)
@@ -157,6 +193,8 @@ class Numbered(Nearest):
     [
         (Means, ("features", "features independent of the batch", "equal sets", "distorted sets", "order in a set")),
         (Nearest, ("features", "features independent of the batch", "gallery", "order in a gallery")),
+        (Verified, ("features", "features independent of the batch", "gallery", "order in a gallery")),
+        (Demanding, ("features", "features independent of the batch")),
     ],
 )
 def test_a_valid_metric_passes_every_rule(verdicts, metric, rules):
@@ -186,6 +224,8 @@ def test_a_valid_metric_passes_every_rule(verdicts, metric, rules):
         (Generous, "gallery", "do as well as"),
         (Percent, "gallery", "float64"),
         (Scattered, "order in a gallery", "in another order"),
+        (Undeclared, "order in a gallery", "only probe"),
+        (Silent, "gallery", "state it by caveat"),
         (Numbered, "order in a gallery", "ValueError"),
     ],
 )

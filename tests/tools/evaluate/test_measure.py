@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
-from enface_tools.evaluate.measure import Measure, unit
+from enface_tools.evaluate.measure import Measure, card_of, rounded, unit
 from enface_tools.evaluate.metrics import GalleryMetric, Metric, SetMetric
 
 
 class Error(Metric):
     higher_is_better = False
+    card: ClassVar[dict[str, str]] = {"implementation": "test"}
 
     def map(self, output, target):
         return (output - target).abs()
@@ -74,9 +76,9 @@ def test_regions_of_metrics_that_can():
 
 def test_sets_see_all_batches_together():
     measure = Measure({"middle": Middle()})
-    batches = [measure.batch(flat(0.0, 0.5), flat(0.1, 0.1)), measure.batch(flat(1.0), flat(0.1))]
+    batches = [measure.batch(flat(0.0, 0.4), flat(0.0, 0.2)), measure.batch(flat(1.0), flat(0.0, 0.4)[1:])]
     scores = measure.gather(batches)
-    assert scores.sets["middle"] == pytest.approx(0.4)
+    assert scores.sets["middle"] == pytest.approx(1.4 / 3 - 0.2)
     assert list(scores.images.columns) == []
     assert math.isnan(measure.gather(batches[:1]).sets["middle"])
 
@@ -90,6 +92,62 @@ def test_a_gallery_has_the_first_target_of_each_identity():
     # Here it is 0.0 for b and 0.5 for a; b's second target, 1.0, is in none.
     other = np.array(["b", "a", "b"], dtype=object)
     assert measure.gather([batch], other).images["nearest"].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_a_target_of_several_sources_counts_once():
+    measure = Measure({"middle": Middle()})
+    scores = measure.gather([measure.batch(flat(0.0, 0.2, 0.4, 0.6), flat(0.0, 0.2, 0.6, 0.6))])
+    # The outputs' mean is 0.3; that of the targets 0, 0.2 and 0.6 is 0.8 / 3, with the repeated one 0.35.
+    assert scores.sets["middle"] == pytest.approx(0.3 - 0.8 / 3)
+    too_few = measure.gather([measure.batch(flat(0.0, 0.2, 0.4), flat(0.0, 0.2, 0.2))])
+    assert math.isnan(too_few.sets["middle"])
+    assert too_few.caveats == ["middle has no number: it needs at least 3 outputs and different targets."]
+
+
+def test_an_output_made_from_its_persons_gallery_image_is_no_probe():
+    measure = Measure({"nearest": Nearest()})
+    output, target, source = flat(0.0, 0.1, 0.9, 0.8), flat(0.0, 0.2, 1.0, 1.0), flat(0.4, 0.0, 0.0, 1.0)
+    people = np.array(["a", "a", "b", "b"], dtype=object)
+    scores = measure.gather([measure.batch(output, target, source=source)], people)
+    # a's gallery image is 0.0, of which the second output was made; the third was made of another person's. The fourth
+    # was made of b's, 1.0.
+    np.testing.assert_array_equal(scores.images["nearest"], [1, np.nan, 1, np.nan])
+    assert scores.caveats == ["nearest leaves out 2 outputs made from their person's gallery image."]
+    assert scores.mean("nearest") == 1
+
+
+def test_a_gallery_of_one_person_gives_no_number():
+    measure = Measure({"nearest": Nearest()})
+    scores = measure.gather([measure.batch(flat(0.0, 0.1), flat(0.0, 0.2))], np.array(["a", "a"], dtype=object))
+    assert scores.images["nearest"].isna().all()
+    assert scores.caveats == ["nearest has no number: its gallery needs at least 2 people."]
+
+
+def test_without_identities_equal_targets_show_one_person():
+    measure = Measure({"nearest": Nearest()})
+    # With a person per image the two equal targets would tie.
+    values = measure.gather([measure.batch(flat(0.9, 0.8, 0.1), flat(1.0, 1.0, 0.0))]).images["nearest"]
+    assert values.tolist() == [1, 1, 1]
+
+
+def test_images_are_rounded_to_8_bits_half_up_before_they_are_measured():
+    assert rounded(torch.tensor([-0.1, 0.4 / 255, 0.5 / 255, 1.49 / 255, 2.0])).mul(255).tolist() == [0, 0, 1, 1, 255]
+    levels = torch.arange(256) / 255
+    assert torch.equal(rounded(levels), levels)
+    # A pack's images arrive in [-1, 1].
+    assert torch.equal(rounded(unit(torch.arange(256) / 127.5 - 1)), levels)
+    seen = []
+
+    class Seen(Middle):
+        def features(self, image):
+            seen.append(image)
+            return super().features(image)
+
+    measure = Measure({"error": Error(), "seen": Seen()})
+    scores = measure.batch(flat(0.501), flat(0.25))
+    assert scores.numbers["error"].item() == pytest.approx((128 - 64) / 255)
+    assert [image.unique().mul(255).round().item() for image in seen] == [128, 64]
+    assert card_of(measure.metrics["error"]) == {"implementation": "test", "rounding": "output and target to 8 bits"}
 
 
 def test_batches_make_no_difference():
