@@ -33,7 +33,7 @@ Value = int | float | str
 Where = dict[str, Value | list[Value]]
 Role = Literal["source", "target", "partner"]
 
-NOT_TRAINING = {"name", "log", "metrics", "evaluation"}
+NOT_TRAINING = {"name", "log", "metrics", "evaluation", "claim"}
 """Keys that training does not depend on; they may change when a run is resumed."""
 
 
@@ -379,6 +379,18 @@ class EvaluationModel(Model):
     regions: Annotated[dict[Name, Spec], Switchable] = Field(default_factory=dict)
 
 
+class ClaimModel(Model):
+    """A claim that is registered before training: the recipe is ``better`` on a metric ``than`` another recipe.
+
+    The gain is claimed to exceed ``by``, in the metric's unit, with at least ``seeds`` runs of each recipe.
+    """
+
+    better: str
+    than: Name
+    by: Annotated[float, Ge(0)] = 0.0
+    seeds: Annotated[int, Ge(2)] = 3
+
+
 class Recipe(Model):
     """A recipe, as saved in ``recipe.yaml`` of a run directory."""
 
@@ -395,6 +407,7 @@ class Recipe(Model):
     engine: EngineModel = Field(default_factory=EngineModel)
     log: LogModel = Field(default_factory=lambda: LogModel.model_validate({}))
     evaluation: EvaluationModel = Field(default_factory=EvaluationModel)
+    claim: ClaimModel | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -411,6 +424,12 @@ class Recipe(Model):
         _name_after_keys(self.masks)
         _name_after_keys(self.metrics)
         _name_after_keys(self.evaluation.regions)
+        return self
+
+    @model_validator(mode="after")
+    def _measures_what_it_claims(self) -> Recipe:
+        if self.claim is not None and self.claim.better.partition("@")[0] not in self.metrics:
+            raise ValueError(f"claim.better: {self.claim.better!r} is not among the recipe's metrics")
         return self
 
     @property

@@ -57,10 +57,12 @@ def commands(app: typer.Typer) -> None:
 
 @hookimpl
 def run_created(run: TrainingRun) -> None:
-    """Write the environment and the lineage of a run."""
+    """Write the environment and the lineage of a run, and register its claim."""
+    from enface_tools.report.claims import register_claim
     from enface_tools.report.origin import write_origin
 
     write_origin(run)
+    register_claim(run)
 
 
 @hookimpl
