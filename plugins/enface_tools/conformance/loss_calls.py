@@ -281,10 +281,12 @@ def _reordered(inputs: Inputs) -> Inputs:
 
 
 def first_half(inputs: Inputs) -> Inputs:
+    """Return the inputs of the first half of the images."""
     return {name: map_tensors(value, lambda item: item[: BATCH // 2]) for name, value in inputs.items()}
 
 
 def second_half(inputs: Inputs) -> Inputs:
+    """Return the inputs of the second half of the images."""
     return {name: map_tensors(value, lambda item: item[BATCH // 2 :]) for name, value in inputs.items()}
 
 
@@ -300,6 +302,7 @@ def _by_name(side: Side) -> Callable[..., Tensor]:
 
 
 def require_deterministic(loss: Loss) -> None:
+    """Raise Skipped if the loss declares that it draws random numbers."""
     if not loss.deterministic:
         raise Skipped("it draws other random numbers for each place in the batch (deterministic = False)")
 

@@ -91,6 +91,26 @@ def test_a_flat_critic_has_a_finite_gradient_under_the_penalty():
     assert scale.grad.isfinite()
 
 
+def test_relativistic_average_beside_published_code():
+    """The author's code halves the sum; BasicSR's also holds both means constant while it trains the critic."""
+    draw = torch.Generator().manual_seed(0)
+    real, fake = (torch.randn(6, generator=draw).requires_grad_() for _ in range(2))
+
+    def halved(real, fake, real_mean, fake_mean):
+        higher, lower = real - fake_mean, fake - real_mean
+        return (-higher.sigmoid().log().mean() - (1 - lower.sigmoid()).log().mean()) / 2
+
+    def slopes(value):
+        return torch.cat(torch.autograd.grad(value, (real, fake), retain_graph=True))
+
+    ours = RelativisticAverage().critic(real, fake).mean()
+    author = halved(real, fake, real.mean(), fake.mean())
+    constant = halved(real, fake, real.mean().detach(), fake.mean().detach())
+    torch.testing.assert_close(ours, 2 * author)
+    torch.testing.assert_close(slopes(ours), 2 * slopes(author))
+    torch.testing.assert_close(slopes(ours).abs().sum(), 4 * slopes(constant).abs().sum(), rtol=0.02, atol=0)
+
+
 def test_lecam_follows_the_critics_logits():
     loss = Lecam(decay=0.5)
     # The averages start at the first batch's means, 0.5 and -1.25.
