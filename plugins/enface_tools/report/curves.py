@@ -28,6 +28,7 @@ class LogEvent(BaseModel):
     event: str
     step: int
     stage: str = ""
+    terms: list[str] = []
     values: dict[str, float] = {}
 
 
@@ -39,11 +40,25 @@ class Log:
         curves: Name of a value -> (step, value) over training.
         stages: (name, first step), in order.
         ended: True if the last event ends the run.
+        terms: Names of a stage's terms.
+        logged: Names of the values that a stage has logged.
     """
 
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     stages: list[tuple[str, int]] = field(default_factory=list)
     ended: bool = False
+    terms: dict[str, list[str]] = field(default_factory=dict)
+    logged: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def inactive(self) -> list[tuple[str, str]]:
+        """(term, stage) of every term that was not active in any logged interval of its stage."""
+        return [
+            (term, stage)
+            for stage, terms in self.terms.items()
+            for term in terms
+            if stage in self.logged and f"term/{term}" not in self.logged[stage]
+        ]
 
     @property
     def last_step(self) -> int:
@@ -101,8 +116,12 @@ def read_log(text: str) -> Log:
     log = Log()
     for event in _events(text.splitlines()):
         log.ended = event.event in ENDS
-        if event.event == "stage_started" and event.stage not in dict(log.stages):
-            log.stages.append((event.stage, event.step))
+        if event.event == "stage_started":
+            log.terms[event.stage] = event.terms
+            if event.stage not in dict(log.stages):
+                log.stages.append((event.stage, event.step))
+        if event.event == "step":
+            log.logged.setdefault(event.stage, set()).update(event.values)
         prefix = {"step": "", "validated": "val/"}.get(event.event)
         if prefix is None:
             continue
@@ -184,9 +203,10 @@ def _term(name: str, log: Log) -> tuple[str, str, list[Panel]]:
 def _panel(label: str, curves: Mapping[str, Curve], *, zero: bool = False, first: int = 0) -> Panel:
     traces, values = [], []
     for role, (name, curve) in zip(ROLES[first:], curves.items(), strict=False):
-        steps, numbers = _thinned(curve)
+        steps, numbers = _columns(curve)
         values.append(numbers)
-        steps, numbers = _with_gaps(steps, numbers)
+        # Gaps first, so that no mean covers the steps on both sides of one.
+        steps, numbers = _thinned(*_with_gaps(steps, numbers))
         traces.append(Trace(name, role, rounded(steps.tolist(), 8), rounded(numbers.tolist())))
     every = np.concatenate(values)
     log = not zero and bool(every.min() > 0 and every.max() > 100 * every.min())
@@ -202,11 +222,13 @@ def _ends(trace: Trace, x: str) -> str:
 
 
 def _same(first: Curve, second: Curve) -> bool:
-    return len(first) == len(second) and np.allclose(_columns(first)[1], _columns(second)[1], rtol=1e-4)
+    return len(first) == len(second) and np.allclose(_columns(first)[1], _columns(second)[1], rtol=1e-4, atol=0)
 
 
-def _thinned(curve: Curve) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    steps, values = _columns(curve)
+def _thinned(
+    steps: npt.NDArray[np.float64], values: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the means of segments of equal length; a segment with a gap is a gap."""
     if len(steps) <= POINTS:
         return steps, values
     parts = np.array_split(np.arange(len(steps)), POINTS)

@@ -17,11 +17,13 @@
   function traces(spec) {
     return spec.panels.flatMap((panel, row) => panel.traces.map((trace) => {
       const color = enface.color(`--${trace.role}`);
-      const few = trace.x.length < 24;
+      const few = trace.x.length < 24, none = (index) => (trace.y[index] ?? null) === null;
+      // A line through one point is invisible.
+      const alone = trace.y.map((_, index) => !none(index) && none(index - 1) && none(index + 1));
       return {
-        type: "scatter", mode: few ? "lines+markers" : "lines", name: shown(trace.name), x: trace.x, y: trace.y,
+        type: "scatter", mode: few || alone.includes(true) ? "lines+markers" : "lines", name: shown(trace.name), x: trace.x, y: trace.y,
         yaxis: row ? `y${row + 1}` : "y", connectgaps: false,
-        line: { color, width: 1.6, dash: dashes[trace.role] }, marker: { color, size: 5 },
+        line: { color, width: 1.6, dash: dashes[trace.role] }, marker: { color, size: few ? 5 : alone.map((one) => (one ? 5 : 0)) },
         hovertemplate: `%{y:.5g}<extra>${shown(trace.name)}</extra>`,
       };
     }));
