@@ -259,3 +259,38 @@ def test_processes_share_running_statistics_at_the_start_of_a_stage(new_trainer,
     trainer.train()
     assert (0, True) in shared
     assert (2, True) in shared
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "values", "rate"),
+    [
+        ("lpips", lambda value: -value, [0.4, 0.3, 0.2], 1.0),
+        ("ssim", lambda value: value, [0.2, 0.3, 0.4], 1.0),
+        ("ssim", lambda value: value, [0.4, 0.3, 0.2], 0.25),
+        ("sharpness", lambda value: -abs(value - 1), [0.2, 1.5, 1.1], 1.0),
+    ],
+)
+def test_plateau_follows_the_direction_that_the_validator_knows(new_trainer, metric, score, values, rate):
+    waiting = iter(values)
+
+    class Stub:
+        measured = (metric,)
+
+        def validate(self, network):
+            return {metric: next(waiting)}
+
+        def score(self, name, value):
+            assert name == metric
+            return score(value)
+
+    lr = {"use": "plateau", "start": 1.0, "metric": metric, "patience": 0}
+    content = {
+        "metrics": ["l1"],
+        "stages": {"main": {"steps": 3, "optimizer": {"use": "sgd", "lr": lr}, "terms": {"l1": {"weight": 1e-4}}}},
+        "log": {"validate": 1, "checkpoint": 3},
+    }
+    trainer = new_trainer(content)
+    trainer.run.validator = Stub()
+    trainer.train()
+    (state,) = load(sorted(trainer.run.checkpoints.glob("step-*"))[-1]).state["schedules"].values()
+    assert state["value"] == rate
