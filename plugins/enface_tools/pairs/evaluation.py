@@ -298,5 +298,6 @@ class PairsEvaluation:
             )
         copies = int((digests["source"] == digests["target"]).sum()) if "source" in digests else 0
         if copies:
-            caveats.append(f"{copies} outputs have their target as source; copying is perfect there.")
+            have = "1 output has its" if copies == 1 else f"{copies} outputs have their"
+            caveats.append(f"{have} target as source; copying is perfect there.")
         return caveats

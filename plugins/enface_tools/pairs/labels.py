@@ -78,7 +78,9 @@ def _read(path: Path, metrics: Collection[str]) -> pd.DataFrame:
     columns = [str(name) for name in table.columns]
     if "key" not in columns:
         raise DataError(f"labels {path} have no column 'key' (columns: {listed(columns)})")
-    reserved = [name for name in columns if name in RESERVED or name in metrics or "@" in name]
+    # A person's identity and the metric of that name have columns of their own.
+    taken = {*RESERVED, *metrics} - {"identity"}
+    reserved = [name for name in columns if name in taken or "@" in name]
     if reserved:
         raise DataError(f"labels {path}: results have a column {shown(reserved[0])} of their own; rename it")
     if table["key"].isna().any():
