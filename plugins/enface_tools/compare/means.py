@@ -64,7 +64,7 @@ def _mean(group: Group, runs: Sequence[pd.Series[float]], people: Sequence[npt.N
             np.stack([run_values([run], identities)[0] for run, identities in zip(runs, people, strict=True)])
         )
     else:
-        estimate = replicated_mean([(run.to_numpy(), who) for run, who in zip(runs, people, strict=True)])
+        estimate = replicated_mean([(np.asarray(run, np.float64), who) for run, who in zip(runs, people, strict=True)])
     return GroupMean(images, MeanInterval.of(estimate), seed_spread(group, means))
 
 

@@ -213,7 +213,7 @@ def _estimate(
     if pairing.design == "replicated":
         differences = [group - control for control, group in zip(controls, groups, strict=True)]
         if len(differences) > 1:
-            return replicated_mean([(difference.to_numpy(np.float64), identities) for difference in differences])
+            return replicated_mean([(np.asarray(difference, np.float64), identities) for difference in differences])
         return crossed_mean(run_values(differences, identities))
     control, group = (run_values(side, identities) for side in sides)
     return (paired_difference if pairing.design == "paired" else unpaired_difference)(control, group)

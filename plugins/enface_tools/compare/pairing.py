@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +35,7 @@ class Pairing:
             ``crossed`` design.
         control_seeds, group_seeds: Seeds of these runs; empty without recipes.
         only: Number of images in one group only: ``control``, ``group``.
+        partial: Number of images in both groups that some run lacks.
         examples: Some keys of these images.
         image: The columns that identify an image.
     """
@@ -50,6 +51,7 @@ class Pairing:
     control_seeds: list[int]
     group_seeds: list[int]
     only: dict[str, int]
+    partial: int
     examples: dict[str, list[str]]
     image: list[str]
 
@@ -72,8 +74,7 @@ def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairin
     """
     design, sides = _matched(control, group)
     members = [member for side in sides for member in side]
-    # The target of a source may depend on the seed; it is one image all the same.
-    image = ["key"] if all(member.results.images["key"].is_unique for member in members) else IMAGE
+    image = _identifying(sides)
     values = [[_indexed(values_of(member, quantities), image) for member in side] for side in sides]
     compared = [[_indexed(compared_values(member, quantities), image) for member in side] for side in sides]
     index = _shared(compared, design)
@@ -87,10 +88,12 @@ def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairin
         for runs in (values, compared)
     )
     means = [mean_over(side) for side in values]
-    only = {side: _unshared(sides, place) for place, side in enumerate(("control", "group"))}
+    images = [[_images(member, image) for member in side] for side in sides]
+    only = {"control": _unshared(*images), "group": _unshared(*reversed(images))}
+    everywhere = {one for side in images for keys in side for one in keys}
     about = pd.concat([image_labels(member) for member in members])
     about = about.drop_duplicates(image).set_index(image).reindex(index).reset_index()
-    present = [pd.Series(1, index=_images(member, image)).reindex(index, fill_value=0) for member in sides[1]]
+    present = [pd.Series(1, index=keys).reindex(index, fill_value=0) for keys in images[1]]
     return Pairing(
         about=about[[*IMAGE, "identity", *about.columns.difference([*IMAGE, "identity"], sort=False)]],
         design=design,
@@ -102,8 +105,9 @@ def pair(control: Group, group: Group, quantities: Sequence[Quantity]) -> Pairin
         group_runs=[frame.reset_index(drop=True) for frame in compared[1]],
         control_seeds=_seeds(sides[0]),
         group_seeds=_seeds(sides[1]),
-        only={side: len(images) for side, images in only.items()},
-        examples={side: [key for key, _ in images[:EXAMPLES]] for side, images in only.items()},
+        only={side: len(keys) for side, keys in only.items()},
+        partial=len(everywhere.difference(index, *only.values())),
+        examples={side: [_key(one) for one in keys[:EXAMPLES]] for side, keys in only.items()},
         image=image,
     )
 
@@ -121,6 +125,15 @@ def _matched(control: Group, group: Group) -> tuple[Design, list[list[Member]]]:
     if len(chosen) == len(sides[0]) == len(sides[1]) == len(set(chosen)):
         return "paired", [[members[0] for members in partners], sides[1]]
     return "crossed", sides
+
+
+def _identifying(sides: Sequence[Sequence[Member]]) -> list[str]:
+    """The columns that identify an image: its key alone if the target depends on the seed, else also the target's."""
+    keys = [[image_keys(member) for member in side] for side in sides]
+    if any(one.get_level_values("key").has_duplicates for side in keys for one in side):
+        return IMAGE
+    images = [{image for one in side for image in one} for side in keys]
+    return ["key"] if any(len({key for key, _ in side}) < len(side) for side in images) else IMAGE
 
 
 def _seeds(members: Sequence[Member]) -> list[int]:
@@ -169,12 +182,14 @@ def _images(member: Member, image: Sequence[str]) -> pd.Index:
     return keys if list(image) == IMAGE else keys.get_level_values("key")
 
 
-def _unshared(sides: Sequence[Sequence[Member]], place: int) -> list[tuple[str, str]]:
-    """The images of one side that a run of the other side lacks."""
-    others = [set(image_keys(member)) for member in sides[1 - place]]
-    anywhere = set().union(*others)
-    unshared = {image: None for member in sides[place] for image in image_keys(member) if image not in anywhere}
-    return list(unshared)
+def _unshared(side: Sequence[pd.Index], others: Sequence[pd.Index]) -> list[Hashable]:
+    """The images of one side that no run of the other side has."""
+    anywhere = {image for images in others for image in images}
+    return list(dict.fromkeys(image for images in side for image in images if image not in anywhere))
+
+
+def _key(image: Hashable) -> str:
+    return str(image[0] if isinstance(image, tuple) else image)
 
 
 def _nothing_in_common(control: Group, group: Group) -> str:

@@ -123,6 +123,8 @@ def _unshared_images(control: Group, group: Group, pairing: Pairing) -> list[str
         if count:
             examples = ", ".join(map(repr, pairing.examples[side][:3])) + (", ..." if count > 3 else "")
             sentences.append(f"Only {name} has {count} of the images ({examples}); they are not compared.")
+    if pairing.partial:
+        sentences.append(f"{pairing.partial} images that some runs lack are not compared.")
     splits = {str(member.results.summary.split) for side in (control, group) for member in side.members}
     if len(splits) > 1:
         sentences.append(f"The evaluations use different splits: {', '.join(sorted(splits))}.")
