@@ -26,7 +26,8 @@ class Contextual(Loss):
 
     It differs from the authors' code (github.com/roimehrez/contextualLoss): that centres by the mean of the whole
     batch's targets, here each image is centred by its own target's, so that its value does not depend on the batch; it
-    samples large maps at random, here on a grid; and it adds conv3_2 and conv4_2 of VGG-19, here one layer of VGG-16.
+    samples large maps at random, here on a grid; it adds conv3_2 and conv4_2 of VGG-19, here one layer of VGG-16; and
+    it halves the distances, so that its 1e-5 would be 2e-5 here.
 
     No gradient flows through the target. The distances take ``points``^2 numbers per image.
 

@@ -11,7 +11,10 @@ _STABILITY = "GAN_stability c1f64c9 (LMescheder), gan_training/train.py"
 _RASGAN = "RelativisticGAN 2646c0b (AlexiaJM), the expressions of GAN_losses_iter.py, loss_D 6, times 2"
 _FOCAL = "focal-frequency-loss 0.3.0, the authors' package"
 
+_CX = "contextualLoss 863af53 (roimehrez), CX/CSFlow.py, TensorFlow 2.21: equal with a constant of 2e-5"
+
 CHECKED = {
+    ("networks", "contextual"): f"{_CX} (values, on other features)",
     ("losses", "focal_frequency, alpha 1"): _FOCAL,
     ("losses", "focal_frequency, alpha 0.5"): _FOCAL,
     ("losses", "patch_nce, 256 points"): "CUT b3ac297 (taesungp), models/patchnce.py, PatchNCELoss",

@@ -25,7 +25,7 @@ def units(side: int) -> dict[str, Any]:
 PROBES = {
     "outputs": ["map", [8, 4], 1],
     "identities": ["labels", [8], 5],
-    "gallery": ["map", [5, 4], 2],
+    "gallery": ["map", [5, 4], 1.5],
     "gallery_identities": ["labels", [5], 5],
 }
 SETS = {"outputs": ["map", [9, 6], 1], "targets": ["map", [7, 6], 2]}
@@ -102,11 +102,11 @@ METRICS = [
     ),
     metric(
         "tar",
-        partial(metrics.tar, far=0.1),
+        partial(metrics.tar, far=0.25),
         "Grother, Ngan and Hanaoka, FRVT part 1: 1 - FNMR at a false match rate; cosine",
         PROBES,
         side="matched",
-        params={"far": 0.1},
+        params={"far": 0.25},
     ),
     metric("kid", metrics.kid, "Binkowski et al., ICLR 2018, equation 4 and its cubic kernel", SETS, side="distance"),
     metric(
