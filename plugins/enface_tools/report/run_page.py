@@ -115,7 +115,7 @@ def _evaluation(reader: FolderReader, page: PageWriter, folder: str, summary: Su
         "regions": tables.region_tables(summary) if summary else [],
         "by": tables.label_tables(summary) if summary else {},
         "heat": tables.heat_maps(summary) if summary else {},
-        "recognition": tables.recognition(summary) if summary else None,
+        "recognition": tables.recognition(summary) if summary else [],
         **_stages(reader, page, folder, numbers),
         "checkpoints": _checkpoints(reader, folder, directions),
     }

@@ -84,10 +84,9 @@ def region_tables(summary: Summary) -> list[Table]:
     return _tables(summary, summary.regions)
 
 
-def recognition(summary: Summary) -> Table | None:
-    """An identification metric, such as rank-1, by pose; None if none was measured."""
-    tables = label_tables(summary).get(POSE, [])
-    return next((table for table in tables if summary.metrics[table.metric].gallery), None)
+def recognition(summary: Summary) -> list[Table]:
+    """Identification and verification, as rank-1 and TAR, by pose."""
+    return [table for table in label_tables(summary).get(POSE, []) if summary.metrics[table.metric].gallery]
 
 
 def _tables(summary: Summary, groups: Mapping[str, GroupSummary]) -> list[Table]:

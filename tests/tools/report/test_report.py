@@ -423,11 +423,16 @@ def test_recognition_stands_beside_the_sources(run, evaluations):
     summary = evaluations.summary()
     summary["metrics"]["rank_1"] = {**evaluations.metric(0.6, 0.5, 0.7, 0.2, 0.1), "gallery": True}
     for pose, group in summary["by"]["pose"].items():
-        group["metrics"] = {"rank_1": {"mean": 0.5, "baselines": {"source": float(pose == "0")}}}
+        interval = {"low": 0.125, "high": 0.75}
+        group["metrics"] = {"rank_1": {"mean": 0.5, **interval, "baselines": {"source": float(pose == "0")}}}
+        group["metrics"]["tar"] = {"mean": 0.25, **interval, "baselines": {"source": 0.375}}
+    summary["metrics"]["tar"] = dict(summary["metrics"]["rank_1"])
     (run / "evaluation" / "summary.json").write_text(json.dumps(summary))
     text = page(run)
-    table = text[text.index("Recognition by pose") :].partition("</table>")[0]
-    assert re.findall(r"<td>([\d.]+)</td><td>", table) == ["0.000", "0.000", "1.000", "0.000"]
+    first, second = text[text.index("Recognition by pose") :].split("</table>")[:2]
+    assert re.findall(r"<td>([\d.]+)</td><td>", first) == ["0.000", "0.000", "1.000", "0.000"]
+    assert second.count("[0.1250, 0.7500]") == second.count("<td>0.3750</td>") == 4
+    assert 'aria-label="tar by pose"' in second
 
 
 def test_other_checkpoints_have_a_table(run):
