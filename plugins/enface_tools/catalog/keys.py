@@ -24,6 +24,7 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "engine": "Device, precision and determinism.",
         "log": "Intervals of logging, samples, checkpoints and validation, in steps.",
         "evaluation": "Settings of the evaluation at the end of a run.",
+        "claim": "Claim that is registered before training, which a comparison confirms or not.",
         "extends": "The parent recipe, which this one changes; its path is relative to this file.",
     },
     "AugmentModel": {
@@ -80,6 +81,12 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "validate": "Steps between measurements of the validation split; 0 is never.",
         "best": "Metric by which the checkpoint with the best validation value is kept.",
         "observers": "Names of the plugins that may observe the run; default: all.",
+    },
+    "ClaimModel": {
+        "better": "Metric on which this recipe is claimed to be better.",
+        "than": "Name of the recipe that it is claimed to be better than.",
+        "by": "Gain that is claimed to be exceeded, in the metric's unit.",
+        "seeds": "Number of runs that each recipe needs before the claim is tested.",
     },
     "MetricModel": {"mask": "Mask that weighs the metric's map."},
     "GroupModel": {

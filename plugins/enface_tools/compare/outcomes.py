@@ -205,6 +205,12 @@ def _result(
     )
 
 
+def difference_estimate(pairing: Pairing, quantity: Quantity) -> MeanEstimate:
+    """The difference of a quantity over all shared images, group minus control."""
+    sides = [[run[quantity.name] for run in runs] for runs in (pairing.control_runs, pairing.group_runs)]
+    return _estimate(pairing, sides, pairing.about["identity"].to_numpy())
+
+
 def _estimate(
     pairing: Pairing, sides: Sequence[Sequence[pd.Series[float]]], identities: npt.NDArray[np.object_]
 ) -> MeanEstimate:
