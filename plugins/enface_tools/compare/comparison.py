@@ -15,6 +15,7 @@ from enface.errors import DataError
 from enface.plugin.schema import closest
 from enface.system.messages import Reporter, Silent
 from enface_tools.compare.changes import KeyChange, recipe_changes
+from enface_tools.compare.claims import ClaimResult, check_claim
 from enface_tools.compare.groups import Group, find_groups
 from enface_tools.compare.means import GroupMean, group_means, set_values
 from enface_tools.compare.outcomes import Margins, QuantityResult, SubsetResults, compare_quantities, compare_subsets
@@ -57,6 +58,7 @@ class GroupComparison:
         results: One for each quantity.
         sets: One for each set metric.
         subsets: Results inside each value of the requested labels.
+        claim: The claim that the group's recipe registered; all other results are exploratory.
         about: Subject of the verdicts if they do not hold for the recipe.
         caveats: Sentences to read before the numbers.
     """
@@ -67,6 +69,7 @@ class GroupComparison:
     results: list[QuantityResult]
     sets: list[SetMetricResult]
     subsets: list[SubsetResults]
+    claim: ClaimResult | None
     about: str
     caveats: list[str]
 
@@ -206,6 +209,7 @@ def _compare_group(
         results,
         [_set_result(quantity, control, group) for quantity in shared.sets],
         [subset for column in by for subset in compare_subsets(pairing, shared.quantities, column, margins)],
+        check_claim(control, group, pairing, shared.quantities),
         subject_of(control, group, pairing),
         [*many_changes(group, keys), *caveats(control, group, pairing, results)],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from enface_tools.compare.models import (
     COMPARISON,
     FORMAT,
     ChangeEntry,
+    ClaimEntry,
     ComparisonFile,
     GroupComparisonEntry,
     GroupEntry,
@@ -193,6 +195,7 @@ def _group_comparison(index: int, item: GroupComparison, comparison: Comparison)
         verdicts=[
             VerdictEntry(test=result.quantity.name, outcome=result.outcome, text=text) for result, text in item.verdicts
         ],
+        claim=item.claim and ClaimEntry(**{**asdict(item.claim), "p": number(item.claim.p)}),
         left_out=[SkippedQuantityEntry(test=name, reason=reason) for name, reason in item.shared.skipped],
         caveats=item.caveats,
     )

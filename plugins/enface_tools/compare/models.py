@@ -201,6 +201,16 @@ class VerdictEntry(FileModel):
     text: str
 
 
+class ClaimEntry(FileModel):
+    """The claim that was registered before training, and its test."""
+
+    text: str
+    registered: str
+    outcome: Literal["confirmed", "not confirmed", "untested"]
+    reason: str
+    p: float | None
+
+
 class SkippedQuantityEntry(FileModel):
     """A quantity that is not compared."""
 
@@ -228,6 +238,7 @@ class GroupComparisonEntry(FileModel):
     sets: dict[str, SetResultEntry]
     by: list[SubsetEntry]
     verdicts: list[VerdictEntry]
+    claim: ClaimEntry | None
     left_out: list[SkippedQuantityEntry]
     caveats: list[str]
 
