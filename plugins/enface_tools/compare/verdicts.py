@@ -124,7 +124,7 @@ def _unshared_images(control: Group, group: Group, pairing: Pairing) -> list[str
             examples = ", ".join(map(repr, pairing.examples[side][:3])) + (", ..." if count > 3 else "")
             sentences.append(f"Only {name} has {count} of the images ({examples}); they are not compared.")
     if pairing.partial:
-        sentences.append(f"{pairing.partial} images that some runs lack are not compared.")
+        sentences.append(f"Images that some runs lack are not compared: {pairing.partial}.")
     splits = {str(member.results.summary.split) for side in (control, group) for member in side.members}
     if len(splits) > 1:
         sentences.append(f"The evaluations use different splits: {', '.join(sorted(splits))}.")
@@ -147,7 +147,7 @@ def _about_seeds(control: Group, group: Group, pairing: Pairing) -> list[str]:
     used = len(pairing.control_runs) + len(pairing.group_runs)
     unused = len(control.members) + len(group.members) - used
     if unused:
-        sentences.append(f"{unused} runs whose seed the other group lacks are not compared.")
+        sentences.append(f"Runs whose seed the other group lacks are not compared: {unused}.")
     if frozenset.intersection(*(member.origins for side in (control, group) for member in side.members)):
         sentences.append("All runs start from the same weights: the intervals do not cover other starts.")
     return sentences

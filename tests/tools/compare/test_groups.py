@@ -1,8 +1,7 @@
-"""Groups of a comparison: runs grouped by recipe, matched seeds, metrics measured alike."""
+"""Groups of a comparison: runs grouped by recipe, metrics measured alike."""
 
 from __future__ import annotations
 
-import math
 import shutil
 
 import numpy as np
@@ -199,81 +198,6 @@ def test_a_damaged_recipe_is_named(seeds, text):
         find_groups([a, b])
 
 
-# ---------------------------------------------------------------------- seeds
-
-
-def test_an_image_is_averaged_over_its_seeds(evaluated):
-    columns = {"key": ["x", "y"], "target_key": ["t", "t"], "identity": ["p", "q"]}
-    for seed, (control, group) in enumerate([([1, 2], [2, 2]), ([3, 4], [6, 4])]):
-        evaluated(f"runs/a/{seed}", {**columns, "lpips": control}, name="a", seed=seed)
-        run = evaluated(f"runs/b/{seed}", {**columns, "lpips": group}, name="b", seed=seed)
-    whole = compare([run.parent.parent / "a", run.parent])
-    (comparison,) = whole.comparisons
-    assert comparison.pairing.difference["lpips"].tolist() == [2.0, 0.0]
-    assert comparison.pairing.seeds.tolist() == [2, 2]
-    (result,) = comparison.results
-    assert (result.images, result.control, result.group) == (2, 2.5, 3.5)
-    assert result.by_seed == {0: 0.5, 1: 1.5}
-    means = whole.means[1]["lpips"]
-    assert means.interval.mean == 3.5
-    assert means.seeds.by_seed == {0: 2, 1: 5}
-    assert means.seeds.sd == pytest.approx(3 / math.sqrt(2))
-
-
-def test_more_seeds_do_not_count_as_more_images(seeds):
-    """The same difference seen by three seeds is as uncertain over people as by one."""
-    a, b = seeds("a", [0, 1, 2]), seeds("b", [0, 1, 2], 0.1)
-    (comparison,) = compare([a, b]).comparisons
-    assert comparison.results[0].images == 16
-    assert comparison.results[0].identities == 8
-    assert comparison.results[0].p == pytest.approx(2 / 2**8)
-    assert ", in all 3 seeds" in comparison.verdicts[0][1]
-
-
-def test_common_seeds_are_matched(seeds):
-    a, b = seeds("a", [0, 1, 2]), seeds("b", [1, 2, 3], 0.1)
-    (comparison,) = compare([a, b]).comparisons
-    assert comparison.pairing.matched == [1, 2]
-    # A run and its match were made with the same noise.
-    assert comparison.results[0].difference.mean == pytest.approx(0.1)
-    assert comparison.results[0].difference.high - comparison.results[0].difference.low < 1e-9
-    assert "Runs whose seed the other group lacks are not compared: a 0, b 3." in comparison.caveats
-
-
-def test_seeds_that_disagree_are_reported(evaluated):
-    for seed, shift in enumerate([0.3, 0.2, -0.05]):
-        evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed)
-        run = evaluated(f"runs/b/{seed}", faces(shift, seed), name="b", seed=seed)
-    (comparison,) = compare([run.parent.parent / "a", run.parent]).comparisons
-    assert comparison.verdicts[0][1].endswith(", but in only 2 of 3 seeds")
-
-
-def test_without_a_common_seed_means_are_compared_with_a_caveat(seeds):
-    a, b = seeds("a", [0, 1]), seeds("b", [2], 0.1)
-    (comparison,) = compare([a, b]).comparisons
-    assert comparison.pairing.matched == []
-    assert comparison.results[0].by_seed == {}
-    control = np.mean([faces(0, 0)["lpips"], faces(0, 1)["lpips"]], axis=0)
-    assert comparison.results[0].difference.mean == pytest.approx((faces(0.1, 2)["lpips"] - control).mean())
-    assert [text for text in comparison.caveats if text.startswith("No seed is in both groups (0, 1; 2)")]
-
-
-def test_one_seed_is_a_caveat(seeds):
-    (comparison,) = compare([seeds("a", [0]), seeds("b", [0])]).comparisons
-    assert "Each group has one seed: the variation between trainings is unknown." in comparison.caveats
-
-
-def test_an_image_whose_target_depends_on_the_seed_is_one_image(evaluated):
-    for seed in (0, 1):
-        columns = {**faces(0, seed), "target_key": [f"t-{number}-{seed}" for number in range(16)]}
-        evaluated(f"runs/a/{seed}", columns, name="a", seed=seed)
-        run = evaluated(f"runs/b/{seed}", {**columns, "lpips": columns["lpips"] + 0.1}, name="b", seed=seed)
-    (comparison,) = compare([run.parent.parent / "a", run.parent]).comparisons
-    assert len(comparison.pairing.about) == 16
-    assert comparison.pairing.seeds.tolist() == [2] * 16
-    assert comparison.pairing.only == {"control": 0, "group": 0}
-
-
 # ---------------------------------------------------------------------- metrics
 
 
@@ -350,7 +274,7 @@ def test_an_unmeasured_metric_is_refused(seeds):
         compare([seeds("a", [0]), seeds("b", [0])], metrics=["lpisp"])
 
 
-def test_set_metrics_are_averaged_over_the_matched_seeds(evaluated):
+def test_set_metrics_are_averaged_over_all_seeds(evaluated):
     for seed in (0, 1, 2):
         entry = {"higher_is_better": False, "ideal": None, "card": {}}
         for name, value in (("a", 10 + seed), ("b", 5 + 2 * seed)):
@@ -359,7 +283,7 @@ def test_set_metrics_are_averaged_over_the_matched_seeds(evaluated):
                 run = evaluated(f"runs/{name}/{seed}", faces(), name=name, seed=seed, summary={"sets": sets})
     (comparison,) = compare([run.parent, run.parent.parent / "b"]).comparisons
     (fid,) = comparison.sets
-    assert (fid.control, fid.group, fid.difference, fid.gain) == (10.5, 6.0, -4.5, 4.5)
+    assert (fid.control, fid.group, fid.difference, fid.gain) == (11.0, 6.0, -5.0, 5.0)
 
 
 def test_only_set_metrics(evaluated):
