@@ -67,7 +67,7 @@ def _mean_kernel(one: Features, people: npt.NDArray[Any], other: Features, other
         rows = slice(start, start + ROWS)
         unlike = people[rows, None] != other_people[None]
         # Sums of cubes: in float32 a small difference would be lost in rounding.
-        kernel = (one[rows].astype(np.float64) @ columns / one.shape[1] + 1) ** 3
-        total += float(kernel.sum(where=unlike))
+        base = one[rows].astype(np.float64) @ columns / one.shape[1] + 1
+        total += float((base * base * base).sum(where=unlike))
         count += int(unlike.sum())
     return total / count if count else float("nan")
