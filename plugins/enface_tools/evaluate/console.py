@@ -31,6 +31,9 @@ def report_stages(stages: Mapping[str, StageSummary], reporter: Reporter) -> Non
 
 
 def _interval(item: Estimate, sign: str = "") -> str:
+    if item.low is None or item.high is None:
+        # The caveats give the reason.
+        return _number(item.mean, sign)
     return f"{_number(item.mean, sign)} [{_number(item.low, sign)}, {_number(item.high, sign)}]"
 
 
