@@ -10,6 +10,7 @@ from enface.system.messages import Reporter
 from enface_tools.objective.contributions import StageContributions, TermContribution
 
 FILE_WIDTH = 200
+VALUES = ("weight", "mean", "value", "weighted", "share")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,13 @@ class StageInspection:
         reporter.say(f"  at {stage.weights}, on {stage.images} images{f'; {stage.note}' if stage.note else ''}")
         for player in dict.fromkeys(term.player for term in stage.terms):
             terms = [term for term in stage.terms if term.player == player]
-            reporter.say(_table("generator" if player == "generator" else f"critic {player}", terms))
+            title = "generator" if player == "generator" else f"critic {player}"
+            reporter.say(_table((title, *VALUES), [(_name(term), *_values(term)) for term in terms]))
+            places = tuple(terms[0].gradients)
+            rows = [(term.term, *_shares(term)) for term in terms]
+            # A single term has all of the gradient.
+            if len(terms) > 1:
+                reporter.say(_table(("gradient", *places), rows))
             for note in filter(None, map(_note, terms)):
                 reporter.say(f"  {note}")
         reporter.say("")
@@ -34,7 +41,7 @@ class StageInspection:
         return asdict(self.stage)
 
 
-def _table(title: str, terms: Sequence[TermContribution]) -> str:
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     from rich.console import Console
     from rich.table import Table
 
@@ -43,21 +50,31 @@ def _table(title: str, terms: Sequence[TermContribution]) -> str:
         # Files have no width, so do not fold.
         console = Console(highlight=False, markup=False, width=FILE_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, header in enumerate((title, "weight", "mean", "value", "weighted", "share", "gradient")):
-        table.add_column(header, justify="left" if index in (0, 2) else "right", overflow="fold")
-    for term in terms:
-        table.add_row(*_cells(term))
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="left" if index == 0 or header == "mean" else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     with console.capture() as capture:
         console.print(table)
     return capture.get().removesuffix("\n")
 
 
-def _cells(term: TermContribution) -> tuple[str, ...]:
-    name = term.term if term.term == term.loss else f"{term.term} ({term.loss})"
+def _name(term: TermContribution) -> str:
+    return term.term if term.term == term.loss else f"{term.term} ({term.loss})"
+
+
+def _values(term: TermContribution) -> tuple[str, ...]:
     ends = f" -> {term.weight_end:.4g}" if term.weight_end != term.weight else ""
     numbers = ["-" if number is None else f"{number:.4g}" for number in (term.value, term.weighted)]
-    shares = ["-" if share is None else f"{share:.1%}" for share in (term.share, term.gradient_share)]
-    return name, f"{term.weight:.4g}{ends}", term.unit, *numbers, *shares
+    return f"{term.weight:.4g}{ends}", term.unit, *numbers, _percent(term.share)
+
+
+def _shares(term: TermContribution) -> tuple[str, ...]:
+    return tuple(_percent(item.share if item is not None else None) for item in term.gradients.values())
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
 def _note(term: TermContribution) -> str:

@@ -2,14 +2,14 @@
 
 The value of a term does not tell how strongly it steers: a mean over pixels and a distance of deep features may be
 equally large and have very different gradients. So each term's share of the gradient is reported beside its share of
-the value.
+the value: that at the output, and those on the parameters, which a term may reach without the output.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -23,6 +23,19 @@ from enface.training.warm_start import LoadedWeights
 from enface_tools.objective.preview import TermPreview, preview_terms
 
 INITIAL = "initial weights"
+
+
+@dataclass(frozen=True)
+class GradientShare:
+    """A term's gradient with respect to one place.
+
+    Attributes:
+        norm: Norm of d weighted / d place.
+        share: Fraction of the sum of the norms of the player's terms; in [0, 1], None if all are 0.
+    """
+
+    norm: float
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,9 @@ class TermContribution:
         value: Mean of the map, unweighted; None if it is not finite and not applied yet.
         weighted: Weight times value. This and the following are None if the term is not applied at the first step.
         share: Fraction of the player's objective, by absolute weighted value; in [0, 1].
-        gradient: Norm of d weighted / d output; None if the term does not depend on the output.
-        gradient_share: Fraction of the sum of these norms; in [0, 1].
+        gradients: Gradients by place: ``output``, each trained part of the generator, ``last layer`` and ``all
+            parameters``; for a critic's term ``all parameters``. None if the term does not depend on the place, or is
+            not applied at the first step.
     """
 
     term: str
@@ -57,8 +71,7 @@ class TermContribution:
     value: float | None
     weighted: float | None = None
     share: float | None = None
-    gradient: float | None = None
-    gradient_share: float | None = None
+    gradients: Mapping[str, GradientShare | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,7 +173,10 @@ def _contribution(stage: StageModel, preview: TermPreview, size: int) -> TermCon
     assert term.loss is not None
     weight, begins = term.weight(0), _begins(phase, term, stage.steps)
     applied = begins == 0
-    gradient = abs(weight) * preview.gradient if applied and preview.gradient is not None else None
+    gradients = {
+        place: GradientShare(abs(weight) * norm) if applied and norm is not None else None
+        for place, norm in preview.gradients.items()
+    }
     return TermContribution(
         term=term.name,
         loss=stage.terms[term.name].use,
@@ -173,7 +189,7 @@ def _contribution(stage: StageModel, preview: TermPreview, size: int) -> TermCon
         unit=term.loss.unit or _unit(preview.shape, size),
         value=preview.value if math.isfinite(preview.value) else None,
         weighted=weight * preview.value if applied else None,
-        gradient=gradient,
+        gradients=gradients,
     )
 
 
@@ -189,14 +205,20 @@ def _unit(shape: tuple[int, ...], size: int) -> Unit:
 
 
 def _with_shares(terms: Sequence[TermContribution]) -> list[TermContribution]:
-    """One player's terms with their shares of the objective and of the gradient."""
+    """One player's terms with their shares of the objective and of the gradient at each place."""
     objective = sum(abs(term.weighted) for term in terms if term.weighted is not None)
-    gradient = sum(term.gradient for term in terms if term.gradient is not None)
+    sums = {
+        place: sum(item.norm for item in (term.gradients[place] for term in terms) if item is not None)
+        for place in (terms[0].gradients if terms else ())
+    }
     return [
         replace(
             term,
             share=abs(term.weighted) / objective if term.weighted is not None and objective else None,
-            gradient_share=term.gradient / gradient if term.gradient is not None and gradient else None,
+            gradients={
+                place: item and replace(item, share=item.norm / sums[place] if sums[place] else None)
+                for place, item in term.gradients.items()
+            },
         )
         for term in terms
     ]

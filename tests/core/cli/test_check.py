@@ -32,8 +32,8 @@ def game(recipe):
 
 
 def cells(out, first):
-    """Return the cells of the table row that begins with ``first``; the output is not a terminal's."""
-    (line,) = [line for line in out.splitlines() if line.startswith(f"{first} ")]
+    """Return the cells of the first table row that begins with ``first``; the output is not a terminal's."""
+    line, *_ = [line for line in out.splitlines() if line.startswith(f"{first} ")]
     return line[len(first) :].split("  ")
 
 
@@ -57,11 +57,15 @@ def test_with_data_the_terms_of_each_player_are_a_table(game, enface):
     assert mse[:2] == ["1", "per pixel"]
     assert mse[2] == mse[3], "a weight of 1"
     assert mse[4].endswith("%")
-    assert mse[5].endswith("%")
+    shares = [cell.strip() for cell in cells(out[out.index("gradient") :], "mse") if cell.strip()]
+    assert len(shares) == 6
+    assert shares[0].endswith("%")
+    assert shares[3] == "-", "it does not depend on the heads"
     generator_table, _, critic_table = out.rpartition("critic patch ")
+    assert "gradient " in critic_table
     gan = cells(generator_table, "gan (hinge)")
     assert "0 -> 0.1" in "  ".join(gan)
-    assert [cell.strip() for cell in gan if cell.strip()][-3:] == ["-", "-", "-"]
+    assert [cell.strip() for cell in gan if cell.strip()][-2:] == ["-", "-"]
     assert "gan: begins at step 1\n" in out
     assert "r1: applied once in 4 updates with 4 times the weight; the mean is shown\n" in critic_table
     assert "\x1b" not in out
@@ -111,7 +115,9 @@ def test_json_contains_all_measurements_and_nothing_else(game, enface):
     assert (l1["loss"], l1["player"], l1["unit"], l1["begins"]) == ("l1", "generator", "per pixel", 0)
     assert l1["weighted"] == pytest.approx(4 * l1["value"])
     assert l1["share"] + mse["share"] == pytest.approx(1)
-    assert l1["gradient_share"] + mse["gradient_share"] == pytest.approx(1)
+    for place in ("output", "encoder", "decoder", "last layer", "all parameters"):
+        assert l1["gradients"][place]["share"] + mse["gradients"][place]["share"] == pytest.approx(1)
+    assert l1["gradients"]["heads"] is None
     assert {(term["player"], term["term"]) for term in content["stages"]["adversarial"]["terms"]} == {
         ("generator", "l1"),
         ("generator", "gan"),

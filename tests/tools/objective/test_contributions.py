@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,20 +79,94 @@ def test_shares_are_relative_to_the_players_own_objective(contributions):
         for item in mine:
             assert item.weighted == pytest.approx(item.weight * item.value)
             assert item.share == pytest.approx(abs(item.weight * item.value) / objective)
-    assert terms["generator", "gan"].gradient > 0
-    assert all(terms["patch", name].gradient is None for name in ("gan", "r1"))
+    assert terms["generator", "gan"].gradients["output"].norm > 0
+    critic = [terms["patch", name].gradients for name in ("gan", "r1")]
+    assert all(set(gradients) == {"all parameters"} for gradients in critic)
+    assert sum(gradients["all parameters"].share for gradients in critic) == pytest.approx(1)
 
 
 def test_gradient_shares_are_relative_to_the_gradient_of_the_output(contributions):
     terms = contributions({"l1": {"weight": 2}, "mse": {"weight": 3}, "pose": POSE})
     l1, mse, pose = (terms["generator", name] for name in ("l1", "mse", "pose"))
     # d mean |d| = sign / n; d mean d^2 = 2 d / n, whose norm is 2 sqrt(mean d^2 / n).
-    assert l1.gradient == pytest.approx(2 / math.sqrt(PIXELS), rel=1e-3)
-    assert mse.gradient == pytest.approx(3 * 2 * math.sqrt(mse.value / PIXELS), rel=1e-4)
-    assert l1.gradient_share == pytest.approx(l1.gradient / (l1.gradient + mse.gradient))
-    assert pose.gradient is None, "the class of a code does not depend on the output"
-    assert pose.gradient_share is None
+    of_l1, of_mse = l1.gradients["output"], mse.gradients["output"]
+    assert of_l1.norm == pytest.approx(2 / math.sqrt(PIXELS), rel=1e-3)
+    assert of_mse.norm == pytest.approx(3 * 2 * math.sqrt(mse.value / PIXELS), rel=1e-4)
+    assert of_l1.share == pytest.approx(of_l1.norm / (of_l1.norm + of_mse.norm))
+    assert pose.gradients["output"] is None, "the class of a code does not depend on the output"
     assert pose.share > 0
+
+
+def test_a_term_that_does_not_depend_on_the_output_has_its_share_of_the_parameters(contributions):
+    terms = contributions({"l1": {}, "pose": {**POSE, "weight": 70}})
+    l1, pose = (terms["generator", name].gradients for name in ("l1", "pose"))
+    assert list(l1) == list(pose) == ["output", "encoder", "decoder", "heads", "last layer", "all parameters"]
+    assert (l1["heads"], pose["decoder"], pose["last layer"]) == (None, None, None)
+    assert l1["decoder"].share == l1["last layer"].share == pose["heads"].share == 1
+    assert pose["encoder"].share > 0.9
+    assert pose["all parameters"].share > 0.9
+    whole = sum(pose[place].norm ** 2 for place in ("encoder", "heads"))
+    assert pose["all parameters"].norm == pytest.approx(math.sqrt(whole))
+
+
+# output = tint(scale * source), a shift and a factor per channel; code = rate * scale.
+LINEAR = """
+class Scale(torch.nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(float(value)))
+    def forward(self, image): return self.factor * image
+class Tint(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
+        self.bias = torch.nn.Parameter(torch.tensor([0.1, 0.0, -0.1]))
+    def forward(self, image):
+        return image * self.weight.view(1, 3, 1, 1) + self.bias.view(1, 3, 1, 1)
+class Linear(Generator):
+    'L.'
+    provides = {"output": ("source",), "code": ("source",)}
+    def __init__(self):
+        super().__init__()
+        self.scale, self.rate, self.tint = Scale(0.5), Scale(4.0), Tint()
+    @property
+    def parts(self): return {"scale": self.scale, "tint": self.tint, "rate": self.rate}
+    def forward(self, wants, source=None):
+        values = {"output": self.tint(self.scale(source)),
+                  "code": self.rate(self.scale(torch.ones(len(source), device=source.device)))}
+        return {name: values[name] for name in wants}
+class Square(Loss):
+    'S.'
+    def forward(self, code): return code.square()
+"""
+
+
+def test_gradients_on_parameters_are_those_of_a_closed_form(new_trainer, plugin):
+    plugins = [plugin(LINEAR, brings="Linear, Square"), str(Path(__file__).parents[2] / "support" / "toy_faces.py")]
+    one = stage({"mse": {"weight": 5}, "square": {"weight": 0.25}})
+    trainer = new_trainer({"plugins": plugins, "generator": {"use": "linear"}, "stages": {"main": False, "one": one}})
+    (measured,) = measure_contributions(trainer)
+    mse, square = (item.gradients for item in measured.terms)
+    (name, step), *_ = list(trainer.build_stages())
+    batch = trainer.first_batch(name, step)()
+    source, target = (batch[role].double().numpy() for role in ("source", "target"))
+    weight, bias = (np.array(values).reshape(3, 1, 1) for values in ([1, 2, 3], [0.1, 0, -0.1]))
+    rest = 0.5 * source * weight + bias - target
+    # d mean r^2 / d x = 2 mean (r dr/dx)
+    scale = 2 * (rest * source * weight).mean()
+    by_weight = 2 * (rest * 0.5 * source).mean((0, 2, 3)) / 3
+    by_bias = 2 * rest.mean((0, 2, 3)) / 3
+    tint = math.sqrt((by_weight**2).sum() + (by_bias**2).sum())
+    expected = {"output": 2 * math.sqrt((rest**2).mean() / rest.size), "scale": abs(scale), "tint": tint}
+    expected |= {"last layer": tint, "all parameters": math.hypot(scale, tint)}
+    assert {place: item.norm for place, item in mse.items() if item is not None} == pytest.approx(
+        {place: 5 * norm for place, norm in expected.items()}, rel=1e-4
+    )
+    # d (rate scale)^2 / d scale = 2 rate^2 scale = 16; / d rate = 2 rate scale^2 = 2.
+    expected = {"scale": 16 / 4, "rate": 2 / 4, "all parameters": math.hypot(16, 2) / 4}
+    assert {place: item.norm for place, item in square.items() if item is not None} == pytest.approx(expected)
+    assert square["scale"].share == pytest.approx(4 / (4 + 5 * abs(scale)), rel=1e-4)
+    assert (square["rate"].share, square["output"], square["last layer"], mse["rate"]) == (1, None, None, None)
 
 
 def test_a_term_that_is_not_applied_yet_has_no_share_but_a_first_step(contributions):
@@ -110,7 +185,8 @@ def test_a_term_that_is_not_applied_yet_has_no_share_but_a_first_step(contributi
     assert terms["patch", "gan"].begins == 10
     for key, item in terms.items():
         if item.begins != 0:
-            assert (item.weighted, item.share, item.gradient, item.gradient_share) == (None,) * 4, key
+            assert (item.weighted, item.share) == (None, None), key
+            assert not any(item.gradients.values()), key
             assert item.value is not None, "its value is known"
     assert terms["generator", "l1"].share == 1
     assert terms["generator", "gan"].weight == 0
@@ -172,7 +248,8 @@ def test_frozen_and_accumulating_stages_are_measured(new_trainer):
         }
     )
     frozen, parts = measure_contributions(trainer)
-    assert all(item.gradient > 0 for item in (*frozen.terms, *parts.terms))
+    assert all(item.gradients["output"].norm > 0 for item in (*frozen.terms, *parts.terms))
+    assert all("encoder" not in item.gradients for item in frozen.terms), "it is not trained"
     assert (frozen.images, parts.images) == (8, 4)
 
 
