@@ -195,7 +195,7 @@ def _group_comparison(index: int, item: GroupComparison, comparison: Comparison)
         verdicts=[
             VerdictEntry(test=result.quantity.name, outcome=result.outcome, text=text) for result, text in item.verdicts
         ],
-        claim=item.claim and ClaimEntry(**{**asdict(item.claim), "p": number(item.claim.p)}),
+        claim=None if item.claim is None else ClaimEntry(**{**asdict(item.claim), "p": number(item.claim.p)}),
         left_out=[SkippedQuantityEntry(test=name, reason=reason) for name, reason in item.shared.skipped],
         caveats=item.caveats,
     )

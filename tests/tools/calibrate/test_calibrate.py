@@ -1,0 +1,68 @@
+"""A recipe compared with itself: trainings differ, the recipe does not."""
+
+from __future__ import annotations
+
+import json
+from math import comb
+
+import numpy as np
+import pytest
+
+from enface.errors import DataError
+from enface_tools.calibrate.false_verdicts import _halves, calibrate
+
+PEOPLE = 12
+KEYS = {name: [f"p{person:02}" for person in range(PEOPLE)] for name in ("key", "target_key", "identity")}
+
+
+@pytest.fixture
+def trained(evaluated):
+    def make(name, seeds, training=0.01):
+        rng = np.random.default_rng(3)
+        person = rng.normal(0, 0.05, PEOPLE)
+        for seed in range(seeds):
+            values = person + rng.normal(0, training) + rng.normal(0, 0.002, PEOPLE)
+            run = evaluated(f"runs/{name}/{seed}", {**KEYS, "lpips": values}, name=name, seed=seed)
+        return run.parent
+
+    return make
+
+
+def test_single_trainings_differ_and_halves_do_not(trained):
+    result = calibrate([trained("a", 8)])
+    assert (result.seeds, result.identities) == (list(range(8)), 3)
+    assert (result.trainings.runs, result.trainings.comparisons) == (1, comb(8, 2))
+    assert result.trainings.clear >= 20, "trainings differ five times as much as people tell"
+    assert result.recipes is not None
+    assert (result.recipes.runs, result.recipes.comparisons) == (4, comb(8, 4) // 2)
+    assert result.recipes.clear <= 4
+    assert result.recipes.by_metric == {"lpips": result.recipes.clear}
+    assert result.seed_sd["lpips"] == pytest.approx(0.01, rel=0.6)
+
+
+def test_halves_are_disjoint_and_each_pair_is_once():
+    halves = _halves(6)
+    assert len(halves) == comb(6, 3) // 2
+    assert all(not set(first) & set(second) for first, second in halves)
+    assert len({frozenset(pair) for pair in halves}) == len(halves)
+    assert len(_halves(9)) == 40
+
+
+def test_few_runs_have_no_halves_and_one_run_is_refused(trained):
+    assert calibrate([trained("a", 3)]).recipes is None
+    with pytest.raises(DataError, match="b has one run"):
+        calibrate([trained("b", 1)])
+
+
+def test_several_recipes_are_refused(trained):
+    with pytest.raises(DataError, match="of 2 recipes; calibrate one: a, b"):
+        calibrate([trained("a", 2), trained("b", 2)])
+
+
+def test_the_command_on_finished_runs(enface, trained):
+    folder = trained("a", 4)
+    shown = enface("calibrate", folder).out
+    assert "a: 4 seeds" in shown
+    assert "one run against one: " in shown
+    assert "2 runs against 2: " in shown
+    assert json.loads(enface("calibrate", folder, "--json").out)["recipes"]["runs"] == 2
