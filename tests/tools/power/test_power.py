@@ -107,4 +107,4 @@ def test_the_command(enface, trained):
     assert "to detect 0.05 with 8 people:" in shown.out
     content = json.loads(enface("power", a, b, "--json").out)
     assert content["metrics"][0]["metric"] == "lpips"
-    assert enface("power", a, "--detect", "lpips").code == 1
+    assert enface("power", a, "--detect", "lpips").code == 2
