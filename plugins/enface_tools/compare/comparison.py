@@ -230,7 +230,7 @@ def _require_measured(margins: Margins, quantities: Sequence[Quantity]) -> None:
     names = [quantity.name for quantity in quantities]
     for name in margins:
         if name not in names:
-            raise DataError(f"--margin: {name!r} is not compared{closest(name, names)}; compared: {', '.join(names)}")
+            raise DataError(f"--margin: {name!r} is not compared{closest(name, names)}")
 
 
 def _require_label(column: str, pairing: Pairing) -> None:

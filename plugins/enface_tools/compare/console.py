@@ -24,6 +24,8 @@ MAX_VALUE = 60
 # Width of a value and its number of images.
 LABEL_WIDTH = 12
 HEADS = ("metric", "better", "control", "group", "difference", "95 % interval", "p (Holm)", "detects", "")
+# Columns that a narrow terminal lacks, in this order; most of them are in the sentences below the table.
+LESS_IMPORTANT = ("detects", "better", "p (Holm)", "")
 
 
 def show(comparison: Comparison) -> None:
@@ -44,8 +46,9 @@ def escaped(text: str) -> str:
 
 def _say_group(group: Group, means: Mapping[str, GroupMean], *, control: bool) -> None:
     runs = len(group.members)
-    seeds = f", seeds {', '.join(map(str, group.by_seed))}" if group.by_seed else ""
-    about = f"{runs} run{'s' if runs > 1 else ''}{seeds}" if group.kind == "run" else str(group.members[0].directory)
+    several = "s" if runs > 1 else ""
+    seeds = f", seed{several} {', '.join(map(str, group.by_seed))}" if group.by_seed else ""
+    about = f"{runs} run{several}{seeds}" if group.kind == "run" else str(group.members[0].directory)
     say(f"{'control' if control else 'group'} {escaped(group.name)}: {escaped(about)}")
     for name, item in means.items():
         if item.seeds.sd is not None:
@@ -60,13 +63,17 @@ def _show_comparison(comparison: Comparison, item: GroupComparison) -> None:
     say(escaped(f"{group.name} against {control.name}: {len(pairing.about)} images of {pairing.identities} people"))
     _say_changes(control, group)
     if item.results:
-        _print(HEADS, [_cells(result) for result in item.results])
+        print_table(*_fitting(HEADS, [_cells(result) for result in item.results]))
     if item.sets:
         rows = [
             (result.quantity.name, _better(result.quantity), f"{result.control:.4g}", f"{result.group:.4g}")
             for result in item.sets
         ]
-        _print(("whole set", "better", "control", "group"), rows)
+        print_table(("whole set", "better", "control", "group"), rows)
+    if item.claim is not None:
+        result = item.claim.reason or f"p {p_text(item.claim.p)}"
+        say(escaped(f"claim registered {item.claim.registered}: {item.claim.text}: {item.claim.outcome} ({result})"))
+        say("exploratory, because nothing else was claimed before training:")
     for _, text in item.verdicts:
         say(escaped(text))
     for column in comparison.by:
@@ -108,6 +115,17 @@ def _cells(result: QuantityResult) -> tuple[str, ...]:
     )
 
 
+def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Leave out columns until the table is as wide as the terminal."""
+    for name in LESS_IMPORTANT:
+        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+        if sum(widths) + 2 * (len(widths) - 1) <= _console().width:
+            break
+        place = heads.index(name)
+        heads, *rows = ([*row[:place], *row[place + 1 :]] for row in (heads, *rows))
+    return heads, rows
+
+
 def _better(quantity: Quantity) -> str:
     ideal = quantity.direction.ideal
     return f"nearer {ideal:g}" if ideal is not None else "higher" if quantity.direction.higher else "lower"
@@ -131,7 +149,7 @@ def _show_subsets(column: str, item: GroupComparison) -> None:
             (subset.value or "(none)", str(subset.images), *row[shown])
             for subset, row in zip(subsets, cells, strict=True)
         ]
-        _print((column, "images", *names[shown]), rows)
+        print_table((column, "images", *names[shown]), rows)
 
 
 def _difference(result: QuantityResult) -> str:
@@ -139,7 +157,7 @@ def _difference(result: QuantityResult) -> str:
     interval = result.difference
     ends = [interval.mean, interval.low, interval.high]
     mean, low, high = (signed(value, places(ends)) for value in ends)
-    return f"{mean} [{low}, {high}]{f' {result.outcome}' if result.outcome in ('better', 'worse') else ''}"
+    return f"{mean} [{low}, {high}]{f' {result.outcome}' if result.outcome not in ('unclear', 'none') else ''}"
 
 
 def _console() -> Console:
@@ -152,7 +170,8 @@ def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=FILE_WIDTH)
 
 
-def _print(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; its cells are escaped."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")

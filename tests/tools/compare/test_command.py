@@ -16,8 +16,9 @@ PEOPLE, EACH = 10, 6
 DIRECTIONS = {"lpips": {}, "ssim": {"higher_is_better": True}, "sharpness": {"ideal": 1.0, "higher_is_better": True}}
 SETS = {"fid": {"value": 12.5, "higher_is_better": False, "ideal": None, "card": {"network": "inception"}}}
 RESULT = {
-    *("images", "missing", "identities", "control_mean", "group_mean", "compared", "difference", "gain", "by_seed"),
-    *("p", "p_adjusted", "rank_biserial", "d_z", "outcome"),
+    *("images", "missing", "identities", "control_mean", "group_mean", "compared", "difference", "gain"),
+    *("control_seed_sd", "group_seed_sd", "p", "p_adjusted", "detectable", "margin", "p_equivalent"),
+    *("rank_biserial", "d_z", "outcome"),
 }
 
 
@@ -37,9 +38,9 @@ def faces(shift=0.0, seed=0, **columns):
 
 @pytest.fixture
 def runs(evaluated, tmp_path, monkeypatch):
-    """``runs/a`` and ``runs/b``, two seeds each, in the current folder."""
+    """``runs/a`` and ``runs/b``, three seeds each, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         evaluated(f"runs/a/{seed}", faces(0, seed), name="a", seed=seed, directions=DIRECTIONS, summary={"sets": SETS})
         evaluated(
             f"runs/b/{seed}",
@@ -61,14 +62,14 @@ def test_in_the_terminal(enface, runs):
     outcome = enface("compare", *runs, "--by", "pose")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert "control a: 2 runs, seeds 0, 1" in lines
+    assert "control a: 3 runs, seeds 0, 1, 2" in lines
     assert "b against a: 60 images of 10 people" in lines
     assert "  stages.main.terms.l1.weight: 1.0 -> 2.0" in lines
-    assert [line for line in lines if re.match(r"  lpips by seed: 0\.\d{4}, 0\.\d{4} \(sd 0\.\d{4}\)", line)]
-    assert [
-        line for line in lines if re.fullmatch(r"better on lpips by 0\.\d+ \[0\.\d+, 0\.\d+\], in both seeds", line)
-    ]
-    assert [line for line in lines if line.startswith("no clear difference on ssim (")]
+    assert [line for line in lines if re.match(r"  lpips by seed: (0\.\d{4}, ){2}0\.\d{4} \(sd 0\.\d{4}\)", line)]
+    spread = r"; sd over seeds: 0\.\d+ \(control\), 0\.\d+"
+    assert [line for line in lines if re.fullmatch(rf"better on lpips by 0\.\d+ \[0\.\d+, 0\.\d+\]{spread}", line)]
+    unclear = r"no clear difference on ssim \([+-]0\.\d+ \[-0\.\d+, \+0\.\d+\]; would detect 0\.\d+\)"
+    assert [line for line in lines if re.fullmatch(unclear + spread, line)]
     assert [line for line in lines if line.startswith("better on sharpness, nearer to 1 by 0.10")]
     assert [line for line in lines if re.match(r"fid +lower +12\.5 +12\.5$", line)]
     assert [line for line in lines if re.match(r"-15 +20 .*better", line)]
@@ -93,7 +94,7 @@ def test_the_files_hold_what_a_page_needs(enface, runs):
     assert outcome.code == 0, outcome.err
     comparison = read("out")
     assert set(comparison) == {
-        *("format", "confidence", "alpha", "resamples", "groups", "tests", "sets", "by_columns", "comparisons"),
+        *("format", "confidence", "alpha", "power", "groups", "tests", "sets", "by_columns", "comparisons"),
         "caveats",
     }
     assert list(comparison["tests"]) == ["lpips", "ssim", "sharpness", "lpips@eyes"]
@@ -102,19 +103,27 @@ def test_the_files_hold_what_a_page_needs(enface, runs):
         **{"direction": "lower is better", "card": {"implementation": "toy", "version": "1"}},
     }
     control, group = comparison["groups"]
-    assert (control["name"], control["seeds"], control["changes"]) == ("a", [0, 1], [])
+    assert (control["name"], control["seeds"], control["changes"]) == ("a", [0, 1, 2], [])
     assert group["changes"] == [{"key": "stages.main.terms.l1.weight", "from": 1.0, "to": 2.0, "training": True}]
     assert group["caveats"] == ["lpips looks through alexnet."]
     assert set(group["means"]["lpips"]) == {"mean", "low", "high", "images", "by_seed", "seed_sd"}
-    assert group["sets"]["fid"] == {"mean": 12.5, "by_seed": {"0": 12.5, "1": 12.5}, "seed_sd": 0.0}
+    assert group["sets"]["fid"] == {"mean": 12.5, "by_seed": {"0": 12.5, "1": 12.5, "2": 12.5}, "seed_sd": 0.0}
     run = group["runs"][1]
-    assert (run["directory"], run["evaluation"]) == ("../runs/b/1", "../runs/b/1/evaluation")
-    assert (run["seed"], run["split"], run["pictures"], run["report"]) == (1, "test", False, None)
+    assert (run["directory"], run["evaluation"]) == ("../runs/b/1", "../runs/b/1/evaluation/val")
+    assert (run["seed"], run["split"], run["pictures"], run["report"]) == (1, "val", False, None)
     (pair,) = comparison["comparisons"]
-    assert pair["seeds"] == {"matched": [0, 1], "control_only": [], "group_only": []}
+    assert (pair["design"], pair["about"]) == ("crossed", "")
+    assert pair["seeds"] == {"control": [0, 1, 2], "group": [0, 1, 2]}
     assert (pair["group"], pair["images"]["common"], pair["identities"]) == (1, 60, 10)
-    assert pair["resamples"] == comparison["resamples"] == 10_000
+    assert (comparison["format"], comparison["power"]) == (2, 0.8)
     assert all(set(result) == RESULT for result in pair["results"].values())
+    lpips = pair["results"]["lpips"]
+    assert lpips["margin"] is lpips["p_equivalent"] is None
+    sds = [
+        np.std([faces(shift, first + seed)["lpips"].mean() for seed in range(3)], ddof=1)
+        for shift, first in ((0, 0), (0.1, 5))
+    ]
+    assert [lpips["control_seed_sd"], lpips["group_seed_sd"]] == pytest.approx(sds)
     assert pair["results"]["sharpness"]["compared"] == "distance"
     assert (pair["results"]["lpips@eyes"]["images"], pair["results"]["lpips@eyes"]["missing"]) == (50, 10)
     assert [(item["column"], item["value"], item["images"]) for item in pair["by"]] == [
@@ -131,6 +140,8 @@ def test_the_files_hold_what_a_page_needs(enface, runs):
         assert table.loc[name, "difference"] == pytest.approx(result["difference"]["mean"])
         assert table.loc[name, "p_adjusted"] == pytest.approx(result["p_adjusted"])
         assert table.loc[name, "outcome"] == result["outcome"]
+        assert table.loc[name, "detectable"] == pytest.approx(result["detectable"])
+        assert table.loc[name, "group_seed_sd"] == pytest.approx(result["group_seed_sd"])
     by = pd.read_csv("out/by.csv")
     assert len(by) == 3 * 4
     assert "d_z" not in by
@@ -157,6 +168,44 @@ def test_as_json(enface, runs):
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out) == read("comparisons/a-vs-b")
     assert list(read("comparisons/a-vs-b")["tests"]) == ["lpips", "ssim"]
+
+
+def test_margins_test_equivalence(enface, runs):
+    margins = ("--margin", "ssim=0.05, lpips=0.5", "--margin", "sharpness=0.001")
+    outcome = enface("compare", *runs, *margins, "--by", "pose", "--out", "out")
+    assert outcome.code == 0, outcome.err
+    (pair,) = read("out")["comparisons"]
+    results = pair["results"]
+    assert {name: result["margin"] for name, result in results.items()} == {
+        "lpips": 0.5,
+        "ssim": 0.05,
+        "sharpness": 0.001,
+    }
+    outcomes = {name: result["outcome"] for name, result in results.items()}
+    assert outcomes == {"lpips": "better", "ssim": "equivalent", "sharpness": "better"}
+    assert results["ssim"]["p_equivalent"] < 0.001 < 0.9 < results["sharpness"]["p_equivalent"]
+    assert {subset["results"]["ssim"]["outcome"] for subset in pair["by"]} == {"equivalent"}
+    lines = outcome.out.splitlines()
+    assert [line for line in lines if line.startswith("equivalent on ssim within 0.05 (")]
+    assert [
+        line for line in lines if line.startswith("better on lpips by 0.10") and ", within the margin of 0.5; " in line
+    ]
+    page = Path("out/index.html").read_text(encoding="utf-8")
+    assert "= equivalent" in page
+    assert pd.read_csv("out/table.csv").set_index("test").loc["ssim", "margin"] == 0.05
+
+
+@pytest.mark.parametrize(("width", "heads"), [(200, 9), (80, 7), (62, 5)])
+def test_a_narrow_terminal_has_fewer_columns_and_no_folded_words(enface, runs, monkeypatch, width, heads):
+    monkeypatch.setattr("enface_tools.compare.console.FILE_WIDTH", width)
+    outcome = enface("compare", *runs)
+    lines = outcome.out.splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("metric"))
+    table = lines[start : start + 4]
+    assert [line.split()[0] for line in table] == ["metric", "lpips", "ssim", "sharpness"]
+    assert max(map(len, table)) <= width
+    # The outcome has no heading.
+    assert len(re.split(r"\s{2,}", table[1].strip())) == heads
 
 
 def test_a_repeated_comparison_is_equal_and_removes_old_files(enface, runs, evaluated):
@@ -219,12 +268,20 @@ def test_the_default_folder_has_a_safe_name():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["runs/a"], r"one recipe \(seeds 0, 1\)"),
+        (["runs/a"], r"one recipe \(seeds 0, 1, 2\)"),
         (["runs/a", "runs/none"], r"runs/none is not a folder"),
         (["runs/a", "runs"], r"runs is neither a run directory \(recipe.yaml\) nor a folder of runs"),
         (["runs/a", "runs/b", "--by", "smile"], r"no label 'smile'; they have: pose"),
         (["runs/a", "runs/b", "--metrics", "ssmi"], r"'ssmi' was not measured; did you mean 'ssim'"),
         (["runs/a", "runs/b", "--control", "none"], r"none is not a folder"),
+        (["runs/a", "runs/b", "--margin", "lpips"], r"--margin: 'lpips' is not METRIC=X, as in lpips=0\.01"),
+        (["runs/a", "runs/b", "--margin", "=0.1"], r"--margin: '=0\.1' is not METRIC=X"),
+        (["runs/a", "runs/b", "--margin", "lpips=small"], r"--margin: 'small' is not a number; write lpips=0\.01"),
+        (["runs/a", "runs/b", "--margin", "lpips=0"], r"--margin: lpips=0 is not a positive number"),
+        (["runs/a", "runs/b", "--margin", "lpips=-1"], r"--margin: lpips=-1 is not a positive number"),
+        (["runs/a", "runs/b", "--margin", "lpips=nan"], r"--margin: lpips=nan is not a positive number"),
+        (["runs/a", "runs/b", "--margin", "lpips=1,lpips=2"], r"--margin: lpips is listed twice"),
+        (["runs/a", "runs/b", "--margin", "lpisp=1"], r"--margin: 'lpisp' is not compared; did you mean 'lpips'"),
     ],
 )
 def test_mistakes_are_reported(enface, runs, arguments, message):
@@ -236,7 +293,7 @@ def test_mistakes_are_reported(enface, runs, arguments, message):
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}'])
 def test_a_damaged_summary_is_named(enface, runs, content):
-    path = Path("runs/b/1/evaluation/summary.json")
+    path = Path("runs/b/1/evaluation/val/summary.json")
     path.write_text(content)
     outcome = enface("compare", *runs)
     assert outcome.code == 2
@@ -244,7 +301,7 @@ def test_a_damaged_summary_is_named(enface, runs, content):
 
 
 def test_a_damaged_table_is_named(enface, runs):
-    path = Path("runs/b/1/evaluation/images.csv")
+    path = Path("runs/b/1/evaluation/val/images.csv")
     path.write_text("lpips\n1\n")
     outcome = enface("compare", *runs)
     assert outcome.code == 2
@@ -266,4 +323,4 @@ def test_runs_that_enface_made(enface, recipe, tmp_path, monkeypatch):
     keys = [item["key"] for item in comparison["groups"][1]["changes"]]
     assert keys == ["stages.main.steps", "stages.main.batch", "stages.main.terms.l1.weight"]
     assert comparison["groups"][0]["runs"][0]["pictures"] is True
-    assert [text for text in comparison["comparisons"][0]["caveats"] if "With 3 identities" in text]
+    assert [text for text in comparison["comparisons"][0]["caveats"] if text.startswith("Fewer than 5 people")]

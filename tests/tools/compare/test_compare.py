@@ -290,9 +290,9 @@ def test_a_small_clear_difference_is_better_and_within_the_margin(pair):
     assert comparison.verdicts[0][1].endswith(", within the margin of 0.01")
 
 
-@pytest.mark.parametrize("name", ["lpisp", "fid"])
-def test_a_margin_of_another_metric_is_refused(pair, name):
-    with pytest.raises(DataError, match=f"--margin: '{name}' is not compared.*; compared: lpips"):
+@pytest.mark.parametrize(("name", "hint"), [("lpisp", "did you mean 'lpips'"), ("fid", "known: lpips")])
+def test_a_margin_of_another_metric_is_refused(pair, name, hint):
+    with pytest.raises(DataError, match=f"--margin: '{name}' is not compared; {hint}"):
         pair({"lpips": np.zeros(32)}, {"lpips": np.ones(32)}, margins={name: 0.1})
 
 
