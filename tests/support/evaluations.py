@@ -194,8 +194,8 @@ def result(control: float, group: float, outcome: str, *, higher: bool = True) -
     return {
         **{"images": 10, "missing": 0, "identities": 4, "control_mean": control, "group_mean": group},
         **{"compared": "value", "difference": {"mean": by, "low": by - 0.01, "high": by + 0.01}, "gain": gain},
-        **{"by_seed": {"0": by, "1": by}, "p": 0.01, "p_adjusted": 0.0004, "rank_biserial": 0.9, "d_z": 1.2},
-        "outcome": outcome,
+        **{"control_seed_sd": 0.004, "group_seed_sd": 0.006, "p": 0.01, "p_adjusted": 0.0004, "detectable": 0.0123},
+        **{"margin": None, "p_equivalent": None, "rank_biserial": 0.9, "d_z": 1.2, "outcome": outcome},
     }
 
 
@@ -221,7 +221,7 @@ def write_comparison(folder: Path, *, groups: int = 2, count: int = 70, pictures
         if ideal is None
     }
     content = {
-        **{"format": 1, "confidence": 0.95, "alpha": 0.05, "resamples": 10000},
+        **{"format": 2, "confidence": 0.95, "alpha": 0.05, "power": 0.8},
         **{"groups": [_group(place, name, count, pictures) for place, name in enumerate(names)], "tests": tests},
         **{"sets": {"fid": _quantity("fid", higher=False, card={})}, "by_columns": ["pose"]},
         **{"comparisons": [_group_comparison(place, count) for place in range(1, groups)]},
@@ -260,10 +260,13 @@ def _group_comparison(place: int, count: int) -> dict[str, Any]:
         for value, group in (("-15", 0.52), (HOSTILE, 0.4))
     ]
     examples = {"control_only": ["last"], "group_only": []}
+    claim = {"text": f"better on ssim than {HOSTILE}", "registered": "2026-01-01T00:00:00", "outcome": "confirmed"}
+    claim |= {"reason": "", "p": 0.0123}
     return {
-        **{"group": place, "seeds": {"matched": [0, 1], "control_only": [], "group_only": []}},
+        **{"group": place, "design": "crossed", "about": "", "seeds": {"control": [0, 1], "group": [2, 3]}},
+        "claim": claim if place == 1 else None,
         **{"images": {"common": count - 1, "control_only": 1, "group_only": 0, "examples": examples}, "identities": 4},
-        **{"resamples": 10000, "images_file": f"images-{place}.csv"},
+        "images_file": f"images-{place}.csv",
         "results": {"ssim": result(0.5, 0.6, "better"), "lpips": result(0.3, 0.35, "worse", higher=False)},
         "by": by,
         "sets": {"fid": {"control": 40.0, "group": 30.0, "difference": -10.0, "gain": 10.0}},

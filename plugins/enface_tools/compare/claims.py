@@ -50,6 +50,8 @@ def check_claim(control: Group, group: Group, pairing: Pairing, quantities: Sequ
     estimate = difference_estimate(pairing, quantity)
     by = first.claim.by
     p = estimate.p_above(by) if quantity.sign > 0 else estimate.p_below(-by)
+    if math.isnan(p):
+        return ClaimResult(first.text, registered, "untested", f"{quantity.name} has no interval", math.nan)
     return ClaimResult(first.text, registered, "confirmed" if p < ALPHA else "not confirmed", "", p)
 
 

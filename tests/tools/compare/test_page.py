@@ -50,15 +50,17 @@ def test_the_page_shows_the_differences_of_each_group(text, evaluations):
     shown = visible_text(text)
     assert f"{evaluations.HOSTILE} against control" in shown
     for part in (
-        *("better on ssim by 0.1", "69 images of 4 identities in both; 1 only in control.", "Matched seeds: 0, 1."),
-        *("stages.main.steps", "psnr skipped", "fid", "its 95% interval over 10,000 resamples of identities"),
+        *("better on ssim by 0.1", "69 images of 4 identities in both; 1 only in control.", "Seeds of control: 0, 1; of"),
+        *("stages.main.steps", "psnr skipped", "fid", "with its 95% interval over people and seeds; sd over seeds:"),
+        "the smallest difference that such a comparison detects with 80% power",
+        f"better on ssim than {evaluations.HOSTILE}. Confirmed (p 0.0123)",
     ):
         assert part in shown
     differences = rows(text, "Differences of")
     assert [line[:2] for line in differences] == [["ssim ↑", "✓ better"], ["lpips ↓", "✗ worse"]]
     assert differences[1][3:] == [
-        "+0.0500 [+0.0400, +0.0600] by seed 0: +0.0500, 1: +0.0500",
-        *("0.3500", "0.3000", "&lt; 0.001", "0.90", "1.20"),
+        "+0.050 [+0.040, +0.060] sd over seeds 0.004, 0.006",
+        *("0.350", "0.300", "&lt; 0.001", "0.012", "0.90", "1.20"),
     ]
 
 
