@@ -27,17 +27,26 @@ def calibrate(
     ] = None,
     split: Annotated[Split, typer.Option("--split", help="The split that is compared.")] = "val",
     metrics: Annotated[str, typer.Option("--metrics", metavar="NAME,...", help="Metrics (default: all).")] = "",
+    per_side: Annotated[
+        int | None, typer.Option("--per-side", min=2, help="Runs on each side of a comparison (default: half of all).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Compare a recipe with itself over seeds: how often would a comparison report a difference that is none?
 
-    Trains the seeds that are missing, as enface sweep does, then compares single runs and halves of all runs.
+    Trains the seeds that are missing, as enface sweep does, then compares single runs, and several runs with as many others.
     """
     from enface_tools.calibrate.false_verdicts import calibrate as calibrate_runs
 
     folder = recipe if recipe.is_dir() else _train(recipe, seeds, runs, jobs, split)
     names = [name.strip() for name in metrics.split(",") if name.strip()]
-    result = calibrate_runs([folder], metrics=names or None, split=split, progress=None if as_json else Terminal())
+    result = calibrate_runs(
+        [folder],
+        metrics=names or None,
+        per_side=per_side,
+        split=split,
+        progress=None if as_json else Terminal(),
+    )
     if as_json:
         typer.echo(json.dumps(result.as_dict(), indent=1))
         return
@@ -67,7 +76,7 @@ def _show(result: Calibration) -> None:
         (name, f"{result.seed_sd[name]:.2g}", f"{result.half_width[name]:.2g}", *_counts(result, name))
         for name in result.seed_sd
     ]
-    print_table(("metric", "sd over seeds", "interval of people", "one by one", "halves"), rows)
+    print_table(("metric", "sd over seeds", "interval of people", "one by one", "several"), rows)
     say(_sentence("one run against one", result.trainings, "differ", "true of these trainings, not of the recipe"))
     if result.recipes is not None:
         size = result.recipes.runs

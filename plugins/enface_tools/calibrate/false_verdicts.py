@@ -20,7 +20,7 @@ from enface_tools.compare.quantities import Quantity, shared_quantities
 from enface_tools.evaluate.splits import Split
 
 MAX_COMPARISONS = 40
-Halves = tuple[tuple[int, ...], tuple[int, ...]]
+Sides = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Calibration:
         seed_sd: Standard deviation (n - 1) of the runs' means, by metric.
         half_width: Half of the interval of one run's mean, which covers people only, by metric; NaN below 5 people.
         trainings: One run against one. A clear difference is true of the two trainings, and false of the recipe.
-        recipes: Half of the runs against as many others; None with fewer than 4 runs.
+        recipes: Several runs against as many others; None with fewer than 4 runs.
     """
 
     name: str
@@ -66,6 +66,7 @@ def calibrate(
     paths: Sequence[Path | str],
     *,
     metrics: Sequence[str] | None = None,
+    per_side: int | None = None,
     split: Split = "val",
     progress: Reporter | None = None,
 ) -> Calibration:
@@ -74,11 +75,12 @@ def calibrate(
     Args:
         paths: Run directories of one recipe with different seeds, or a folder of them.
         metrics: Names of metrics; default: all.
+        per_side: Number of runs that are compared with as many others, at least 2; default: half of the runs.
         split: The split whose evaluations are read.
         progress: Receives progress; default: silent.
 
     Raises:
-        DataError: if there are fewer than two runs, or runs of several recipes.
+        DataError: if there are fewer runs than two, or than two sides need, or runs of several recipes.
     """
     groups = read_groups([Path(path) for path in paths], split=split)
     if len(groups) > 1:
@@ -88,8 +90,11 @@ def calibrate(
         raise DataError(f"{group.name} has one run with an evaluation of the {split} split; at least 2 are needed")
     quantities = shared_quantities(group, group, regions=False, metrics=metrics, skip_unlike=False).quantities
     count = len(group.members)
-    designs: list[list[Halves]] = [[((a,), (b,)) for a, b in itertools.combinations(range(count), 2)]]
-    designs += [_halves(count)] if count >= 4 else []
+    designs: list[list[Sides]] = [[((a,), (b,)) for a, b in itertools.combinations(range(count), 2)]]
+    size = count // 2 if per_side is None else per_side
+    if per_side is not None and 2 * size > count:
+        raise DataError(f"--per-side {per_side}: needs {2 * size} runs, and {group.name} has {count}")
+    designs += [_sides(count, size)] if size >= 2 else []
     total, done, verdicts = sum(map(len, designs)), 0, []
     with (progress or Silent()).progress("comparing") as report:
         for pairs in designs:
@@ -117,9 +122,8 @@ def _half_width(item: GroupMean) -> float:
     return (item.interval.high - item.interval.low) / 2
 
 
-def _halves(count: int) -> list[Halves]:
-    """Disjoint halves of so many runs; at most 40, spread over all of them."""
-    size = count // 2
+def _sides(count: int, size: int) -> list[Sides]:
+    """Two sides of ``size`` of so many runs; at most 40 of these choices, spread over all of them."""
     every = []
     for first in itertools.combinations(range(count), size):
         others = [place for place in range(first[0] + 1, count) if place not in first]

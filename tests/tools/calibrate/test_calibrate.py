@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from enface.errors import DataError
-from enface_tools.calibrate.false_verdicts import _halves, calibrate
+from enface_tools.calibrate.false_verdicts import _sides, calibrate
 
 PEOPLE = 12
 KEYS = {name: [f"p{person:02}" for person in range(PEOPLE)] for name in ("key", "target_key", "identity")}
@@ -40,18 +40,27 @@ def test_single_trainings_differ_and_halves_do_not(trained):
     assert result.seed_sd["lpips"] == pytest.approx(0.01, rel=0.6)
 
 
-def test_halves_are_disjoint_and_each_pair_is_once():
-    halves = _halves(6)
+def test_sides_are_disjoint_and_each_pair_is_once():
+    halves = _sides(6, 3)
     assert len(halves) == comb(6, 3) // 2
     assert all(not set(first) & set(second) for first, second in halves)
     assert len({frozenset(pair) for pair in halves}) == len(halves)
-    assert len(_halves(9)) == 40
+    assert len(_sides(9, 3)) == 40
 
 
-def test_few_runs_have_no_halves_and_one_run_is_refused(trained):
+def test_few_runs_have_one_comparison_and_one_run_is_refused(trained):
     assert calibrate([trained("a", 3)]).recipes is None
     with pytest.raises(DataError, match="b has one run"):
         calibrate([trained("b", 1)])
+
+
+def test_sides_of_a_number_of_runs(trained):
+    folder = trained("a", 6)
+    result = calibrate([folder], per_side=2)
+    assert result.recipes is not None
+    assert (result.recipes.runs, result.recipes.comparisons) == (2, 40)
+    with pytest.raises(DataError, match="--per-side 4: needs 8 runs, and a has 6"):
+        calibrate([folder], per_side=4)
 
 
 def test_several_recipes_are_refused(trained):
