@@ -39,8 +39,8 @@ def test_the_examples_run_as_written(workshop, monkeypatch, page):
     results, comparison = names.get("results", names.get("result")), names["comparison"]
     table = results.table()
     assert {"l1", "psnr", "ssim"} <= set(table.index)
-    assert (table["low"] <= table["mean"]).all()
-    assert (table["mean"] <= table["high"]).all()
+    assert 0 < table["mean"]["l1"] < 1
+    assert table[["low", "high"]].isna().all(axis=None), "one validation person has no interval"
     assert "<table" in results._repr_html_()
     assert "<table" in comparison._repr_html_()
     assert [path.name for path in names["files"]] == ["photo.png"]
