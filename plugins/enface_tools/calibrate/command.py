@@ -34,7 +34,7 @@ def calibrate(
 ) -> None:
     """Compare a recipe with itself over seeds: how often would a comparison report a difference that is none?
 
-    Trains the seeds that are missing, as enface sweep does, then compares single runs, and several runs with as many others.
+    Trains the seeds that are missing, as enface sweep does, then compares single runs, and several with as many others.
     """
     from enface_tools.calibrate.false_verdicts import calibrate as calibrate_runs
 
