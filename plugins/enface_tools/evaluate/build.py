@@ -34,6 +34,10 @@ class MaskedMetric(Metric):
         return self._metric.ideal
 
     @property
+    def bounds(self) -> tuple[float, float] | None:  # type: ignore[override]
+        return self._metric.bounds
+
+    @property
     def card(self) -> dict[str, str]:
         bits = hashlib.sha256(self.weights.cpu().numpy().tobytes()).hexdigest()[:16]
         return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}

@@ -111,6 +111,7 @@ def test_a_card_names_the_mask_and_its_bits(metrics):
     weights[..., :16] = 3
     assert first["mask_sha256"] == hashlib.sha256(weights.numpy().tobytes()).hexdigest()[:16]
     assert {key: value for key, value in first.items() if not key.startswith("mask")} == plain
+    assert built["a"].bounds == (0.0, 1.0), "those of l1"
 
 
 @pytest.mark.parametrize(

@@ -52,14 +52,14 @@ def many(tmp_path: Path) -> tuple[str, str]:
 
 def test_it_measures_and_reports(enface, pair, tmp_path):
     fill(tmp_path / "sources", 6, 3)
-    outcome = enface("pairs", *pair, "--sources", "sources", "--metrics", "l1, psnr", "--identity", r"(p\d)")
+    outcome = enface("pairs", *pair, "--sources", "sources", "--metrics", "l1, psnr", "--identity", r"_(\d)")
     assert outcome.code == 0, outcome.err
     results = Results.read(Path("evaluations/outputs"))
     mean = results.summary.metrics["l1"].mean
     assert "6 outputs match their targets; results: evaluations/outputs" in outcome.out
     assert f"l1: {mean:.4f} [" in outcome.out
     assert "(baselines: source 0." in outcome.out
-    assert results.summary.identities == 3
+    assert results.summary.identities == 6
     assert Path("evaluations/outputs/grid.png").is_file()
     assert "report: evaluations/outputs/report/index.html" in outcome.out
     assert "p2_5" in Path("evaluations/outputs/report/index.html").read_text(encoding="utf-8")
