@@ -4,8 +4,8 @@
 
 Run s of a recipe measures a + b_p + c_p + r_s + e_sp on person p: b_p is the person's own (of both recipes), c_p the
 recipe's effect on the person (of one recipe), r_s the training, e_sp the rest. The spreads are those of LPIPS in the
-runs of ``enface calibrate benchmarks/nine_seeds.yaml --seeds 9``; that of the effect, which one recipe does not show, is
-as large as the rest.
+runs of ``enface calibrate benchmarks/nine_seeds.yaml --seeds 9``; that of the effect, which one recipe does not show,
+is as large as the rest.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ def coverage(seeds: int, people: int, repeats: int, skew: Skew) -> tuple[float, 
     return crossed / repeats, alone / repeats
 
 
+def table(values: list[Floats]) -> pd.DataFrame:
+    """Numbers of a run on each person, one column per metric."""
+    return pd.DataFrame(dict(zip(METRICS, values, strict=True)))
+
+
 def false_verdicts(seeds: int, people: int, repeats: int) -> float:
     """Share of comparisons of equal recipes with a clear verdict on any of four metrics, adjusted by Holm's method."""
     rng = np.random.default_rng([seeds, people, 1])
@@ -81,13 +86,7 @@ def false_verdicts(seeds: int, people: int, repeats: int) -> float:
     clear = 0
     for _ in range(repeats):
         values = [draw(rng, seeds, people, effect=0.0) for _ in METRICS]
-        sides = [
-            [
-                pd.DataFrame(dict(zip(METRICS, (item[side][run] for item in values), strict=True)))
-                for run in range(seeds)
-            ]
-            for side in (0, 1)
-        ]
+        sides = [[table([item[side][run] for item in values]) for run in range(seeds)] for side in (0, 1)]
         control, group = (sum(side[1:], start=side[0]) / seeds for side in sides)
         pairing = Pairing(
             about=about,
