@@ -33,6 +33,7 @@ from enface_tools.report.render import rendered
 DOWNLOADS = (COMPARISON, "table.csv", "by.csv")
 # Half the width of a gain's axis in percent; the rest is margin.
 HALF_AXIS = 46
+MEAN_DECIMALS = 3
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class DifferenceRow:
     """A quantity of a group compared with the control, as text.
 
     Attributes:
+        control_sd, group_sd: Standard deviation of the runs' means; empty for one run.
         strip: Positions of the gain's ``low``, ``mean`` and ``high`` on an axis, in percent; 0 is in the middle and
             the better side on the right. Undefined numbers are missing.
     """
@@ -55,7 +57,8 @@ class DifferenceRow:
     p: str
     effect: str
     d_z: str
-    seeds: str
+    control_sd: str
+    group_sd: str
     detectable: str
     outcome: Outcome
     strip: Mapping[str, float]
@@ -179,22 +182,22 @@ def _difference(name: str, item: ResultEntry, direction: Direction, reach: float
     mean, low, high = (number(value) for value in (item.difference.mean, item.difference.low, item.difference.high))
     # Decimals of the difference, so that a small one is not rounded away.
     digits = places([mean, low, high])
-    p, detectable = number(item.p_adjusted), number(item.detectable)
-    spreads = [number(value) for value in (item.control_seed_sd, item.group_seed_sd)]
+    p = number(item.p_adjusted)
     return DifferenceRow(
         name=name,
         direction=direction,
         images=count(item.images),
         identities=count(item.identities),
-        control=shown(control, digits),
-        group=shown(group, digits),
+        control=shown(control, max(digits, MEAN_DECIMALS)),
+        group=shown(group, max(digits, MEAN_DECIMALS)),
         difference=signed(mean, digits) + (" (of distances)" if item.compared == "distance" else ""),
         interval="" if math.isnan(low) else f"[{signed(low, digits)}, {signed(high, digits)}]",
         p=NONE if math.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}"),
         effect=_number(item.rank_biserial, 2),
         d_z=_number(item.d_z, 2),
-        seeds="" if all(map(math.isnan, spreads)) else ", ".join(shown(value, digits) for value in spreads),
-        detectable=shown(detectable, digits),
+        control_sd="" if item.control_seed_sd is None else f"{item.control_seed_sd:.2g}",
+        group_sd="" if item.group_seed_sd is None else f"{item.group_seed_sd:.2g}",
+        detectable=shown(number(item.detectable), digits),
         outcome=item.outcome,
         strip=_strip(item, _reach([item]) if reach is None else reach),
     )
