@@ -2,34 +2,27 @@
 
     python benchmarks/stages.py STAGE CONTROL RUN... [--split test]
 
-Prints, for every metric, the difference STAGE - CONTROL over all runs and of each run. Images are averaged over runs
-first; the 95 % interval has people as units.
+Prints, for every metric, the difference STAGE - CONTROL with its 95 % interval over seeds and people (over people only
+for one run), and that of each run. Of metrics with an ideal value, distances to it are compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import pandas as pd
 
+from enface_tools.compare.crossed import crossed_mean
+from enface_tools.compare.outcomes import run_values
+from enface_tools.evaluate.results import Results
 from enface_tools.evaluate.splits import evaluation_folder
-from enface_tools.evaluate.statistics import interval
 
 
-def differences(folder: Path, stage: str, control: str, metrics: list[str]) -> pd.DataFrame:
-    """Return STAGE - CONTROL by metric, one row per image, indexed by its key; and the image's ``identity``.
-
-    Args:
-        folder: Of an evaluation.
-    """
-    tables = [
-        pd.read_csv(folder / "stages" / f"{name}.csv", dtype={"key": str, "identity": str}).set_index("key")
-        for name in (stage, control)
-    ]
-    changes: pd.DataFrame = tables[0][metrics] - tables[1][metrics]
-    return changes.assign(identity=tables[0]["identity"])
+def stage_table(folder: Path, stage: str) -> pd.DataFrame:
+    """Return a stage's metrics, one row per image, indexed by its key and its target's."""
+    table = pd.read_csv(folder / "stages" / f"{stage}.csv", dtype={"key": str, "target_key": str, "identity": str})
+    return table.set_index(["key", "target_key"])
 
 
 def main() -> None:
@@ -41,19 +34,21 @@ def main() -> None:
     parser.add_argument("--split", choices=["val", "test"], default="val")
     arguments = parser.parse_args()
     folders = [evaluation_folder(run, arguments.split) for run in arguments.runs]
-    summary = json.loads((folders[0] / "stages.json").read_text())
-    metrics = list(summary[arguments.stage]["metrics"])
-    tables = [differences(folder, arguments.stage, arguments.control, metrics) for folder in folders]
-    identity = tables[0]["identity"]
-    for name in metrics:
-        columns = pd.concat([table[name] for table in tables], axis=1)
-        assert columns.notna().all().all(), "the runs were evaluated on different images"
-        mean = columns.mean(axis=1)
-        low, high = interval(mean.to_numpy(), identity[mean.index].to_numpy())
-        each = ", ".join(f"{table[name].mean():+.5f}" for table in tables)
-        print(
-            f"{name}: {arguments.stage} - {arguments.control} = {mean.mean():+.5f} [{low:+.5f}, {high:+.5f}]  ({each})"
-        )
+    metrics = Results.read(arguments.runs[0], arguments.split).summary.metrics
+    pairs = [[stage_table(folder, name) for name in (arguments.stage, arguments.control)] for folder in folders]
+    index = pairs[0][0].index
+    assert all(table.index.equals(index) for pair in pairs for table in pair), "the stages were not measured alike"
+    identities = pairs[0][0]["identity"].to_numpy()
+    for name, metric in metrics.items():
+        compared = metric.direction.compared
+        changes = pd.concat([compared(stage[name]) - compared(control[name]) for stage, control in pairs], axis=1)
+        # An image without a number in one run has none in the others.
+        runs = [column for _, column in changes.where(changes.notna().all(axis=1)).items()]
+        estimate = crossed_mean(run_values(runs, identities))
+        low, high = estimate.interval()
+        each = ", ".join(f"{run.mean():+.5f}" for run in runs)
+        title = f"{name}: {arguments.stage} - {arguments.control}"
+        print(f"{title} = {estimate.mean:+.5f} [{low:+.5f}, {high:+.5f}], p {estimate.p():.3f}  ({each})")
 
 
 if __name__ == "__main__":
