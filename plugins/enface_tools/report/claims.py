@@ -47,7 +47,7 @@ def register_claim(run: Run) -> None:
 
 
 def claim_digest(recipe: Recipe) -> str:
-    """The digest that a claim is registered under: it changes with the claim, and with the training but for the seed."""
+    """The digest that a claim is registered under: of the claim, and of the training but for its seed."""
     assert recipe.claim is not None
     parts: dict[str, Any] = {"claim": recipe.claim.model_dump(), "training": recipe.model_copy(update={"seed": 0})}
     parts["training"] = parts["training"].training_digest()
@@ -63,4 +63,4 @@ def read_claim(directory: Path) -> RegisteredClaim | None:
         return None
     first_step = log.find('"event": "step"')
     registered = log.find(f'"digest": "{claim.digest}"')
-    return claim if 0 <= registered and (first_step < 0 or registered < first_step) else None
+    return claim if registered >= 0 and (first_step < 0 or registered < first_step) else None

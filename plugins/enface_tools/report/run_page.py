@@ -13,6 +13,7 @@ from enface_tools.evaluate.models import CheckpointSummary, StageSummary, Summar
 from enface_tools.evaluate.openings import OPENINGS, caveats_of_openings, read_openings
 from enface_tools.evaluate.results import BASELINES, SUMMARY
 from enface_tools.report import tables
+from enface_tools.report.claims import read_claim
 from enface_tools.report.curves import Plot, label_plot, read_log, training_plots
 from enface_tools.report.files import FolderReader, PageWriter, make_folder
 from enface_tools.report.gallery import gallery
@@ -78,6 +79,7 @@ def _contents(reader: FolderReader, page: PageWriter, run: Path) -> tuple[Conten
         **training,
         **_provenance(reader, run, summary),
         **_openings(reader, run),
+        "claim": read_claim(run),
         "by_plots": {(plot.x, plot.title): plot.id for plot in label_plots},
         "all_plots": plots,
         "downloads": _downloads(reader, page, folder),
