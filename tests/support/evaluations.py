@@ -49,7 +49,11 @@ def summary() -> dict[str, Any]:
         "lpips": metric(0.31, 0.30, 0.32, 0.4, 0.28, higher=False),
         "psnr": metric(21.5, 21.0, 22.0, 12.0, 21.7),
     }
-    numbers = {name: {"mean": 0.9, "baselines": item["baselines"]} for name, item in metrics.items()}
+    numbers = {
+        name: {"mean": 0.9, "low": 0.85, "high": 0.95, "images": 5, "identities": 5, "baselines": item["baselines"]}
+        for name, item in metrics.items()
+    }
+    numbers["psnr"] |= {"low": None, "high": None, "identities": 4}
     by_pose = {pose: {"images": 5, "metrics": numbers} for pose in ("-15", "-90", "0", "90")}
     return {
         "format": 3,
@@ -60,7 +64,12 @@ def summary() -> dict[str, Any]:
         "regions": {
             name: {
                 "images": 7,
-                "metrics": {"ssim": {"mean": 0.4, "low": 0.3, "high": 0.5, "baselines": {"source": 0.1}}},
+                "metrics": {
+                    "ssim": {
+                        **{"mean": 0.4, "low": 0.3, "high": 0.5, "images": 7, "identities": 6},
+                        "baselines": {"source": 0.1},
+                    }
+                },
             }
             for name in ("eyes", HOSTILE)
         },

@@ -212,7 +212,7 @@ def _best(baselines: Mapping[str, float], direction: Direction) -> str:
 
 def change_outcome(change: Estimate, direction: Direction) -> Outcome:
     """The outcome of a difference of compared numbers: ``better`` if all of its interval is; ``unclear`` without."""
-    if change.mean is None:
+    if math.isnan(number(change.mean)):
         return "none"
     low, high = number(change.low), number(change.high)
     if not (low > 0 or high < 0):

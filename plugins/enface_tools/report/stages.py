@@ -73,7 +73,7 @@ def _stage_cell(item: StageMetric | None, direction: Direction, places: int) -> 
     if item.change is None or item.change.mean is None:
         return StageCell(shown(mean, places))
     change = item.change.mean
-    low, high = (shown(number(value), places) for value in (item.change.low, item.change.high))
+    low, high = ("" if value is None else shown(value, places) for value in (item.change.low, item.change.high))
     outcome = change_outcome(item.change, direction)
     return StageCell(shown(mean, places), signed(change, places), low, high, outcome)
 

@@ -22,7 +22,7 @@ from enface_tools.report.numbers import MINUS, NONE, Direction, decimals, key_nu
 from enface_tools.report.pictures import MAX_GRIDS
 from enface_tools.report.run_page import write_report
 from enface_tools.report.stages import stage_table
-from enface_tools.report.tables import heat_maps, spread
+from enface_tools.report.tables import heat_maps, label_tables, spread
 
 
 @pytest.fixture(scope="module")
@@ -630,21 +630,34 @@ def test_outcome_is_against_both_baselines(low, high, higher, outcome, evaluatio
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "outcome", "rival"),
-    [
-        # The baselines are 0.5 and 1.3: 0.3 too high is better than half too low.
-        (0.8, 1.2, "better", "mean_target"),
-        (0.4, 0.6, "worse", "mean_target"),
-        (1.5, 1.7, "worse", "mean_target"),
-        (0.6, 0.8, "unclear", "mean_target"),
-        (0.75, 1.4, "unclear", "mean_target"),
-    ],
+    ("distance", "outcome"), [(0.1, "better"), (0.4, "worse"), (0.6, "worse"), (0.25, "unclear"), (0.35, "unclear")]
 )
-def test_an_ideal_can_be_missed_on_both_sides(low, high, outcome, rival, evaluations):
-    item = evaluations.metric((low + high) / 2, low, high, 0.5, 1.3) | {"ideal": 1.0}
+def test_an_ideal_can_be_missed_on_both_sides(distance, outcome, evaluations):
+    """The mean is ideal, but the images are not: their mean distance is compared with 0.5 and 0.3 of the baselines."""
+    item = evaluations.metric(1.0, 0.9, 1.1, 0.5, 1.3) | {"ideal": 1.0}
+    item["distances"] = {"output": distance, "source": 0.5, "mean_target": 0.3}
+    item["gains"] = {
+        name: {"mean": distance - other, "low": distance - other - 0.08, "high": distance - other + 0.08}
+        for name, other in (("source", 0.5), ("mean_target", 0.3))
+    }
     number = key_number("sharpness", item)
-    assert (number.outcome, number.rival.name, number.direction.arrow) == (outcome, rival, "→1")
+    assert (number.outcome, number.rival.name, number.direction.arrow) == (outcome, "mean_target", "→1")
     assert number.direction.words == "nearer to 1 is better"
+    assert number.rival.difference == f"{'+' if distance > 0.3 else MINUS}{abs(distance - 0.3):.3f}"
+
+
+def test_the_best_line_of_a_table_is_the_nearest_to_the_ideal(evaluations):
+    content = evaluations.summary()
+    content["metrics"] = {"sharpness": evaluations.metric(1.0, 0.9, 1.1, 0.5, 1.3) | {"ideal": 1.0}}
+    content |= {"regions": {}, "by_two": {}}
+
+    def group(distance):
+        item = {"mean": 1.0, "low": 0.9, "high": 1.1, "images": 5, "identities": 5, "baselines": {"source": 0.8}}
+        return {"images": 5, "metrics": {"sharpness": {**item, "distances": {"output": distance, "source": 0.2}}}}
+
+    content["by"] = {"pose": {"0": group(0.1), "15": group(0.3)}}
+    ((table,),) = label_tables(Summary(**content)).values()
+    assert [(line.value, line.best) for line in table.lines] == [("0", True), ("15", False)]
 
 
 def test_a_stage_that_overshoots_the_ideal_is_worse():
@@ -654,7 +667,8 @@ def test_a_stage_that_overshoots_the_ideal_is_worse():
         stages = {"main": StageSummary(step=1, after="first", metrics=metrics)}
         return stage_table(stages, {"sharpness": Direction(True, 1.0)})[0].cells[0].outcome
 
-    assert cell(0.9, 0.3) == "better"
+    # Distances to 1: from 0.4 below to 0.1 below, and from 0.1 below to 0.5 above.
+    assert cell(0.9, -0.3) == "better"
     assert cell(1.5, 0.4) == "worse"
 
 
