@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -97,6 +98,64 @@ def test_a_grid_that_tensorboard_cannot_write_is_reported_and_others_are_written
     (grid,) = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Images("output")
     assert grid.step == 40
     assert board._writer is None
+
+
+def curves(directory):
+    """TensorBoard's curves of a run: name -> points (step, value)."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(directory / "tensorboard")).Reload()
+    return {name: [(item.step, item.value) for item in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
+def log(directory, event):
+    lines = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+def test_evaluating_a_run_later_leaves_its_curves_as_they_were(recipe, enface, tmp_path):
+    content = {
+        "stages": {"main": {"steps": 4, "batch": 2, "ema": 0.5, "terms": {"l1": {}}}},
+        "data": {"split": {"train": 4, "val": 1, "test": 1}},
+        "metrics": {"l1": {}},
+        "log": {"every": 1, "checkpoint": 1, "validate": 2, "keep": 5},
+    }
+    assert enface("run", recipe(content), "--runs", tmp_path / "runs").code == 0
+    (directory,) = (tmp_path / "runs").glob("*/*")
+    before = curves(directory)
+    trained = [(line["step"], pytest.approx(line["values"]["term/l1"])) for line in log(directory, "step")]
+    validated = [(line["step"], pytest.approx(line["values"]["l1"])) for line in log(directory, "validated")]
+    assert [step for step, _ in trained] == [1, 2, 3, 4]
+    assert before["term/l1"] == trained
+    # The evaluation at the end measures the last network once more.
+    assert before["metric/l1"] == [*validated, validated[-1]]
+    assert [step for step, _ in before["test/l1"]] == [4]
+    for words in ([], ["--checkpoint", "all"], ["--checkpoint", "1", "--raw"], ["--split", "test"]):
+        outcome = enface("evaluate", directory, *words)
+        assert outcome.code == 0, outcome.err
+    assert curves(directory) == before
+    assert [
+        (line["split"], line["checkpoint"], line["weights"], line["step"]) for line in log(directory, "evaluated")
+    ] == [
+        ("val", "step-00000004", "average", 4),
+        ("test", "step-00000004", "average", 4),
+        ("val", "step-00000004", "average", 4),
+        *(("val", f"step-0000000{step}", "average", step) for step in (1, 2, 3, 4)),
+        ("val", "step-00000001", "plain", 1),
+        ("test", "step-00000004", "average", 4),
+    ]
+
+
+def test_resuming_replaces_the_points_after_the_checkpoint(recipe, enface, tmp_path):
+    content = {"stages": {"main": {"steps": 4, "batch": 2, "terms": {"l1": {}}}}, "log": {"every": 1, "checkpoint": 2}}
+    file = recipe(content)
+    assert enface("run", file, "--runs", tmp_path / "runs").code == 0
+    (directory,) = (tmp_path / "runs").glob("*/*")
+    whole = curves(directory)["term/l1"]
+    (directory / "checkpoints" / "step-00000004.safetensors").unlink()
+    outcome = enface("run", file, "--runs", tmp_path / "runs", "--resume")
+    assert outcome.code == 0, outcome.err
+    assert curves(directory)["term/l1"] == whole
 
 
 def test_several_errors_in_the_background_are_all_reported():

@@ -137,7 +137,7 @@ def run_created(run: Run) -> None:
 
 @hookspec
 def run_started(run: Run) -> None:
-    """A run started or resumed; its directory exists."""
+    """Training started, or resumed at ``run.step``; the run's directory exists."""
 
 
 @hookspec
@@ -175,7 +175,7 @@ def checkpoint_saved(run: Run, step: int, path: Path) -> None:
 
 @hookspec
 def evaluated(run: Run, step: int, summary: Mapping[str, float], split: str) -> None:
-    """Metric means over a split, ``val`` or ``test``, were computed."""
+    """Metric means over a split, ``val`` or ``test``, were computed during training or at its end."""
 
 
 @hookspec

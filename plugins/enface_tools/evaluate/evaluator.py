@@ -247,12 +247,8 @@ def evaluate_network(
     if pictures is not None:
         pictures.close()
     save_grid(evaluator, network, about, folder / "grid.png")
-    means = {name: item.mean for name, item in summary.metrics.items()}
-    means |= {name: item.value for name, item in summary.sets.items()}
-    # Undefined numbers (no image has the region, too few images) appear in the tables only.
-    means = {name: value for name, value in means.items() if value is not None}
-    run.log("evaluated", split=evaluator.split, values=means)
-    run.notify("evaluated", step=run.step, summary=means, split=evaluator.split)
+    about_network = {} if checkpoint is None else {"checkpoint": checkpoint.file, "weights": checkpoint.weights}
+    run.log("evaluated", split=evaluator.split, **about_network, values=summary.means)
     return summary
 
 

@@ -185,6 +185,13 @@ class Summary(FileModel):
         """Metrics over images, then set metrics."""
         return {**self.metrics, **self.sets}
 
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean of each metric and number of each set metric, without undefined ones (no region, too few images)."""
+        means = {name: item.mean for name, item in self.metrics.items()}
+        means |= {name: item.value for name, item in self.sets.items()}
+        return {name: value for name, value in means.items() if value is not None}
+
 
 class StageMetric(Estimate):
     """A metric at the end of a stage.

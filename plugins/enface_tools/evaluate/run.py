@@ -17,7 +17,7 @@ from enface.training.run import Run
 from enface_tools.evaluate.checkpoints import averaged, find_checkpoints, load_network
 from enface_tools.evaluate.console import report_stages, report_summary
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
-from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, Estimate, StageSummary
+from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, Estimate, StageSummary, Summary
 from enface_tools.evaluate.openings import Seen, caveats_of_openings, opening, seen_in
 from enface_tools.evaluate.results import Results
 from enface_tools.evaluate.splits import Split, evaluation_folder, require_people
@@ -96,9 +96,8 @@ def write_evaluations(
     require_run(directory)
     paths = find_checkpoints(directory, which)
     opened = _open(directory, overrides, progress)
-    with opened.observed(), raise_on_signals():
+    with raise_on_signals():
         require_people(opened, split)
-        opened.notify("run_started")
         evaluator = Evaluator(opened, split)
         with opening(opened, split, "evaluate") as seen:
             if which == "last" and average:
@@ -111,7 +110,6 @@ def write_evaluations(
             _report_openings(opened)
         if which == "last" and average:
             _notify_written(opened)
-    opened.notify("run_ended", completed=True)
     opened.engine.wait()
     return folders
 
@@ -128,14 +126,18 @@ def evaluate_trained(run: Run, network: nn.Module) -> None:
     Comparing stages is choosing, so the test people see them only in a run without validation people. With the
     recipe's ``evaluation.split: val`` the test people are not opened at all.
 
-    All processes call this; the main one writes and reports.
+    All processes call this; the main one writes, reports and notifies observers. Later evaluations do not notify
+    them, because observers draw the curves of training.
     """
     validator = run.validator if isinstance(run.validator, RunValidator) else RunValidator(run)
+    last = find_checkpoints(run.directory, "last")
+    (checkpoint,) = (_describe(path, average=True) for path in last.values())
     if validator.val is not None:
-        evaluate_run(validator.val, network, {})
+        _notify_evaluated(run, evaluate_run(validator.val, network, {}, checkpoint))
     if run.recipe.evaluation.split == "test":
         with opening(run, "test", "run") as seen:
-            evaluate_run(validator.test, network, seen, stages=validator.val is None)
+            summary = evaluate_run(validator.test, network, seen, checkpoint, stages=validator.val is None)
+            _notify_evaluated(run, summary)
         _report_openings(run)
     report_unavailable(validator.unavailable, run.reporter)
     _notify_written(run)
@@ -145,10 +147,10 @@ def evaluate_run(
     evaluator: Evaluator,
     network: nn.Module,
     seen: dict[str, Seen],
-    checkpoint: CheckpointInfo | None = None,
+    checkpoint: CheckpointInfo,
     *,
     stages: bool = True,
-) -> None:
+) -> Summary | None:
     """Evaluate a run's last network and the networks that its stages ended with.
 
     All processes call this; the main one writes and reports.
@@ -157,6 +159,9 @@ def evaluate_run(
         seen: Receives the numbers of each network.
         checkpoint: The checkpoint that the network is from.
         stages: Evaluate stages if the recipe has several.
+
+    Returns:
+        Contents of ``summary.json`` of the last network; None except on the main process.
     """
     run, split = evaluator.run, evaluator.split
     with run.reporter.progress(f"evaluating {split} images") as progress:
@@ -173,6 +178,7 @@ def evaluate_run(
     elif summary is not None:
         # The report would show an earlier evaluation's stages beside numbers of another network.
         (evaluation_folder(run.directory, split) / "stages.json").unlink(missing_ok=True)
+    return summary
 
 
 def _seen_of_stage(stage: StageSummary) -> Seen:
@@ -190,6 +196,11 @@ def _report_openings(run: Run) -> None:
         sentences = [str(error)]
     for sentence in sentences:
         run.reporter.say(f"caveat: {sentence}")
+
+
+def _notify_evaluated(run: Run, summary: Summary | None) -> None:
+    if summary is not None:
+        run.notify("evaluated", step=run.step, summary=summary.means, split=summary.split)
 
 
 def _notify_written(run: Run) -> None:
