@@ -179,6 +179,7 @@ class Pairs:
     Attributes:
         rows: All rows of the split.
         sources: The rows that may be sources.
+        targets: The rows that may be targets.
 
     Raises DataError if a source has no target, naming identities.
     """
@@ -189,11 +190,11 @@ class Pairs:
         if not len(self.sources):
             raise DataError(f"pairs.source: no image has {_conditions(rules.source.where)}")
         self.rows = rows
-        self._target = PairCandidates(table, rows, rules.target, "target")
+        self.targets = PairCandidates(table, rows, rules.target, "target")
         self._partner = PairCandidates(table, rows, rules.partner, "partner") if rules.partner else None
         if rules.target.chance < 1:
             raise DataError("pairs.target.chance: must be 1; a target is never any image")
-        lonely = table["identity"].iloc[self.sources[self._target.counts(self.sources) == 0]].unique()
+        lonely = table["identity"].iloc[self.sources[self.targets.counts(self.sources) == 0]].unique()
         if len(lonely):
             raise DataError(
                 f"pairs.target: {len(lonely)} identities have no image with {_conditions(rules.target.where)} "
@@ -208,7 +209,7 @@ class Pairs:
 
     def draw(self, sources: Indices, rng: np.random.Generator) -> dict[str, Indices]:
         """Draw rows of target and partner for each source row."""
-        rows = {"source": sources, "target": self._target.draw(sources, rng.random(len(sources)))}
+        rows = {"source": sources, "target": self.targets.draw(sources, rng.random(len(sources)))}
         if self._partner is not None:
             by_rule = self._partner.draw(sources, rng.random(len(sources)))
             anyone = self.rows[rng.integers(len(self.rows), size=len(sources))]

@@ -364,8 +364,8 @@ class LogModel(Model):
 class EvaluationModel(Model):
     """Evaluation at the end of a run; ``split: val`` leaves the test people unseen.
 
-    At most ``images`` source images, evenly spread, are measured. ``stages``
-    measures the network at the end of every stage, too; ``pictures`` keeps pictures of all images. ``regions`` are
+    At most ``images`` source images are measured, spread evenly over people and labels. ``stages`` measures the
+    network at the end of every stage, too; ``pictures`` keeps pictures of all images. ``regions`` are
     masks, over each of which metrics are measured, too, if they support it. ``self_pairs`` also measures pairs whose
     source is their target, which copying solves.
     """

@@ -102,10 +102,17 @@ class Run:
 
     def _targets(self, count: int) -> Targets:
         pairs = self.pairs("train")
+        sources = self.first_sources(pairs, count)
+        return self.targets(pairs.draw(sources, np.random.default_rng([self.recipe.seed, 6]))["target"])
+
+    def first_sources(self, pairs: Pairs, count: int) -> Indices:
+        """Return the first source of each of up to ``count`` people, evenly spread over their names."""
         people = self.pack.table["identity"].to_numpy()[pairs.sources].astype(str)
         _, first = np.unique(people, return_index=True)
-        chosen = first[np.unique(np.linspace(0, len(first) - 1, count).round().astype(np.int64))]
-        rows = pairs.draw(pairs.sources[chosen], np.random.default_rng([self.recipe.seed, 6]))["target"]
+        return pairs.sources[first[np.unique(np.linspace(0, len(first) - 1, count).round().astype(np.int64))]]
+
+    def targets(self, rows: Indices) -> Targets:
+        """Return rows of the pack as targets, for components."""
         pack, size = self.pack, self.recipe.data.size
         return Targets(
             tuple(pack.table["key"].to_numpy()[rows]),

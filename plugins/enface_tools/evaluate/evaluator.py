@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from enface.data.batches import Batches
 from enface.data.pack import center_crop
-from enface.data.pairs import Indices, Pairs
+from enface.data.pairs import Indices
 from enface.errors import DataError
 from enface.training.build import output_of
 from enface.training.run import Run
@@ -27,6 +27,7 @@ from enface_tools.evaluate.models import CheckpointInfo, SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import build_regions
 from enface_tools.evaluate.results import Scores, write_results
+from enface_tools.evaluate.sampling import balanced, evaluation_info, fixed_pairs, fixed_targets
 from enface_tools.evaluate.splits import evaluation_folder
 from enface_tools.evaluate.summary import Summarizer
 
@@ -41,7 +42,8 @@ class Evaluator:
     """Measures a network on one split of a run's data.
 
     Outputs are clipped to [0, 1]; they are compared with targets in float32. Pairs whose source is their target are
-    left out unless the recipe has ``evaluation.self_pairs``: copying such a source is perfect.
+    left out unless the recipe has ``evaluation.self_pairs``: copying such a source is perfect. The pairs and the
+    masks of metrics are those of the split, whatever the recipe's seed is.
 
     Args:
         split: ``test`` or ``val``.
@@ -63,20 +65,22 @@ class Evaluator:
 
     def __post_init__(self) -> None:
         run = self.run
-        built, self.unavailable = build_metrics(run.loaded, run.info)
+        info = evaluation_info(run)
+        built, self.unavailable = build_metrics(run.loaded, info)
         self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
         self._measure = Measure(self.metrics)
-        pairs = run.pairs(self.split)
-        self.rows, self.self_pairs = self._draw(pairs)
-        self._columns = Batches(run.pack, pairs.roles, run.engine.device, run.info.size)
-        regions, absent = build_regions(run.loaded, run.info, self._columns.names)
+        self.rows, self.self_pairs = self._draw()
+        self._columns = Batches(run.pack, ("source", "target"), run.engine.device, info.size)
+        regions, absent = build_regions(run.loaded, info, self._columns.names)
         self._regions = {name: region.to(run.engine.device) for name, region in regions.items()}
         self.unavailable |= absent
 
-    def _draw(self, pairs: Pairs) -> tuple[dict[str, Indices], SelfPairs]:
-        recipe = self.run.recipe
-        rows = pairs.draw(pairs.sources, np.random.default_rng([recipe.seed, 3]))
-        same = rows["source"] == rows["target"]
+    def _draw(self) -> tuple[dict[str, Indices], SelfPairs]:
+        run, recipe = self.run, self.run.recipe
+        pairs = fixed_pairs(run, run.rows[self.split])
+        sources = np.sort(pairs.sources)
+        targets = fixed_targets(run, pairs, sources)
+        same = sources == targets
         self_pairs = SelfPairs(count=int(same.sum()), measured=recipe.evaluation.self_pairs)
         kept = np.flatnonzero(~same | self_pairs.measured)
         if not len(kept):
@@ -84,8 +88,8 @@ class Evaluator:
                 f"pairs: the target of every {self.split} image is the image itself, so no pair is left to measure; "
                 "change pairs.source or pairs.target, or measure these pairs with evaluation.self_pairs: true"
             )
-        chosen = _spread(kept, recipe.evaluation.images)
-        return {role: indices[chosen] for role, indices in rows.items()}, self_pairs
+        chosen = kept[balanced(run.pack.table.iloc[sources[kept]], recipe.evaluation.images)]
+        return {"source": sources[chosen], "target": targets[chosen]}, self_pairs
 
     def means(self, network: nn.Module) -> dict[str, float]:
         """Each metric's mean over the split, or its number for the whole set."""
@@ -153,7 +157,7 @@ class Evaluator:
 
     def baselines(self) -> dict[str, Scores]:
         """Scores of copying the source, and of the mean target of the training split."""
-        mean = mean_target(self.run.pairs("train"), self.run).to(self.run.engine.device)
+        mean = mean_target(self.run).to(self.run.engine.device)
         return {
             "source": self.measure(lambda source: source),
             "mean_target": self.measure(lambda source: mean.expand_as(source)),
@@ -179,10 +183,10 @@ class Evaluator:
             yield {role: rows[start : start + size] for role, rows in self.rows.items()}
 
 
-def mean_target(pairs: Pairs, run: Run) -> Tensor:
+def mean_target(run: Run) -> Tensor:
     """The mean of the targets drawn for all training sources: float (3, H, W) in [-1, 1]."""
-    rows = pairs.draw(pairs.sources, np.random.default_rng([run.recipe.seed, 4]))["target"]
-    targets, counts = np.unique(rows, return_counts=True)
+    pairs = fixed_pairs(run, run.rows["train"])
+    targets, counts = np.unique(fixed_targets(run, pairs, pairs.sources), return_counts=True)
     size = run.info.size
     total = np.zeros((run.pack.images.shape[1], size, size), np.float64)
     for start in range(0, len(targets), 256):
@@ -262,10 +266,3 @@ def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, pat
     images = evaluator.images(network, rows)
     lines = [to_pixels(images[name]) for name in ("source", "output", "target")]
     Image.fromarray(grid(lines, gap=2, border=2)).save(path)
-
-
-def _spread(places: Indices, count: int | None) -> Indices:
-    """At most ``count`` of the places, evenly spread."""
-    if count is None or count >= len(places):
-        return places
-    return places[np.linspace(0, len(places) - 1, count).round().astype(np.int64)]

@@ -160,3 +160,10 @@ def _read_table(path: Path) -> pd.DataFrame:
     if missing:
         raise DataError(f"{path} has no column {missing[0]!r}; evaluate again")
     return table
+
+
+def label_columns(about: pd.DataFrame) -> list[str]:
+    """The columns that group images."""
+    return [
+        str(name) for name in about.columns if name not in ID_COLUMNS and 2 <= about[name].nunique() <= MAX_LABEL_VALUES
+    ]

@@ -23,7 +23,7 @@ from enface_tools.evaluate.models import (
     Summary,
     TwoLabelTable,
 )
-from enface_tools.evaluate.results import AT, ID_COLUMNS, MAX_LABEL_VALUES, Scores
+from enface_tools.evaluate.results import AT, Scores, label_columns
 from enface_tools.evaluate.statistics import CONFIDENCE, MIN_PEOPLE, mean_estimate
 
 INTERVAL = f"{CONFIDENCE:.0%} over identities, Student's t without skewness (Hall 1992)"
@@ -83,11 +83,7 @@ class Summarizer:
     @property
     def _labels(self) -> list[str]:
         """The columns that group images."""
-        return [
-            str(name)
-            for name in self._about.columns
-            if name not in ID_COLUMNS and 2 <= self._about[name].nunique() <= MAX_LABEL_VALUES
-        ]
+        return label_columns(self._about)
 
     def _info(self, name: str) -> dict[str, Any]:
         metric = self._metrics[name]
