@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 
 from enface.errors import DataError
 from enface_tools.evaluate.grid import grid, to_pixels
@@ -71,6 +72,50 @@ def test_means_gains_regions_and_labels():
     assert (table.rows, table.columns) == (["-15", "0"], ["1", "2"])
     np.testing.assert_allclose(table.metrics["l1"], [[0.1, 0.3], [0.2, 0.6]])
     assert summary.identities == 2
+
+
+class Ideal(Metric):
+    higher_is_better = True
+    ideal = 1.0
+    bounds = (0.0, 2.0)
+    card = {"implementation": "enface"}  # noqa: RUF012
+
+
+def test_a_metric_with_an_ideal_is_compared_by_its_distances():
+    """Five people whose values are 0.5 too low or too high: ideal on average, and farther than the source's 0.2."""
+    about = pd.DataFrame({"key": list("abcdef"), "identity": list("pqrstt"), "pose": [0, 0, 0, 15, 15, 15]})
+    output = Scores(pd.DataFrame({"m": [0.5, 1.5, 0.5, 1.5, 1.5, 0.5]}), {})
+    source = Scores(pd.DataFrame({"m": [0.8, 0.8, 1.2, 0.8, 0.8, 0.8]}), {})
+    summary = Summarizer(about, output, {"source": source}, {"m": Ideal()}, networks={}).summary(
+        kind="run", name="n", caveats=[]
+    )
+    item = summary.metrics["m"]
+    assert (item.mean, item.identities, item.images) == (1.0, 5, 6)
+    assert item.baselines["source"] == pytest.approx(5.2 / 6)
+    assert item.distances == {"output": 0.5, "source": pytest.approx(0.2)}
+    assert item.compared() == 0.5
+    assert item.compared("source") == pytest.approx(0.2)
+    # Every person is farther by 0.3, so the interval has no width.
+    assert [item.gains["source"].mean, item.gains["source"].low, item.gains["source"].high] == pytest.approx([0.3] * 3)
+    # By hand: p, q, r, s deviate by -+0.5, t by 0 in twice as many images as one; the mean size is 6 / 5.
+    people = 1 + np.array([-0.5, 0.5, -0.5, 0.5, 0.0]) / 1.2
+    reach = stats.t.ppf(0.975, 4) * people.std(ddof=1) / np.sqrt(5)
+    assert (item.low, item.high) == pytest.approx((1 - reach, 1 + reach))
+    assert summary.by["pose"]["0"].metrics["m"].distances["output"] == 0.5
+    assert summary.by["pose"]["0"].metrics["m"].low is None, "three people have no interval"
+    assert summary.caveats == []
+
+
+def test_an_interval_stays_within_the_bounds_of_its_metric():
+    about = pd.DataFrame({"key": list("abcde"), "identity": list("pqrst")})
+    output = Scores(pd.DataFrame({"m": [2.0, 2.0, 2.0, 2.0, 0.5]}), {})
+    item = (
+        Summarizer(about, output, {}, {"m": Ideal()}, networks={})
+        .summary(kind="run", name="n", caveats=[])
+        .metrics["m"]
+    )
+    assert item.high == 2.0
+    assert item.low < 1.7
 
 
 def test_a_number_that_is_none_is_null():

@@ -304,7 +304,7 @@ def test_a_slider_leads_through_the_sample_grids(opened, until):
     ]
     assert len({src for _, src in seen}) == 5
     until(lambda: image.evaluate("(shown) => shown.naturalWidth") == 6)
-    assert image.get_attribute("alt") == "Grid of the fixed test images: outputs at step 40."
+    assert image.get_attribute("alt") == "Grid of the fixed images: outputs at step 40."
 
 
 def test_a_metric_is_chosen_for_a_table(opened):
