@@ -39,8 +39,8 @@ class Schedule(Component, ABC):
         """Record a validation of ``metric``.
 
         Args:
-            value: The metric's value.
-            score: The same as a number that is higher if the value is better, whatever the metric's direction.
+            value: The metric's mean.
+            score: A number that is higher if the metric is better, whatever its direction.
         """
 
     def state(self) -> dict[str, float]:

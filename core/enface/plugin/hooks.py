@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pluggy
 
@@ -43,6 +43,16 @@ class Run(Protocol):
         """Append a line to ``log.jsonl``."""
 
 
+class Validation(NamedTuple):
+    """A metric over the validation split: its mean, and a number that is higher if the metric is better.
+
+    The score is not a function of the mean if the metric has an ideal value: it follows the mean distance to it.
+    """
+
+    value: float
+    score: float
+
+
 class Validator(Protocol):
     """Measures a network on validation images during training.
 
@@ -54,11 +64,8 @@ class Validator(Protocol):
     measured: Sequence[str]
     unavailable: Mapping[str, str]
 
-    def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """Return metric means of a network on the validation split."""
-
-    def score(self, metric: str, value: float) -> float:
-        """Return a number that is higher if ``value`` of a metric is better."""
+    def validate(self, network: nn.Module) -> Mapping[str, Validation]:
+        """Measure a network on the validation split; return each metric by name."""
 
 
 class BatchSource(Protocol):

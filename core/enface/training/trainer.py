@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -46,17 +46,6 @@ class Interrupted(Exception):
 
 
 @dataclass
-class _Best:
-    """The best validation value so far."""
-
-    value: float | None = None
-    step: int = 0
-
-    def improved_by(self, value: float, score: Callable[[float], float]) -> bool:
-        return self.value is None or score(value) > score(self.value)
-
-
-@dataclass
 class Trainer:
     """Trains the stages of a run in turn; the run's validator, if any, measures networks on the validation split."""
 
@@ -64,7 +53,7 @@ class Trainer:
     generator: Generator = field(init=False)
     average: AveragedModel | None = field(init=False, default=None)
     _masks: dict[str, Mask] = field(init=False, default_factory=dict)
-    _best: _Best = field(init=False, default_factory=_Best)
+    _best: float | None = field(init=False, default=None)
     _stop: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -335,18 +324,18 @@ class Trainer:
             return False
         self.run.engine.share_buffers(self.network)
         with step.generator.evaluation_weights(), _eval_mode(self.network):
-            means = validator.validate(self.network)
+            validations = validator.validate(self.network)
+        means = {name: item.value for name, item in validations.items()}
         builder.freeze()
         self.run.log("validated", values=means)
         self.run.notify("evaluated", step=self.run.step, summary=means, split="val")
         for schedule in step.schedules.values():
             assert schedule.metric is not None
-            value = means[schedule.metric]
-            schedule.observe(value, validator.score(schedule.metric, value))
-        name = self.run.recipe.log.best
-        if name is None or name not in means or not self._best.improved_by(means[name], partial(validator.score, name)):
+            schedule.observe(*validations[schedule.metric])
+        best = validations.get(self.run.recipe.log.best or "")
+        if best is None or not math.isfinite(best.score) or (self._best is not None and best.score <= self._best):
             return False
-        self._best = _Best(means[name], self.run.step)
+        self._best = best.score
         return True
 
     # ------------------------------------------------------------------ checkpoints
@@ -379,7 +368,7 @@ class Trainer:
             "optimizers": optimizers,
             "schedules": {name: schedule.state() for name, schedule in step.schedules.items()},
             "interval": interval,
-            "best": {"value": self._best.value, "step": self._best.step},
+            "best_score": self._best,
         }
         path = run.checkpoints / f"step-{run.step:08d}{SUFFIX}"
         # The best first: a run that is interrupted between the two resumes before both and saves them again.
@@ -433,7 +422,7 @@ class Trainer:
         if saved.state["recipe"] != self.run.recipe.training_digest():
             raise CheckpointError(f"checkpoint {path} was made by another recipe than {self.run.directory}/recipe.yaml")
         self.run.step = int(saved.state["step"])
-        self._best = _Best(**saved.state["best"])
+        self._best = saved.state.get("best_score")
         if self.run.engine.is_main:
             rewind_log(self.run.directory, self.run.step)
         return saved

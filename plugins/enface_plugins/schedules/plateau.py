@@ -76,6 +76,7 @@ class Plateau(Schedule):
         self._value, self._waited, self._best = state["value"], state["waited"], state.get("best")
 
     def _improves(self, merit: float) -> bool:
-        if self._best is None:
-            return math.isfinite(merit)
-        return merit > self._best + self.threshold * abs(self._best)
+        # An infinite value would never be improved on.
+        if not math.isfinite(merit):
+            return False
+        return self._best is None or merit > self._best + self.threshold * abs(self._best)

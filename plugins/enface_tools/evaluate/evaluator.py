@@ -16,10 +16,12 @@ from enface.data.batches import Batches
 from enface.data.pack import center_crop
 from enface.data.pairs import Indices
 from enface.errors import DataError
+from enface.plugin.hooks import Validation
 from enface.training.build import output_of
 from enface.training.run import Run
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks, run_caveats
+from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.grid import grid, to_pixels
 from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, unit
 from enface_tools.evaluate.metrics import Metric
@@ -91,10 +93,10 @@ class Evaluator:
         chosen = kept[balanced(run.pack.table.iloc[sources[kept]], recipe.evaluation.images)]
         return {"source": sources[chosen], "target": targets[chosen]}, self_pairs
 
-    def means(self, network: nn.Module) -> dict[str, float]:
-        """Each metric's mean over the split, or its number for the whole set."""
+    def validate(self, network: nn.Module) -> dict[str, Validation]:
+        """Each metric's mean over the split, or its number for the whole set, with its score."""
         scores = self.measure(lambda source: output_of(network, source), regions=False)
-        return {name: scores.sets[name] if name in scores.sets else scores.mean(name) for name in self.metrics}
+        return {name: _validation(scores, name, metric.direction) for name, metric in self.metrics.items()}
 
     @torch.no_grad()
     def measure(
@@ -181,6 +183,14 @@ class Evaluator:
         size = self.run.recipe.evaluation.batch or batch_for(self.run.engine.device, self.run.info.size**2)
         for start in range(0, len(self), size):
             yield {role: rows[start : start + size] for role, rows in self.rows.items()}
+
+
+def _validation(scores: Scores, name: str, direction: Direction) -> Validation:
+    if name in scores.sets:
+        return Validation(scores.sets[name], direction.score(scores.sets[name]))
+    # Values below and above an ideal one may have an ideal mean, although each is far from it.
+    compared = float(direction.compared(scores.images[name]).mean())
+    return Validation(scores.mean(name), direction.change.score(compared))
 
 
 def mean_target(run: Run) -> Tensor:

@@ -35,10 +35,6 @@ class Metric(nn.Module, Component):
         """The direction in which values are better."""
         return Direction(self.higher_is_better, self.ideal)
 
-    def score(self, value: float) -> float:
-        """Return a number that is higher if ``value`` of this metric is better."""
-        return self.direction.score(value)
-
     def map(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the metric at each pixel, (N, C, H, W), if it is a mean over pixels; ``mask`` in a recipe needs it."""
         raise NotImplementedError(f"{type(self).__name__}.map")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from enface.errors import RecipeError
+from enface.plugin.hooks import Validation
 from enface.training.run import Run
 from enface_tools.evaluate.evaluator import Evaluator
 
@@ -36,11 +37,7 @@ class RunValidator:
         self.measured: Sequence[str] = tuple(self.val.metrics) if self.val is not None else ()
         self.unavailable: Mapping[str, str] = self.test.unavailable
 
-    def validate(self, network: nn.Module) -> Mapping[str, float]:
-        """Return metric means of a network on the validation split."""
+    def validate(self, network: nn.Module) -> Mapping[str, Validation]:
+        """Measure a network on the validation split; return each metric by name."""
         assert self.val is not None
-        return self.val.means(network)
-
-    def score(self, metric: str, value: float) -> float:
-        """Return a number that is higher if ``value`` of a metric is better."""
-        return self.test.metrics[metric].score(value)
+        return self.val.validate(network)

@@ -444,7 +444,8 @@ def test_gathering_all_roles_together_equals_gathering_each_alone(new_trainer, c
 def test_targets_are_sharpened_in_training_only(new_trainer):
     from enface_tools.evaluate.evaluator import Evaluator
 
-    trainer = new_trainer({"augment": {"sharpen": 0.5}, "stages": {"main": {"batch": 4}}})
+    content = {"augment": {"sharpen": 0.5}, "stages": {"main": {"batch": 4}}, "evaluation": {"self_pairs": True}}
+    trainer = new_trainer(content)
     plan = BatchPlan(trainer._pairs, 4, 0, 0)
     rows = plan.rows(0)
     plain = {role: trainer._columns.gather(role, rows) for role in trainer._columns.roles}
@@ -455,7 +456,7 @@ def test_targets_are_sharpened_in_training_only(new_trainer):
     assert not torch.equal(trained["target"], plain["target"])
     # Evaluation and sample grids use the targets as they are.
     evaluator = Evaluator(trainer.run)
-    assert float(evaluator.measure(lambda source: source).images["l1"].min()) == 0.0
+    assert float(evaluator.measure(lambda source: source).images["l1"].min()) == 0.0, "a self-pair"
     shown = []
     trainer.run.notify = lambda hook, **arguments: (
         shown.append(arguments["images"]) if hook == "samples_ready" else None

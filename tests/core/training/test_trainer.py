@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from enface.errors import NonFiniteLossError
+from enface.plugin.hooks import Validation
 from enface.training.checkpoint import digest, load, read_state
+from enface.training.trainer import Trainer
 
 UNET = {"use": "unet", "width": 4, "depth": 3}
 PATCH = {"patch": {"use": "patch_gan", "width": 4, "layers": 1}}
@@ -277,11 +280,8 @@ def test_plateau_follows_the_direction_that_the_validator_knows(new_trainer, met
         measured = (metric,)
 
         def validate(self, network):
-            return {metric: next(waiting)}
-
-        def score(self, name, value):
-            assert name == metric
-            return score(value)
+            value = next(waiting)
+            return {metric: Validation(value, score(value))}
 
     lr = {"use": "plateau", "start": 1.0, "metric": metric, "patience": 0}
     content = {
@@ -294,3 +294,52 @@ def test_plateau_follows_the_direction_that_the_validator_knows(new_trainer, met
     trainer.train()
     (state,) = load(sorted(trainer.run.checkpoints.glob("step-*"))[-1]).state["schedules"].values()
     assert state["value"] == rate
+
+
+class Scripted:
+    """A validator that returns one number after the other."""
+
+    measured = ("l1",)
+
+    def __init__(self, values):
+        self._values = iter(values)
+
+    def validate(self, network):
+        value = next(self._values)
+        return {"l1": Validation(value, -value)}
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ([0.4, 0.2, 0.3], 2),
+        ([float("nan"), 0.4, 0.5], 2),
+        ([float("-inf"), 0.5, 0.4], 3),
+        ([0.4, float("nan"), 0.3], 3),
+    ],
+)
+def test_the_best_checkpoint_is_that_of_the_best_finite_validation(new_trainer, values, best):
+    content = {"stages": {"main": {"steps": 3}}, "log": {"validate": 1, "checkpoint": 0, "best": "l1"}}
+    trainer = new_trainer(content)
+    trainer.run.validator = Scripted(values)
+    trainer.train()
+    assert load(trainer.run.checkpoints / "best.safetensors").state["step"] == best
+
+
+def test_without_a_finite_validation_there_is_no_best_checkpoint(new_trainer):
+    trainer = new_trainer({"stages": {"main": {"steps": 2}}, "log": {"validate": 1, "best": "l1"}})
+    trainer.run.validator = Scripted([float("nan")] * 2)
+    trainer.train()
+    assert not (trainer.run.checkpoints / "best.safetensors").exists()
+
+
+def test_a_resumed_run_compares_with_the_best_validation_before(new_trainer):
+    content = {"stages": {"main": {"steps": 2}}, "log": {"validate": 1, "checkpoint": 1, "best": "l1"}}
+    trainer = new_trainer(content)
+    trainer.run.validator = Scripted([0.4, 0.5])
+    trainer.train()
+    (trainer.run.checkpoints / "step-00000002.safetensors").unlink()
+    again = Trainer(dataclasses.replace(trainer.run, step=0))
+    again.run.validator = Scripted([0.45])
+    again.train(resume=True)
+    assert load(trainer.run.checkpoints / "best.safetensors").state["step"] == 1

@@ -51,6 +51,11 @@ def test_a_value_that_is_not_finite_is_no_improvement():
     assert schedule.state()["best"] == -0.2
 
 
+def test_an_infinite_value_is_no_improvement():
+    schedule = Plateau(start=1.0, metric="psnr", patience=0)
+    assert after(schedule, [20.0, float("inf"), 30.0], HIGHER) == [1, 0.5, 0.5]
+
+
 def test_higher_may_be_better_and_the_end_is_a_lower_bound():
     values = after(Plateau(start=1.0, metric="ssim", mode="max", patience=0, end=0.3), [0.1, 0.2, 0.2, 0.2, 0.2])
     assert values == [1, 1, 0.5, 0.3, 0.3]

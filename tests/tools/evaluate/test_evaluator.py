@@ -156,6 +156,23 @@ def test_baselines_are_the_source_and_the_mean_training_target(run):
     )
 
 
+def test_validation_scores_the_mean_distance_to_an_ideal_not_the_distance_of_the_mean(run, plugin):
+    """Half of the numbers are 0, half are 2: their mean is ideal, and every image is at a distance of 1."""
+    body = (
+        "class Swinging(Metric):\n    '''Swinging.'''\n    higher_is_better = True\n    ideal = 1.0\n"
+        "    card = {'implementation': 'test'}\n"
+        "    def forward(self, output, target): return (torch.arange(len(output)) % 2 * 2).float()\n"
+    )
+    toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
+    content = {"plugins": [plugin(body, brings="Swinging"), toy], "metrics": {"swinging": {}, "l1": {}}}
+    content |= {"evaluation": {"images": 8}}
+    evaluator = Evaluator(run(content), "val")
+    validations = evaluator.validate(Copy(0.1).eval())
+    assert validations["swinging"] == (1.0, -1.0)
+    value, score = validations["l1"]
+    assert score == -value < 0
+
+
 def test_what_is_written(run):
     prepared = run({"metrics": ["l1", "psnr"]})
     network = Copy(0.1).train()
