@@ -141,6 +141,7 @@ def _contents(
         "sets": {name: item.preference for name, item in comparison.sets.items()},
         "gallery": gallery,
         "pictures": any(one is not None for one in sheets),
+        "reductions": sorted({one.reduction for one in sheets if one is not None and one.reduction}),
         "cards": {
             **{item.metric: item.card for item in comparison.tests.values()},
             **{name: item.card for name, item in comparison.sets.items()},

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,12 +15,13 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import resize
 
-from enface_tools.evaluate.grid import Pixels, grid
+from enface_tools.evaluate.grid import Pixels, grid, to_pixels
 from enface_tools.evaluate.models import LargePictures, PictureIndex
 from enface_tools.evaluate.results import PICTURES
 
 TILE, ROWS, MAX_LARGE = 96, 64, 100
-QUALITY = 82
+LOSSLESS: dict[str, Any] = {"format": "WEBP", "lossless": True, "method": 0, "quality": 50}
+"""Arguments of Pillow: lossy compression would alter the artifacts that the pictures are to show."""
 MAX_ERROR = 0.5
 """The error shown in the last colour of the error map, in [0, 1]."""
 
@@ -27,8 +29,9 @@ MAX_ERROR = 0.5
 class PictureWriter:
     """Writes sprites of source, output, target and error map, batch by batch.
 
-    ``pictures/NNN.webp`` holds up to 64 rows of tiles. Of images larger than a tile, up to 100, evenly spread, are
-    also written at full size. ``pictures.json`` is the index.
+    ``pictures/NNN.webp`` holds up to 64 rows of tiles, with the pixels that are measured. Images larger than a tile
+    are reduced to it, which removes fine patterns; up to 100 of them, evenly spread, are also written at full size.
+    ``pictures.json`` is the index.
 
     Args:
         total: Number of images to come.
@@ -51,12 +54,12 @@ class PictureWriter:
         batch["error"] = error_map(batch["output"], batch["target"])
         self._size = batch["target"].shape[-1]
         self._tile = min(self._size, TILE)
-        tiles = [_pixels(resize(batch[name], [self._tile, self._tile], antialias=True)) for name in self._names]
+        tiles = [to_pixels(resize(batch[name], [self._tile, self._tile], antialias=True)) for name in self._names]
         for index, row in enumerate(zip(*tiles, strict=True)):
             self._rows.append(list(row))
             if self._tile < self._size and self._count in self._large:
                 self._large_files[str(self._count)] = name = f"large-{self._count:05d}.webp"
-                self._write([[_pixels(batch[role][index : index + 1])[0] for role in self._names]], name)
+                self._write([[to_pixels(batch[role][index : index + 1])[0] for role in self._names]], name)
             self._count += 1
             if len(self._rows) == ROWS:
                 self._flush()
@@ -82,7 +85,7 @@ class PictureWriter:
 
     def _write(self, rows: Sequence[Sequence[Pixels]], name: str) -> None:
         (self._folder / "pictures").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(grid(rows)).save(self._folder / "pictures" / name, quality=QUALITY, method=4)
+        Image.fromarray(grid(rows)).save(self._folder / "pictures" / name, **LOSSLESS)
 
 
 def error_map(output: Tensor, target: Tensor) -> Tensor:
@@ -94,9 +97,3 @@ def error_map(output: Tensor, target: Tensor) -> Tensor:
     error = ((output - target).abs().mean(1) / MAX_ERROR).clamp(0, 1)
     colours = torch.from_numpy(matplotlib.colormaps["inferno"](np.arange(256))[:, :3]).float()
     return colours[(error * 255).round().long()].permute(0, 3, 1, 2)
-
-
-def _pixels(images: Tensor) -> Pixels:
-    """Images (N, 3, H, W) in [0, 1] as uint8 (N, H, W, 3)."""
-    pixels: Pixels = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-    return pixels

@@ -18,11 +18,11 @@ from PIL import Image
 from enface.errors import DataError, EnfaceError
 from enface.system.atomic import atomic_write
 from enface_tools.evaluate.models import parse
+from enface_tools.evaluate.pictures import LOSSLESS
 from enface_tools.evaluate.results import parse_table
 
 # A browser would take these for markup, or for the end of a line, inside a script element.
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-QUALITY = 86
 
 T = TypeVar("T")
 
@@ -101,7 +101,9 @@ class PageWriter:
     _written: set[Path] = field(default_factory=set)
 
     def picture(self, reader: FolderReader, path: Path, name: str, alt: str, caption: str = "") -> Picture | None:
-        """Convert a PNG file to WebP; None if it does not exist, or if it is damaged, which is added to the problems.
+        """Convert a PNG file to lossless WebP.
+
+        None if it does not exist, or if it is damaged, which is added to the problems.
 
         Args:
             name: Of the asset, without suffix.
@@ -113,7 +115,7 @@ class PageWriter:
             if not _is_newer(asset, path):
                 asset.parent.mkdir(parents=True, exist_ok=True)
                 with Image.open(path, formats=["PNG", "WEBP"]) as image, atomic_write(asset) as temporary:
-                    image.convert("RGB").save(temporary, "WEBP", quality=QUALITY, method=4)
+                    image.convert("RGB").save(temporary, **LOSSLESS)
             with Image.open(asset, formats=["WEBP"]) as image:
                 width, height = image.size
         # A damaged image makes Pillow raise OSError, SyntaxError, ValueError or an error of its own.

@@ -17,7 +17,7 @@ SAMPLE = re.compile(r"(\d+)-(\w+)\.png")
 OUTPUTS = "outputs"
 MAX_GRIDS = 40
 """Grids over training that a page shows, evenly spread."""
-MAX_LARGE_BYTES = 6_000_000
+MAX_LARGE_BYTES = 24_000_000
 """Total size of the large pictures copied to a page."""
 FILE = re.compile(r"[\w-]+(\.[\w-]+)*\.webp")
 NAMES = {"error": "error map"}
@@ -58,6 +58,16 @@ class SpriteSheet:
     images: int
     large_size: int = 0
     large: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reduction(self) -> str:
+        """A sentence if the tiles are smaller than the images; else empty."""
+        if self.large_size <= self.size:
+            return ""
+        return (
+            f"Tiles are reduced from {self.large_size} to {self.size} px, which hides fine patterns such as "
+            f"checkerboards; {len(self.large)} of the {self.images} images are enlarged at full size."
+        )
 
     def data(self, label: str = "") -> dict[str, Any]:
         """As data for the page's scripts."""
