@@ -114,15 +114,28 @@ def find_groups(
             there is nothing to compare it with.
     """
 
+    ordered = [*([] if control is None else [control]), *paths]
+    groups = read_groups(ordered, split=split, each=each)
+    _require_one_control(ordered[0], _read_path(ordered[0], split), each)
+    if len(groups) < 2:
+        raise DataError(_nothing_to_compare(groups[0]))
+    if split == "test":
+        groups[0].notes += _openings(groups)
+    for group in groups[1:]:
+        group.notes += _unlike_self_pairs(groups[0], group)
+    return groups
+
+
+def read_groups(paths: Sequence[Path], *, split: Split = "val", each: bool = False) -> list[Group]:
+    """Read evaluations and group them by recipe, in order, as :func:`find_groups` does."""
+
     def key(member: Member) -> Hashable:
         return str(member.results.folder) if each else member.group_key
 
-    ordered = [*([] if control is None else [control]), *paths]
-    if not ordered:
+    if not paths:
         raise DataError("there is nothing to compare; name the control and at least one other run")
-    contents = [_read_path(path, split) for path in ordered]
     by_key: dict[Hashable, Group] = {}
-    for item in contents:
+    for item in (_read_path(path, split) for path in paths):
         for member in item.members:
             _add(by_key.setdefault(key(member), Group([])), member)
         # Skipped runs of a folder are listed with its first group.
@@ -131,14 +144,7 @@ def find_groups(
     groups = list(by_key.values())
     for group in groups:
         group.members.sort(key=lambda member: member.seed or 0)
-    _require_one_control(ordered[0], contents[0], each)
-    if len(groups) < 2:
-        raise DataError(_nothing_to_compare(groups[0]))
     _name(groups)
-    if split == "test":
-        groups[0].notes += _openings(groups)
-    for group in groups[1:]:
-        group.notes += _unlike_self_pairs(groups[0], group)
     return groups
 
 
