@@ -30,7 +30,7 @@ from enface.training.interval import Interval
 from enface.training.phases import Player
 from enface.training.run import Run, latest_checkpoint, rewind_log
 from enface.training.step import Step
-from enface.training.warm_start import LoadedWeights, check_start, find_start, load_weights
+from enface.training.warm_start import LoadedWeights, People, check_start, find_start, load_weights, merged_people
 
 SAMPLES = 9
 
@@ -54,6 +54,7 @@ class Trainer:
     average: AveragedModel | None = field(init=False, default=None)
     _masks: dict[str, Mask] = field(init=False, default_factory=dict)
     _best: float | None = field(init=False, default=None)
+    _people: People = field(init=False)
     _stop: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -74,6 +75,8 @@ class Trainer:
         self._batches: BatchSource = self._columns
         self._augment = Augment(run.recipe.augment, run.recipe.data, self._pairs.roles)
         self._samples = self._sample_rows()
+        trained = run.pack.table["identity"].iloc[run.rows["train"]].astype(str)
+        self._people = self._own_people = {run.pack.info.dataset: sorted(set(trained))}
         self._interval = Interval(run.engine)
 
     @property
@@ -221,25 +224,21 @@ class Trainer:
 
     def _start(self, name: str, stage: StageModel) -> None:
         weights = self.load_start(stage)
+        if stage.start == "scratch":
+            self._people = self._own_people
         if weights is None:
             return
+        self._people = merged_people(self._own_people, self._people if weights.kept else {}, weights.people)
+        others = {"kept": weights.kept, "unused": weights.unused}
         self.run.log(
             "weights_loaded",
             stage=name,
             path=str(weights.path),
             loaded=len(weights.loaded),
-            kept=weights.kept,
-            unused=weights.unused,
+            **others,
             digest=checkpoint.digest(self.generator),
         )
-        self.run.notify(
-            "weights_loaded",
-            stage=name,
-            path=weights.path,
-            loaded=weights.loaded,
-            kept=weights.kept,
-            unused=weights.unused,
-        )
+        self.run.notify("weights_loaded", stage=name, path=weights.path, loaded=weights.loaded, **others)
 
     def _one_step(self, step: Step, plan: BatchPlan, stage: StageModel, current: int) -> dict[str, Tensor]:
         parts = self._parts(step.columns(step.active(current)), plan, stage, current)
@@ -369,6 +368,7 @@ class Trainer:
             "schedules": {name: schedule.state() for name, schedule in step.schedules.items()},
             "interval": interval,
             "best_score": self._best,
+            "people": self._people,
         }
         path = run.checkpoints / f"step-{run.step:08d}{SUFFIX}"
         # The best first: a run that is interrupted between the two resumes before both and saves them again.
@@ -422,7 +422,7 @@ class Trainer:
         if saved.state["recipe"] != self.run.recipe.training_digest():
             raise CheckpointError(f"checkpoint {path} was made by another recipe than {self.run.directory}/recipe.yaml")
         self.run.step = int(saved.state["step"])
-        self._best = saved.state.get("best_score")
+        self._best, self._people = saved.state.get("best_score"), saved.state.get("people", self._people)
         if self.run.engine.is_main:
             rewind_log(self.run.directory, self.run.step)
         return saved

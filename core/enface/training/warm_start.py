@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from enface.plugin.schema import closest
 from enface.recipe.models import Recipe, StartModel
 from enface.training.checkpoint import Checkpoint, load, read_state, saved_steps
 
+People = Mapping[str, Sequence[str]]
+UNKNOWN = ""
+
 
 @dataclass(frozen=True)
 class LoadedWeights:
@@ -23,12 +26,14 @@ class LoadedWeights:
         loaded: Loaded from the checkpoint.
         kept: Tensors of the generator that keep their values.
         unused: Tensors of the checkpoint that were not loaded.
+        people: Identities that trained them, by dataset; the path by :data:`UNKNOWN` if the checkpoint names none.
     """
 
     path: Path
     loaded: tuple[str, ...]
     kept: tuple[str, ...]
     unused: tuple[str, ...]
+    people: People
 
 
 def find_start(start: StartModel, own: Path) -> Path:
@@ -86,7 +91,8 @@ def load_weights(generator: Generator, start: StartModel, path: Path) -> LoadedW
     Raises CheckpointError if a part or the running average is missing, or if tensors differ in name or shape and
     ``partial`` is not set; names the tensors.
     """
-    saved = _tensors(load(path), start)
+    checkpoint = load(path)
+    saved = _tensors(checkpoint, start)
     wanted = _wanted(generator, start)
     fitting = {name for name, item in wanted.items() if name in saved and saved[name].shape == item.shape}
     # If `parts` is given, ignore checkpoint tensors outside those parts.
@@ -106,7 +112,13 @@ def load_weights(generator: Generator, start: StartModel, path: Path) -> LoadedW
         tuple(name for name in whole if name in fitting),
         tuple(name for name in whole if name not in fitting),
         tuple(sorted(set(saved) - fitting)),
+        checkpoint.state.get("people", {UNKNOWN: [str(path)]}),
     )
+
+
+def merged_people(*people: People) -> People:
+    """Join identities by dataset."""
+    return {name: sorted({one for item in people for one in item.get(name, ())}) for name in set().union(*people)}
 
 
 def _tensors(saved: Checkpoint, start: StartModel) -> dict[str, Tensor]:

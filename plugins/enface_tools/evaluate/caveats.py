@@ -1,15 +1,17 @@
-"""Caveats of an evaluation: metrics whose network was also trained with, and persons seen in training."""
+"""Caveats of an evaluation: metrics whose network was also trained with, and people seen in training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from enface.plugin.components import Component
 from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import Spec
 from enface.training.run import Run
+from enface.training.warm_start import UNKNOWN, People
 
 MAX_NAMES = 5
 
@@ -19,14 +21,18 @@ def metric_networks(loaded: LoadedRecipe) -> dict[str, tuple[str, ...]]:
     return {name: _networks(loaded, "metric", spec) for name, spec in loaded.recipe.metrics.items()}
 
 
-def run_caveats(run: Run, networks: Mapping[str, tuple[str, ...]], split: str = "test") -> list[str]:
+def run_caveats(
+    run: Run, networks: Mapping[str, tuple[str, ...]], split: str = "test", people: People | None = None
+) -> list[str]:
     """Sentences to read before the numbers.
 
     Args:
         networks: Of each metric.
         split: The measured split.
+        people: Identities that trained the network, by dataset, as its checkpoint names them: those of the runs that it
+            started from, too.
     """
-    return [*_shared_networks(run.loaded, networks), *_known_people(run, split)]
+    return [*_shared_networks(run.loaded, networks), *_known_people(run, split), *_people_of_start(run, split, people)]
 
 
 def _shared_networks(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -44,12 +50,51 @@ def _shared_networks(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...
 
 
 def _known_people(run: Run, split: str) -> list[str]:
-    people = run.pack.table["identity"].to_numpy().astype(str)
-    both = np.intersect1d(people[run.rows[split]], people[run.rows["train"]])
-    if not len(both):
+    people = _people(run, "train")
+    return [
+        f"{_counted(known, part)} are also in the training split ({_named(known)}).{_consequence(part, split)}"
+        for part in _parts(split)
+        if len(known := np.intersect1d(_people(run, part), people))
+    ]
+
+
+def _people_of_start(run: Run, split: str, people: People | None) -> list[str]:
+    """Sentences on measured people whom another run trained with, whose weights this one started from."""
+    if people is None:
         return []
-    named = ", ".join(both[:MAX_NAMES]) + (", ..." if len(both) > MAX_NAMES else "")
-    return [f"{len(both)} of the {split} identities are also in the training split ({named})."]
+    earlier = np.setdiff1d(np.array(people.get(run.pack.info.dataset, ()), str), _people(run, "train"))
+    sentences = [
+        f"{_counted(known, part)} trained the weights that this network started from ({_named(known)})."
+        f"{_consequence(part, split)}"
+        for part in _parts(split)
+        if len(known := np.intersect1d(_people(run, part), earlier))
+    ]
+    return sentences + [
+        f"The people who trained {path}, from which this network started, are not known; {split} identities may be "
+        "among them."
+        for path in people.get(UNKNOWN, ())
+    ]
+
+
+def _parts(split: str) -> tuple[str, ...]:
+    """The splits that training must not have seen: validation people choose what test people confirm."""
+    return ("test", "val") if split == "test" else (split,)
+
+
+def _people(run: Run, split: str) -> npt.NDArray[np.str_]:
+    return np.unique(run.pack.table["identity"].to_numpy()[run.rows[split]].astype(str))
+
+
+def _counted(known: npt.NDArray[np.str_], split: str) -> str:
+    return f"{len(known)} of the {split} identities"
+
+
+def _named(known: npt.NDArray[np.str_]) -> str:
+    return ", ".join(known[:MAX_NAMES]) + (", ..." if len(known) > MAX_NAMES else "")
+
+
+def _consequence(part: str, split: str) -> str:
+    return "" if part == split else " Choices made on them, such as the best checkpoint, may favour memory."
 
 
 def _networks(loaded: LoadedRecipe, kind: str, spec: Spec) -> tuple[str, ...]:

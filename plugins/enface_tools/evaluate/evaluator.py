@@ -18,6 +18,7 @@ from enface.data.pairs import Indices
 from enface.errors import DataError
 from enface.plugin.hooks import Validation
 from enface.training.build import output_of
+from enface.training.checkpoint import SUFFIX, read_state
 from enface.training.run import Run
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks, run_caveats
@@ -241,6 +242,7 @@ def evaluate_network(
     about = evaluator.about()
     networks = metric_networks(run.loaded)
     recipe = run.recipe
+    people = None if checkpoint is None else read_state(run.checkpoints / f"{checkpoint.file}{SUFFIX}").get("people")
     summary = Summarizer(
         about,
         scores,
@@ -255,7 +257,7 @@ def evaluate_network(
         step=run.step,
         checkpoint=checkpoint,
         unavailable=evaluator.unavailable,
-        caveats=[*run_caveats(run, networks, evaluator.split), *scores.caveats],
+        caveats=[*run_caveats(run, networks, evaluator.split, people), *scores.caveats],
     )
     write_results(folder, about, scores, baselines, summary)
     if pictures is not None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from enface.recipe.load import load_recipe
+from enface.training.checkpoint import read_state
+from enface.training.run import latest_checkpoint
+from enface.training.trainer import Trainer
 from enface_tools.evaluate.caveats import metric_networks, run_caveats
+from enface_tools.evaluate.results import Results
+from enface_tools.evaluate.run import evaluate_trained
 
 RECIPE = """
 name: judged
@@ -27,10 +34,11 @@ metrics: {l1: {}, alex: {use: lpips, net: alex}, usual: {use: lpips}, vgg: {use:
 class Split:
     """Of a run, as caveats need it."""
 
-    def __init__(self, loaded, people, train, test):
+    def __init__(self, loaded, people, train, test, val=()):
         self.loaded = loaded
-        self.pack = type("Pack", (), {"table": {"identity": _Column(people)}})
-        self.rows = {"train": np.array(train), "test": np.array(test)}
+        info = type("Info", (), {"dataset": "synthetic_heads"})
+        self.pack = type("Pack", (), {"table": {"identity": _Column(people)}, "info": info})
+        self.rows = {name: np.array(rows, int) for name, rows in (("train", train), ("val", val), ("test", test))}
 
 
 class _Column:
@@ -60,3 +68,84 @@ def test_people_in_both_splits_are_reported(loaded):
     caveats = run_caveats(Split(loaded, people, range(7), range(10)), {})
     assert caveats == ["7 of the test identities are also in the training split (000, 001, 002, 003, 004, ...)."]
     assert run_caveats(Split(loaded, people, range(7), range(7, 10)), {}) == []
+
+
+def test_validation_people_in_training_are_reported_beside_test_people(loaded):
+    split = Split(loaded, ["a", "b", "c"], [0, 1], [2], val=[1])
+    assert run_caveats(split, {}, "val") == ["1 of the val identities are also in the training split (b)."]
+    (caveat,) = run_caveats(split, {}, "test")
+    assert caveat.startswith("1 of the val identities are also in the training split (b). Choices made on them")
+
+
+@pytest.fixture
+def started(new_trainer, tmp_path):
+    """Train a run of the toy data on two people, then another on the other people, from its weights."""
+
+    def train(start, split, stages=None):
+        first = new_trainer(
+            {"name": "first", "data": {"split": {"train": ["000", "001"], "val": 0, "test": ["002"]}}}, "first"
+        )
+        first.train()
+        path = first.run.checkpoints / "step-00000006.safetensors"
+        start = {"checkpoint": str(path)} if start == "checkpoint" else {"run": str(first.run.directory)}
+        content = {"name": "second", "data": {"split": split}, "metrics": ["l1"], "log": {"observers": []}}
+        second = new_trainer(content | {"stages": {"main": {"start": start}, **(stages or {})}}, "second")
+        second.run.validator = None
+        second.train()
+        evaluate_trained(second.run, second.network)
+        return second
+
+    return train
+
+
+SPLIT = {"train": ["002", "003"], "val": ["000", "005"], "test": ["001", "004"]}
+
+
+@pytest.mark.parametrize("start", ["run", "checkpoint"])
+def test_people_who_trained_the_weights_of_a_start_are_reported(started, start):
+    directory = started(start, SPLIT).run.directory
+    (val,) = Results.read(directory, "val").summary.caveats[:1]
+    assert val == "1 of the val identities trained the weights that this network started from (000)."
+    test = [sentence for sentence in Results.read(directory).summary.caveats if "started from" in sentence]
+    assert test == [
+        "1 of the test identities trained the weights that this network started from (001).",
+        "1 of the val identities trained the weights that this network started from (000). Choices made on them, such "
+        "as the best checkpoint, may favour memory.",
+    ]
+
+
+def test_a_chain_of_starts_remembers_all_people(started, new_trainer):
+    second = started("run", {"train": ["002", "003"], "val": ["005"], "test": ["004"]})
+    content = {"data": {"split": {"train": ["004"], "val": ["005"], "test": ["000", "003"]}}}
+    third = new_trainer(content | {"stages": {"main": {"start": {"run": str(second.run.directory)}}}})
+    third.train()
+    state = read_state(latest_checkpoint(third.run.directory))
+    assert state["people"] == {"toy_faces": ["000", "001", "002", "003", "004"]}
+
+
+def test_a_stage_from_scratch_forgets_the_people_of_a_start(started):
+    second = started("run", SPLIT, {"again": {"steps": 1, "start": "scratch", "terms": {"l1": {}}}})
+    assert read_state(latest_checkpoint(second.run.directory))["people"] == {"toy_faces": ["002", "003"]}
+    assert not [item for item in Results.read(second.run.directory).summary.caveats if "started from" in item]
+
+
+def test_a_start_whose_people_are_unknown_is_reported(loaded):
+    people = {"synthetic_heads": ["a"], "": ["/x/old.safetensors"]}
+    (caveat,) = run_caveats(Split(loaded, ["a", "b"], [0], [1]), {}, "test", people)
+    assert caveat.startswith(
+        "The people who trained /x/old.safetensors, from which this network started, are not known"
+    )
+
+
+def test_people_of_another_dataset_are_others(loaded):
+    people = {"synthetic_heads": ["a"], "multipie": ["b"]}
+    assert run_caveats(Split(loaded, ["a", "b"], [0], [1]), {}, "test", people) == []
+
+
+def test_a_resumed_run_knows_the_people_of_its_start(started):
+    second = started("run", SPLIT)
+    path = latest_checkpoint(second.run.directory)
+    (second.run.checkpoints / path.name).unlink()
+    again = Trainer(dataclasses.replace(second.run, step=0))
+    again.train(resume=True)
+    assert read_state(latest_checkpoint(second.run.directory))["people"] == {"toy_faces": ["000", "001", "002", "003"]}
