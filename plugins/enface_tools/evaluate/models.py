@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
@@ -102,19 +103,26 @@ class GroupSummary(FileModel):
 
 
 class TwoLabelTable(FileModel):
-    """Means of the output for each pair of values of two labels.
+    """Numbers of the output for each pair of values of two labels.
 
     Attributes:
-        metrics: For each metric a list of rows.
+        metrics: Means: for each metric a list of rows.
+        images, identities: Images that have a number, and the people they show, likewise.
+        distances: For metrics with an ideal value, mean distances to it, likewise.
     """
 
     rows: list[str]
     columns: list[str]
     metrics: dict[str, list[list[float | None]]]
+    images: dict[str, list[list[int]]] = {}
+    identities: dict[str, list[list[int]]] = {}
+    distances: dict[str, list[list[float | None]]] = {}
 
     @model_validator(mode="after")
     def _has_every_cell(self) -> TwoLabelTable:
-        for name, table in self.metrics.items():
+        kinds: list[Mapping[str, Sequence[Sequence[object]]]] = [self.metrics, self.distances]
+        kinds += [self.images, self.identities]
+        for name, table in (item for tables in kinds for item in tables.items()):
             if [len(row) for row in table] != [len(self.columns)] * len(self.rows):
                 raise ValueError(f"{name} is not a table of {len(self.rows)} x {len(self.columns)}")
         return self

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ INTERVAL = f"{CONFIDENCE:.0%} over identities, Student's t without skewness (Hal
 FEW_PEOPLE = f"Fewer than {MIN_PEOPLE} people have no intervals; evaluate on more people."
 
 Rows = npt.NDArray[np.bool_]
+T = TypeVar("T")
 
 
 class Summarizer:
@@ -118,7 +120,7 @@ class Summarizer:
         return Measured(
             **_within(mean, self._metrics[column.partition(AT)[0]].bounds).dump(),
             images=int(known.sum()),
-            identities=len(set(self._identities[known])),
+            identities=self._people(known),
             baselines={key: finite(table[column][rows].mean()) for key, table in tables.items()},
             distances={key: finite(direction.compared(table[column][rows]).mean()) for key, table in distances.items()},
         )
@@ -149,12 +151,26 @@ class Summarizer:
         if not {"pose", "light"} <= set(self._labels):
             return {}
         poses, lights = self._groups("pose"), self._groups("light")
-        means = {
-            name: [[finite(self._scores.images[name][pose & light].mean()) for _, light in lights] for _, pose in poses]
-            for name in self._per_image
-        }
-        rows, columns = ([str(value) for value, _ in groups] for groups in (poses, lights))
-        return {"pose x light": TwoLabelTable(rows=rows, columns=columns, metrics=means)}
+
+        def cells(content: Callable[[Rows], T], values: pd.Series[float]) -> list[list[T]]:
+            known = values.notna().to_numpy()
+            return [[content(pose & light & known) for _, light in lights] for _, pose in poses]
+
+        columns = {name: self._scores.images[name] for name in self._per_image}
+        ideals = {name: self._metrics[name].direction for name in columns if self._metrics[name].ideal is not None}
+        distances = {name: direction.compared(columns[name]) for name, direction in ideals.items()}
+        table = TwoLabelTable(
+            rows=[str(value) for value, _ in poses],
+            columns=[str(value) for value, _ in lights],
+            metrics={name: cells(partial(_mean, values), values) for name, values in columns.items()},
+            images={name: cells(_count, values) for name, values in columns.items()},
+            identities={name: cells(self._people, values) for name, values in columns.items()},
+            distances={name: cells(partial(_mean, values), values) for name, values in distances.items()},
+        )
+        return {"pose x light": table}
+
+    def _people(self, rows: Rows) -> int:
+        return len(np.unique(self._identities[rows]))
 
     def _groups(self, column: str) -> list[tuple[Any, Rows]]:
         """Each value of a column, in natural order, with its images."""
@@ -168,6 +184,14 @@ class Summarizer:
 
 def estimate(values: npt.NDArray[Any], identities: npt.NDArray[Any]) -> Estimate:
     """The mean over images with its interval over people, as a file holds it."""
+def _mean(values: pd.Series[float], rows: Rows) -> float | None:
+    return finite(values[rows].mean())
+
+
+def _count(rows: Rows) -> int:
+    return int(rows.sum())
+
+
     item = mean_estimate(values, identities)
     low, high = item.interval()
     return Estimate(mean=finite(item.mean), low=finite(low), high=finite(high))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from enface_tools.evaluate.direction import Direction
-from enface_tools.evaluate.models import Estimate, GroupSummary, Measured, Summary
+from enface_tools.evaluate.models import Estimate, GroupSummary, Measured, Summary, TwoLabelTable
 from enface_tools.evaluate.results import column_of
 from enface_tools.report.numbers import baseline_names, count, decimals, label_key, number, shown
 
@@ -49,10 +49,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a heat map: its number, and a grade from 0 (worst cell) to 1 (best)."""
+    """One cell of a heat map.
+
+    Attributes:
+        text: Its number.
+        heat: A grade from 0 (worst cell) to 1 (best); None without a number.
+        title: The numbers of its images and people; empty if they are not known.
+    """
 
     text: str
     heat: float | None
+    title: str
 
 
 @dataclass(frozen=True)
@@ -145,30 +152,32 @@ def heat_maps(summary: Summary) -> dict[str, tuple[list[str], list[HeatMap]]]:
     maps = {}
     for pair, table in summary.by_two.items():
         items = [
-            HeatMap(name, direction, _heated(table.rows, means, direction))
-            for name, means in table.metrics.items()
+            HeatMap(name, summary.metrics[name].direction, _heated(table, name, summary.metrics[name].direction))
+            for name in table.metrics
             if name in summary.metrics
-            for direction in [summary.metrics[name].direction]
         ]
         if table.rows and table.columns and items:
             maps[pair] = (table.columns, items)
     return maps
 
 
-def _heated(
-    names: Sequence[str], means: Sequence[Sequence[float | None]], direction: Direction
-) -> list[tuple[str, list[Cell]]]:
-    rows = [[number(mean) for mean in row] for row in means]
-    known = [value for row in rows for value in row if math.isfinite(value)]
-    places = decimals(known)
-    scores = [direction.score(value) for value in known]
-    worst, span = min(scores, default=0.0), (max(scores, default=0.0) - min(scores, default=0.0)) or 1.0
+def _heated(table: TwoLabelTable, name: str, direction: Direction) -> list[tuple[str, list[Cell]]]:
+    means = [[number(mean) for mean in row] for row in table.metrics[name]]
+    places = decimals(value for row in means for value in row)
+    score = direction.change.score if name in table.distances else direction.score
+    scores = [[score(number(value)) for value in row] for row in table.distances.get(name, table.metrics[name])]
+    known = [value for row in scores for value in row if math.isfinite(value)]
+    worst, span = min(known, default=0.0), (max(known, default=0.0) - min(known, default=0.0)) or 1.0
 
-    def cell(value: float) -> Cell:
-        heat = round((direction.score(value) - worst) / span, 3) if math.isfinite(value) else None
-        return Cell(shown(value, places), heat)
+    def cell(row: int, column: int) -> Cell:
+        own = scores[row][column]
+        heat = round((own - worst) / span, 3) if math.isfinite(own) else None
+        title = ""
+        if name in table.images and name in table.identities:
+            title = f"images: {table.images[name][row][column]:,}, people: {table.identities[name][row][column]:,}"
+        return Cell(shown(means[row][column], places), heat, title)
 
-    lines = [(name, [cell(value) for value in row]) for name, row in zip(names, rows, strict=True)]
+    lines = [(value, [cell(row, column) for column in range(len(means[row]))]) for row, value in enumerate(table.rows)]
     return sorted(lines, key=lambda line: label_key(line[0]))
 
 

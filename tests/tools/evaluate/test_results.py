@@ -71,6 +71,8 @@ def test_means_gains_regions_and_labels():
     table = summary.by_two["pose x light"]
     assert (table.rows, table.columns) == (["-15", "0"], ["1", "2"])
     np.testing.assert_allclose(table.metrics["l1"], [[0.1, 0.3], [0.2, 0.6]])
+    assert table.images["l1"] == table.identities["l1"] == [[1, 1], [1, 1]]
+    assert table.distances == {}
     assert summary.identities == 2
 
 
@@ -104,6 +106,20 @@ def test_a_metric_with_an_ideal_is_compared_by_its_distances():
     assert summary.by["pose"]["0"].metrics["m"].distances["output"] == 0.5
     assert summary.by["pose"]["0"].metrics["m"].low is None, "three people have no interval"
     assert summary.caveats == []
+
+
+def test_a_table_by_two_labels_counts_images_with_a_number_and_their_people():
+    people = ["p", "p", "q", "r", "r", "r", "p"]
+    about = pd.DataFrame({"key": list("abcdefg"), "identity": people, "pose": [0] * 5 + [15] * 2})
+    about["light"] = [1, 1, 1, 1, 2, 2, 2]
+    output = Scores(pd.DataFrame({"m": [0.5, 1.5, 1.0, np.nan, 1.2, 0.7, 1.3]}), {})
+    summary = Summarizer(about, output, {}, {"m": Ideal()}, networks={}).summary(kind="run", name="n", caveats=[])
+    table = summary.by_two["pose x light"]
+    # Pose 0 under light 1: p twice, q, and r without a number. Pose 15 under light 1: no image.
+    assert table.images["m"] == [[3, 1], [0, 2]]
+    assert table.identities["m"] == [[2, 1], [0, 2]]
+    assert table.metrics["m"] == [[1.0, 1.2], [None, 1.0]]
+    assert [table.distances["m"][0][0], table.distances["m"][1]] == [pytest.approx(1 / 3), [None, pytest.approx(0.3)]]
 
 
 def test_an_interval_stays_within_the_bounds_of_its_metric():

@@ -417,6 +417,28 @@ def test_a_heat_map_tells_the_worst_from_the_best(evaluations):
     assert (first, [cell.heat for cell in cells]) == ("-90", [None, 0.0])
     assert (second, [cell.heat for cell in others]) == ("-15", [1.0, pytest.approx(2 / 3, abs=1e-3)])
     assert cells[0].text == NONE
+    assert cells[0].title == "", "evaluated before cells were counted"
+
+
+def test_a_cell_of_a_heat_map_has_its_images_and_people(run, evaluations):
+    summary = evaluations.summary()
+    table = summary["by_two"]["pose x light"]
+    table |= {"images": {"lpips": [[12, 1200], [0, 1]]}, "identities": {"lpips": [[3, 40], [0, 1]]}}
+    _, (heat_map,) = heat_maps(Summary(**summary))["pose x light"]
+    assert [cell.title for cell in heat_map.rows[1][1]] == ["images: 12, people: 3", "images: 1,200, people: 40"]
+    (run / "evaluation" / "summary.json").write_text(json.dumps(summary))
+    assert '<td title="images: 1,200, people: 40" style="--grade: 0.667">0.2000</td>' in page(run)
+
+
+def test_a_heat_map_grades_distances_to_an_ideal(evaluations):
+    summary = evaluations.summary()
+    summary["metrics"]["sharpness"] = {**evaluations.metric(1.0, 0.9, 1.1, 0.5, 0.7), "ideal": 1.0}
+    table = summary["by_two"]["pose x light"]
+    # All means are ideal; the images of two cells are not.
+    table["metrics"] = {"sharpness": [[1.0, 1.0], [1.0, 1.0]]}
+    table["distances"] = {"sharpness": [[0.0, 0.2], [0.4, None]]}
+    _, (heat_map,) = heat_maps(Summary(**summary))["pose x light"]
+    assert [[cell.heat for cell in cells] for _, cells in heat_map.rows] == [[0.0, None], [1.0, 0.5]]
 
 
 def test_recognition_stands_beside_the_sources(run, evaluations):
