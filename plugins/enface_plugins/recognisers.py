@@ -22,6 +22,7 @@ from enface_plugins.frozen import Frozen, user_network_name
 from enface_plugins.masks.landmarks import find_face, import_dlib, model_file
 
 Colour = Literal["rgb", "bgr"]
+Undetected = Literal["whole", "leave_out"]
 
 DLIB = "dlib_resnet"
 """Name of dlib's recogniser, shared by all components that use it."""
@@ -30,7 +31,8 @@ DLIB_LENGTH = 128
 _INSTALL = "a recogniser needs {name}: pip install \"enface[identity]\" (or set 'recogniser' to a file)"
 # Half a kilobyte each.
 _CACHE_SIZE = 40_000
-_CACHE: dict[bytes, npt.NDArray[np.float32]] = {}
+_CACHE: dict[bytes, tuple[npt.NDArray[np.float32], bool]] = {}
+"""Descriptor of an image, and True if a face was detected."""
 
 
 class Recogniser(nn.Module):
@@ -45,9 +47,17 @@ class Recogniser(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def undetected(self, image: Tensor) -> Tensor | None:
+        """Return (N,), True for each image in which no face is detected; None if faces are not detected at all."""
+        return None
+
 
 def open_recogniser(
-    file: Path | None, size: int | None = None, range: tuple[float, float] = (-1.0, 1.0), colour: Colour = "rgb"
+    file: Path | None,
+    size: int | None = None,
+    range: tuple[float, float] = (-1.0, 1.0),
+    colour: Colour = "rgb",
+    undetected: Undetected = "whole",
 ) -> Recogniser:
     """Open dlib's recogniser or a file.
 
@@ -56,13 +66,16 @@ def open_recogniser(
         size: Height and width of the file's input; required with a file.
         range: Values of black and white in the file's input.
         colour: Channel order of the file's input.
+        undetected: Embed the whole image if dlib detects no face, or give it no embedding.
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
         RecipeError: when the file does not match the other arguments.
     """
     if file is None:
-        return Dlib()
+        return Dlib(leave_out=undetected == "leave_out")
+    if undetected != "whole":
+        raise RecipeError(f"recogniser {file}: a file receives whole images; remove 'undetected: {undetected}'")
     if size is None:
         raise RecipeError(f"recogniser {file}: 'size' is required, the height and width of its input images")
     if range[0] >= range[1]:
@@ -80,38 +93,54 @@ def recogniser_network(params: Mapping[str, Any]) -> tuple[str, ...]:
 class Dlib(Recogniser):
     """dlib's face recogniser, a ResNet of 29 layers: 128 numbers for the largest face of an image.
 
-    The face is detected, rotated upright and cropped by its 68 landmarks; if none is detected, the whole image counts
-    as the face. King, "High quality face recognition with deep metric learning", dlib's blog, 2017. It runs on the
-    CPU. Embeddings are cached by image, so that several metrics and baselines share the work.
+    The face is detected, rotated upright and cropped by its 68 landmarks. If none is detected, the whole image counts
+    as the face; :meth:`undetected` tells such images. King, "High quality face recognition with deep metric learning",
+    dlib's blog, 2017. It runs on the CPU. Embeddings are cached by image, so that several metrics and baselines share
+    the work.
+
+    Args:
+        leave_out: Return NaN for images in which no face is detected.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, leave_out: bool = False) -> None:
         super().__init__()
         _dlib_model()
+        self._leave_out = leave_out
+        otherwise = "no number" if leave_out else "the whole image"
         self.card = {
             "implementation": f"dlib {version('dlib-bin')}",
             "recogniser": f"{DLIB_MODEL} of face_recognition_models {version('face_recognition_models')}, trained so "
             "that Euclidean distances below 0.6 mean one person; unlike people have high cosines too, about 0.9",
             "data_range": "1, rounded to 8 bits",
-            "crop": "the biggest face, aligned by 68 landmarks; the whole image where none is found",
+            "crop": f"the biggest face, aligned by 68 landmarks; {otherwise} where none is found",
             "colour": "RGB",
             "resize": "face to 150 px",
         }
 
     def forward(self, image: Tensor) -> Tensor:
-        levels = (image * 255).round().clamp(0, 255).permute(0, 2, 3, 1).byte().cpu().numpy()
-        return torch.from_numpy(np.stack([_dlib_descriptor(one) for one in levels])).to(image.device)
+        described = [_dlib_descriptor(one) for one in _levels(image)]
+        embeddings = np.stack([descriptor for descriptor, _ in described])
+        if self._leave_out:
+            embeddings[[not detected for _, detected in described]] = np.nan
+        return torch.from_numpy(embeddings).to(image.device)
+
+    def undetected(self, image: Tensor) -> Tensor:
+        return torch.tensor([not _dlib_descriptor(one)[1] for one in _levels(image)])
 
 
-def _dlib_descriptor(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _levels(image: Tensor) -> npt.NDArray[np.uint8]:
+    levels: npt.NDArray[np.uint8] = (image * 255).round().clamp(0, 255).permute(0, 2, 3, 1).byte().cpu().numpy()
+    return levels
+
+
+def _dlib_descriptor(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], bool]:
     key = hashlib.blake2b(repr(image.shape).encode() + image.tobytes(), digest_size=16).digest()
     if key not in _CACHE:
         if len(_CACHE) >= _CACHE_SIZE:
             _CACHE.clear()
         face = find_face(np.ascontiguousarray(image), whole=True)
-        assert face is not None
         descriptor = _dlib_model().compute_face_descriptor(face.picture, face.landmarks)
-        _CACHE[key] = np.array(descriptor, np.float32)
+        _CACHE[key] = np.array(descriptor, np.float32), face.detected
     return _CACHE[key]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -47,15 +47,17 @@ _CACHE: dict[bytes, Points | None] = {}
 
 @dataclass(frozen=True)
 class Face:
-    """A detected face in an enlarged image.
+    """A face in an enlarged image.
 
     Attributes:
         picture: The enlarged image with a margin on all sides, uint8 (h, w, 3).
         landmarks: dlib's object with the 68 landmarks, in pixels of the picture.
+        detected: False if no face is detected and the whole image counts as the face.
     """
 
     picture: npt.NDArray[np.uint8]
     landmarks: Any
+    detected: bool
 
 
 def find_landmarks(image: npt.NDArray[np.uint8]) -> Points | None:
@@ -93,6 +95,10 @@ def cached_landmarks(image: npt.NDArray[np.uint8]) -> Points | None:
     return _CACHE[key]
 
 
+@overload
+def find_face(image: npt.NDArray[np.uint8], *, whole: Literal[True]) -> Face: ...
+@overload
+def find_face(image: npt.NDArray[np.uint8]) -> Face | None: ...
 def find_face(image: npt.NDArray[np.uint8], *, whole: bool = False) -> Face | None:
     """Detect the largest face of an image and its landmarks.
 
@@ -117,7 +123,7 @@ def find_face(image: npt.NDArray[np.uint8], *, whole: bool = False) -> Face | No
         place = dlib.rectangle(margin, margin, margin + wide - 1, margin + high - 1)
     else:
         return None
-    return Face(picture, predictor(picture, place))
+    return Face(picture, predictor(picture, place), bool(faces))
 
 
 def require_dlib() -> None:

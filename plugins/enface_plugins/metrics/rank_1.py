@@ -31,6 +31,7 @@ class Rank_1(GalleryRecogniserMetric):
         size: Height and width in pixels of the file's input; required with a file.
         range: Values of black and white in the file's input: [-1, 1], [0, 1], [0, 255].
         colour: Channel order of the file's input.
+        undetected: Images in which dlib detects no face: embed the ``whole`` image, or ``leave_out`` their numbers.
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.

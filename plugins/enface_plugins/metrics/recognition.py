@@ -12,7 +12,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from enface import GalleryMetric, Metric
-from enface_plugins.recognisers import Colour, open_recogniser, recogniser_network
+from enface_plugins.recognisers import Colour, Undetected, open_recogniser, recogniser_network
 
 
 class RecogniserMetric(Metric):
@@ -23,6 +23,7 @@ class RecogniserMetric(Metric):
         size: Height and width in pixels of the file's input; required with a file.
         range: Values of black and white in the file's input.
         colour: Channel order of the file's input.
+        undetected: Images in which dlib detects no face: embed the ``whole`` image, or ``leave_out`` their numbers.
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
@@ -36,9 +37,11 @@ class RecogniserMetric(Metric):
         size: Annotated[int, Ge(1)] | None = None,
         range: tuple[float, float] = (-1.0, 1.0),
         colour: Colour = "rgb",
+        undetected: Undetected = "whole",
     ) -> None:
         super().__init__()
-        self.recogniser = open_recogniser(recogniser, size, range, colour)
+        self.recogniser = open_recogniser(recogniser, size, range, colour, undetected)
+        self.undetected = undetected
 
     @classmethod
     def networks(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -47,6 +50,15 @@ class RecogniserMetric(Metric):
     @property
     def card(self) -> dict[str, str]:
         return {**self.recogniser.card, "similarity": "cosine"}
+
+    @property
+    def fallback_words(self) -> tuple[str, str]:
+        if self.undetected == "leave_out":
+            return "no face was detected", "such images have no number"
+        return "no face was detected", "there the whole image counts as the face, so the numbers mix two kinds of crops"
+
+    def fallback(self, image: Tensor) -> Tensor | None:
+        return self.recogniser.undetected(image)
 
 
 class GalleryRecogniserMetric(RecogniserMetric, GalleryMetric):
@@ -57,6 +69,7 @@ class GalleryRecogniserMetric(RecogniserMetric, GalleryMetric):
         size: Height and width in pixels of the file's input; required with a file.
         range: Values of black and white in the file's input.
         colour: Channel order of the file's input.
+        undetected: Images in which dlib detects no face: embed the ``whole`` image, or ``leave_out`` their numbers.
     """
 
     @property

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Gt, Lt
 
 from enface_plugins.metrics.recognition import GalleryRecogniserMetric, scores
-from enface_plugins.recognisers import Colour
+from enface_plugins.recognisers import Colour, Undetected
 
 RULE_OF_30 = 30
 
@@ -39,6 +39,7 @@ class TAR(GalleryRecogniserMetric):
         size: Height and width in pixels of the file's input; required with a file.
         range: Values of black and white in the file's input: [-1, 1], [0, 1], [0, 255].
         colour: Channel order of the file's input.
+        undetected: Images in which dlib detects no face: embed the ``whole`` image, or ``leave_out`` their numbers.
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
@@ -57,8 +58,9 @@ class TAR(GalleryRecogniserMetric):
         size: Annotated[int, Ge(1)] | None = None,
         range: tuple[float, float] = (-1.0, 1.0),
         colour: Colour = "rgb",
+        undetected: Undetected = "whole",
     ) -> None:
-        super().__init__(recogniser=recogniser, size=size, range=range, colour=colour)
+        super().__init__(recogniser=recogniser, size=size, range=range, colour=colour, undetected=undetected)
         self.far = far
 
     @property

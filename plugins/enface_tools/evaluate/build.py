@@ -38,6 +38,13 @@ class MaskedMetric(Metric):
         return self._metric.bounds
 
     @property
+    def fallback_words(self) -> tuple[str, str]:
+        return self._metric.fallback_words
+
+    def fallback(self, image: Tensor) -> Tensor | None:
+        return self._metric.fallback(image)
+
+    @property
     def card(self) -> dict[str, str]:
         bits = hashlib.sha256(self.weights.cpu().numpy().tobytes()).hexdigest()[:16]
         return {**self._metric.card, "mask": self._mask, "mask_sha256": bits}

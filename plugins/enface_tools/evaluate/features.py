@@ -17,6 +17,7 @@ from enface_tools.evaluate.metrics import GalleryMetric, SetMetric
 Numbers = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 Digests = npt.NDArray[np.uint64]
+Flags = npt.NDArray[np.bool_]
 
 
 def digests(images: Tensor) -> Digests:
@@ -50,19 +51,26 @@ class FeatureSet:
 
     @cached_property
     def gallery(self) -> Indices:
-        """The row whose target is a person's gallery image, the first of this person, for each person."""
-        return _first_of_each(self.people)
+        """The row whose target is a person's gallery image, the first of this person that has features, by person."""
+        rows = np.flatnonzero(_have_features(self.targets))
+        gallery: Indices = rows[_first_of_each(self.people[rows])]
+        return gallery
 
     @cached_property
-    def probes(self) -> npt.NDArray[np.bool_]:
-        """True for each output that was not made from its own person's gallery image."""
+    def copies(self) -> Flags:
+        """True for each output that was made from its own person's gallery image."""
         if self.source_digests is None:
-            return np.ones(len(self.outputs), np.bool_)
-        people, place = np.unique(self.people[self.gallery], return_inverse=True)
-        images = np.empty(len(people), np.uint64)
-        images[place] = self.target_digests[self.gallery]
-        own: npt.NDArray[np.bool_] = self.source_digests == images[np.searchsorted(people, self.people)]
-        return ~own
+            return np.zeros(len(self.outputs), np.bool_)
+        images = dict(zip(self.people[self.gallery], self.target_digests[self.gallery], strict=True))
+        pairs = zip(self.people, self.source_digests, strict=True)
+        return np.array([images.get(person) == digest for person, digest in pairs], np.bool_)
+
+    @cached_property
+    def probes(self) -> Flags:
+        """True for each output that is matched: one with features, of a person in the gallery, and no copy."""
+        in_gallery = np.isin(self.people, self.people[self.gallery])
+        probes: Flags = _have_features(self.outputs) & in_gallery & ~self.copies
+        return probes
 
     def distance(self, metric: SetMetric) -> float:
         """The number of a set metric; NaN if there are too few images."""
@@ -87,15 +95,20 @@ class FeatureSet:
             if min(outputs, targets) < metric.min_images:
                 return [f"has no number: it needs at least {metric.min_images} outputs and different targets."]
             return list(filter(None, [metric.caveat(outputs, targets)]))
-        probes = int(self.probes.sum())
+        probes, copies = int(self.probes.sum()), int(self.copies.sum())
         sentences = []
-        if probes < outputs:
-            sentences.append(f"leaves out {outputs - probes} outputs made from their person's gallery image.")
+        if copies:
+            sentences.append(f"leaves out {copies} outputs made from their person's gallery image.")
         if people < metric.min_people:
             sentences.append(f"has no number: its gallery needs at least {metric.min_people} people.")
         elif sentence := metric.caveat(probes, people):
             sentences.append(sentence)
         return sentences
+
+
+def _have_features(features: Numbers) -> Flags:
+    there: Flags = np.logical_not(np.isnan(features).any(axis=1))
+    return there
 
 
 def _first_of_each(values: npt.NDArray[Any]) -> Indices:

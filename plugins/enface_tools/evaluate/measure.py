@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from enface_tools.evaluate.features import Digests, FeatureSet, Numbers, digests
+from enface_tools.evaluate.features import Digests, FeatureSet, Flags, Numbers, digests
 from enface_tools.evaluate.metrics import FeatureMetric, GalleryMetric, Metric, SetMetric
 from enface_tools.evaluate.results import AT, Scores
 
@@ -32,12 +32,14 @@ class BatchScores:
         outputs: For each feature metric, the features of the outputs, float32 (N, D).
         targets: The features of the targets, likewise.
         digests: Digests of the pixels of each ``target`` and, if known, ``source``, (N,).
+        fallbacks: For metrics with a fallback, True for each output and target that needed it, (N, 2).
     """
 
     numbers: dict[str, Numbers] = field(default_factory=dict)
     outputs: dict[str, Numbers] = field(default_factory=dict)
     targets: dict[str, Numbers] = field(default_factory=dict)
     digests: dict[str, Digests] = field(default_factory=dict)
+    fallbacks: dict[str, Flags] = field(default_factory=dict)
 
 
 class Measure:
@@ -75,6 +77,9 @@ class Measure:
         images = {"target": target} if source is None else {"target": target, "source": source}
         scores.digests = {name: digests(of_role) for name, of_role in images.items()}
         for name, metric in self.metrics.items():
+            outputs, targets = metric.fallback(output), metric.fallback(target)
+            if outputs is not None and targets is not None:
+                scores.fallbacks[name] = torch.stack([outputs, targets], 1).cpu().numpy()
             if isinstance(metric, FeatureMetric):
                 scores.outputs[name] = _array(metric.features(output))
                 known = target_features
@@ -109,7 +114,11 @@ class Measure:
             caveats += [f"{name} {sentence}" for sentence in images.caveats(metric)]
         # In the order of the metrics, each followed by its regions.
         order = [column for name in self.metrics for column in columns if column.partition(AT)[0] == name]
-        return Scores(pd.DataFrame({name: columns[name] for name in order}), sets, caveats)
+        fallbacks = {
+            name: np.concatenate([batch.fallbacks[name] for batch in batches])
+            for name in (batches[0].fallbacks if batches else ())
+        }
+        return Scores(pd.DataFrame({name: columns[name] for name in order}), sets, caveats, fallbacks)
 
 
 def _feature_set(metric: str, batches: Sequence[BatchScores], identities: npt.NDArray[np.object_] | None) -> FeatureSet:

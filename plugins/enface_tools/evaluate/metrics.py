@@ -60,6 +60,18 @@ class Metric(nn.Module, Component):
         """Facts that must agree for two numbers to be comparable: implementation, version, digest of weights, crop."""
         raise NotImplementedError(f"{type(self).__name__}.card")
 
+    @property
+    def fallback_words(self) -> tuple[str, str]:
+        """Two clauses for the caveat on images with a fallback: what failed in them, and the effect on the numbers."""
+        return "", ""
+
+    def fallback(self, image: Tensor) -> Tensor | None:
+        """Return (N,), True for each image that the metric treats otherwise, such as one without a detected face.
+
+        Evaluation counts them in a caveat, by pose. None, the default, if there are no such images.
+        """
+        return None
+
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
@@ -86,7 +98,10 @@ class FeatureMetric(Metric):
     """
 
     def features(self, image: Tensor) -> Tensor:
-        """Return features of images in [0, 1], float32 (N, 3, H, W) -> float32 (N, D)."""
+        """Return features of images in [0, 1], float32 (N, 3, H, W) -> float32 (N, D).
+
+        NaN for an image without features, which a :class:`GalleryMetric` leaves out.
+        """
         raise NotImplementedError(f"{type(self).__name__}.features")
 
     def caveat(self, outputs: int, references: int) -> str:
@@ -132,7 +147,7 @@ class SetMetric(FeatureMetric):
 
 
 class GalleryMetric(FeatureMetric):
-    """A number per image from matching it against a gallery, the first target of each identity.
+    """A number per image from matching it against a gallery, the first target of each identity that has features.
 
     Outputs that were made from their own person's gallery image are not matched and have no number.
 

@@ -10,6 +10,8 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from enface.errors import DataError
@@ -36,11 +38,13 @@ class Scores:
         images: One row per image, one column per metric and per ``METRIC@REGION``.
         sets: The number of each set metric; NaN if there are too few images.
         caveats: Sentences to read before the numbers, such as those of too few images.
+        fallbacks: For metrics with a fallback, True for each output and target that needed it, (N, 2).
     """
 
     images: pd.DataFrame
     sets: dict[str, float]
     caveats: list[str] = field(default_factory=list)
+    fallbacks: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     def mean(self, column: str) -> float:
         """The mean over the images that have a number; NaN if none has."""

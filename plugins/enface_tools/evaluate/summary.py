@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from enface.data.images import natural_key
+from enface_tools.evaluate.fallbacks import fallback_caveats
 from enface_tools.evaluate.measure import card_of
 from enface_tools.evaluate.metrics import GalleryMetric, Metric
 from enface_tools.evaluate.models import (
@@ -67,8 +68,9 @@ class Summarizer:
                 ``caveats``.
         """
         identities = len(np.unique(self._identities))
-        if identities < MIN_PEOPLE:
-            context["caveats"] = [*context["caveats"], FEW_PEOPLE]
+        few = [FEW_PEOPLE] if identities < MIN_PEOPLE else []
+        fallbacks = fallback_caveats(self._about, self._scores, self._baselines, self._metrics)
+        context["caveats"] = [*context["caveats"], *fallbacks, *few]
         return Summary(
             **context,
             format=FORMAT,

@@ -229,7 +229,6 @@ class PairsEvaluation:
         batches = {image: self._shards.load(image) for image in images}
         baselines = {image: self._measure.gather([batch], identities) for image, batch in batches.items()}
         scores = baselines.pop(OUTPUT)
-        evaluation = self._recipe.evaluation
         summary = Summarizer(
             self.about,
             scores,

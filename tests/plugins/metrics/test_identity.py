@@ -124,6 +124,7 @@ def test_files_that_are_refused(metric, torchscript, tmp_path):
     for given, error, says in (
         ({"recogniser": good}, RecipeError, "'size' is required"),
         ({"recogniser": good, "size": 16, "range": (1, 0)}, RecipeError, "must be ascending"),
+        ({"recogniser": good, "size": 16, "undetected": "leave_out"}, RecipeError, "a file receives whole images"),
         ({"recogniser": tmp_path / "none.pt", "size": 16}, WeightsError, "no such file"),
         ({"recogniser": tmp_path / "none.onnx", "size": 16}, WeightsError, "no such file"),
         ({"recogniser": tmp_path / "bad.pt", "size": 16}, WeightsError, "not a TorchScript file"),
@@ -234,6 +235,36 @@ def test_a_person_is_more_similar_to_herself_than_a_stranger_is():
     herself, stranger = metric(darker, face).item(), metric(nobody, face).item()
     assert herself > 0.94 > stranger
     assert metric(face, face).item() == pytest.approx(1, abs=1e-5)
+
+
+@installed
+def test_images_without_a_detected_face_are_reported_or_left_out():
+    import dlib
+
+    photograph = pytest.importorskip("skimage.data").astronaut()[:256, 96:352]
+    assert len(dlib.get_frontal_face_detector()(np.ascontiguousarray(photograph), 0)) == 1
+    face = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None] / 255
+    grey = torch.full_like(face, 0.5)
+    output, target = torch.cat([face, grey, face, grey]), torch.cat([face, face, grey, grey])
+    for metric in (Identity(), Rank_1(), TAR()):
+        assert metric.fallback(output).tolist() == [False, True, False, True]
+        assert "the whole image counts as the face" in metric.fallback_words[1]
+        assert "whole image where none" in metric.card["crop"]
+    assert torch.isfinite(Identity()(output, target)).all()
+    for metric in (Identity(undetected="leave_out"), Rank_1(undetected="leave_out"), TAR(undetected="leave_out")):
+        assert metric.fallback(output).tolist() == [False, True, False, True]
+        assert metric.fallback_words[1] == "such images have no number"
+        assert "no number where none" in metric.card["crop"]
+        embeddings = metric.recogniser(output)
+        assert embeddings.isnan().all(1).tolist() == [False, True, False, True]
+        torch.testing.assert_close(embeddings[::2], Identity().recogniser(output[::2]), rtol=0, atol=0)
+    numbers = Identity(undetected="leave_out")(output, target)
+    assert numbers.isnan().tolist() == [False, True, True, True]
+    assert numbers[0].item() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_file_detects_no_faces(torchscript, images):
+    assert Identity(recogniser=torchscript(Means()), size=16).fallback(images) is None
 
 
 @installed
