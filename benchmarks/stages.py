@@ -15,7 +15,7 @@ import pandas as pd
 
 from enface_tools.compare.crossed import crossed_mean
 from enface_tools.compare.outcomes import run_values
-from enface_tools.evaluate.results import Results
+from enface_tools.evaluate.results import Results, column_of
 from enface_tools.evaluate.splits import evaluation_folder
 
 
@@ -23,6 +23,11 @@ def stage_table(folder: Path, stage: str) -> pd.DataFrame:
     """Return a stage's metrics, one row per image, indexed by its key and its target's."""
     table = pd.read_csv(folder / "stages" / f"{stage}.csv", dtype={"key": str, "target_key": str, "identity": str})
     return table.set_index(["key", "target_key"])
+
+
+def numbers(table: pd.DataFrame, metric: str) -> pd.Series[float]:
+    """Return a metric's column, whose name differs from the metric's if a label has that name."""
+    return table[column_of(table, metric)]
 
 
 def main() -> None:
@@ -41,7 +46,7 @@ def main() -> None:
     identities = pairs[0][0]["identity"].to_numpy()
     for name, metric in metrics.items():
         compared = metric.direction.compared
-        changes = pd.concat([compared(stage[name]) - compared(control[name]) for stage, control in pairs], axis=1)
+        changes = pd.concat([compared(numbers(a, name)) - compared(numbers(b, name)) for a, b in pairs], axis=1)
         # An image without a number in one run has none in the others.
         runs = [column for _, column in changes.where(changes.notna().all(axis=1)).items()]
         estimate = crossed_mean(run_values(runs, identities))

@@ -15,6 +15,7 @@ from enface.recipe.load import LoadedRecipe
 from enface.training.build import build_generator
 from enface.training.checkpoint import SUFFIX, Checkpoint, load, read_state, saved_steps
 from enface.training.run import Run, latest_checkpoint
+from enface_tools.evaluate.models import Weights
 
 
 def find_checkpoints(directory: Path, which: str) -> dict[str, Path]:
@@ -94,6 +95,11 @@ def averaged(path: Path) -> bool:
     read_state(path)
     with safe_open(path, framework="pt") as file:
         return any(name.startswith("ema/") for name in file.keys())  # noqa: SIM118
+
+
+def measured_weights(path: Path, *, average: bool = True) -> Weights:
+    """The weights of a checkpoint that are measured: the running average, if it has one and ``average`` is true."""
+    return "average" if average and averaged(path) else "plain"
 
 
 def _saved(directory: Path, path: Path | None) -> Checkpoint:

@@ -23,11 +23,14 @@ def report_summary(summary: Summary, reporter: Reporter) -> None:
 def report_stages(stages: Mapping[str, StageSummary], reporter: Reporter) -> None:
     """Print each stage's metrics and their change from the stage that it started from."""
     for name, stage in stages.items():
+        weights = " (running average)" if stage.weights == "average" else ""
         after = f" after {stage.after}" if stage.after else ""
-        reporter.say(f"stage {name}{after}:")
+        reporter.say(f"stage {name}{weights}{after}:")
         for metric, item in stage.metrics.items():
             change = f"  {_interval(item.change, '+')}" if item.change else ""
             reporter.say(f"  {metric}: {_interval(item)}{change}")
+        if stage.caveat:
+            reporter.say(f"  caveat: {stage.caveat}")
 
 
 def _interval(item: Estimate, sign: str = "") -> str:

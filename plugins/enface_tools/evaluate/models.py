@@ -12,6 +12,8 @@ from enface.errors import DataError
 from enface_tools.evaluate.direction import Direction
 
 FORMAT = 3
+Weights = Literal["average", "plain"]
+"""The running average of a network's weights, or the weights themselves."""
 T = TypeVar("T")
 
 
@@ -132,7 +134,7 @@ class CheckpointInfo(FileModel):
     """The evaluated checkpoint: its file's stem, and the weights taken from it."""
 
     file: str
-    weights: Literal["average", "plain"]
+    weights: Weights
 
 
 class SelfPairs(FileModel):
@@ -217,10 +219,14 @@ class StageSummary(FileModel):
 
     Attributes:
         after: The stage it started from; None if it started from scratch or another run.
+        weights: The measured weights; None in files of before.
+        caveat: A sentence if it started from other weights of that stage than those that were measured; else empty.
     """
 
     step: int
     after: str | None = None
+    weights: Weights | None = None
+    caveat: str = ""
     metrics: dict[str, StageMetric]
 
 
@@ -229,7 +235,7 @@ class CheckpointSummary(FileModel):
 
     step: int
     file: str
-    weights: Literal["average", "plain"]
+    weights: Weights
     metrics: dict[str, Estimate]
 
 

@@ -140,10 +140,15 @@ def write_results(
     for name in BASELINES:
         (folder / f"{name}.csv").unlink(missing_ok=True)
     for name, item in [("images", scores), *baselines.items()]:
-        renamed = {name: f"{name}{DUPLICATE}" for name in item.images.columns if name in about}
-        pd.concat([about, item.images.rename(columns=renamed)], axis=1).to_csv(folder / f"{name}.csv", index=False)
+        write_table(folder / f"{name}.csv", about, item.images)
     text = json.dumps(summary.dump(), indent=1, allow_nan=False)
     (folder / SUMMARY).write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path, about: pd.DataFrame, numbers: pd.DataFrame) -> None:
+    """Write labels and numbers of images; :func:`column_of` gives the column of a metric."""
+    renamed = {name: f"{name}{DUPLICATE}" for name in numbers.columns if name in about}
+    pd.concat([about, numbers.rename(columns=renamed)], axis=1).to_csv(path, index=False)
 
 
 def parse_table(source: Path | io.StringIO) -> pd.DataFrame:

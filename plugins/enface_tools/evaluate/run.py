@@ -14,7 +14,7 @@ from enface.system.messages import Reporter, report_unavailable
 from enface.system.signals import raise_on_signals
 from enface.training.prepare import prepare_run
 from enface.training.run import Run
-from enface_tools.evaluate.checkpoints import averaged, find_checkpoints, load_network
+from enface_tools.evaluate.checkpoints import find_checkpoints, load_network, measured_weights
 from enface_tools.evaluate.console import report_stages, report_summary
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
 from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, Estimate, StageSummary, Summary
@@ -183,7 +183,7 @@ def evaluate_run(
 
 def _seen_of_stage(stage: StageSummary) -> Seen:
     metrics = {name: item.mean for name, item in stage.metrics.items()}
-    return Seen(checkpoint=f"step-{stage.step:08d}", weights="average or plain", metrics=metrics)
+    return Seen(checkpoint=f"step-{stage.step:08d}", weights=stage.weights or "plain", metrics=metrics)
 
 
 def _report_openings(run: Run) -> None:
@@ -254,4 +254,4 @@ def _evaluate_checkpoints(
 
 
 def _describe(path: Path, *, average: bool) -> CheckpointInfo:
-    return CheckpointInfo(file=path.stem, weights="average" if average and averaged(path) else "plain")
+    return CheckpointInfo(file=path.stem, weights=measured_weights(path, average=average))

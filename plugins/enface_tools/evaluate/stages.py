@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,10 @@ import pandas as pd
 
 from enface.recipe.models import Recipe, StartModel
 from enface.training.build import output_of
-from enface_tools.evaluate.checkpoints import load_network, stage_ends
+from enface_tools.evaluate.checkpoints import load_network, measured_weights, stage_ends
 from enface_tools.evaluate.evaluator import Evaluator, save_grid
-from enface_tools.evaluate.models import StageMetric, StageSummary
+from enface_tools.evaluate.models import StageMetric, StageSummary, Weights
+from enface_tools.evaluate.results import write_table
 from enface_tools.evaluate.splits import evaluation_folder
 from enface_tools.evaluate.summary import estimate
 
@@ -54,17 +55,37 @@ def evaluate_stages(
         tables[name] = evaluator.measure(partial(output_of, network), progress, regions=False).images
         if not run.engine.is_main:
             continue
-        pd.concat([about, tables[name]], axis=1).to_csv(folder / f"{name}.csv", index=False)
+        write_table(folder / f"{name}.csv", about, tables[name])
         save_grid(evaluator, network, about, folder / f"{name}.png")
         parent = parent_stage(run.recipe, name)
         metrics = _metrics(evaluator, about["identity"].to_numpy(), tables[name], tables.get(parent or ""))
-        stages[name] = StageSummary(step=run.step, after=parent, metrics=metrics)
+        stages[name] = StageSummary(
+            step=run.step,
+            after=parent,
+            weights=measured_weights(path),
+            caveat=_about_start(run.recipe, name, stages),
+            metrics=metrics,
+        )
     run.step = last
     if not run.engine.is_main:
         return {}
     text = json.dumps({name: stage.dump() for name, stage in stages.items()}, indent=1)
     (folder.parent / "stages.json").write_text(text, encoding="utf-8")
     return stages
+
+
+def _about_start(recipe: Recipe, name: str, stages: Mapping[str, StageSummary]) -> str:
+    """A sentence if a stage started from other weights of its parent than those that were measured."""
+    start, after = recipe.stages[name].start, parent_stage(recipe, name)
+    parent = stages.get(after or "")
+    started: Weights = "average" if isinstance(start, StartModel) and start.average else "plain"
+    if parent is None or parent.weights == started:
+        return ""
+    words = {"average": "the running average", "plain": "the plain weights"}
+    return (
+        f"{name} started from {words[started]} of {after}, but its change is relative to "
+        f"{words[parent.weights or started]}, so that it contains the difference between the two."
+    )
 
 
 def _metrics(

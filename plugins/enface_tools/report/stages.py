@@ -30,15 +30,18 @@ class StageRow:
     """One stage.
 
     Attributes:
+        weights: The measured weights; empty if they are not known.
         after: The stage it started from; empty without one.
         cells: One per metric.
     """
 
     name: str
     step: str
+    weights: str
     after: str
     cells: list[StageCell]
     picture: Picture | None = None
+    caveat: str = ""
 
 
 def stage_table(
@@ -55,12 +58,14 @@ def stage_table(
         StageRow(
             name,
             count(stage.step),
+            stage.weights or "",
             stage.after or "",
             [
                 _stage_cell(stage.metrics.get(metric), direction, places[metric])
                 for metric, direction in metrics.items()
             ],
             (pictures or {}).get(name),
+            stage.caveat,
         )
         for name, stage in stages.items()
     ]

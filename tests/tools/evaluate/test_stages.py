@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ from PIL import Image
 from enface.training.build import build_generator, output_of
 from enface.training.checkpoint import load as load_checkpoint, read_state, save as save_checkpoint
 from enface_tools.evaluate.checkpoints import load_network, stage_ends
+from enface_tools.evaluate.console import report_stages
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
+from enface_tools.evaluate.results import column_of
 from enface_tools.evaluate.stages import evaluate_stages, parent_stage
 from enface_tools.evaluate.statistics import interval
 
@@ -142,3 +145,41 @@ def test_what_is_written(measured):
     assert grids[0].tobytes() != grids[3].tobytes(), "each shows its own network's outputs"
     # 5 people of 10 images each, of which one is its own target.
     assert calls.count((45, 45)) == 4, "the progress of each stage"
+
+
+def test_the_weights_of_each_stage_are_named_and_a_start_from_others_is_a_caveat(new_trainer):
+    stages = {"a": {"ema": 0.5}, "b": {}, "c": {"start": {"stage": "a", "average": True}}, "d": {}}
+    trainer = new_trainer(recipe_of(**stages))
+    trainer.train()
+    stages = evaluate_stages(Evaluator(trainer.run))
+    assert [stage.weights for stage in stages.values()] == ["average", "plain", "plain", "plain"]
+    assert [name for name, stage in stages.items() if stage.caveat] == ["b"]
+    assert stages["b"].caveat == (
+        "b started from the plain weights of a, but its change is relative to the running average, so that it contains "
+        "the difference between the two."
+    )
+    lines = []
+    report_stages(stages, SimpleNamespace(say=lines.append))
+    assert [line for line in lines if line.startswith("stage")] == [
+        "stage a (running average):",
+        "stage b after a:",
+        "stage c after a:",
+        "stage d after c:",
+    ]
+    assert f"  caveat: {stages['b'].caveat}" in lines
+
+
+def test_a_metric_may_be_called_as_a_label_is(new_trainer, plugin):
+    body = (
+        "class Same(Metric):\n    '''Same.'''\n    higher_is_better = False\n    card = {'implementation': 'enface'}\n"
+        "    def forward(self, output, target): return (output - target).abs().flatten(1).mean(1)\n"
+    )
+    toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
+    content = {"plugins": [plugin(body, brings="Same"), toy], "metrics": {"identity": {"use": "same"}, "l1": {}}}
+    trainer = new_trainer(recipe_of(a={}, b={}) | content)
+    trainer.train()
+    evaluate_stages(Evaluator(trainer.run))
+    frame = table(Evaluator(trainer.run), "b")
+    assert sorted(frame.columns) == ["identity", "identity.1", "key", "l1", "light", "pose", "target_key"]
+    assert set(frame["identity"]) == {"002", "003", "004", "005", "006"}
+    np.testing.assert_allclose(frame[column_of(frame, "identity")], frame["l1"], rtol=1e-6)

@@ -558,15 +558,19 @@ def write_stages(run, stages):
 
 
 def test_each_stage_has_its_numbers_and_changes(run):
-    write_stages(run, stages_measured())
+    stages = stages_measured()
+    stages["main"] |= {"weights": "average", "caveat": "main started from other weights."}
+    write_stages(run, stages)
     text = page(run)
+    assert '<p class="note">main started from other weights.</p>' in text
     table = re.search(r'aria-label="Metrics of each stage">(.*?)</table>', text, re.S)[1]
     rows = re.findall(r"<tr>(.*?)</tr>", table, re.S)
     cells = [[plain(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S)] for row in rows]
-    assert cells[0][:3] == ["Stage", "Step", "Started from"]
-    assert cells[1] == ["warm", "3,000", NONE, "0.8000", "0.2600", "21.70"]
+    assert cells[0][:3] == ["Stage", "Step", "Weights"]
+    assert cells[0][3] == "Started from"
+    assert cells[1] == ["warm", "3,000", NONE, NONE, "0.8000", "0.2600", "21.70"]
     assert cells[2] == [
-        *("main", "12,000", "warm"),
+        *("main", "12,000", "average", "warm"),
         *("0.8123 +0.0123 ✓ [0.0100, 0.0200]", "0.3100 +0.0500 ✗ [0.0400, 0.0600]"),
         f"21.50 {MINUS}0.20 [{MINUS}0.50, 0.10]",
     ]
