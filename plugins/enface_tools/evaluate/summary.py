@@ -31,8 +31,8 @@ from enface_tools.evaluate.statistics import CONFIDENCE, MIN_PEOPLE, mean_estima
 INTERVAL = f"{CONFIDENCE:.0%} over identities, Student's t without skewness (Hall 1992)"
 FEW_PEOPLE = f"Fewer than {MIN_PEOPLE} people have no intervals; evaluate on more people."
 
-Rows = npt.NDArray[np.bool_]
 T = TypeVar("T")
+Rows = npt.NDArray[np.bool_]
 
 
 class Summarizer:
@@ -184,8 +184,6 @@ class Summarizer:
         return estimate(values, self._identities)
 
 
-def estimate(values: npt.NDArray[Any], identities: npt.NDArray[Any]) -> Estimate:
-    """The mean over images with its interval over people, as a file holds it."""
 def _mean(values: pd.Series[float], rows: Rows) -> float | None:
     return finite(values[rows].mean())
 
@@ -194,6 +192,8 @@ def _count(rows: Rows) -> int:
     return int(rows.sum())
 
 
+def estimate(values: npt.NDArray[Any], identities: npt.NDArray[Any]) -> Estimate:
+    """The mean over images with its interval over people, as a file holds it."""
     item = mean_estimate(values, identities)
     low, high = item.interval()
     return Estimate(mean=finite(item.mean), low=finite(low), high=finite(high))
