@@ -70,6 +70,8 @@ def _choose(values: list[object], wanted: int | float | list[str | int], part: s
         return _named(sorted(values, key=natural_key), wanted, part)
     free = [value for value in values if value not in taken]
     count = round(wanted * len(values)) if isinstance(wanted, float) else wanted
+    if wanted and not count:
+        raise DataError(f"data.split.{part}: {wanted} of {len(values)} is less than one; give more, or a whole number")
     if count > len(free):
         raise DataError(f"data.split.{part}: requests {count}, but only {len(free)} of {len(values)} are left")
     return free[:count]

@@ -61,6 +61,17 @@ def test_fractions_are_of_all_values(table):
     assert [len(people(table, train=0.5, test=0.25)[name]) for name in ("train", "val", "test")] == [6, 0, 3]
 
 
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_fraction_that_rounds_to_nothing_is_refused(table, part):
+    with pytest.raises(DataError, match=rf"data\.split\.{part}: 0\.04 of 12 is less than one; give more"):
+        people(table, **{part: 0.04})
+
+
+@pytest.mark.parametrize("nothing", [0, 0.0, []])
+def test_a_part_may_be_empty_if_the_recipe_says_so(table, nothing):
+    assert len(people(table, val=nothing)["val"]) == 0
+
+
 def test_a_fraction_of_one_is_all_and_one_is_one(table):
     assert len(people(table, train=1)["train"]) == 1
     assert len(people(table, train=1, test=1)["test"]) == 1
