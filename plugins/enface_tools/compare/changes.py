@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from enface.recipe.diff import differences
 from enface.recipe.models import NOT_TRAINING, Recipe
+from enface_tools.evaluate.variants import without_ids
 
 # Names do not affect training, and runs of one group differ in their seeds.
 IGNORED = ("seed", "name")
@@ -54,23 +53,6 @@ def with_defaults(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
         return Recipe.model_validate(recipe).dump()
     except ValidationError:
         return None
-
-
-def without_ids(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace run directories in stages' ``start`` by their parents, because each seed starts from its own run."""
-    plain = copy.deepcopy(dict(recipe))
-    stages = plain.get("stages")
-    for stage in stages.values() if isinstance(stages, dict) else ():
-        start = stage.get("start") if isinstance(stage, dict) else None
-        if not isinstance(start, dict):
-            continue
-        if start.get("run"):
-            start["run"] = str(Path(str(start["run"])).parent)
-        if start.get("checkpoint"):
-            path = Path(str(start["checkpoint"]))
-            # runs/NAME/ID/checkpoints/FILE
-            start["checkpoint"] = str(path.parents[min(2, len(path.parents) - 1)] / path.name)
-    return plain
 
 
 def _compared(recipe: Mapping[str, Any]) -> dict[str, Any]:

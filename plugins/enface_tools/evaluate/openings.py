@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from enface.errors import DataError
 from enface_tools.evaluate.models import FileModel, Summary, parse
+from enface_tools.evaluate.variants import variant
 
 if TYPE_CHECKING:
-    from enface.recipe.models import Recipe
     from enface.training.run import Run
 
 OPENINGS = "openings.jsonl"
@@ -34,7 +34,7 @@ class Opening(FileModel):
     Attributes:
         date: UTC, ISO 8601.
         by: ``run`` for the end of training, else ``evaluate``.
-        variant: Digest of everything that training depends on but the seed.
+        variant: Digest of everything that training depends on but the seed, and runs of other seeds to start from.
         people: Digest of the data and its test images.
         seen: Networks by label.
     """
@@ -128,11 +128,6 @@ def _append(run: Run, by: str, seen: dict[str, Seen]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / OPENINGS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry.model_dump()) + "\n")
-
-
-def variant(recipe: Recipe) -> str:
-    """Digest of everything that training depends on but the seed."""
-    return recipe.model_copy(update={"seed": 0}).training_digest()
 
 
 def _people(run: Run) -> str:
