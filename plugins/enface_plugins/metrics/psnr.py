@@ -18,6 +18,9 @@ class PSNR(Metric):
     Equal images would give infinity and make every mean infinite, so the MSE is at least 1e-10 and the ratio at most
     100 dB. Up to 226 x 226 px, 8-bit images that differ at all stay below that.
 
+    Numbers of several images are means of their decibels, as most papers report. The ratio of the mean MSE, which is
+    lower unless all are equal, is another number.
+
     Over a region the MSE is the weighted mean of its squared errors.
 
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 100] dB.
@@ -29,7 +32,7 @@ class PSNR(Metric):
 
     @property
     def card(self) -> dict[str, str]:
-        return {**PIXELS, "highest": "100 dB"}
+        return {**PIXELS, "highest": "100 dB", "mean": "of images' dB"}
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return _decibels((output - target).square().flatten(1).mean(1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,19 @@ def test_psnr_by_hand():
     output = torch.stack([target[0] + 0.1, target[0] + 1, target[0] + 1e-6])
     # The last MSE, 1e-12, counts as 1e-10.
     torch.testing.assert_close(PSNR()(output, target), torch.tensor([20.0, 0.0, 100.0]))
+
+
+def test_psnr_of_several_images_is_the_mean_of_their_decibels():
+    from enface_tools.evaluate.measure import Measure
+
+    target = torch.zeros(2, 3, 4, 4)
+    output = torch.stack([target[0] + 26 / 255, target[1] + 3 / 255])
+    scores = Measure({"psnr": PSNR()}).gather([Measure({"psnr": PSNR()}).batch(output, target)])
+    decibels = [20 * math.log10(255 / 26), 20 * math.log10(255 / 3)]
+    assert scores.mean("psnr") == pytest.approx(sum(decibels) / 2, abs=1e-4)
+    # The ratio of the mean squared error is 6.4 dB lower.
+    assert 10 * math.log10(2 * 255**2 / (26**2 + 3**2)) == pytest.approx(sum(decibels) / 2 - 6.4, abs=0.1)
+    assert PSNR().card["mean"] == "of images' dB"
 
 
 def test_psnr_distinguishes_one_level_of_one_pixel_from_equality():
