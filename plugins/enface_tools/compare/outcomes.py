@@ -227,11 +227,11 @@ def _estimate(
 
 def detectable(estimate: MeanEstimate) -> float:
     """The smallest difference that is detected at 5 % with 80 % power (Cohen 1988), of such runs and people."""
-    from scipy import stats
+    from scipy import special
 
     if math.isnan(estimate.error):
         return math.nan
-    quantiles = stats.t.ppf([1 - ALPHA / 2, POWER], estimate.df)
+    quantiles = special.stdtrit(estimate.df, np.array([1 - ALPHA / 2, POWER]))
     return float(estimate.error * quantiles.sum())
 
 

@@ -48,9 +48,9 @@ class MeanEstimate:
         """
         if math.isnan(self.error):
             return math.nan, math.nan
-        from scipy import stats
+        from scipy import special
 
-        reach = float(stats.t.ppf((1 + confidence) / 2, self.df))
+        reach = float(special.stdtrit(self.df, (1 + confidence) / 2))
         return self.mean - self.error * self._inverse(reach), self.mean - self.error * self._inverse(-reach)
 
     def p(self, null: float = 0.0) -> float:
@@ -65,11 +65,11 @@ class MeanEstimate:
         distance = self.mean - null
         if self.error == 0:
             return 0.5 if distance == 0 else float(distance < 0)
-        from scipy import stats
+        from scipy import special
 
         skewness, t = self._removed, distance / self.error
         a = skewness / 3
-        return float(stats.t.sf(t + a * t**2 + a**2 * t**3 / 3 + skewness / 6, self.df))
+        return float(special.stdtr(self.df, -(t + a * t**2 + a**2 * t**3 / 3 + skewness / 6)))
 
     def p_below(self, null: float) -> float:
         """Return the one-sided p against a mean of at least ``null``; small if the mean is below it."""
@@ -83,9 +83,9 @@ class MeanEstimate:
     @property
     def _removed(self) -> float:
         """The part of the skewness that the interval accounts for."""
-        from scipy import stats
+        from scipy import special
 
-        most = MAX_SKEWNESS / float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df))
+        most = MAX_SKEWNESS / float(special.stdtrit(self.df, (1 + CONFIDENCE) / 2))
         return min(max(self.skewness, -most), most)
 
 
@@ -210,10 +210,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Source:
         Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
     """
-    from statsmodels.stats.multitest import multipletests
-
     p = np.asarray(p_values, np.float64)
-    tested = np.isfinite(p)
-    if tested.any():
-        p[tested] = multipletests(p[tested], method="holm")[1]
+    order = np.argsort(np.where(np.isfinite(p), p, np.inf))[: int(np.isfinite(p).sum())]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    p[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return [float(value) for value in p]
