@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ValidationError
-
-from enface.recipe.models import Recipe
-from enface_tools.compare.groups import Group, Member
+from enface_tools.compare.groups import Group
 from enface_tools.compare.outcomes import ALPHA, difference_estimate
 from enface_tools.compare.pairing import Pairing
 from enface_tools.compare.quantities import Quantity
-from enface_tools.report.claims import RegisteredClaim, claim_digest, read_claim
+from enface_tools.report.claims import RegisteredClaim, read_claim
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,13 @@ class ClaimResult:
 
 def check_claim(control: Group, group: Group, pairing: Pairing, quantities: Sequence[Quantity]) -> ClaimResult | None:
     """Test the claim of a group's recipe; None if it makes none."""
-    claims = [_registered(member) for member in group.members]
+    # A claim or a recipe that changed after the registration is no registered claim.
+    claims = [read_claim(member.directory) if member.recipe is not None else None for member in group.members]
     known = [claim for claim in claims if claim is not None]
     if not known:
         return None
-    first, registered = known[0], min(claim.registered for claim in known)
-    reason = _mismatch(first, claims, control, pairing, quantities)
+    first, registered = known[0], min(claim.date for claim in known)
+    reason = _mismatch(first, claims, control, group, pairing, quantities)
     if reason:
         return ClaimResult(first.text, registered, "untested", reason, math.nan)
     quantity = next(item for item in quantities if item.name == first.claim.better)
@@ -55,20 +53,11 @@ def check_claim(control: Group, group: Group, pairing: Pairing, quantities: Sequ
     return ClaimResult(first.text, registered, "confirmed" if p < ALPHA else "not confirmed", "", p)
 
 
-def _registered(member: Member) -> RegisteredClaim | None:
-    claim = read_claim(member.directory) if member.recipe is not None else None
-    try:
-        recipe = Recipe.model_validate(member.recipe)
-    except ValidationError:
-        return None
-    # A claim or a recipe that changed after the registration has another digest.
-    return claim if claim is not None and recipe.claim and claim_digest(recipe) == claim.digest else None
-
-
 def _mismatch(
     first: RegisteredClaim,
     claims: Sequence[RegisteredClaim | None],
     control: Group,
+    group: Group,
     pairing: Pairing,
     quantities: Sequence[Quantity],
 ) -> str:
@@ -79,6 +68,9 @@ def _mismatch(
     name = (control.members[0].recipe or {}).get("name")
     if name != claim.than:
         return f"the control is {name or control.name}"
+    for member in (*control.members, *group.members):
+        if member.checkpoint:
+            return f"{member.checkpoint} is compared, not the end of the training"
     if claim.better not in [item.name for item in quantities]:
         return f"{claim.better} is not compared"
     fewest = min(len(pairing.control_runs), len(pairing.group_runs))
