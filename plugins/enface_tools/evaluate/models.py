@@ -149,8 +149,8 @@ class SelfPairs(FileModel):
         pairs = "1 pair whose source is its" if self.count == 1 else f"{self.count} pairs whose source is their"
         verb = "is" if self.count == 1 else "are"
         if self.measured:
-            return f"{pairs} target {verb} among the images; copying is perfect there (evaluation.self_pairs)."
-        return f"{pairs} target {verb} left out (evaluation.self_pairs: true measures such pairs)."
+            return f"{pairs} target {verb} among the images; copying is perfect there (self_pairs)."
+        return f"{pairs} target {verb} left out (evaluation.self_pairs: true, or --self-pairs, measures such pairs)."
 
 
 class Summary(FileModel):
@@ -159,7 +159,7 @@ class Summary(FileModel):
     Attributes:
         by: Label -> value -> metrics.
         by_two: ``"LABEL x LABEL"`` -> means.
-        self_pairs: None for images that another system made.
+        self_pairs: None for images of another system without sources.
         interval: Kind of the intervals.
         unavailable: Metric -> reason.
         caveats: Sentences to read before the numbers.

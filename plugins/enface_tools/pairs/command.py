@@ -48,6 +48,9 @@ def pairs(
     ] = None,
     subset: Annotated[bool, typer.Option("--subset", help="Allow targets without an output.")] = False,
     resize: Annotated[bool, typer.Option("--resize", help="Resize outputs and sources to the targets' size.")] = False,
+    self_pairs: Annotated[
+        bool, typer.Option("--self-pairs", help="Also measure outputs whose source is their target.")
+    ] = False,
     batch: Annotated[
         int | None, typer.Option("--batch", min=1, help="Images measured together (default: by their size).")
     ] = None,
@@ -76,6 +79,7 @@ def pairs(
         batch=batch,
         device=device.value,
         pictures=pictures,
+        self_pairs=self_pairs,
     )
     folders = {"outputs": outputs, "targets": targets} | ({"sources": sources} if sources is not None else {})
     terminal = Terminal()

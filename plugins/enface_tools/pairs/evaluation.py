@@ -25,7 +25,7 @@ from enface_tools.evaluate.features import Digests
 from enface_tools.evaluate.grid import grid, to_pixels
 from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, card_of
 from enface_tools.evaluate.metrics import Metric
-from enface_tools.evaluate.models import Summary
+from enface_tools.evaluate.models import SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import Region, build_regions
 from enface_tools.evaluate.results import SUMMARY, Scores, write_results
@@ -34,11 +34,11 @@ from enface_tools.inference.apply import device_of
 from enface_tools.pairs.checks import CheckedImages, check
 from enface_tools.pairs.files import scan
 from enface_tools.pairs.labels import label_table
-from enface_tools.pairs.matching import MatchedImages, match
+from enface_tools.pairs.matching import Indices, MatchedImages, match
 from enface_tools.pairs.output import WORK, check_folders, claim, results_folder
 from enface_tools.pairs.reader import PairReader
 from enface_tools.pairs.recipe import PairsOptions, default_metrics, load_pairs_recipe
-from enface_tools.pairs.shards import OUTPUT, ScoreShards, join_batches
+from enface_tools.pairs.shards import OUTPUT, ScoreShards, join_batches, select_rows
 
 THREADS = min(8, os.cpu_count() or 1)
 GRID = 12
@@ -126,16 +126,19 @@ class PairsEvaluation:
             Contents of ``summary.json``.
 
         Raises:
-            DataError: if an image cannot be decoded or a result cannot be written, naming it. Numbers of images
-                measured before are kept.
+            DataError: if an image cannot be decoded or a result cannot be written, naming it, or if every source is
+                its target. Numbers of images measured before are kept.
         """
         work = claim(self.folder, self.folders)
         self._measure_missing(progress or (lambda done, total: None))
+        images = (OUTPUT,) if self._matched.sources is None else (OUTPUT, "source")
+        scores = {image: self._shards.load(image) for image in images}
+        kept, self_pairs = self._without_self_pairs(scores[OUTPUT].digests)
         try:
             # An interruption here must not leave an earlier summary beside new pictures.
             (self.folder / SUMMARY).unlink(missing_ok=True)
-            self._write_pictures()
-            summary = self._write_results()
+            self._write_pictures(kept)
+            summary = self._write_results(scores, kept, self_pairs)
         except OSError as error:
             raise DataError(f"cannot write into {self.folder} ({error.strerror or error})") from error
         shutil.rmtree(work, ignore_errors=True)
@@ -223,14 +226,27 @@ class PairsEvaluation:
 
     # ------------------------------------------------------------------ results
 
-    def _write_results(self) -> Summary:
-        identities = self.about["identity"].to_numpy()
-        images = (OUTPUT,) if self._matched.sources is None else (OUTPUT, "source")
-        batches = {image: self._shards.load(image) for image in images}
+    def _without_self_pairs(self, digests: Mapping[str, Digests]) -> tuple[Indices, SelfPairs | None]:
+        """The outputs to count: without those whose source has the pixels of their target, unless options say so."""
+        if "source" not in digests:
+            return np.arange(len(self)), None
+        same = digests["source"] == digests["target"]
+        self_pairs = SelfPairs(count=int(same.sum()), measured=self.options.self_pairs)
+        kept = np.flatnonzero(~same | self_pairs.measured)
+        if not len(kept):
+            raise DataError("every source is the target of its output; measure such pairs with --self-pairs")
+        return kept, self_pairs
+
+    def _write_results(
+        self, measured: Mapping[str, BatchScores], kept: Indices, self_pairs: SelfPairs | None
+    ) -> Summary:
+        about = self.about.iloc[kept].reset_index(drop=True)
+        batches = {image: select_rows(scores, kept) for image, scores in measured.items()}
+        identities = about["identity"].to_numpy()
         baselines = {image: self._measure.gather([batch], identities) for image, batch in batches.items()}
         scores = baselines.pop(OUTPUT)
         summary = Summarizer(
-            self.about,
+            about,
             scores,
             baselines,
             self.metrics,
@@ -239,26 +255,27 @@ class PairsEvaluation:
             kind="pairs",
             name=self.folder.resolve().name,
             split=None,
+            self_pairs=self_pairs,
             step=None,
             checkpoint=None,
             unavailable=self.unavailable,
-            caveats=[*self._caveats(scores), *self._repeated(batches[OUTPUT].digests), *scores.caveats],
+            caveats=[*self._caveats(scores), *_repeated(about, batches[OUTPUT].digests), *scores.caveats],
         )
         for metric in summary.all_metrics.values():
             metric.card |= {f"resized {role}": how for role, how in self._resizing().items()}
-        write_results(self.folder, self.about, scores, baselines, summary)
+        write_results(self.folder, about, scores, baselines, summary)
         return summary
 
-    def _write_pictures(self) -> None:
-        """Write pictures of the first images, and a grid of images spread evenly over all."""
-        count = min(len(self), self.options.pictures)
-        writer = PictureWriter(self.folder, count, sources=self._matched.sources is not None)
+    def _write_pictures(self, rows: Indices) -> None:
+        """Write pictures of the first of some images, and a grid of images spread evenly over all of them."""
+        shown = rows[: self.options.pictures].tolist()
+        writer = PictureWriter(self.folder, len(shown), sources=self._matched.sources is not None)
         size = self._batch_size
-        for images in self._reader(range(start, min(start + size, count)) for start in range(0, count, size)):
+        for images in self._reader(shown[start : start + size] for start in range(0, len(shown), size)):
             writer.add(images)
         writer.close()
-        chosen = np.unique(np.linspace(0, len(self) - 1, min(len(self), GRID)).round().astype(int)).tolist()
-        columns = list(self._reader(range(row, row + 1) for row in chosen))
+        places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), GRID)).round().astype(int))
+        columns = list(self._reader([row] for row in rows[places].tolist()))
         lines = [
             [to_pixels(images[name])[0] for images in columns]
             for name in ("source", "output", "target")
@@ -286,17 +303,13 @@ class PairsEvaluation:
         caveats += [f"{name} could not be measured on any image." for name in empty]
         return caveats
 
-    def _repeated(self, digests: Mapping[str, Digests]) -> list[str]:
-        """Caveats of images that occur more than once."""
-        caveats = []
-        targets, people = len(np.unique(digests["target"])), self.about["identity"].nunique()
-        if targets < people:
-            caveats.append(
-                f"The targets are {targets} different images, but count as {people} people, so intervals are too "
-                "narrow; give --identity."
-            )
-        copies = int((digests["source"] == digests["target"]).sum()) if "source" in digests else 0
-        if copies:
-            have = "1 output has its" if copies == 1 else f"{copies} outputs have their"
-            caveats.append(f"{have} target as source; copying is perfect there.")
-        return caveats
+
+def _repeated(about: pd.DataFrame, digests: Mapping[str, Digests]) -> list[str]:
+    """A caveat if targets that occur more than once count as several people."""
+    targets, people = len(np.unique(digests["target"])), about["identity"].nunique()
+    if targets >= people:
+        return []
+    return [
+        f"The targets are {targets} different images, but count as {people} people, so intervals are too narrow; "
+        "give --identity."
+    ]

@@ -36,7 +36,7 @@ class PairReader:
     def __init__(self, matched: MatchedImages, size: Size, resized: Sequence[str], threads: int) -> None:
         self._matched, self._size, self._resized, self._threads = matched, size, resized, threads
 
-    def __call__(self, batches: Iterable[range]) -> Iterator[dict[str, Tensor]]:
+    def __call__(self, batches: Iterable[Sequence[int]]) -> Iterator[dict[str, Tensor]]:
         """Read ``output``, ``target`` and, if there are sources, ``source`` of each batch.
 
         Args:
@@ -60,7 +60,7 @@ class PairReader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _submit(self, pool: ThreadPoolExecutor, rows: range) -> dict[str, Column]:
+    def _submit(self, pool: ThreadPoolExecutor, rows: Sequence[int]) -> dict[str, Column]:
         outputs = self._matched.outputs
         paths = {"outputs": [outputs.path(row) for row in rows]}
         for role, (files, partner) in self._matched.partners.items():

@@ -40,7 +40,7 @@ class PairsOptions:
         batch: Images measured together; default: by their size.
         device: ``auto``, ``cpu`` or ``cuda``.
         pictures: Number of images whose pictures are written.
-        seed: Seed of the resamples.
+        self_pairs: Also measure outputs whose source is their target, which copying solves.
     """
 
     metrics: Sequence[str] | None = None
@@ -54,7 +54,7 @@ class PairsOptions:
     batch: int | None = None
     device: str = "auto"
     pictures: int = 1000
-    seed: int = 0
+    self_pairs: bool = False
 
 
 def load_pairs_recipe(options: PairsOptions) -> LoadedRecipe:
@@ -70,7 +70,6 @@ def load_pairs_recipe(options: PairsOptions) -> LoadedRecipe:
     content = {
         **UNUSED,
         "name": "pairs",
-        "seed": options.seed,
         "plugins": list(options.plugins),
         "metrics": {name: {} for name in metrics},
         "engine": {"device": options.device},

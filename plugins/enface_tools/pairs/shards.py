@@ -116,3 +116,11 @@ def join_batches(batches: Sequence[BatchScores]) -> BatchScores:
         for name in getattr(batches[0], side):
             getattr(whole, side)[name] = np.concatenate([getattr(batch, side)[name] for batch in batches])
     return whole
+
+
+def select_rows(scores: BatchScores, rows: npt.NDArray[np.int64]) -> BatchScores:
+    """Keep the scores of some images; without a copy if these are all."""
+    if len(rows) == len(scores.digests["target"]):
+        return scores
+    sides = {side: getattr(scores, side) for side in SIDES}
+    return BatchScores(**{side: {name: values[rows] for name, values in of.items()} for side, of in sides.items()})

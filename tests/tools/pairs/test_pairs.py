@@ -181,11 +181,43 @@ class Discrepancy(SetMetric):
 def test_repeated_images_have_caveats(evaluation, folders, tmp_path):
     for index in range(COUNT):
         save(picture(index // 3), folders["targets"] / f"{index}.png")
-    save(picture(1), tmp_path / "sources" / "4.png")
     caveats = evaluation({**folders, "sources": tmp_path / "sources"})().caveats
     repeated = "The targets are 2 different images, but count as 6 people, so intervals are too narrow; "
     assert f"{repeated}give --identity." in caveats
-    assert "1 output has its target as source; copying is perfect there." in caveats
+
+
+def test_outputs_whose_source_is_their_target_are_left_out(evaluation, folders, tmp_path):
+    """By pixels: the source of 4 is its target, saved again as BMP."""
+    (tmp_path / "sources" / "4.png").unlink()
+    save(Image.open(folders["targets"] / "4.png"), tmp_path / "sources" / "4.bmp")
+    roles = {**folders, "sources": tmp_path / "sources"}
+    summary = evaluation(roles)()
+    results = Results.read(tmp_path / "results")
+    assert list(results.images["key"]) == list(results.baselines["source"]["key"]) == ["0", "1", "2", "3", "5"]
+    assert (summary.images, summary.identities) == (5, 5)
+    assert summary.self_pairs.dump() == {"count": 1, "measured": False}
+    numbers = [np.abs(pixels(roles["sources"] / f"{n}.png") - pixels(roles["targets"] / f"{n}.png")) for n in "01235"]
+    assert summary.metrics["l1"].baselines["source"] == pytest.approx(np.mean(numbers), rel=1e-5)
+    index = json.loads((tmp_path / "results" / "pictures.json").read_text())
+    assert index["images"] == 5
+    with Image.open(tmp_path / "results" / "pictures" / index["files"][0]) as sprite:
+        # The fifth row of tiles is image 5: its target is the third tile.
+        tile = np.asarray(sprite.convert("RGB").crop((2 * SIZE, 4 * SIZE, 3 * SIZE, 5 * SIZE)), np.float64)
+    assert np.abs(tile - 255 * pixels(roles["targets"] / "5.png")).mean() < 20
+    assert np.abs(tile - 255 * pixels(roles["targets"] / "4.png")).mean() > 30
+    whole = evaluation(roles, out=tmp_path / "whole", self_pairs=True)()
+    assert (whole.images, whole.self_pairs.dump()) == (6, {"count": 1, "measured": True})
+    assert whole.metrics["l1"].baselines["source"] == pytest.approx(np.mean(numbers) * 5 / 6, rel=1e-5)
+
+
+def test_sources_that_are_all_targets_leave_nothing(evaluation, folders, tmp_path):
+    copied = shutil.copytree(folders["targets"], tmp_path / "copied")
+    with pytest.raises(DataError, match=r"every source is the target of its output.*--self-pairs"):
+        evaluation({**folders, "sources": copied})()
+
+
+def test_without_sources_nothing_is_known_of_self_pairs(evaluation, folders):
+    assert evaluation(folders)().self_pairs is None
 
 
 def test_default_metrics_are_measured_if_no_names_are_given(evaluation, folders, monkeypatch):
