@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 def calibrate(
     recipe: Annotated[
-        Path, typer.Argument(help="A recipe file to train, or a folder of finished runs.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A recipe to train: a file or a shipped name; or a folder of finished runs.", show_default=False
+        ),
     ],
     seeds: Annotated[int, typer.Option("--seeds", min=2, help="Number of seeds to train, from 0.")] = 6,
     runs: Runs = Path("runs"),
@@ -38,7 +43,9 @@ def calibrate(
     """
     from enface_tools.calibrate.false_verdicts import calibrate as calibrate_runs
 
-    folder = recipe if recipe.is_dir() else _train(recipe, seeds, runs, jobs, split)
+    # Only JSON goes to the standard output with --json.
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        folder = recipe if recipe.is_dir() else _train(recipe, seeds, runs, jobs, split)
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     result = calibrate_runs(
         [folder],
@@ -60,10 +67,11 @@ def _train(recipe: Path, seeds: int, runs: Path, jobs: int | None, split: Split)
     from enface.recipe.load import load_recipe
     from enface_tools.sweep.command import sweep
 
-    name = load_recipe(recipe).recipe.name
+    loaded = load_recipe(recipe)
+    name, (path, _) = loaded.recipe.name, loaded.source.files[0]
     file = runs / "logs" / f"{name}-seeds.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump({"recipe": str(recipe.resolve()), "seeds": list(range(seeds))}), encoding="utf-8")
+    file.write_text(yaml.safe_dump({"recipe": str(path.resolve()), "seeds": list(range(seeds))}), encoding="utf-8")
     sweep(file, runs=runs, jobs=jobs, launcher=None, split=split)
     return runs / name
 

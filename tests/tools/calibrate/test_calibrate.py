@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from enface.errors import DataError
 from enface_tools.calibrate.false_verdicts import _sides, calibrate
@@ -66,6 +68,28 @@ def test_sides_of_a_number_of_runs(trained):
 def test_several_recipes_are_refused(trained):
     with pytest.raises(DataError, match="of 2 recipes; calibrate one: a, b"):
         calibrate([trained("a", 2), trained("b", 2)])
+
+
+def test_a_shipped_recipe_is_trained_by_its_name_and_json_is_alone_on_the_standard_output(
+    enface, tmp_path, monkeypatch, evaluated
+):
+    """The sweep is replaced by one that writes evaluations."""
+    files = []
+
+    def sweep(file, runs, **_):
+        content = yaml.safe_load(file.read_text())
+        files.append(content["recipe"])
+        print("states of the runs")
+        for seed in content["seeds"]:
+            values = np.random.default_rng(seed).normal(0, 0.01, PEOPLE)
+            evaluated(f"runs/tiny/{seed}", {**KEYS, "lpips": values}, name="tiny", seed=seed)
+
+    monkeypatch.setattr("enface_tools.sweep.command.sweep", sweep)
+    outcome = enface("calibrate", "tiny", "--seeds", 3, "--runs", tmp_path / "runs", "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["seeds"] == [0, 1, 2]
+    assert [Path(file).name for file in files] == ["tiny.yaml"]
+    assert all(Path(file).is_file() for file in files)
 
 
 def test_the_command_on_finished_runs(enface, trained):
