@@ -28,7 +28,7 @@ from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, unit
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import CheckpointInfo, SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
-from enface_tools.evaluate.regions import build_regions
+from enface_tools.evaluate.regions import build_regions, region_weights
 from enface_tools.evaluate.results import Scores, write_results
 from enface_tools.evaluate.sampling import balanced, evaluation_info, fixed_pairs, fixed_targets
 from enface_tools.evaluate.splits import evaluation_folder
@@ -152,8 +152,9 @@ class Evaluator:
 
         source, target = column("source"), column("target")
         images = {"source": unit(source), "output": unit(make(source)), "target": unit(target)}
-        weights = {name: region(column) for name, region in self._regions.items()} if regions else {}
-        return self._measure.batch(images["output"], images["target"], weights, source=images["source"]), images
+        weights, undetected = region_weights(self._regions if regions else {}, column)
+        output, target = images["output"], images["target"]
+        return self._measure.batch(output, target, weights, undetected=undetected, source=images["source"]), images
 
     def __len__(self) -> int:
         return len(self.rows["source"])

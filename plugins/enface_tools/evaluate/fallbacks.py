@@ -1,4 +1,4 @@
-"""Images that a metric treats otherwise than the rest, such as those without a detected face: their numbers."""
+"""Images that a metric treats otherwise than the rest, or without a region, because no face was detected in them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from enface.data.images import natural_key
+from enface_tools.evaluate.caveats import MAX_NAMES
 from enface_tools.evaluate.features import Flags
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.results import Scores, label_columns
@@ -39,6 +40,27 @@ def fallback_caveats(
             counts = [_count(role, flags, None if role == "targets" else poses) for role, flags in images.items()]
             named.setdefault(f"{reason} in {_listed(counts)}; {effect}.", []).append(name)
     return [f"{_listed(names)}: {sentence}" for sentence, names in named.items()]
+
+
+def undetected_caveats(about: pd.DataFrame, scores: Scores) -> list[str]:
+    """A sentence for regions that were not found in some targets, with the number of images and the people.
+
+    Regions that share a sentence, because they share a detector, are named together.
+
+    Args:
+        about: One row per image, with its identity.
+    """
+    named: dict[str, list[str]] = {}
+    for region, flags in scores.undetected.items():
+        if flags.any():
+            people = sorted(set(about["identity"].to_numpy()[flags].astype(str)), key=natural_key)
+            who = ", ".join(people[:MAX_NAMES]) + (", ..." if len(people) > MAX_NAMES else "")
+            sentence = (
+                f"not detected in the targets of {int(flags.sum())} of {len(flags)} images, of {len(people)} people "
+                f"({who}); these images have no number there."
+            )
+            named.setdefault(sentence, []).append(region)
+    return [f"Region{'s' if len(names) > 1 else ''} {_listed(names)}: {sentence}" for sentence, names in named.items()]
 
 
 def _count(role: str, flags: Flags, poses: pd.Series[Any] | None) -> str:

@@ -33,6 +33,7 @@ class BatchScores:
         targets: The features of the targets, likewise.
         digests: Digests of the pixels of each ``target`` and, if known, ``source``, (N,).
         fallbacks: For metrics with a fallback, True for each output and target that needed it, (N, 2).
+        undetected: For regions that are searched for, True for each image in whose target nothing was found, (N,).
     """
 
     numbers: dict[str, Numbers] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class BatchScores:
     targets: dict[str, Numbers] = field(default_factory=dict)
     digests: dict[str, Digests] = field(default_factory=dict)
     fallbacks: dict[str, Flags] = field(default_factory=dict)
+    undetected: dict[str, Flags] = field(default_factory=dict)
 
 
 class Measure:
@@ -61,6 +63,7 @@ class Measure:
         target: Tensor,
         regions: Mapping[str, Tensor] | None = None,
         *,
+        undetected: Mapping[str, Tensor] | None = None,
         source: Tensor | None = None,
         target_features: Mapping[str, Numbers] | None = None,
     ) -> BatchScores:
@@ -69,10 +72,11 @@ class Measure:
         Args:
             output: float (N, 3, H, W) in [0, 1]; ``target`` likewise.
             regions: Weights (N or 1, 1, H, W) >= 0 of each region, by name.
+            undetected: :attr:`BatchScores.undetected`.
             source: The images that the outputs were made from, like ``output``, if known.
             target_features: :attr:`BatchScores.targets` of another batch with the same targets, to compute them once.
         """
-        scores = BatchScores()
+        scores = BatchScores(undetected={name: flags.cpu().numpy() for name, flags in (undetected or {}).items()})
         output, target = rounded(output), rounded(target)
         images = {"target": target} if source is None else {"target": target, "source": source}
         scores.digests = {name: digests(of_role) for name, of_role in images.items()}
@@ -114,11 +118,9 @@ class Measure:
             caveats += [f"{name} {sentence}" for sentence in images.caveats(metric)]
         # In the order of the metrics, each followed by its regions.
         order = [column for name in self.metrics for column in columns if column.partition(AT)[0] == name]
-        fallbacks = {
-            name: np.concatenate([batch.fallbacks[name] for batch in batches])
-            for name in (batches[0].fallbacks if batches else ())
-        }
-        return Scores(pd.DataFrame({name: columns[name] for name in order}), sets, caveats, fallbacks)
+        fallbacks = _joined_flags([batch.fallbacks for batch in batches])
+        undetected = _joined_flags([batch.undetected for batch in batches])
+        return Scores(pd.DataFrame({name: columns[name] for name in order}), sets, caveats, fallbacks, undetected)
 
 
 def _feature_set(metric: str, batches: Sequence[BatchScores], identities: npt.NDArray[np.object_] | None) -> FeatureSet:
@@ -166,6 +168,10 @@ def card_of(metric: Metric) -> dict[str, str]:
 def _joined(arrays: list[Numbers]) -> Numbers:
     # Features of many images are large; a single array is not copied.
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _joined_flags(batches: Sequence[Mapping[str, Flags]]) -> dict[str, Flags]:
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in (batches[0] if batches else ())}
 
 
 def _array(values: Tensor) -> Numbers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,6 +13,14 @@ from enface.plugin.components import DataInfo, Mask
 from enface.plugin.schema import closest, requested_arguments
 from enface.recipe.load import LoadedRecipe
 from enface.training.masks import check_weights
+
+
+@runtime_checkable
+class Detects(Protocol):
+    """A mask that searches each target for its part and may not find it, unlike a target without the part."""
+
+    def undetected(self, target: Tensor) -> Tensor:
+        """Return (N,), True for each target in which the search failed; float (N, 3, H, W) in [-1, 1]."""
 
 
 class Region:
@@ -51,6 +60,19 @@ class Region:
         weights: Tensor = self._mask(**{name: 0 if name == "step" else column(name) for name in self._arguments})
         check_weights(weights, self._size, self._where)
         return weights
+
+    def undetected(self, column: Callable[[str], Tensor]) -> Tensor | None:
+        """Return (N,), True for each target in which the mask did not find its part; None if it does not search."""
+        return self._mask.undetected(column("target")) if isinstance(self._mask, Detects) else None
+
+
+def region_weights(
+    regions: Mapping[str, Region], column: Callable[[str], Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of each region in a batch; flags of the targets in which the regions that search found nothing."""
+    weights = {name: region(column) for name, region in regions.items()}
+    searched = {name: region.undetected(column) for name, region in regions.items()}
+    return weights, {name: flags for name, flags in searched.items() if flags is not None}
 
 
 def build_regions(

@@ -39,12 +39,14 @@ class Scores:
         sets: The number of each set metric; NaN if there are too few images.
         caveats: Sentences to read before the numbers, such as those of too few images.
         fallbacks: For metrics with a fallback, True for each output and target that needed it, (N, 2).
+        undetected: For regions that are searched for, True for each image in whose target nothing was found, (N,).
     """
 
     images: pd.DataFrame
     sets: dict[str, float]
     caveats: list[str] = field(default_factory=list)
     fallbacks: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    undetected: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     def mean(self, column: str) -> float:
         """The mean over the images that have a number; NaN if none has."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from enface.data.images import natural_key
-from enface_tools.evaluate.fallbacks import fallback_caveats
+from enface_tools.evaluate.fallbacks import fallback_caveats, undetected_caveats
 from enface_tools.evaluate.measure import card_of
 from enface_tools.evaluate.metrics import GalleryMetric, Metric
 from enface_tools.evaluate.models import (
@@ -70,7 +70,8 @@ class Summarizer:
         identities = len(np.unique(self._identities))
         few = [FEW_PEOPLE] if identities < MIN_PEOPLE else []
         fallbacks = fallback_caveats(self._about, self._scores, self._baselines, self._metrics)
-        context["caveats"] = [*context["caveats"], *fallbacks, *few]
+        undetected = undetected_caveats(self._about, self._scores)
+        context["caveats"] = [*context["caveats"], *fallbacks, *undetected, *few]
         return Summary(
             **context,
             format=FORMAT,

@@ -27,7 +27,7 @@ from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, card_
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
-from enface_tools.evaluate.regions import Region, build_regions
+from enface_tools.evaluate.regions import Region, build_regions, region_weights
 from enface_tools.evaluate.results import SUMMARY, Scores, write_results
 from enface_tools.evaluate.summary import Summarizer
 from enface_tools.inference.apply import device_of
@@ -38,7 +38,7 @@ from enface_tools.pairs.matching import Indices, MatchedImages, match
 from enface_tools.pairs.output import WORK, check_folders, claim, results_folder
 from enface_tools.pairs.reader import PairReader
 from enface_tools.pairs.recipe import PairsOptions, default_metrics, load_pairs_recipe
-from enface_tools.pairs.shards import OUTPUT, ScoreShards, join_batches, select_rows
+from enface_tools.pairs.shards import OUTPUT, SIDES, ScoreShards, join_batches, select_rows
 
 THREADS = min(8, os.cpu_count() or 1)
 GRID = 12
@@ -190,12 +190,14 @@ class PairsEvaluation:
         """Measure ``output`` and, if there is one, ``source``."""
         columns = {name: image.to(self._device) for name, image in images.items()}
         target, source = columns.pop("target"), columns.get("source")
-        regions = {name: region({"target": 2 * target - 1}.__getitem__) for name, region in self._regions.items()}
+        regions, undetected = region_weights(self._regions, {"target": 2 * target - 1}.__getitem__)
         scores: dict[str, BatchScores] = {}
         try:
             for name, image in columns.items():
                 features = scores[OUTPUT].targets if scores else None
-                scores[name] = self._measure.batch(image, target, regions, source=source, target_features=features)
+                scores[name] = self._measure.batch(
+                    image, target, regions, undetected=undetected, source=source, target_features=features
+                )
             return scores
         except torch.OutOfMemoryError as error:
             raise EnfaceError(
@@ -211,7 +213,7 @@ class PairsEvaluation:
         """Return a text that changes if the same images would be measured differently."""
         cards = {name: [type(metric).__module__, card_of(metric)] for name, metric in self.metrics.items()}
         regions = {name: self._recipe.evaluation.regions[name].model_dump(mode="json") for name in self._regions}
-        return json.dumps([cards, self._checked.size, regions, self._resizing()], sort_keys=True)
+        return json.dumps([SIDES, cards, self._checked.size, regions, self._resizing()], sort_keys=True)
 
     def _resizing(self) -> dict[str, str]:
         """Describe, for each role whose images are resized, how."""

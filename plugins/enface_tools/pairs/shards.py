@@ -18,7 +18,7 @@ from enface_tools.evaluate.measure import BatchScores
 
 SHARD = 256
 """Images per file: the most that is measured again after an interruption."""
-SIDES = ("numbers", "outputs", "targets", "digests", "fallbacks")
+SIDES = ("numbers", "outputs", "targets", "digests", "fallbacks", "undetected")
 OUTPUT = "output"
 
 

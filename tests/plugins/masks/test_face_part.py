@@ -126,6 +126,19 @@ def test_without_a_face_the_weights_are_0():
 
 
 @installed
+def test_targets_without_a_detected_face_are_known(portrait):
+    noise = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    targets = torch.cat([noise[:1], portrait, noise[1:]])
+    assert FacePart(part="eyes", data=DataInfo(96)).undetected(targets).tolist() == [True, False, True]
+
+
+def test_a_part_of_region_maps_is_not_searched_for():
+    """A person without glasses has none; nothing failed."""
+    glasses = FacePart(part="glasses", data=data())
+    assert not glasses.undetected(torch.zeros(2, 3, 6, 6)).any()
+
+
+@installed
 def test_a_targets_landmarks_are_detected_once(portrait, monkeypatch):
     calls = []
     real = landmarks.find_landmarks

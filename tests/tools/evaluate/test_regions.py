@@ -9,7 +9,7 @@ import pytest
 
 from enface.errors import RecipeError
 from enface.recipe.models import EvaluationModel
-from enface_tools.evaluate.evaluator import Evaluator
+from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
 from enface_tools.evaluate.results import Results
 
 
@@ -41,7 +41,6 @@ def test_a_region_is_measured_where_each_target_has_it(run, tmp_path):
 
 def test_the_evaluation_writes_them(run):
     from enface.training.build import build_generator
-    from enface_tools.evaluate.evaluator import evaluate_network
 
     trained = run({"evaluation": {"regions": {"face": FACE}}})
     trained.directory.mkdir(exist_ok=True)
@@ -61,6 +60,44 @@ def test_a_region_whose_needs_are_not_installed_is_unavailable(run, plugin):
     evaluator = Evaluator(trained)
     assert evaluator.unavailable == {"region away": "pip install far"}
     assert list(evaluator.measure(lambda source: source).images.columns) == ["l1"]
+
+
+SEARCHED = """
+class Searched(Mask):
+    '''The left half of targets of even number; the others are not found.'''
+    def __init__(self, *, width: int = 16):
+        super().__init__()
+        self.width = width
+    def undetected(self, target): return (target.flatten(1).mean(1) * 1000).long() % 2 == 1
+    def forward(self, target):
+        weights = torch.zeros(len(target), 1, *target.shape[2:])
+        weights[..., : self.width] = 1
+        weights[self.undetected(target)] = 0
+        return weights
+"""
+
+
+def test_targets_in_which_a_region_was_not_found_are_a_caveat(run, plugin):
+    """A region that is simply absent, as glasses are, has none."""
+    from enface.training.build import build_generator
+
+    toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
+    regions = {"left": {"use": "searched"}, "wide": {"use": "searched", "width": 20}, "face": FACE}
+    content = {"plugins": [plugin(SEARCHED, brings="Searched"), toy], "evaluation": {"regions": regions, "batch": 4}}
+    trained = run(content)
+    trained.directory.mkdir(exist_ok=True)
+    evaluator = Evaluator(trained)
+    summary = evaluate_network(evaluator, build_generator(trained.loaded, trained.info))
+    targets = trained.pack.images[evaluator.rows["target"]].astype(np.float64) / 127.5 - 1
+    missed = (targets.mean((1, 2, 3)) * 1000).astype(int) % 2 == 1
+    people = sorted(set(evaluator.about()["identity"][missed]))
+    assert 0 < len(people) < 3, "the toy faces are of both kinds"
+    (caveat,) = [sentence for sentence in summary.caveats if sentence.startswith("Region")]
+    assert caveat == (
+        f"Regions left and wide: not detected in the targets of {missed.sum()} of 27 images, of {len(people)} people "
+        f"({', '.join(people)}); these images have no number there."
+    )
+    assert summary.regions["left"].metrics["l1"].images == 27 - missed.sum()
 
 
 @pytest.mark.parametrize(
