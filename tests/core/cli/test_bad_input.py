@@ -247,7 +247,11 @@ LOSS = "class Mine(Loss):\n    '''Mine.'''\n    def forward(self, output, target
     [
         ("class Mine(Loss:  # here\n", "", "line HERE: "),
         ("@hookimpl\ndef componets(): return []\n", "", "no hook 'componets'; did you mean 'components'?"),
-        ("@hookimpl\ndef xyz(): return []\n", "", "no hook 'xyz'; known: cache_codes, checkpoint_saved, commands, components, "),
+        (
+            "@hookimpl\ndef xyz(): return []\n",
+            "",
+            "no hook 'xyz'; known: cache_codes, checkpoint_saved, commands, components, ",
+        ),
         (
             "@hookimpl\ndef components(): return [Mine]  # here\n",
             "",
