@@ -100,7 +100,7 @@ def multipie(tmp_path_factory):
 
 
 def small(data: Path, *more: str) -> list[str]:
-    sizes = ("data.size=32", "data.load_size=34", "data.split.train=3")
+    sizes = ("data.size=32", "data.load_size=34", "data.split.train=3", "data.split.val=0")
     return set_arguments((*SMALL, f"data.root={data}", *sizes, *more))
 
 

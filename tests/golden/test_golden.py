@@ -32,6 +32,8 @@ NUMPY = {"outputs", "targets", "identities", "target_identities", "gallery", "ga
 """Arguments that are NumPy arrays."""
 WITHOUT: dict[tuple[str, str], str] = {}
 """Components without an entry, and the reason."""
+WITHOUT_CHOICES = {("identity", "undetected"): "only dlib's detector leaves images out, and it has no numbers here"}
+"""Parameters whose choices have no entry each, and the reason."""
 
 
 def stored() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -156,7 +158,7 @@ def test_every_choice_of_a_parameter_has_an_entry():
             continue
         entries = [entry for kind, _, entry in ENTRIES if (kind, entry["component"]) == (one.kind, one.name)]
         for name, parameter in one.params.model_fields.items():
-            if get_origin(parameter.annotation) is Literal:
+            if get_origin(parameter.annotation) is Literal and (one.name, name) not in WITHOUT_CHOICES:
                 used = {entry["params"].get(name, parameter.default) for entry in entries}
                 assert used >= set(get_args(parameter.annotation)), f"{one.kind} {one.name}: {name}"
 
