@@ -37,19 +37,19 @@ def calibrate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Compare a recipe with itself over seeds: how often would a comparison report a difference that is none?
+    """Compare a recipe with itself over seeds, and count the false verdicts.
 
     Trains the seeds that are missing, as enface sweep does, then compares single runs, and several with as many others.
     """
     from enface_tools.calibrate.false_verdicts import calibrate as calibrate_runs
+    from enface_tools.compare.command import split_names
 
     # Only JSON goes to the standard output with --json.
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         folder = recipe if recipe.is_dir() else _train(recipe, seeds, runs, jobs, split)
-    names = [name.strip() for name in metrics.split(",") if name.strip()]
     result = calibrate_runs(
         [folder],
-        metrics=names or None,
+        metrics=split_names(metrics) or None,
         per_side=per_side,
         split=split,
         progress=None if as_json else Terminal(),
@@ -85,10 +85,10 @@ def _show(result: Calibration) -> None:
         for name in result.seed_sd
     ]
     print_table(("metric", "sd over seeds", "interval of people", "one by one", "several"), rows)
-    say(_sentence("one run against one", result.trainings, "differ", "true of these trainings, not of the recipe"))
+    say(_sentence("one run against one", result.trainings, "true of these trainings, not of the recipe"))
     if result.recipes is not None:
         size = result.recipes.runs
-        say(_sentence(f"{size} runs against {size}", result.recipes, "differ", "false: the recipe is the same"))
+        say(_sentence(f"{size} runs against {size}", result.recipes, "false: the recipe is the same"))
 
 
 def _counts(result: Calibration, name: str) -> tuple[str, str]:
@@ -97,8 +97,8 @@ def _counts(result: Calibration, name: str) -> tuple[str, str]:
     return f"{one.by_metric[name]} of {one.comparisons}", halves
 
 
-def _sentence(which: str, verdicts: Verdicts, verb: str, meaning: str) -> str:
-    return f"{which}: {verdicts.clear} of {verdicts.comparisons} {verb} on at least one metric ({meaning})"
+def _sentence(which: str, verdicts: Verdicts, meaning: str) -> str:
+    return f"{which}: {verdicts.clear} of {verdicts.comparisons} differ on at least one metric ({meaning})"
 
 
 @hookimpl

@@ -74,9 +74,9 @@ def compare_command(
         runs,
         control,
         split=split,
-        by=_names(by),
+        by=split_names(by),
         regions=regions,
-        metrics=_names(metrics) or None,
+        metrics=split_names(metrics) or None,
         margins=metric_numbers(margin or [], "--margin"),
         skip_unlike=skip_unlike,
         each=each,
@@ -107,7 +107,7 @@ def metric_numbers(texts: Sequence[str], option: str) -> dict[str, float]:
         DataError: if a text is not such a list, or names a metric twice.
     """
     numbers: dict[str, float] = {}
-    for item in _names(",".join(texts)):
+    for item in split_names(",".join(texts)):
         name, equals, text = (part.strip() for part in item.partition("="))
         if not (name and equals):
             raise DataError(f"{option}: {item!r} is not METRIC=X, as in lpips=0.01")
@@ -122,7 +122,7 @@ def metric_numbers(texts: Sequence[str], option: str) -> dict[str, float]:
     return numbers
 
 
-def _names(text: str) -> list[str]:
+def split_names(text: str) -> list[str]:
     """Split a comma-separated list."""
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 

@@ -111,12 +111,12 @@ def find_groups(
 
     Raises:
         DataError: if a path is none of these or has no evaluation of the split, the control is more than one group, or
-            there is nothing to compare it with.
+            no other group is left.
     """
-
-    ordered = [*([] if control is None else [control]), *paths]
-    groups = read_groups(ordered, split=split, each=each)
-    _require_one_control(ordered[0], _read_path(ordered[0], split), each)
+    ordered = _require_paths([*([] if control is None else [control]), *paths])
+    contents = [_read_path(path, split) for path in ordered]
+    groups = _grouped(contents, each)
+    _require_one_control(ordered[0], contents[0], each)
     if len(groups) < 2:
         raise DataError(_nothing_to_compare(groups[0]))
     if split == "test":
@@ -128,14 +128,23 @@ def find_groups(
 
 def read_groups(paths: Sequence[Path], *, split: Split = "val", each: bool = False) -> list[Group]:
     """Read evaluations and group them by recipe, in order, as :func:`find_groups` does."""
+    return _grouped([_read_path(path, split) for path in _require_paths(paths)], each)
+
+
+def _require_paths(paths: Sequence[Path]) -> Sequence[Path]:
+    if not paths:
+        raise DataError("there is nothing to compare; name the control and at least one other run")
+    return paths
+
+
+def _grouped(contents: Sequence[_PathContents], each: bool) -> list[Group]:
+    """Group evaluations by recipe, in order, and name the groups."""
 
     def key(member: Member) -> Hashable:
         return str(member.results.folder) if each else member.group_key
 
-    if not paths:
-        raise DataError("there is nothing to compare; name the control and at least one other run")
     by_key: dict[Hashable, Group] = {}
-    for item in (_read_path(path, split) for path in paths):
+    for item in contents:
         for member in item.members:
             _add(by_key.setdefault(key(member), Group([])), member)
         # Skipped runs of a folder are listed with its first group.

@@ -17,7 +17,7 @@ from enface_tools.compare.values import IMAGE, compared_values, image_keys, imag
 
 EXAMPLES = 5
 Design = Literal["crossed", "paired", "replicated"]
-"""How runs of two groups relate: ``crossed`` with the same people, ``paired`` also by the weights they start from,
+"""Relation of the runs of two groups: ``crossed`` with the same people, ``paired`` also by the weights they start from,
 ``replicated`` with other people for each seed."""
 
 
