@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +37,6 @@ class Rank_1(GalleryRecogniserMetric):
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
         RecipeError: when the file does not accept such images, returns no embeddings, or is not in eval mode.
     """
-
-    higher_is_better: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def matched(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -62,15 +62,10 @@ class RecogniserMetric(Metric):
 
 
 class GalleryRecogniserMetric(RecogniserMetric, GalleryMetric):
-    """A recogniser's metric of probes against a gallery of one target per person.
+    """Base of rates over probes, 0 or 1 for each, against a gallery of one target per person."""
 
-    Args:
-        recogniser: TorchScript or ONNX file of the user (default: dlib's recogniser).
-        size: Height and width in pixels of the file's input; required with a file.
-        range: Values of black and white in the file's input.
-        colour: Channel order of the file's input.
-        undetected: Images in which dlib detects no face: embed the ``whole`` image, or ``leave_out`` their numbers.
-    """
+    higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def card(self) -> dict[str, str]:

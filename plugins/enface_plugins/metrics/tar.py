@@ -46,8 +46,6 @@ class TAR(GalleryRecogniserMetric):
         RecipeError: when the file does not accept such images, returns no embeddings, or is not in eval mode.
     """
 
-    higher_is_better: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     pooled: ClassVar[bool] = True
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ def _shared_networks(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...
 def _known_people(run: Run, split: str) -> list[str]:
     people = _people(run, "train")
     return [
-        f"{_counted(known, part)} are also in the training split ({_named(known)}).{_consequence(part, split)}"
+        f"{_counted(known, part)} are also in the training split ({some_names(known)}).{_consequence(part, split)}"
         for part in _parts(split)
         if len(known := np.intersect1d(_people(run, part), people))
     ]
@@ -64,7 +64,7 @@ def _people_of_start(run: Run, split: str, people: People | None) -> list[str]:
         return []
     earlier = np.setdiff1d(np.array(people.get(run.pack.info.dataset, ()), str), _people(run, "train"))
     sentences = [
-        f"{_counted(known, part)} trained the weights that this network started from ({_named(known)})."
+        f"{_counted(known, part)} trained the weights that this network started from ({some_names(known)})."
         f"{_consequence(part, split)}"
         for part in _parts(split)
         if len(known := np.intersect1d(_people(run, part), earlier))
@@ -89,7 +89,8 @@ def _counted(known: npt.NDArray[np.str_], split: str) -> str:
     return f"{len(known)} of the {split} identities"
 
 
-def _named(known: npt.NDArray[np.str_]) -> str:
+def some_names(known: Sequence[str] | npt.NDArray[np.str_]) -> str:
+    """The first names, in a sentence."""
     return ", ".join(known[:MAX_NAMES]) + (", ..." if len(known) > MAX_NAMES else "")
 
 

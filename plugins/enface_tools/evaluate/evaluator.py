@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from enface.data.batches import Batches
 from enface.data.pack import center_crop
 from enface.data.pairs import Indices
-from enface.errors import DataError
 from enface.plugin.hooks import Validation
 from enface.training.build import output_of
 from enface.training.checkpoint import SUFFIX, read_state
@@ -30,7 +29,7 @@ from enface_tools.evaluate.models import CheckpointInfo, SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import build_regions, region_weights
 from enface_tools.evaluate.results import Scores, write_results
-from enface_tools.evaluate.sampling import balanced, evaluation_info, fixed_pairs, fixed_targets
+from enface_tools.evaluate.sampling import balanced, evaluation_info, fixed_pairs, fixed_targets, without_self_pairs
 from enface_tools.evaluate.splits import evaluation_folder
 from enface_tools.evaluate.summary import Summarizer
 
@@ -83,14 +82,12 @@ class Evaluator:
         pairs = fixed_pairs(run, run.rows[self.split])
         sources = np.sort(pairs.sources)
         targets = fixed_targets(run, pairs, sources)
-        same = sources == targets
-        self_pairs = SelfPairs(count=int(same.sum()), measured=recipe.evaluation.self_pairs)
-        kept = np.flatnonzero(~same | self_pairs.measured)
-        if not len(kept):
-            raise DataError(
-                f"pairs: the target of every {self.split} image is the image itself, so no pair is left to measure; "
-                "change pairs.source or pairs.target, or measure these pairs with evaluation.self_pairs: true"
-            )
+        kept, self_pairs = without_self_pairs(
+            sources == targets,
+            measured=recipe.evaluation.self_pairs,
+            refusal=f"pairs: the target of every {self.split} image is the image itself, so no pair is left to "
+            "measure; change pairs.source or pairs.target, or measure these pairs with evaluation.self_pairs: true",
+        )
         chosen = kept[balanced(run.pack.table.iloc[sources[kept]], recipe.evaluation.images)]
         return {"source": sources[chosen], "target": targets[chosen]}, self_pairs
 

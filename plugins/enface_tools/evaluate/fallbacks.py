@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from enface.data.images import natural_key
-from enface_tools.evaluate.caveats import MAX_NAMES
+from enface_tools.evaluate.caveats import some_names
 from enface_tools.evaluate.features import Flags
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.results import Scores, label_columns
@@ -54,10 +54,9 @@ def undetected_caveats(about: pd.DataFrame, scores: Scores) -> list[str]:
     for region, flags in scores.undetected.items():
         if flags.any():
             people = sorted(set(about["identity"].to_numpy()[flags].astype(str)), key=natural_key)
-            who = ", ".join(people[:MAX_NAMES]) + (", ..." if len(people) > MAX_NAMES else "")
             sentence = (
                 f"not detected in the targets of {int(flags.sum())} of {len(flags)} images, of {len(people)} people "
-                f"({who}); these images have no number there."
+                f"({some_names(people)}); these images have no number there."
             )
             named.setdefault(sentence, []).append(region)
     return [f"Region{'s' if len(names) > 1 else ''} {_listed(names)}: {sentence}" for sentence, names in named.items()]

@@ -31,7 +31,7 @@ class BatchScores:
         numbers: For each metric, and ``METRIC@REGION``, float32 (N,); NaN if an image has no such region.
         outputs: For each feature metric, the features of the outputs, float32 (N, D).
         targets: The features of the targets, likewise.
-        digests: Digests of the pixels of each ``target`` and, if known, ``source``, (N,).
+        digests: Digests of the pixels of each ``target`` and, if known, ``source``, (N,); empty if nothing needs them.
         fallbacks: For metrics with a fallback, True for each output and target that needed it, (N, 2).
         undetected: For regions that are searched for, True for each image in whose target nothing was found, (N,).
     """
@@ -51,10 +51,12 @@ class Measure:
 
     Args:
         metrics: By name, built and on the device of the images.
+        digests: Digest the pixels of targets and sources even if no metric compares features.
     """
 
-    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+    def __init__(self, metrics: Mapping[str, Metric], *, digests: bool = False) -> None:
         self.metrics = dict(metrics)
+        self._digests = digests or any(isinstance(metric, FeatureMetric) for metric in metrics.values())
 
     @torch.no_grad()
     def batch(
@@ -78,8 +80,9 @@ class Measure:
         """
         scores = BatchScores(undetected={name: flags.cpu().numpy() for name, flags in (undetected or {}).items()})
         output, target = rounded(output), rounded(target)
-        images = {"target": target} if source is None else {"target": target, "source": source}
-        scores.digests = {name: digests(of_role) for name, of_role in images.items()}
+        if self._digests:
+            images = {"target": target} if source is None else {"target": target, "source": source}
+            scores.digests = {name: digests(of_role) for name, of_role in images.items()}
         for name, metric in self.metrics.items():
             outputs, targets = metric.fallback(output), metric.fallback(target)
             if outputs is not None and targets is not None:

@@ -196,11 +196,15 @@ class Summary(FileModel):
         return {**self.metrics, **self.sets}
 
     @property
-    def means(self) -> dict[str, float]:
-        """Mean of each metric and number of each set metric, without undefined ones (no region, too few images)."""
+    def numbers(self) -> dict[str, float | None]:
+        """Mean of each metric and number of each set metric; None if it is undefined (no region, too few images)."""
         means = {name: item.mean for name, item in self.metrics.items()}
-        means |= {name: item.value for name, item in self.sets.items()}
-        return {name: value for name, value in means.items() if value is not None}
+        return means | {name: item.value for name, item in self.sets.items()}
+
+    @property
+    def means(self) -> dict[str, float]:
+        """:attr:`numbers` without undefined ones."""
+        return {name: value for name, value in self.numbers.items() if value is not None}
 
 
 class StageMetric(Estimate):
@@ -237,6 +241,17 @@ class CheckpointSummary(FileModel):
     file: str
     weights: Weights
     metrics: dict[str, Estimate]
+
+    @classmethod
+    def of(cls, summary: Summary) -> CheckpointSummary:
+        """An evaluation as a row among checkpoints."""
+        about, metrics = summary.checkpoint, summary.metrics
+        return cls(
+            step=summary.step or 0,
+            file=about.file if about else "",
+            weights=about.weights if about else "plain",
+            metrics={name: Estimate(mean=item.mean, low=item.low, high=item.high) for name, item in metrics.items()},
+        )
 
 
 class LargePictures(FileModel):

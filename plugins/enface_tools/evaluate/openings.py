@@ -48,13 +48,11 @@ class Opening(FileModel):
 
 def seen_in(summary: Summary) -> Seen:
     """The numbers that an evaluation shows."""
-    metrics = {name: item.mean for name, item in summary.metrics.items()}
-    metrics |= {name: item.value for name, item in summary.sets.items()}
     checkpoint = summary.checkpoint
     return Seen(
         checkpoint=checkpoint.file if checkpoint else f"step-{summary.step or 0:08d}",
         weights=checkpoint.weights if checkpoint else "trained",
-        metrics=metrics,
+        metrics=summary.numbers,
     )
 
 

@@ -17,7 +17,7 @@ from enface.training.run import Run
 from enface_tools.evaluate.checkpoints import find_checkpoints, load_network, measured_weights
 from enface_tools.evaluate.console import report_stages, report_summary
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
-from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, Estimate, StageSummary, Summary
+from enface_tools.evaluate.models import CheckpointInfo, CheckpointSummary, StageSummary, Summary
 from enface_tools.evaluate.openings import Seen, caveats_of_openings, opening, seen_in
 from enface_tools.evaluate.results import Results
 from enface_tools.evaluate.splits import Split, evaluation_folder, require_people
@@ -240,10 +240,7 @@ def _evaluate_checkpoints(
         seen[label] = seen_in(summary)
         run.reporter.say(f"{label}: {root / label}")
         report_summary(summary, run.reporter)
-        metrics = {
-            name: Estimate(mean=item.mean, low=item.low, high=item.high) for name, item in summary.metrics.items()
-        }
-        table[label] = CheckpointSummary(step=run.step, **checkpoint.dump(), metrics=metrics)
+        table[label] = CheckpointSummary.of(summary)
     if run.engine.is_main:
         report_unavailable(evaluator.unavailable, run.reporter)
         if len(paths) > 1:

@@ -14,8 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from enface.data.pairs import Indices, Pairs
+from enface.errors import DataError
 from enface.plugin.components import DataInfo, Targets
 from enface.training.run import Run
+from enface_tools.evaluate.models import SelfPairs
 from enface_tools.evaluate.results import label_columns
 
 Numbers = npt.NDArray[np.float64]
@@ -55,6 +57,23 @@ def evaluation_info(run: Run) -> DataInfo:
         return run.targets(fixed_targets(run, pairs, run.first_sources(pairs, count)))
 
     return DataInfo(run.info.size, run.info.classes, targets)
+
+
+def without_self_pairs(same: npt.NDArray[np.bool_], *, measured: bool, refusal: str) -> tuple[Indices, SelfPairs]:
+    """Places of the pairs to measure, and the number of pairs whose source is their target.
+
+    Args:
+        same: (N,), True for these pairs.
+        measured: Measure them, too.
+        refusal: Message if no pair is left.
+
+    Raises:
+        DataError: if no pair is left.
+    """
+    kept = np.flatnonzero(~same | measured)
+    if not len(kept):
+        raise DataError(refusal)
+    return kept, SelfPairs(count=int(same.sum()), measured=measured)
 
 
 # ------------------------------------------------------------------ images

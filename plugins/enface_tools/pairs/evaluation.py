@@ -29,6 +29,7 @@ from enface_tools.evaluate.models import SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import Region, build_regions, region_weights
 from enface_tools.evaluate.results import SUMMARY, Scores, write_results
+from enface_tools.evaluate.sampling import without_self_pairs
 from enface_tools.evaluate.summary import Summarizer
 from enface_tools.inference.apply import device_of
 from enface_tools.pairs.checks import CheckedImages, check
@@ -164,7 +165,7 @@ class PairsEvaluation:
         self.metrics = {name: metric.to(self._device) for name, metric in metrics.items()}
         self._regions = {name: region.to(self._device) for name, region in regions.items()}
         self.unavailable |= missing
-        self._measure = Measure(self.metrics)
+        self._measure = Measure(self.metrics, digests=True)
 
     def _measure_missing(self, progress: Progress) -> None:
         """Measure and write the shards that are missing."""
@@ -232,12 +233,11 @@ class PairsEvaluation:
         """The outputs to count: without those whose source has the pixels of their target, unless options say so."""
         if "source" not in digests:
             return np.arange(len(self)), None
-        same = digests["source"] == digests["target"]
-        self_pairs = SelfPairs(count=int(same.sum()), measured=self.options.self_pairs)
-        kept = np.flatnonzero(~same | self_pairs.measured)
-        if not len(kept):
-            raise DataError("every source is the target of its output; measure such pairs with --self-pairs")
-        return kept, self_pairs
+        return without_self_pairs(
+            digests["source"] == digests["target"],
+            measured=self.options.self_pairs,
+            refusal="every source is the target of its output; measure such pairs with --self-pairs",
+        )
 
     def _write_results(
         self, measured: Mapping[str, BatchScores], kept: Indices, self_pairs: SelfPairs | None

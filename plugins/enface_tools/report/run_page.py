@@ -21,7 +21,7 @@ from enface_tools.report.numbers import KeyNumber, baseline_names, key_numbers, 
 from enface_tools.report.pictures import sample_grids, sprite_sheet
 from enface_tools.report.provenance import Provenance
 from enface_tools.report.render import rendered
-from enface_tools.report.stages import CheckpointTable, checkpoint_of, checkpoint_table, opening_rows, stage_table
+from enface_tools.report.stages import CheckpointTable, checkpoint_table, opening_rows, stage_table
 
 DOWNLOADS = {
     "summary.json": "all means, intervals and metric cards",
@@ -136,7 +136,7 @@ def _checkpoints(reader: FolderReader, folder: str, directions: Mapping[str, Dir
         networks: dict[str, CheckpointSummary] = {}
         if split == "val" and folder != VALIDATION:
             summary = reader.model(f"{place}{SUMMARY}", Summary)
-            networks |= {"this network": checkpoint_of(summary)} if summary else {}
+            networks |= {"this network": CheckpointSummary.of(summary)} if summary else {}
         networks |= reader.model(f"{place}checkpoints.json", dict[str, CheckpointSummary]) or {}
         if networks:
             tables_by_split.append(CheckpointTable(split, checkpoint_table(networks, directions)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from enface_tools.evaluate.direction import Direction
-from enface_tools.evaluate.models import CheckpointSummary, Estimate, StageMetric, StageSummary, Summary
+from enface_tools.evaluate.models import CheckpointSummary, Estimate, StageMetric, StageSummary
 from enface_tools.evaluate.openings import Opening
 from enface_tools.evaluate.statistics import Outcome
 from enface_tools.report.files import Picture
@@ -94,17 +94,6 @@ class CheckpointTable:
     def title(self) -> str:
         """Heading of the table."""
         return "Validation" if self.split == "val" else "Other checkpoints on test people"
-
-
-def checkpoint_of(summary: Summary) -> CheckpointSummary:
-    """An evaluation as a row among checkpoints."""
-    about, metrics = summary.checkpoint, summary.metrics
-    return CheckpointSummary(
-        step=summary.step or 0,
-        file=about.file if about else "",
-        weights=about.weights if about else "plain",
-        metrics={name: Estimate(mean=item.mean, low=item.low, high=item.high) for name, item in metrics.items()},
-    )
 
 
 def opening_rows(openings: Iterable[Opening]) -> list[tuple[str, str, str, str]]:

@@ -21,7 +21,7 @@ from enface.recipe.load import load_recipe, runs_in
 from enface.recipe.models import Model, Name, Recipe, Spec
 from enface.system.locks import LOCK_FILE
 from enface.system.processes import set_arguments
-from enface_tools.evaluate.splits import Split, is_evaluated, no_people
+from enface_tools.evaluate.splits import Split, is_evaluated, no_people, without_validation
 from enface_tools.sweep.base import Launcher
 from enface_tools.sweep.locks import is_locked
 
@@ -147,7 +147,7 @@ def read_sweep(path: Path, launcher: str | None = None, split: Split = "val") ->
                     loaded = load_recipe(recipe, overrides)
                 except RecipeError as error:
                     raise RecipeError(f"{path}: {name}: {error}") from error
-                if split == "val" and loaded.recipe.data.split.val in (0, []):
+                if split == "val" and without_validation(loaded.recipe.dump()):
                     raise RecipeError(f"{path}: {no_people(name)}")
                 jobs.append(Job(name, seed, recipe, overrides, loaded.recipe.training_digest()))
     _refuse_equal(path, jobs)
