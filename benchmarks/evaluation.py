@@ -54,7 +54,7 @@ class Enface:
     """The built-in metrics by :class:`enface_tools.evaluate.measure.Measure`, as ``enface evaluate`` runs them."""
 
     def __init__(self) -> None:
-        catalog, data = Catalog(load_plugins()), DataInfo(SIZE)
+        catalog, data = Catalog(load_plugins()), DataInfo.square(SIZE)
         built: dict[str, Metric] = {name: catalog.build("metric", name, {}, data).eval() for name in METRICS}
         self._measure = Measure(built)
 

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--inception", help="File of Inception's weights.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    catalog, data = Catalog(load_plugins()), DataInfo(arguments.size)
+    catalog, data = Catalog(load_plugins()), DataInfo.square(arguments.size)
     print(f"| metric | ms an image, {arguments.size} px |\n|---|---|")
     for number, name in enumerate(catalog.names("metric")):
         params = {"weights": arguments.inception} if name in ("fid", "kid") and arguments.inception else {}

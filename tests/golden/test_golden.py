@@ -83,7 +83,7 @@ def built(kind: str, entry: dict[str, Any], folder: Path, dtype: torch.dtype) ->
             pytest.skip(f"needs: enface weights fetch {' '.join(missing)}")
     if of.name == "dists":
         pytest.importorskip(PACKAGE)
-    return CATALOG.build(kind, of.name, params, DataInfo(entry["size"])).to(dtype)
+    return CATALOG.build(kind, of.name, params, DataInfo.square(entry["size"])).to(dtype)
 
 
 def save_recogniser(weights: list[Any], size: int, folder: Path) -> str:

@@ -173,7 +173,7 @@ class PackBuilder:
     def of(cls, recipe: Recipe, catalog: Catalog) -> PackBuilder:
         """Return the builder for a recipe. Raise DataError if there is nothing to read."""
         data = recipe.data
-        arguments = catalog.arguments("dataset", data.use, data.params, DataInfo(data.packed_size))
+        arguments = catalog.arguments("dataset", data.use, data.params, DataInfo.square(data.packed_size))
         component = catalog.get("dataset", data.use).component
         dataset = component(**arguments)
         assert isinstance(dataset, Dataset)

@@ -95,7 +95,7 @@ class ReadSpec:
             # The catalog loads every component of every plugin, and most of them load torch.
             from enface.plugin.catalog import Catalog
 
-            dataset = Catalog(manager).build("dataset", self.use, self.params, DataInfo(self.size))
+            dataset = Catalog(manager).build("dataset", self.use, self.params, DataInfo.square(self.size))
         assert isinstance(dataset, Dataset)
         return dataset
 

@@ -53,15 +53,35 @@ class DataInfo:
         classes: Number of distinct values of each column of the table.
         targets: Function that returns the targets of up to a number of training identities, always the same for the
             same data and recipe. Raises DataError if only the network is available, as when it is applied to photos.
+        channels: Number of planes of ``source`` and ``target`` images.
+        depth: Bits per sample, 8 or 16.
     """
 
-    size: int
+    size: tuple[int, int]
     classes: Mapping[str, int] = field(default_factory=dict)
     targets: Callable[[int], Targets] = _no_targets
+    channels: Mapping[str, int] = field(default_factory=lambda: {"source": 3, "target": 3})
+    depth: int = 8
+
+    @classmethod
+    def square(cls, size: int, *args: Any, **kwargs: Any) -> DataInfo:
+        """Return the facts of square images; the other arguments are those of the class."""
+        return cls((size, size), *args, **kwargs)
+
+    @property
+    def shorter_side(self) -> int:
+        """The smaller of height and width."""
+        return min(self.size)
 
 
 class Component:
-    """Base class of all kinds of components."""
+    """Base class of all kinds of components.
+
+    Attributes:
+        aliases: Other names in the field, in lower case; a message on such a name in a recipe suggests the component.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:

@@ -118,11 +118,6 @@ def validator(run: Run) -> Validator | None:
 
 
 @hookspec(firstresult=True)
-def inspect_stages(trainer: Any) -> Mapping[str, Any] | None:
-    """Measure the loss terms of each stage; return objects with ``show(reporter)`` and ``as_dict()``."""
-
-
-@hookspec(firstresult=True)
 def synchronize_batchnorm(module: nn.Module, device: Any, twice: bool) -> nn.Module | None:
     """Return the module with every BatchNorm over the batches of all processes; ``twice``: twice differentiable."""
 

@@ -66,7 +66,7 @@ class Run:
     @cached_property
     def info(self) -> DataInfo:
         """Image size, label classes and training targets, for components."""
-        return DataInfo(self.recipe.data.size, self.pack.classes, self._targets)
+        return DataInfo.square(self.recipe.data.size, self.pack.classes, self._targets)
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call an observing hook of the plugins that ``log.observers`` selects, on the main process only."""

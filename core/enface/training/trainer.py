@@ -67,7 +67,7 @@ class Trainer:
             run.pack,
             self._pairs.roles,
             run.engine.device,
-            run.info.size,
+            run.info.shorter_side,
             channels_last=run.engine.channels_last,
             mirror=flip.mirror if flip else None,
             sharpen=run.recipe.augment.sharpen,
@@ -361,7 +361,7 @@ class Trainer:
             "stage_step": done,
             "stage_ended": ends,
             "recipe": run.recipe.training_digest(),
-            "data": {"size": run.info.size, "classes": dict(run.info.classes)},
+            "data": {"size": run.info.shorter_side, "classes": dict(run.info.classes)},
             # Random number generators are seeded from these at each step; see enface.training.engine.reseed.
             "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
             "optimizers": optimizers,

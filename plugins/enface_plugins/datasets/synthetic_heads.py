@@ -64,9 +64,9 @@ class SyntheticHeads(Dataset):
         self.identities = identities
         self.poses = poses
         self.lights = lights
-        if not 32 <= data.size <= 256:
-            raise RecipeError(f"synthetic_heads renders 32 to 256 pixels; data.size is {data.size}")
-        self.size = data.size
+        if not 32 <= data.shorter_side <= 256:
+            raise RecipeError(f"synthetic_heads renders 32 to 256 pixels; data.size is {data.shorter_side}")
+        self.size = data.shorter_side
         self.seed = seed
 
     @classmethod

@@ -45,10 +45,10 @@ class Attributes(Discriminator):
         self, *, columns: tuple[str, ...] | None = None, width: Annotated[float, Gt(0)] = 1.0, data: DataInfo
     ) -> None:
         super().__init__()
-        if data.size < _SMALLEST:
+        if data.shorter_side < _SMALLEST:
             raise RecipeError(
-                f"attributes needs images of at least {_SMALLEST} px, these have {data.size}; use larger images, or "
-                "projection with fewer levels"
+                f"attributes needs images of at least {_SMALLEST} px, these have {data.shorter_side}; "
+                "use larger images, or projection with fewer levels"
             )
         if columns is None:
             columns = tuple(name for name in DEFAULT_COLUMNS if name in data.classes)

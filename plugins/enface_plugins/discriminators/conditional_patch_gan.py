@@ -52,7 +52,7 @@ class ConditionalPatchGAN(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        check_patch_size("conditional_patch_gan", data.size, layers)
+        check_patch_size("conditional_patch_gan", data.shorter_side, layers)
         self.blocks, self.judge = patch_layers(6, width, layers, norm, spectral_norm)
 
     @classmethod

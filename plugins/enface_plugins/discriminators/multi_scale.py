@@ -50,11 +50,11 @@ class MultiScale(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.size, scales, layers)
+        _check_size(data.shorter_side, scales, layers)
         self.logit_scales = scales
-        sizes = [-(-data.size // 2**scale) for scale in range(scales)]
+        sizes = [-(-data.shorter_side // 2**scale) for scale in range(scales)]
         self.scales = nn.ModuleList(
-            PatchGAN(width=width, layers=layers, norm=norm, spectral_norm=spectral_norm, data=DataInfo(size))
+            PatchGAN(width=width, layers=layers, norm=norm, spectral_norm=spectral_norm, data=DataInfo.square(size))
             for size in sizes
         )
 

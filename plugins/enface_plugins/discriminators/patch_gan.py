@@ -50,7 +50,7 @@ class PatchGAN(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        check_patch_size("patch_gan", data.size, layers)
+        check_patch_size("patch_gan", data.shorter_side, layers)
         self.blocks, self.judge = patch_layers(3, width, layers, norm, spectral_norm)
 
     @classmethod

@@ -67,7 +67,7 @@ class Projected(Discriminator):
         if not names:
             raise RecipeError(f"projected with backbone: {backbone} needs 'layers', at least one")
         self.logit_scales = len(names)
-        self.backbone = Backbone(backbone, names, data.size, weights)
+        self.backbone = Backbone(backbone, names, data.shorter_side, weights)
         # Hooks rather than non-persistent buffers, because batch norm that spans processes needs parameters.
         self.backbone.register_state_dict_post_hook(_remove_tensors)
         self.register_load_state_dict_post_hook(_ignore_missing_backbone)

@@ -46,7 +46,7 @@ class Projection(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.size, levels)
+        _check_size(data.shorter_side, levels)
         self.column, self.classes = column, class_count("projection", column, data)
         widths = [3, *(width * min(2**level, 8) for level in range(levels))]
         blocks = [_Residual(widths[i], widths[i + 1], halve=True, first=i == 0) for i in range(levels)]

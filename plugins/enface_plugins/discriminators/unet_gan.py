@@ -40,7 +40,7 @@ class UnetGAN(Discriminator):
         self, *, width: Annotated[int, Ge(1)] = 64, levels: Annotated[int, Ge(1), Le(6)] = 3, data: DataInfo
     ) -> None:
         super().__init__()
-        _check_size(data.size, levels)
+        _check_size(data.shorter_side, levels)
         widths = [width * 2**level for level in range(levels + 1)]
         self.first = nn.Sequential(conv(3, width, kernel=3), nn.LeakyReLU(0.2))
         self.down = nn.ModuleList(_block(widths[i], widths[i + 1], stride=2) for i in range(levels))

@@ -55,7 +55,7 @@ class Nafnet(Generator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.size, len(encoder_blocks), len(decoder_blocks))
+        _check_size(data.shorter_side, len(encoder_blocks), len(decoder_blocks))
         deepest = width * 2 ** len(encoder_blocks)
         self.residual = residual
         self.encoder = Encoder(width, encoder_blocks, checkpoint_gradients)

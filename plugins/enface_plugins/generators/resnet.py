@@ -52,9 +52,9 @@ class Resnet(Generator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.size)
+        _check_size(data.shorter_side)
         widths = (width, 2 * width, 4 * width)
-        count = blocks or (9 if data.size >= 256 else 6)
+        count = blocks or (9 if data.shorter_side >= 256 else 6)
         self.encoder = CheckpointedSequential(_conv(3, width, norm, 7), recompute=checkpoint_gradients)
         for inputs, outputs in pairwise(widths):
             self.encoder.append(_halve(inputs, outputs, norm))

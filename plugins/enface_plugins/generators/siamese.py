@@ -63,7 +63,7 @@ class Siamese(Generator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.size)
+        _check_size(data.shorter_side)
         code = _scaled(320, width)
         self.split = [code - code // 4, code // 4]
         self.encoder = Encoder(width, checkpoint_gradients)
@@ -73,7 +73,7 @@ class Siamese(Generator):
         self.decoder = _decoder(inputs, width, decoder == "transposed", checkpoint_gradients)
         self.heads = nn.ModuleDict(
             {
-                name: nn.Conv2d(self.split[1], data.classes[name], data.size // 16)
+                name: nn.Conv2d(self.split[1], data.classes[name], data.shorter_side // 16)
                 for name in HEADS
                 if name in data.classes
             }

@@ -52,8 +52,8 @@ class Unet(Generator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        depth = depth or _fitting_depth(data.size)
-        _check_size(data.size, depth)
+        depth = depth or _fitting_depth(data.shorter_side)
+        _check_size(data.shorter_side, depth)
         widths = [width * min(2**level, 8) for level in range(depth)]
         self.encoder = Encoder(widths, norm, checkpoint_gradients)
         self.decoder = Decoder(widths, norm, dropout, checkpoint_gradients)

@@ -35,9 +35,9 @@ class Color(Loss):
     def __init__(self, *, data: DataInfo, sigma: Annotated[float, Ge(0.1)] = 3.0) -> None:
         super().__init__()
         radius = math.ceil(3 * sigma)
-        if data.size <= radius:
+        if data.shorter_side <= radius:
             raise RecipeError(
-                f"color: sigma {sigma:g} needs images of at least {radius + 1} px; these have {data.size}"
+                f"color: sigma {sigma:g} needs images of at least {radius + 1} px; these have {data.shorter_side}"
             )
         self.taps = gaussian_taps(sigma, radius)
 

@@ -61,7 +61,7 @@ class Contextual(Loss):
     ) -> None:
         super().__init__()
         self.layer, self.bandwidth = layer, bandwidth
-        self.backbone = Backbone(backbone, [layer], data.size, weights)
+        self.backbone = Backbone(backbone, [layer], data.shorter_side, weights)
         shape = self.backbone.shapes[layer]
         if len(shape) != 3:
             raise RecipeError(f"contextual: layer {layer!r} of {backbone} has no maps (C, H, W); use another layer")

@@ -38,9 +38,10 @@ class GradientVariance(Loss):
 
     def __init__(self, *, patch: Annotated[int, Ge(2)] = 8, data: DataInfo) -> None:
         super().__init__()
-        if data.size < patch:
+        if data.shorter_side < patch:
             raise RecipeError(
-                f"gradient_variance with patch: {patch} needs images of at least {patch} px; these have {data.size}"
+                f"gradient_variance with patch: {patch} needs images of at least {patch} px; "
+                f"these have {data.shorter_side}"
             )
         self.patch = patch
 

@@ -65,7 +65,7 @@ class Identity(Loss):
         self.colour = colour
         self.recogniser = Frozen(load_torchscript(file))
         # Not persistent, because it follows from the recipe.
-        self.register_buffer("resize", resize_matrix(data.size, size), persistent=False)
+        self.register_buffer("resize", resize_matrix(data.shorter_side, size), persistent=False)
         _check(self.recogniser, file, size)
 
     @classmethod

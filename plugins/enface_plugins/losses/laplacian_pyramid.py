@@ -41,11 +41,12 @@ class LaplacianPyramid(Loss):
 
     def __init__(self, *, data: DataInfo, levels: Annotated[int, Ge(1)] | None = None) -> None:
         super().__init__()
-        fitting = _fitting_levels(data.size)
+        fitting = _fitting_levels(data.shorter_side)
         self.levels = levels or fitting
         if self.levels > fitting:
             raise RecipeError(
-                f"laplacian_pyramid: {self.levels} levels do not fit images of {data.size} px; use at most {fitting}"
+                f"laplacian_pyramid: {self.levels} levels do not fit images of {data.shorter_side} px; "
+                f"use at most {fitting}"
             )
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:

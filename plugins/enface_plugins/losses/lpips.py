@@ -39,9 +39,9 @@ class LPIPS(Loss):
 
     def __init__(self, *, net: Literal["alex", "vgg"] = "vgg", spatial: bool = False, data: DataInfo) -> None:
         super().__init__()
-        if data.size < SMALLEST[net]:
+        if data.shorter_side < SMALLEST[net]:
             raise RecipeError(
-                f"lpips with net: {net} needs images of at least {SMALLEST[net]} px; these have {data.size}"
+                f"lpips with net: {net} needs images of at least {SMALLEST[net]} px; these have {data.shorter_side}"
             )
         self.spatial = spatial
         self.frozen = Frozen(lpips_network(net))

@@ -41,7 +41,7 @@ class MsSsim(Loss):
 
     def __init__(self, *, data: DataInfo, scales: Annotated[int, Ge(1), Le(5)] | None = None) -> None:
         super().__init__()
-        self.exponents = exponents_for(data.size, scales)
+        self.exponents = exponents_for(data.shorter_side, scales)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return 1 - multi_scale_ssim((output + 1) / 2, (target + 1) / 2, self.exponents, floor=FLOOR)

@@ -64,7 +64,7 @@ class Perceptual(Loss):
         if not self.layers:
             raise RecipeError(f"perceptual with backbone: {backbone} needs 'layers' with a weight above 0")
         self.distance, self.style = distance, style
-        self.backbone = Backbone(backbone, self.layers, data.size, weights)
+        self.backbone = Backbone(backbone, self.layers, data.shorter_side, weights)
         flat = [layer for layer, shape in self.backbone.shapes.items() if len(shape) != 3]
         if style and flat:
             raise RecipeError(f"perceptual: layer {flat[0]!r} of {backbone} has no maps (C, H, W); set 'style' to 0")

@@ -36,8 +36,8 @@ class SSIM(Loss):
 
     def __init__(self, *, data: DataInfo) -> None:
         super().__init__()
-        if data.size < WINDOW:
-            raise RecipeError(f"ssim needs images of at least {WINDOW} px; these have {data.size}")
+        if data.shorter_side < WINDOW:
+            raise RecipeError(f"ssim needs images of at least {WINDOW} px; these have {data.shorter_side}")
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         # SSIM is luminance times structure, and 1 minus either is a square of the difference over a sum of squares.

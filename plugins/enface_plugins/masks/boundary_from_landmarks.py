@@ -70,7 +70,7 @@ class BoundaryFromLandmarks(Mask):
         super().__init__()
         self.inside, self.outside = as_schedule(inside), as_schedule(outside)
         contours = [contour(points, forehead) for points in _landmarks(images, faces, data)]
-        lines = [near_line(torch.from_numpy(line), data.size, width) for line in contours]
+        lines = [near_line(torch.from_numpy(line), data.shorter_side, width) for line in contours]
         marked = torch.stack(lines).any(dim=0)
         require_marks("boundary_from_landmarks", marked, "every contour lies outside its image")
         # Not persistent: it follows from the recipe and the data, so checkpoints need not store it.
@@ -113,7 +113,7 @@ def _landmarks(folder: Path | None, faces: int, data: DataInfo) -> list[Points]:
         else:
             # Packing resizes images to squares.
             height, width = image.shape[:2]
-            landmarks.append((points + 0.5) * (data.size / width, data.size / height) - 0.5)
+            landmarks.append((points + 0.5) * (data.shorter_side / width, data.shorter_side / height) - 0.5)
     if not landmarks:
         raise DataError(
             f"boundary_from_landmarks: no face detected in any of {count} images ({', '.join(missed)}); set 'images' "

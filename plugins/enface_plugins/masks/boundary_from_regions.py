@@ -66,7 +66,7 @@ class BoundaryFromRegions(Mask):
         elif regions:
             raise RecipeError("boundary_from_regions: give 'regions' or 'silhouettes', not both")
         else:
-            sets = _of_silhouettes(silhouettes, faces, data.size)
+            sets = _of_silhouettes(silhouettes, faces, data.shorter_side)
         marked = band(torch.from_numpy(sets), width)
         require_marks("boundary_from_regions", marked, "no face has an edge inside its image")
         # Not persistent: it follows from the recipe and the data, so checkpoints need not store it.

@@ -46,7 +46,7 @@ class Ellipse(Mask):
         super().__init__()
         self.inside, self.outside = as_schedule(inside), as_schedule(outside)
         # Not persistent: it follows from the recipe, so checkpoints need not store it.
-        self.register_buffer("shape", _soft_ellipse(data.size, center, axes, falloff), persistent=False)
+        self.register_buffer("shape", _soft_ellipse(data.shorter_side, center, axes, falloff), persistent=False)
 
     def forward(self, step: int) -> Tensor:
         return inside_outside("ellipse", step, self.shape, self.inside, self.outside)

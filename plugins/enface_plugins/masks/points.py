@@ -37,7 +37,7 @@ class Points(Mask):
         super().__init__()
         self.inside, self.outside = as_schedule(inside), as_schedule(outside)
         # Not persistent: it follows from the recipe, so checkpoints need not store it.
-        self.register_buffer("shape", _marked(file, data.size), persistent=False)
+        self.register_buffer("shape", _marked(file, data.shorter_side), persistent=False)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:

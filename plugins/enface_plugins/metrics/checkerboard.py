@@ -43,8 +43,8 @@ class Checkerboard(Metric):
 
     def __init__(self, *, data: DataInfo) -> None:
         super().__init__()
-        if data.size < SMALLEST:
-            raise EnfaceError(f"checkerboard needs images of at least {SMALLEST} px; these have {data.size}")
+        if data.shorter_side < SMALLEST:
+            raise EnfaceError(f"checkerboard needs images of at least {SMALLEST} px; these have {data.shorter_side}")
 
     @property
     def card(self) -> dict[str, str]:

@@ -41,9 +41,9 @@ class LPIPS(Metric):
 
     def __init__(self, *, data: DataInfo, net: Literal["alex", "vgg"] = "alex") -> None:
         super().__init__()
-        if data.size < SMALLEST[net]:
+        if data.shorter_side < SMALLEST[net]:
             raise EnfaceError(
-                f"lpips with net: {net} needs images of at least {SMALLEST[net]} px; these have {data.size}"
+                f"lpips with net: {net} needs images of at least {SMALLEST[net]} px; these have {data.shorter_side}"
             )
         self.trunk = TRUNK_OF[net]
         # The fastest layout for convolutions on a CPU.

@@ -42,7 +42,7 @@ class MsSsim(Metric):
 
     def __init__(self, *, data: DataInfo, scales: Annotated[int, Ge(1), Le(5)] | None = None) -> None:
         super().__init__()
-        self.exponents = exponents_for(data.size, scales)
+        self.exponents = exponents_for(data.shorter_side, scales)
         self._all_scales = len(self.exponents) == len(FIVE_WEIGHTS)
 
     @property

@@ -37,8 +37,8 @@ class SSIM(Metric):
 
     def __init__(self, *, data: DataInfo) -> None:
         super().__init__()
-        if data.size < WINDOW:
-            raise EnfaceError(f"ssim needs images of at least {WINDOW} px; these have {data.size}")
+        if data.shorter_side < WINDOW:
+            raise EnfaceError(f"ssim needs images of at least {WINDOW} px; these have {data.shorter_side}")
 
     @property
     def card(self) -> dict[str, str]:

@@ -35,7 +35,7 @@ PLURALS = {
 CLAIMS = ("distance", "non_negative", "per_image", "deterministic", "paired", "stateful")
 """Class attributes by which a loss describes itself, besides ``unit``."""
 
-LABELLED = DataInfo(96, {"identity": 200, "pose": 9, "light": 20})
+LABELLED = DataInfo.square(96, {"identity": 200, "pose": 9, "light": 20})
 """Labelled data for which the names that a network provides are listed."""
 
 

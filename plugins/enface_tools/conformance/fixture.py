@@ -77,7 +77,7 @@ class Fixture:
             targets: Training targets for components that are built from them.
         """
         torch.manual_seed(0)
-        data = DataInfo(size, CLASSES) if targets is None else DataInfo(size, CLASSES, targets)
+        data = DataInfo.square(size, CLASSES) if targets is None else DataInfo.square(size, CLASSES, targets)
         return self.catalog.build(self.entry.kind, self.entry.name, self.params, data)
 
 

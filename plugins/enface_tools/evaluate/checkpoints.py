@@ -86,7 +86,7 @@ def open_network(
         raise CheckpointError(
             f"{saved.path} was trained at {data['size']} px, {directory}/recipe.yaml is for {size} px"
         )
-    network = _network(loaded, DataInfo(size, data["classes"]), saved, device, raw=raw)
+    network = _network(loaded, DataInfo.square(size, data["classes"]), saved, device, raw=raw)
     return network.eval().requires_grad_(False), saved
 
 

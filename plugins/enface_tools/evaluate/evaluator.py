@@ -72,7 +72,7 @@ class Evaluator:
         self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
         self._measure = Measure(self.metrics)
         self.rows, self.self_pairs = self._draw()
-        self._columns = Batches(run.pack, ("source", "target"), run.engine.device, info.size)
+        self._columns = Batches(run.pack, ("source", "target"), run.engine.device, info.shorter_side)
         regions, absent = build_regions(run.loaded, info, self._columns.names)
         self._regions = {name: region.to(run.engine.device) for name, region in regions.items()}
         self.unavailable |= absent
@@ -179,7 +179,7 @@ class Evaluator:
         return {name: unit(image).cpu() for name, image in images.items()}
 
     def _batches(self) -> Iterator[dict[str, Indices]]:
-        size = self.run.recipe.evaluation.batch or batch_for(self.run.engine.device, self.run.info.size**2)
+        size = self.run.recipe.evaluation.batch or batch_for(self.run.engine.device, self.run.info.shorter_side**2)
         for start in range(0, len(self), size):
             yield {role: rows[start : start + size] for role, rows in self.rows.items()}
 
@@ -196,7 +196,7 @@ def mean_target(run: Run) -> Tensor:
     """The mean of the targets drawn for all training sources: float (3, H, W) in [-1, 1]."""
     pairs = fixed_pairs(run, run.rows["train"])
     targets, counts = np.unique(fixed_targets(run, pairs, pairs.sources), return_counts=True)
-    size = run.info.size
+    size = run.info.shorter_side
     total = np.zeros((run.pack.images.shape[1], size, size), np.float64)
     for start in range(0, len(targets), 256):
         chunk = slice(start, start + 256)

@@ -82,7 +82,7 @@ def build_regions(
 
     Args:
         names: Columns that a mask may request.
-        size: Height and width of the images; default: square images of ``data.size``.
+        size: Height and width of the images; default: ``data.size``.
 
     Raises:
         RecipeError: if a region does not fit, naming file and key.
@@ -99,5 +99,5 @@ def build_regions(
         except EnfaceError as error:
             raise type(error)(f"{where}: {error}") from error
         assert isinstance(mask, Mask)
-        regions[name] = Region(mask.eval(), where, names, size or (data.size, data.size))
+        regions[name] = Region(mask.eval(), where, names, size or data.size)
     return regions, unavailable

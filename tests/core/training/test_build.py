@@ -12,7 +12,7 @@ GAME = {"discriminators": {"patch": {"use": "patch_gan", "width": 4, "layers": 1
 GAN = {"use": "hinge", "against": "patch"}
 MASK = (
     "class Odd(Mask):\n    '''Odd.'''\n"
-    "    def __init__(self, *, data: DataInfo):\n        super().__init__()\n        self.size = data.size\n"
+    "    def __init__(self, *, data: DataInfo):\n        super().__init__()\n        self.size = data.shorter_side\n"
     "    def forward(self): return {}\n"
 )
 

@@ -22,7 +22,7 @@ SIZE = 40
 
 @pytest.fixture(scope="module")
 def heads() -> SyntheticHeads:
-    return SyntheticHeads(identities=12, poses=9, lights=4, data=DataInfo(SIZE))
+    return SyntheticHeads(identities=12, poses=9, lights=4, data=DataInfo.square(SIZE))
 
 
 def row(identity: int = 0, pose: int = 0, light: int = 7) -> dict[str, object]:
@@ -51,7 +51,9 @@ def test_rows_are_ordered_by_identity_pose_and_light(heads):
 
 
 def test_thirteen_poses_reach_both_profiles():
-    poses = {line["pose"] for line in SyntheticHeads(identities=2, poses=13, lights=1, data=DataInfo(SIZE)).rows()}
+    poses = {
+        line["pose"] for line in SyntheticHeads(identities=2, poses=13, lights=1, data=DataInfo.square(SIZE)).rows()
+    }
     assert poses == set(range(-90, 91, 15))
 
 
@@ -81,18 +83,20 @@ def test_a_row_is_the_same_image_every_time_and_in_a_new_object(heads):
     image, regions = heads.image(row(1, 30, 3)), heads.regions(row(1, 30, 3))
     assert np.array_equal(heads.image(row(1, 30, 3)), image)
     clear_caches()
-    fresh = SyntheticHeads(identities=3, lights=20, data=DataInfo(SIZE))
+    fresh = SyntheticHeads(identities=3, lights=20, data=DataInfo.square(SIZE))
     assert np.array_equal(fresh.image(row(1, 30, 3)), image)
     assert np.array_equal(fresh.regions(row(1, 30, 3)), regions)
 
 
 def test_people_do_not_depend_on_the_size_of_the_population():
-    few, many = (list(SyntheticHeads(identities=count, lights=1, data=DataInfo(SIZE)).rows()) for count in (3, 9))
+    few, many = (
+        list(SyntheticHeads(identities=count, lights=1, data=DataInfo.square(SIZE)).rows()) for count in (3, 9)
+    )
     assert many[: len(few)] == few
 
 
 def test_another_seed_gives_other_people(heads):
-    assert not np.array_equal(SyntheticHeads(data=DataInfo(SIZE), seed=1).image(row()), heads.image(row()))
+    assert not np.array_equal(SyntheticHeads(data=DataInfo.square(SIZE), seed=1).image(row()), heads.image(row()))
 
 
 def test_people_and_lights_and_poses_differ(heads):

@@ -13,7 +13,7 @@ from enface.plugin.catalog import snake_case
 from enface_plugins.discriminators import COMPONENTS
 
 SIZE = 64
-DATA = DataInfo(SIZE, {"pose": 3, "identity": 2})
+DATA = DataInfo.square(SIZE, {"pose": 3, "identity": 2})
 PARAMS: dict[str, dict[str, Any]] = {
     "attributes": {"width": 0.125},
     "projected": {"backbone": "alexnet", "channels": 8, "width": 4},

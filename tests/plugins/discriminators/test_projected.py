@@ -22,7 +22,7 @@ def fetched(request):
 
 def critic_of(backbone: str, size: int = SIZE, seed: int = 0, **params) -> Projected:
     torch.manual_seed(seed)
-    return Projected(**{"backbone": backbone, "channels": 8, "width": 4, **params}, data=DataInfo(size)).train()
+    return Projected(**{"backbone": backbone, "channels": 8, "width": 4, **params}, data=DataInfo.square(size)).train()
 
 
 def test_each_layer_gives_a_scale_and_two_features(fetched):

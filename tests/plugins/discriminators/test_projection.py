@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from enface import DataInfo, RecipeError
 from enface_plugins.discriminators.projection import Projection
 
-DATA = DataInfo(32, {"pose": 5, "light": 3, "key": 60})
+DATA = DataInfo.square(32, {"pose": 5, "light": 3, "key": 60})
 
 
 def critic_of(**params) -> Projection:
@@ -20,7 +20,7 @@ def critic_of(**params) -> Projection:
 
 @pytest.mark.parametrize(("size", "levels"), [(32, 4), (33, 3), (96, 4), (4, 2)])
 def test_shapes(size, levels):
-    critic = Projection(column="pose", width=4, levels=levels, data=DataInfo(size, DATA.classes))
+    critic = Projection(column="pose", width=4, levels=levels, data=DataInfo.square(size, DATA.classes))
     output = critic(torch.randn(3, 3, size, size), torch.tensor([0, 4, 2]))
     assert output["logits"].shape == (3,)
     sides = [size // 2**level for level in range(1, levels + 1)]

@@ -12,7 +12,7 @@ from enface_plugins.discriminators.unet_gan import UnetGAN
 
 @pytest.mark.parametrize(("size", "levels"), [(32, 1), (48, 4), (96, 3), (72, 2)])
 def test_there_is_a_logit_for_every_pixel(size, levels):
-    output = UnetGAN(width=2, levels=levels, data=DataInfo(size))(torch.randn(2, 3, size, size))
+    output = UnetGAN(width=2, levels=levels, data=DataInfo.square(size))(torch.randn(2, 3, size, size))
     assert output["logits"].shape == (2, 1, size, size)
     steps = [*range(levels + 1), *reversed(range(levels))]
     assert [tuple(item.shape[1:]) for item in output["features"]] == [
@@ -22,7 +22,7 @@ def test_there_is_a_logit_for_every_pixel(size, levels):
 
 @pytest.mark.parametrize(("levels", "least", "most"), [(1, 16, 16), (2, 28, 32), (3, 56, 64)])
 def test_receptive_field(levels, least, most):
-    critic = UnetGAN(width=2, levels=levels, data=DataInfo(128)).double().eval()
+    critic = UnetGAN(width=2, levels=levels, data=DataInfo.square(128)).double().eval()
     fields = set()
     for place in range(60, 60 + 2**levels):
         image = torch.randn(1, 3, 128, 128, dtype=torch.float64, requires_grad=True)
@@ -36,7 +36,7 @@ def test_receptive_field(levels, least, most):
 def test_it_can_locate_the_wrong_half_of_an_image():
     """The paper's point: unlike those of patches, its logits are as sharp as the image."""
     torch.manual_seed(0)
-    critic = UnetGAN(width=8, levels=2, data=DataInfo(32))
+    critic = UnetGAN(width=8, levels=2, data=DataInfo.square(32))
     optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3)
     wrong = torch.zeros(8, 1, 32, 32)
     wrong[..., 16:] = 1
@@ -54,7 +54,7 @@ def test_it_can_locate_the_wrong_half_of_an_image():
 
 
 def test_spectral_norm_is_on_all_but_the_first_and_the_last():
-    critic = UnetGAN(width=4, data=DataInfo(32))
+    critic = UnetGAN(width=4, data=DataInfo.square(32))
     convolutions = [module for module in critic.modules() if isinstance(module, torch.nn.Conv2d)]
     normed = [parametrize.is_parametrized(module) for module in convolutions]
     assert len(convolutions) == 10
@@ -63,6 +63,6 @@ def test_spectral_norm_is_on_all_but_the_first_and_the_last():
 
 def test_other_sizes_are_an_error_that_names_what_fits():
     with pytest.raises(RecipeError, match=r"multiple of 8, these have 100; use levels: 2, or size: 96 or 104"):
-        UnetGAN(data=DataInfo(100))
+        UnetGAN(data=DataInfo.square(100))
     with pytest.raises(RecipeError, match=r"multiple of 8, these have 7; use size: 8"):
-        UnetGAN(data=DataInfo(7))
+        UnetGAN(data=DataInfo.square(7))

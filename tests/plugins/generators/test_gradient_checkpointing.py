@@ -12,7 +12,7 @@ from enface_plugins.generators import Nafnet, Resnet, Siamese, Unet
 from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential, checkpointed
 
 OUTPUT = frozenset({"output"})
-DATA = DataInfo(size=32, classes={"pose": 3})
+DATA = DataInfo.square(size=32, classes={"pose": 3})
 BUILDS = [
     pytest.param(Siamese, {"width": 0.125}, id="siamese"),
     pytest.param(Siamese, {"width": 0.125, "decoder": "bilinear"}, id="siamese-bilinear"),

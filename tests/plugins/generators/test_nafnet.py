@@ -15,7 +15,7 @@ SMALL = {"width": 4, "encoder_blocks": (1, 2), "middle_blocks": 1, "decoder_bloc
 
 def build(size: int = 32, **params) -> Nafnet:
     torch.manual_seed(0)
-    return Nafnet(data=DataInfo(size=size), **{**SMALL, **params})
+    return Nafnet(data=DataInfo.square(size=size), **{**SMALL, **params})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ OUTPUT = frozenset({"output"})
 
 def build(size: int = 32, **params) -> Resnet:
     torch.manual_seed(0)
-    return Resnet(data=DataInfo(size=size), **{"width": 4, **params})
+    return Resnet(data=DataInfo.square(size=size), **{"width": 4, **params})
 
 
 @pytest.mark.parametrize(("size", "blocks", "millions"), [(256, 9, 11.378), (128, 6, 7.838)])

@@ -14,7 +14,7 @@ MULTIPIE = {"pose": 9, "light": 20, "identity": 200}
 
 def build(*, size: int = 96, classes: dict[str, int] = MULTIPIE, **params) -> Siamese:
     torch.manual_seed(0)
-    return Siamese(data=DataInfo(size=size, classes=classes), **params)
+    return Siamese(data=DataInfo.square(size=size, classes=classes), **params)
 
 
 def images(size: int = 96, count: int = 2) -> torch.Tensor:

@@ -14,7 +14,7 @@ OUTPUT = frozenset({"output"})
 
 def build(size: int, **params) -> Unet:
     torch.manual_seed(0)
-    return Unet(data=DataInfo(size=size), **params)
+    return Unet(data=DataInfo.square(size=size), **params)
 
 
 @pytest.mark.parametrize(("size", "depth"), [(24, 3), (32, 5), (64, 6), (96, 5), (128, 7), (224, 5), (256, 7)])

@@ -78,7 +78,7 @@ def test_the_stride_is_the_least_that_keeps_to_the_points(height, width, points,
 
 
 def test_it_reads_the_layer_at_a_stride(file):
-    params = {"backbone": "alexnet", "weights": file, "layer": "relu1", "data": DataInfo(64)}
+    params = {"backbone": "alexnet", "weights": file, "layer": "relu1", "data": DataInfo.square(64)}
     loss = Contextual(**params, points=20)
     assert loss.stride == 4
     draw = torch.Generator().manual_seed(1)
@@ -98,4 +98,4 @@ def test_a_layer_without_maps_is_an_error(tmp_path):
     torch.manual_seed(0)
     torch.save(models.squeezenet1_1(weights=None).state_dict(), tmp_path / "s.pth")
     with pytest.raises(RecipeError, match="'flatten' of squeezenet1_1 has no maps"):
-        Contextual(backbone="squeezenet1_1", weights=tmp_path / "s.pth", layer="flatten", data=DataInfo(64))
+        Contextual(backbone="squeezenet1_1", weights=tmp_path / "s.pth", layer="flatten", data=DataInfo.square(64))

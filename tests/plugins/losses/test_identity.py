@@ -37,7 +37,7 @@ def pair(size: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_it_is_1_minus_the_cosine_of_the_embeddings(file):
     module, (output, target) = network().eval(), pair()
-    loss = Identity(file=file(module), size=16, data=DataInfo(16)).train()
+    loss = Identity(file=file(module), size=16, data=DataInfo.square(16)).train()
     output.requires_grad_()
     distance = loss(output, target)
     expected = 1 - functional.cosine_similarity(module(output), module(target))
@@ -66,7 +66,7 @@ class ImageItself(nn.Module):
 @pytest.mark.parametrize("original", [16, 24, 12])
 def test_the_recogniser_gets_images_of_the_given_size_range_and_colour(params, shown, original, file):
     output, target = pair(original)
-    distance = Identity(file=file(ImageItself()), size=16, data=DataInfo(original), **params)(output, target)
+    distance = Identity(file=file(ImageItself()), size=16, data=DataInfo.square(original), **params)(output, target)
     images = [
         shown(functional.interpolate(image, (16, 16), mode="bilinear", antialias=True) if original != 16 else image)
         for image in (output, target)
@@ -98,26 +98,26 @@ class NoGradient(nn.Module):
 )
 def test_a_recogniser_that_cannot_train_is_an_error(module, message, file):
     with pytest.raises(RecipeError, match=message):
-        Identity(file=file(module), size=16, data=DataInfo(16))
+        Identity(file=file(module), size=16, data=DataInfo.square(16))
 
 
 def test_a_wrong_size_or_range_is_an_error(file):
     with pytest.raises(RecipeError, match=r"does not accept images \(N, 3, 20, 20\)"):
-        Identity(file=file(network().eval()), size=20, data=DataInfo(16))
+        Identity(file=file(network().eval()), size=20, data=DataInfo.square(16))
     with pytest.raises(RecipeError, match=r"range: \[1, -1\] must be ascending"):
-        Identity(file=file(network().eval()), size=16, range=(1.0, -1.0), data=DataInfo(16))
+        Identity(file=file(network().eval()), size=16, range=(1.0, -1.0), data=DataInfo.square(16))
 
 
 def test_other_files_are_an_error_and_their_code_does_not_run(tmp_path):
     with pytest.raises(WeightsError, match="there is no such file"):
-        Identity(file=tmp_path / "none.pt", size=16, data=DataInfo(16))
+        Identity(file=tmp_path / "none.pt", size=16, data=DataInfo.square(16))
     program = torch.export.export(network().eval(), (torch.zeros(2, 3, 16, 16),))
     torch.export.save(program, tmp_path / "program.pt2")
     torch.save(Trap(tmp_path / "sprung"), tmp_path / "pickle.pt")
     (tmp_path / "noise.pt").write_bytes(b"nothing")
     for name in ("program.pt2", "pickle.pt", "noise.pt"):
         with pytest.raises(WeightsError, match=f"{name}: not a TorchScript file"):
-            Identity(file=tmp_path / name, size=16, data=DataInfo(16))
+            Identity(file=tmp_path / name, size=16, data=DataInfo.square(16))
     assert not (tmp_path / "sprung").exists()
 
 

@@ -11,7 +11,7 @@ from enface_plugins import metrics
 from enface_plugins.losses.lpips import LPIPS, _unit
 from enface_plugins.pretrained.networks import ALEXNET, VGG16, lpips_network
 
-DATA = DataInfo(48)
+DATA = DataInfo.square(48)
 NETS = [
     pytest.param(net, marks=pytest.mark.skipif(weights.find() is None, reason=f"needs: enface weights fetch {name}"))
     for net, weights, name in (("alex", ALEXNET, "alexnet"), ("vgg", VGG16, "vgg16"))
@@ -25,7 +25,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_small_images_and_missing_weights_are_errors(tmp_path, monkeypatch):
     with pytest.raises(RecipeError, match="net: alex needs images of at least 31 px; these have 24"):
-        LPIPS(net="alex", data=DataInfo(24))
+        LPIPS(net="alex", data=DataInfo.square(24))
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="enface weights fetch vgg16"):
         LPIPS(data=DATA)

@@ -10,7 +10,7 @@ from enface import DataInfo, RecipeError
 from enface_plugins.losses.perceptual import Perceptual, gram
 from enface_plugins.pretrained.networks import VGG16
 
-DATA = DataInfo(48)
+DATA = DataInfo.square(48)
 needs_vgg16 = pytest.mark.skipif(VGG16.find() is None, reason="needs: enface weights fetch vgg16")
 
 
@@ -130,7 +130,7 @@ def test_it_prefers_a_shift_to_a_blur_where_l1_prefers_the_blur():
     target = torch.nn.functional.interpolate(face, 96, mode="area")
     blurred = transforms.functional.gaussian_blur(target, 13, 2.5)
     shifted = target.roll(2, dims=3)
-    loss = Perceptual(data=DataInfo(96))
+    loss = Perceptual(data=DataInfo.square(96))
     assert (blurred - target).abs().mean() < (shifted - target).abs().mean()
     assert loss(blurred, target) > loss(shifted, target)
 

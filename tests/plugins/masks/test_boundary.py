@@ -140,7 +140,7 @@ def data(regions: np.ndarray | None, size: int = 7) -> DataInfo:
         images = np.zeros((min(wanted, count), 3, size, size), np.uint8)
         return Targets(tuple(map(str, range(len(images)))), images, chosen, () if regions is None else NAMES)
 
-    return DataInfo(size, targets=targets)
+    return DataInfo.square(size, targets=targets)
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_a_band_over_everything_is_refused(head):
 
 def test_unknown_training_pairs_are_reported():
     with pytest.raises(DataError, match="not available here"):
-        BoundaryFromRegions(data=DataInfo(7))
+        BoundaryFromRegions(data=DataInfo.square(7))
 
 
 # ------------------------------------------------------------------ from silhouettes

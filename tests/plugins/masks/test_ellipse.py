@@ -10,7 +10,7 @@ import torch
 from enface import DataInfo, RecipeError, Schedule
 from enface_plugins.masks.ellipse import Ellipse
 
-DATA = DataInfo(size=64)
+DATA = DataInfo.square(size=64)
 
 
 class Rising(Schedule):

@@ -24,7 +24,7 @@ installed = pytest.mark.skipif(
 def data(names=NAMES, size=6) -> DataInfo:
     maps = np.zeros((1, size, size), np.uint8) if names else None
     targets = Targets(("a",), np.zeros((1, 3, size, size), np.uint8), maps, names)
-    return DataInfo(size, {}, lambda count: targets)
+    return DataInfo.square(size, {}, lambda count: targets)
 
 
 def weights(maps, **given):
@@ -88,7 +88,7 @@ def test_an_unknown_part_is_refused_with_the_known_ones():
     with pytest.raises(RecipeError, match="landmarks do not cover glasses, and the data has no region maps"):
         FacePart(part="glasses", data=data(names=()))
     with pytest.raises(RecipeError, match="landmarks do not cover hair"):
-        FacePart(part="hair", data=DataInfo(64))
+        FacePart(part="hair", data=DataInfo.square(64))
 
 
 # ------------------------------------------------------------------ landmarks
@@ -115,21 +115,21 @@ def test_landmarks_locate_the_parts(portrait):
 def test_parts_missing_in_region_maps_are_drawn_from_landmarks(portrait):
     maps = torch.zeros(1, 96, 96, dtype=torch.int64)
     nose = FacePart(part="nose", data=data(size=96))(portrait, maps)
-    assert torch.equal(nose, FacePart(part="nose", data=DataInfo(96))(portrait))
+    assert torch.equal(nose, FacePart(part="nose", data=DataInfo.square(96))(portrait))
 
 
 @installed
 def test_without_a_face_the_weights_are_0():
     noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for part in ("eyes", "boundary"):
-        assert not FacePart(part=part, data=DataInfo(64))(noise).any()
+        assert not FacePart(part=part, data=DataInfo.square(64))(noise).any()
 
 
 @installed
 def test_targets_without_a_detected_face_are_known(portrait):
     noise = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     targets = torch.cat([noise[:1], portrait, noise[1:]])
-    assert FacePart(part="eyes", data=DataInfo(96)).undetected(targets).tolist() == [True, False, True]
+    assert FacePart(part="eyes", data=DataInfo.square(96)).undetected(targets).tolist() == [True, False, True]
 
 
 def test_a_part_of_region_maps_is_not_searched_for():
@@ -144,7 +144,7 @@ def test_a_targets_landmarks_are_detected_once(portrait, monkeypatch):
     real = landmarks.find_landmarks
     monkeypatch.setattr(landmarks, "find_landmarks", lambda image: calls.append(1) or real(image))
     monkeypatch.setattr(landmarks, "_CACHE", {})
-    eyes, mouth = (FacePart(part=part, data=DataInfo(96)) for part in ("eyes", "mouth"))
+    eyes, mouth = (FacePart(part=part, data=DataInfo.square(96)) for part in ("eyes", "mouth"))
     first = eyes(portrait)
     assert torch.equal(eyes(torch.cat([portrait, portrait])), torch.cat([first, first]))
     mouth(portrait)
@@ -170,13 +170,13 @@ def test_region_maps_and_landmarks_of_synthetic_heads_agree():
     pytest.importorskip("embreex")
     from enface_plugins.datasets.synthetic_heads import SyntheticHeads
 
-    heads = SyntheticHeads(identities=2, poses=9, lights=1, data=DataInfo(96))
+    heads = SyntheticHeads(identities=2, poses=9, lights=1, data=DataInfo.square(96))
     for row in (row for row in heads.rows() if row["pose"] == 0):
         target = torch.from_numpy(heads.image(row).copy()).permute(2, 0, 1)[None] / 127.5 - 1
         maps = torch.from_numpy(heads.regions(row).astype(np.int64))[None]
         for part, least in (("face", 0.6), ("eyes", 0.3), ("mouth", 0.3)):
             by_map = FacePart(part=part, data=data(size=96))(target, maps)
-            by_points = FacePart(part=part, data=DataInfo(96))(target)
+            by_points = FacePart(part=part, data=DataInfo.square(96))(target)
             both, either = torch.minimum(by_map, by_points).sum(), torch.maximum(by_map, by_points).sum()
             assert both / either > least, (row["key"], part, float(both / either))
 

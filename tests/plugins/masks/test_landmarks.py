@@ -41,7 +41,7 @@ def data(*images: np.ndarray) -> DataInfo:
     def targets(count: int) -> Targets:
         return Targets(tuple(f"key{index}" for index in range(len(images)))[:count], stack[:count], None, ())
 
-    return DataInfo(size, targets=targets)
+    return DataInfo.square(size, targets=targets)
 
 
 # ------------------------------------------------------------------ contours
@@ -143,7 +143,7 @@ def test_synthetic_heads_have_landmarks_where_their_regions_end():
     pytest.importorskip("embreex")
     from enface_plugins.datasets.synthetic_heads import SyntheticHeads
 
-    heads = SyntheticHeads(identities=2, poses=9, lights=1, data=DataInfo(96))
+    heads = SyntheticHeads(identities=2, poses=9, lights=1, data=DataInfo.square(96))
     frontal = [row for row in heads.rows() if row["pose"] == 0]
     for row in frontal:
         face = find_landmarks(heads.image(row))
@@ -193,7 +193,7 @@ def test_a_wider_and_softer_line_marks_more(portrait):
 def test_a_folder_of_photographs_stands_in_for_the_targets(portrait, tmp_path):
     # Resized to a square, as in a pack: the contour is that of the square image.
     Image.fromarray(resized(portrait, 256, 192)).save(tmp_path / "wide.png")
-    wide = BoundaryFromLandmarks(images=tmp_path, width=3, data=DataInfo(96))(0)
+    wide = BoundaryFromLandmarks(images=tmp_path, width=3, data=DataInfo.square(96))(0)
     square = BoundaryFromLandmarks(width=3, data=data(resized(portrait, 96, 96)))(0)
     both, either = ((wide > 1) & (square > 1)).sum(), ((wide > 1) | (square > 1)).sum()
     assert both / either > 0.6
@@ -218,7 +218,7 @@ def test_no_face_at_all_is_an_error_with_a_remedy():
 
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"'images' .*none is not a folder"):
-        BoundaryFromLandmarks(images=tmp_path / "none", data=DataInfo(96))
+        BoundaryFromLandmarks(images=tmp_path / "none", data=DataInfo.square(96))
 
 
 @pytest.mark.parametrize("missing", ["dlib", "face_recognition_models"])

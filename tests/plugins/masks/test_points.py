@@ -28,21 +28,21 @@ def drawn() -> np.ndarray:
 @pytest.mark.parametrize("channels", [0, 1, 3])
 def test_an_array_of_weights_is_unchanged(tmp_path, drawn, channels):
     np.save(tmp_path / "m.npy", np.repeat(drawn[..., None], channels, 2) if channels else drawn)
-    weights = Points(file=tmp_path / "m.npy", data=DataInfo(SIZE))(0)
+    weights = Points(file=tmp_path / "m.npy", data=DataInfo.square(SIZE))(0)
     assert weights.shape == (1, 1, SIZE, SIZE)
     assert torch.equal(weights[0, 0], torch.from_numpy(drawn).float())
 
 
 def test_an_image_marks_by_brightness_and_weights_are_the_recipes(tmp_path, drawn):
     Image.fromarray(((drawn == 5) * 255).astype(np.uint8)).save(tmp_path / "m.png")
-    weights = Points(file=tmp_path / "m.png", inside=3.0, outside=0.5, data=DataInfo(SIZE))(0)
+    weights = Points(file=tmp_path / "m.png", inside=3.0, outside=0.5, data=DataInfo.square(SIZE))(0)
     assert set(weights.unique().tolist()) == {0.5, 3.0}
     assert torch.equal(weights[0, 0] == 3, torch.from_numpy(drawn == 5))
 
 
 def test_another_size_is_resized_by_area(tmp_path, drawn):
     np.save(tmp_path / "m.npy", drawn)
-    weights = Points(file=tmp_path / "m.npy", data=DataInfo(SIZE // 2))(0)
+    weights = Points(file=tmp_path / "m.npy", data=DataInfo.square(SIZE // 2))(0)
     assert weights.shape == (1, 1, SIZE // 2, SIZE // 2)
     assert weights.mean().item() == pytest.approx(drawn.mean())
 
@@ -61,7 +61,7 @@ def test_another_size_is_resized_by_area(tmp_path, drawn):
 def test_arrays_that_are_not_masks_are_refused_naming_the_file(tmp_path, values, message):
     np.save(tmp_path / "m.npy", values)
     with pytest.raises(RecipeError, match=message) as caught:
-        Points(file=tmp_path / "m.npy", data=DataInfo(SIZE))
+        Points(file=tmp_path / "m.npy", data=DataInfo.square(SIZE))
     assert "m.npy" in str(caught.value)
 
 
@@ -70,13 +70,13 @@ def test_a_missing_or_foreign_file_is_refused_naming_it(tmp_path, name):
     (tmp_path / "text.npy").write_text("no")
     (tmp_path / "text.png").write_text("no")
     with pytest.raises(RecipeError, match=f"{name}.* cannot be read"):
-        Points(file=tmp_path / name, data=DataInfo(SIZE))
+        Points(file=tmp_path / name, data=DataInfo.square(SIZE))
 
 
 @pytest.mark.parametrize("loss", [L1(), MSE()])
 def test_mask_on_images_is_the_seeds_formula(tmp_path, drawn, loss):
     np.save(tmp_path / "m.npy", drawn)
-    mask = Points(file=tmp_path / "m.npy", data=DataInfo(SIZE))
+    mask = Points(file=tmp_path / "m.npy", data=DataInfo.square(SIZE))
     output, target = torch.randn(2, 4, 3, SIZE, SIZE).unbind()
     images = {"output": "output", "target": "target"}
     term = Term("t", loss.forward, images, Constant(value=1), MaskUse("m", mask, {"step": "step"}, "images"))

@@ -15,7 +15,7 @@ NAMES = ("background", "skin", "glasses")
 def data(regions: bool = True) -> DataInfo:
     maps = np.zeros((1, 6, 6), np.uint8) if regions else None
     targets = Targets(("a",), np.zeros((1, 3, 6, 6), np.uint8), maps, NAMES if regions else ())
-    return DataInfo(6, {}, lambda count: targets)
+    return DataInfo.square(6, {}, lambda count: targets)
 
 
 def test_each_image_is_weighted_by_its_own_regions():

@@ -274,7 +274,7 @@ def test_synthetic_people_are_recognised_from_the_side():
     from enface import DataInfo
     from enface_plugins.datasets.synthetic_heads import SyntheticHeads
 
-    heads = SyntheticHeads(identities=3, poses=9, lights=1, data=DataInfo(64))
+    heads = SyntheticHeads(identities=3, poses=9, lights=1, data=DataInfo.square(64))
     rows = [row for row in heads.rows() if row["pose"] in (0, 15)]
     metric = Rank_1()
     embeddings = {

@@ -11,7 +11,7 @@ from enface import DataInfo, EnfaceError, WeightsError
 from enface_plugins.metrics import LPIPS
 from enface_plugins.pretrained.networks import ALEXNET, TRUNKS, VGG16
 
-DATA = DataInfo(48)
+DATA = DataInfo.square(48)
 needs_alexnet = pytest.mark.skipif(ALEXNET.find() is None, reason="needs: enface weights fetch alexnet")
 needs_vgg16 = pytest.mark.skipif(VGG16.find() is None, reason="needs: enface weights fetch vgg16")
 TRUNK = [pytest.param("alex", marks=needs_alexnet), pytest.param("vgg", marks=needs_vgg16)]
@@ -32,7 +32,7 @@ def test_without_weights_the_error_says_how_to_get_them(tmp_path, monkeypatch):
 
 def test_too_small_images_are_refused():
     with pytest.raises(EnfaceError, match="at least 31 px"):
-        LPIPS(data=DataInfo(30))
+        LPIPS(data=DataInfo.square(30))
 
 
 @pytest.mark.parametrize("net", TRUNK)
@@ -51,7 +51,7 @@ def test_values(net, faces):
 @pytest.mark.parametrize("net", TRUNK)
 def test_smallest_images(net):
     smallest = {"alex": 31, "vgg": 16}[net]
-    metric = LPIPS(data=DataInfo(smallest), net=net)
+    metric = LPIPS(data=DataInfo.square(smallest), net=net)
     assert metric(torch.zeros(1, 3, smallest, smallest), torch.ones(1, 3, smallest, smallest)) > 0
 
 

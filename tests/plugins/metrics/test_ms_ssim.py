@@ -24,25 +24,25 @@ def pair(size, noise=0.1):
 def test_five_scales_are_pytorch_msssims(size):
     output, target = pair(size)
     expected = pytorch_msssim.ms_ssim(output, target, data_range=1.0, size_average=False)
-    metric = MsSsim(data=DataInfo(size))
+    metric = MsSsim(data=DataInfo.square(size))
     torch.testing.assert_close(metric(output, target), expected, atol=1e-6, rtol=1e-5)
     assert metric.card["implementation"] == f"pytorch-msssim {version('pytorch-msssim')}"
 
 
 def test_the_card_of_fewer_scales_names_enface():
-    for metric in (MsSsim(data=DataInfo(160)), MsSsim(data=DataInfo(176), scales=4)):
+    for metric in (MsSsim(data=DataInfo.square(160)), MsSsim(data=DataInfo.square(176), scales=4)):
         assert metric.card["implementation"] == "enface"
 
 
 def test_negative_structure_counts_as_nothing():
     output, target = pair(176, noise=0)
-    assert torch.equal(MsSsim(data=DataInfo(176))(1 - output, target), torch.zeros(2))
+    assert torch.equal(MsSsim(data=DataInfo.square(176))(1 - output, target), torch.zeros(2))
 
 
 def test_one_scale_is_ssim():
     output, target = pair(40)
-    one = MsSsim(data=DataInfo(40), scales=1)
-    torch.testing.assert_close(one(output, target), SSIM(data=DataInfo(40))(output, target), atol=2e-4, rtol=0)
+    one = MsSsim(data=DataInfo.square(40), scales=1)
+    torch.testing.assert_close(one(output, target), SSIM(data=DataInfo.square(40))(output, target), atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_one_scale_is_ssim():
     [(11, 1), (20, 1), (21, 2), (40, 2), (41, 3), (80, 3), (81, 4), (96, 4), (160, 4), (161, 5)],
 )
 def test_as_many_scales_as_fit(size, scales):
-    metric = MsSsim(data=DataInfo(size))
+    metric = MsSsim(data=DataInfo.square(size))
     assert metric.card["scales"] == str(scales)
     assert sum(metric.exponents) == pytest.approx(1.0001)
     with warnings.catch_warnings():
@@ -61,6 +61,6 @@ def test_as_many_scales_as_fit(size, scales):
 
 def test_too_many_scales_are_refused_with_advice():
     with pytest.raises(EnfaceError, match=r"5 scales needs images larger than 160 px; these have 96; 4 fit"):
-        MsSsim(data=DataInfo(96), scales=5)
+        MsSsim(data=DataInfo.square(96), scales=5)
     with pytest.raises(EnfaceError, match=r"larger than 10 px; these have 8$"):
-        MsSsim(data=DataInfo(8))
+        MsSsim(data=DataInfo.square(8))

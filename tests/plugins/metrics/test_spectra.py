@@ -56,7 +56,7 @@ def test_amplitudes_are_those_of_numpy():
 
 @pytest.mark.parametrize("grid", [DIAGONAL, COLUMNS, COLUMNS.T, FOUR, FOUR.T])
 def test_an_added_grid_raises_checkerboard_by_its_amplitude(grid, faces):
-    metric = Checkerboard(data=DataInfo(SIZE))
+    metric = Checkerboard(data=DataInfo.square(SIZE))
     flat = torch.full((1, 3, SIZE, SIZE), 0.5)
     assert metric(flat + 0.02 * grid, flat).item() == pytest.approx(0.02, rel=1e-3)
     for amplitude in (0.005, 0.02, 0.08):
@@ -66,7 +66,7 @@ def test_an_added_grid_raises_checkerboard_by_its_amplitude(grid, faces):
 
 def test_grids_of_two_periods_add_up():
     flat = torch.full((1, 3, SIZE, SIZE), 0.5)
-    value = Checkerboard(data=DataInfo(SIZE))(flat + 0.02 * DIAGONAL + 0.01 * FOUR, flat)
+    value = Checkerboard(data=DataInfo.square(SIZE))(flat + 0.02 * DIAGONAL + 0.01 * FOUR, flat)
     assert value.item() == pytest.approx(0.03, rel=1e-3)
 
 
@@ -74,37 +74,37 @@ def test_a_grid_in_one_channel_counts_a_third():
     flat = torch.full((1, 3, SIZE, SIZE), 0.5)
     output = flat.clone()
     output[:, 1] += 0.03 * DIAGONAL
-    assert Checkerboard(data=DataInfo(SIZE))(output, flat).item() == pytest.approx(0.01, rel=1e-3)
+    assert Checkerboard(data=DataInfo.square(SIZE))(output, flat).item() == pytest.approx(0.01, rel=1e-3)
 
 
 def test_neither_blur_nor_a_grid_of_another_period_raises_checkerboard(faces):
-    metric = Checkerboard(data=DataInfo(SIZE))
+    metric = Checkerboard(data=DataInfo.square(SIZE))
     assert (metric(blurred(faces), faces) < 1e-4).all()
     assert (metric(faces + 0.02 * THREE, faces) < 1e-3).all()
 
 
 def test_a_grid_that_the_target_also_has_is_no_artifact(faces):
-    metric, board = Checkerboard(data=DataInfo(SIZE)), 0.02 * DIAGONAL
+    metric, board = Checkerboard(data=DataInfo.square(SIZE)), 0.02 * DIAGONAL
     assert torch.equal(metric(faces + board, faces + board), torch.zeros(3))
     assert (metric(faces, faces + board) < 1e-6).all(), "a weaker grid than the target's counts 0"
 
 
 def test_noise_has_hardly_a_peak(faces):
     noise = 0.02 * torch.randn(faces.shape, generator=torch.Generator().manual_seed(1))
-    assert (Checkerboard(data=DataInfo(SIZE))(faces + noise, faces) < 0.003).all()
+    assert (Checkerboard(data=DataInfo.square(SIZE))(faces + noise, faces) < 0.003).all()
 
 
 @pytest.mark.parametrize("size", [32, 61, 94])
 def test_checkerboard_at_other_sizes(size):
     at = torch.arange(size)
     flat = torch.full((1, 3, size, size), 0.5)
-    value = Checkerboard(data=DataInfo(size))(flat + 0.02 * (-1.0) ** (at[:, None] + at), flat)
+    value = Checkerboard(data=DataInfo.square(size))(flat + 0.02 * (-1.0) ** (at[:, None] + at), flat)
     assert value.item() == pytest.approx(0.02, rel=1e-3)
 
 
 def test_checkerboard_refuses_images_too_small():
     with pytest.raises(EnfaceError, match="at least 32 px; these have 31"):
-        Checkerboard(data=DataInfo(31))
+        Checkerboard(data=DataInfo.square(31))
 
 
 # ------------------------------------------------------------------ spectrum

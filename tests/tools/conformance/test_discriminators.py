@@ -51,8 +51,8 @@ class PartlyFrozen(Small):
 class Choosy(Small):
     def __init__(self, *, data: DataInfo):
         super().__init__()
-        if data.size != 96:
-            raise EnfaceError(f"choosy takes 96 px only, not {data.size}")
+        if data.shorter_side != 96:
+            raise EnfaceError(f"choosy takes 96 px only, not {data.shorter_side}")
 
 
 class Silent(Small):
@@ -259,7 +259,7 @@ class OneSize(Small):
 class Curt(Small):
     def __init__(self, *, data: DataInfo):
         super().__init__()
-        if data.size != 96:
+        if data.shorter_side != 96:
             raise EnfaceError("no")
 
 

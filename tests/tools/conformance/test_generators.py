@@ -61,8 +61,8 @@ class Dropping(Small):
 class Choosy(Small):
     def __init__(self, *, data: DataInfo):
         super().__init__()
-        if data.size != 96:
-            raise EnfaceError(f"choosy makes 96 px only, not {data.size}")
+        if data.shorter_side != 96:
+            raise EnfaceError(f"choosy makes 96 px only, not {data.shorter_side}")
 
 
 class NoOutput(Small):
@@ -168,7 +168,7 @@ class OneSize(Small):
 class Curt(Small):
     def __init__(self, *, data: DataInfo):
         super().__init__()
-        if data.size != 96:
+        if data.shorter_side != 96:
             raise EnfaceError("no")
 
 

@@ -15,8 +15,8 @@ class Ramp(Mask):
 
     def __init__(self, *, data: DataInfo):
         super().__init__()
-        self.size = data.size
-        self.register_buffer("shape", torch.linspace(0, 1, data.size).expand(1, 1, data.size, data.size).clone())
+        self.size = side = data.shorter_side
+        self.register_buffer("shape", torch.linspace(0, 1, side).expand(1, 1, side, side).clone())
 
     def forward(self, step):
         return self.shape * (1 + step)
@@ -45,20 +45,20 @@ class Inside(Ramp):
 
 class OneSize(Ramp):
     def __init__(self, *, data: DataInfo):
-        super().__init__(data=DataInfo(96))
+        super().__init__(data=DataInfo.square(96))
 
 
 class Choosy(Ramp):
     def __init__(self, *, data: DataInfo):
         super().__init__(data=data)
-        if data.size < 64:
-            raise EnfaceError(f"choosy takes no images of {data.size} px")
+        if data.shorter_side < 64:
+            raise EnfaceError(f"choosy takes no images of {data.shorter_side} px")
 
 
 class Curt(Ramp):
     def __init__(self, *, data: DataInfo):
         super().__init__(data=data)
-        if data.size < 64:
+        if data.shorter_side < 64:
             raise EnfaceError("no")
 
 

@@ -21,7 +21,7 @@ from enface.training.checkpoint import Checkpoint, digest
 from enface_tools.inference import export
 from enface_tools.inference.export import Exporter
 
-INFO = DataInfo(32, {"pose": 5, "light": 2})
+INFO = DataInfo.square(32, {"pose": 5, "light": 2})
 PATH = Path("checkpoints/step-00000007.safetensors")
 
 

@@ -23,7 +23,7 @@ class Odd(Mask):
     '''
     def __init__(self, *, what: str, data: DataInfo):
         super().__init__()
-        self.what, self.size = what, data.size
+        self.what, self.size = what, data.shorter_side
     def forward(self):
         ones = torch.ones(1, 1, self.size, self.size)
         return {"shape": ones[..., :5], "negative": ones.tril() - 2, "flat": ones}[self.what]
@@ -64,7 +64,7 @@ def test_a_built_mask_loads_back_unchanged(enface, masked, tmp_path, mask):
     written = np.load(out)
     assert written.shape == (32, 32)
     weights = {"inside": float(written.max()), "outside": float(written.min())}
-    loaded = Catalog(load_plugins()).build("mask", "points", {"file": out, **weights}, DataInfo(32))(0)
+    loaded = Catalog(load_plugins()).build("mask", "points", {"file": out, **weights}, DataInfo.square(32))(0)
     torch.testing.assert_close(loaded[0, 0], torch.from_numpy(written).float(), rtol=1e-5, atol=1e-6)
 
 
