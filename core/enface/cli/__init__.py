@@ -46,10 +46,10 @@ def _run() -> None:
 
 
 class _Commands(TyperGroup):
-    """Lists the core's commands first, then those of plugins by name."""
+    """Lists ``run`` first, then the commands of plugins by name."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=lambda name: (name not in ("run", "check"), name != "run", name))
+        return sorted(super().list_commands(ctx), key=lambda name: (name != "run", name))
 
 
 def application() -> typer.Typer:
@@ -70,14 +70,13 @@ def application() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.command("run")(commands.run)
-    app.command("check")(commands.check)
     app.callback(invoke_without_command=True)(_version)
     load_plugins().hook.commands(app=app)
     names = [command.name for command in app.registered_commands] + [group.name for group in app.registered_groups]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise PluginError(f"two installed plugins bring the command {repeated[0]!r}; uninstall one of them")
-    if len(names) == 2:
+    if len(names) == 1:
         app.info.epilog = NO_TOOLS
     return app
 

@@ -1,9 +1,8 @@
-"""Commands come from plugins; the core has only ``run`` and ``check``."""
+"""Commands come from plugins; the core has only ``run``."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import sys
 from pathlib import Path
 
@@ -45,10 +44,10 @@ def no_tools(monkeypatch):
             monkeypatch.delattr(package, name)
 
 
-def test_without_tools_help_lists_run_and_check(enface, no_tools):
+def test_without_tools_help_lists_run(enface, no_tools):
     outcome = enface("--help")
     listed, _, epilog = outcome.out.partition("Commands:")[2].partition("No tools are installed")
-    assert [line.split()[0] for line in listed.splitlines() if line.strip()] == ["run", "check"]
+    assert [line.split()[0] for line in listed.splitlines() if line.strip()] == ["run"]
     assert "pip install enface" in " ".join(epilog.split())
 
 
@@ -62,7 +61,7 @@ def test_a_run_without_tools_trains(enface, recipe, no_tools, tmp_path):
 
 
 def test_a_best_metric_without_tools_is_refused(enface, recipe, no_tools, tmp_path):
-    path = recipe({"log": {"best": "l1"}, "metrics": ["l1"], "data": {"split": {"train": 3, "val": 1, "test": 2}}})
+    path = recipe({"log": {"best": "mae"}, "metrics": ["mae"], "data": {"split": {"train": 3, "val": 1, "test": 2}}})
     outcome = enface("run", path, "--runs", tmp_path / "runs")
     assert outcome.code == 2
     assert "log.best: no installed plugin measures networks" in outcome.err
@@ -75,16 +74,9 @@ def test_several_processes_without_tools_are_refused(enface, recipe, no_tools, t
     assert not (tmp_path / "runs").exists()
 
 
-def test_without_tools_check_prints_json_without_measurements(enface, recipe, no_tools):
-    outcome = enface("check", recipe({}), "--data", "--json")
-    assert outcome.code == 0, outcome.err
-    stage = {"steps": 6, "batch": 8, "freeze": [], "terms": [{"term": "l1", "loss": "l1"}]}
-    assert json.loads(outcome.out) == {"name": "toy", "stages": {"main": stage}, "unavailable_metrics": {}}
-
-
-def test_without_tools_check_builds_every_stage(enface, recipe, no_tools):
-    path = recipe({"stages": {"main": {"freeze": ["encodr"]}}})
-    outcome = enface("check", path, "--data")
+def test_without_tools_a_run_builds_every_stage_first(enface, recipe, no_tools, tmp_path):
+    path = recipe({"log": {"best": None}, "stages": {"main": {"freeze": ["encodr"]}}})
+    outcome = enface("run", path, "--runs", tmp_path / "runs")
     assert outcome.code == 2
     assert "stages.main.freeze.0: generator siamese has no part 'encodr'; did you mean 'encoder'?" in outcome.err
 

@@ -12,8 +12,8 @@ import torch
 
 from enface.errors import NonFiniteLossError
 from enface.training.checkpoint import digest
-from enface_tools.objective.contributions import INITIAL, measure_contributions
-from enface_tools.objective.preview import preview_terms
+from enface_tools.check.contributions import INITIAL, measure_contributions
+from enface_tools.check.preview import preview_terms
 
 OPTIMIZER = {"use": "adam", "lr": 1e-3}
 PATCH = {"use": "patch_gan", "width": 4, "layers": 1}

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from enface.system.messages import Reporter
-from enface_tools.objective.contributions import StageContributions, TermContribution
+from enface_tools.check.contributions import StageContributions, TermContribution
 
 FILE_WIDTH = 200
 VALUES = ("weight", "mean", "value", "weighted", "share")

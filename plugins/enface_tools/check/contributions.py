@@ -20,7 +20,7 @@ from enface.training.step import Step
 from enface.training.terms import Term
 from enface.training.trainer import Trainer
 from enface.training.warm_start import LoadedWeights
-from enface_tools.objective.preview import TermPreview, preview_terms
+from enface_tools.check.preview import TermPreview, preview_terms
 
 INITIAL = "initial weights"
 
@@ -105,7 +105,7 @@ def measure_contributions(trainer: Trainer) -> list[StageContributions]:
         stage = trainer.run.recipe.stages[name]
         origin, note = weights.start_stage(name, stage)
         previews = preview_terms(step, trainer.first_batch(name, step))
-        terms = _contributions(stage, step, previews, trainer.run.info.size)
+        terms = _contributions(stage, step, previews, trainer.run.info.shorter_side)
         stages.append(StageContributions(name, _images(trainer, stage), origin, note, terms))
     weights.restore()
     return stages

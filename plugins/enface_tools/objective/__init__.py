@@ -1,1 +1,0 @@
-"""Contributions of the loss terms to the objective, measured before training."""
