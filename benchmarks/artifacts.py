@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("control", type=Path)
     parser.add_argument("recipes", nargs="+", type=Path)
-    parser.add_argument("--metrics", default="ssim,lpips,sharpness,l1_boundary")
+    parser.add_argument("--metrics", default="ssim,lpips,sharpness,mae_boundary")
     parser.add_argument("--split", choices=["val", "test"], default="val")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--columns", type=int, default=8)

@@ -28,7 +28,7 @@ from enface_tools.evaluate.statistics import Floats, MeanEstimate, over_people
 SEEDS, PEOPLE = (3, 5, 10), (13, 16, 67)
 # Standard deviations: of people, of a recipe's effect on people, of trainings, of the rest.
 SPREADS = {"people": 0.042, "effect": 0.008, "training": 0.0086, "rest": 0.0089}
-METRICS = ("l1", "ssim", "lpips", "sharpness")
+METRICS = ("mae", "ssim", "lpips", "sharpness")
 
 Skew = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 

@@ -38,8 +38,8 @@ def test_the_examples_run_as_written(workshop, monkeypatch, page):
     exec(python_block(page, "enface.train("), names)
     results, comparison = names.get("results", names.get("result")), names["comparison"]
     table = results.table()
-    assert {"l1", "psnr", "ssim"} <= set(table.index)
-    assert 0 < table["mean"]["l1"] < 1
+    assert {"mae", "psnr", "ssim"} <= set(table.index)
+    assert 0 < table["mean"]["mae"] < 1
     assert table[["low", "high"]].isna().all(axis=None), "one validation person has no interval"
     assert "<table" in results._repr_html_()
     assert "<table" in comparison._repr_html_()

@@ -14,7 +14,7 @@ from enface.system.processes import set_arguments
 
 SEED = Path(__file__).resolve().parents[1] / "recipes" / "seed"
 TERMS = ("recon", "con_light", "con_pose", "con_identity", "class_pose", "class_light")
-SMALL = ("generator.width=0.125", "metrics=[l1]", "log.checkpoint=1", "log.samples=0")
+SMALL = ("generator.width=0.125", "metrics=[mae]", "log.checkpoint=1", "log.samples=0")
 
 
 @pytest.mark.parametrize(

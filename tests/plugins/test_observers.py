@@ -117,19 +117,19 @@ def test_evaluating_a_run_later_leaves_its_curves_as_they_were(recipe, enface, t
     content = {
         "stages": {"main": {"steps": 4, "batch": 2, "ema": 0.5, "terms": {"l1": {}}}},
         "data": {"split": {"train": 4, "val": 1, "test": 1}},
-        "metrics": {"l1": {}},
+        "metrics": {"mae": {}},
         "log": {"every": 1, "checkpoint": 1, "validate": 2, "keep": 5},
     }
     assert enface("run", recipe(content), "--runs", tmp_path / "runs").code == 0
     (directory,) = (tmp_path / "runs").glob("*/*")
     before = curves(directory)
     trained = [(line["step"], pytest.approx(line["values"]["term/l1"])) for line in log(directory, "step")]
-    validated = [(line["step"], pytest.approx(line["values"]["l1"])) for line in log(directory, "validated")]
+    validated = [(line["step"], pytest.approx(line["values"]["mae"])) for line in log(directory, "validated")]
     assert [step for step, _ in trained] == [1, 2, 3, 4]
     assert before["term/l1"] == trained
     # The evaluation at the end measures the last network once more.
-    assert before["metric/l1"] == [*validated, validated[-1]]
-    assert [step for step, _ in before["test/l1"]] == [4]
+    assert before["metric/mae"] == [*validated, validated[-1]]
+    assert [step for step, _ in before["test/mae"]] == [4]
     for words in ([], ["--checkpoint", "all"], ["--checkpoint", "1", "--raw"], ["--split", "test"]):
         outcome = enface("evaluate", directory, *words)
         assert outcome.code == 0, outcome.err

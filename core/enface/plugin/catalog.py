@@ -12,7 +12,7 @@ import pluggy
 from pydantic import BaseModel
 
 from enface.errors import EnfaceError, PluginError, RecipeError
-from enface.plugin.components import KINDS, DataInfo, as_schedule
+from enface.plugin.components import KINDS, Component, DataInfo, as_schedule
 from enface.plugin.manager import origin
 from enface.plugin.schema import ScheduleSpec, closest, params_model, wants_data_info
 
@@ -28,7 +28,7 @@ class Entry:
 
     kind: str
     name: str
-    component: type
+    component: type[Component]
     origin: str
 
     @property
@@ -63,7 +63,7 @@ class Catalog:
         try:
             return self._entries[kind, name]
         except KeyError:
-            raise RecipeError(f"no {kind} is called {name!r}{closest(name, self.names(kind))}") from None
+            raise RecipeError(f"no {kind} is called {name!r}{self._suggestion(kind, name.lower())}") from None
 
     def build(self, kind: str, name: str, params: Mapping[str, Any], data: DataInfo | None = None) -> Any:
         """Build a component from checked parameters, and the schedules among them.
@@ -92,10 +92,15 @@ class Catalog:
             return self.build("schedule", value.use, value.model_extra or {})
         return as_schedule(value)
 
+    def _suggestion(self, kind: str, name: str) -> str:
+        known = {entry.name: (entry.name, *entry.component.aliases) for entry in self if entry.kind == kind}
+        meant = sorted(repr(other) for other, names in known.items() if name in names)
+        return f"; did you mean {' or '.join(meant)}?" if meant else closest(name, known)
+
     def _value(self, value: Any) -> Any:
         return self.schedule(value) if isinstance(value, ScheduleSpec) else value
 
-    def _add(self, component: type) -> None:
+    def _add(self, component: type[Component]) -> None:
         if not isinstance(component, type):
             raise PluginError(f"{origin(component)}: components() must return classes, not {component!r}")
         kinds = [kind for kind, base in self.kinds.items() if issubclass(component, base)]
@@ -118,7 +123,7 @@ class Catalog:
             raise PluginError(f"{entry.origin}: {error}") from error
 
 
-def _brought(manager: pluggy.PluginManager) -> list[Iterable[type]]:
+def _brought(manager: pluggy.PluginManager) -> list[Iterable[type[Component]]]:
     """Return the results of the plugins' ``components`` hooks.
 
     Raises PluginError if a hook fails, or does not return classes.

@@ -5,8 +5,8 @@ from enface_plugins.metrics.color_shift import ColorShift
 from enface_plugins.metrics.fid import FID
 from enface_plugins.metrics.identity import Identity
 from enface_plugins.metrics.kid import KID
-from enface_plugins.metrics.l1 import L1
 from enface_plugins.metrics.lpips import LPIPS
+from enface_plugins.metrics.mae import MAE
 from enface_plugins.metrics.ms_ssim import MsSsim
 from enface_plugins.metrics.psnr import PSNR
 from enface_plugins.metrics.rank_1 import Rank_1
@@ -16,5 +16,5 @@ from enface_plugins.metrics.ssim import SSIM
 from enface_plugins.metrics.tar import TAR
 
 COMPONENTS = (
-    *(Checkerboard, ColorShift, FID, Identity, KID, L1, LPIPS, MsSsim, PSNR, Rank_1, Sharpness, Spectrum, SSIM, TAR),
+    *(Checkerboard, ColorShift, FID, Identity, KID, LPIPS, MAE, MsSsim, PSNR, Rank_1, Sharpness, Spectrum, SSIM, TAR),
 )

@@ -50,7 +50,7 @@ class Plateau(Schedule):
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
-        return {"start": 1.0, "metric": "l1", "patience": 1}
+        return {"start": 1.0, "metric": "mae", "patience": 1}
 
     def __call__(self, step: int) -> float:
         return self._value

@@ -26,7 +26,7 @@ def pairs(
         typer.Option("--out", metavar="DIR", help="Results folder (default: evaluations/NAME of the outputs)."),
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", metavar="NAMES", help="Metrics, separated by commas, as l1,psnr.")
+        str | None, typer.Option("--metrics", metavar="NAMES", help="Metrics, separated by commas, as mae,psnr.")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -118,7 +118,7 @@ def _stop(number: int) -> None:
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names) or len(set(names)) != len(names):
-        raise EnfaceError(f"--metrics {text}: give different names, separated by commas, as l1,psnr")
+        raise EnfaceError(f"--metrics {text}: give different names, separated by commas, as mae,psnr")
     return names
 
 

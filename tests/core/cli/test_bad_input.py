@@ -115,7 +115,9 @@ def test_a_recipe_that_extends_itself_is_refused(recipe, fails):
         (stage(terms={"l1": 5}), "stages.main.terms.l1", "given: 5"),
         ({"generator": {"use": "siames"}}, "generator", "no generator is called 'siames'; did you mean 'siamese'?"),
         ({"data": {"use": "toy_face"}}, "data", "no dataset is called 'toy_face'; did you mean 'toy_faces'?"),
-        ({"metrics": ["l1", "psnrr"]}, "metrics.psnrr", "no metric is called 'psnrr'; did you mean 'psnr'?"),
+        ({"metrics": ["mae", "psnrr"]}, "metrics.psnrr", "no metric is called 'psnrr'; did you mean 'psnr'?"),
+        ({"metrics": ["l1"]}, "metrics.l1", "no metric is called 'l1'; did you mean 'mae'?"),
+        (stage(terms={"L1": {}}), "stages.main.terms.L1", "no loss is called 'L1'; did you mean 'l1'?"),
         (stage(terms={"charbonier": {}}), "stages.main.terms.charbonier", "did you mean 'charbonnier'?"),
         ({"masks": {"face": {"use": "elipse"}}}, "masks.face.use", "did you mean 'ellipse'?"),
         (
@@ -135,7 +137,7 @@ def test_a_recipe_that_extends_itself_is_refused(recipe, fails):
         (stage(freeze=["encodr"]), "stages.main.freeze", "no part 'encodr'; did you mean 'encoder'?"),
         (stage(batch=9, accumulate=2), "stages.main.batch", "cannot be split evenly"),
         (stage(optimizer={"use": "adamw2"}), "stages.main.optimizer.use", "did you mean 'adamw'?"),
-        ({"log": {"best": "ssim"}}, "log.best", "no metric 'ssim'; listed: l1"),
+        ({"log": {"best": "ssim"}}, "log.best", "no metric 'ssim'; listed: mae"),
         ({"log": {"observers": ["progres"]}}, "log.observers.0", "did you mean 'progress'?"),
         ({"augment": {"crop": {}}}, "augment.crop", "needs a data.load_size larger than data.size"),
         ({"augment": {"crop": {}}, "data": {"load_size": 32}}, "augment.crop", "needs a data.load_size larger"),
@@ -157,7 +159,7 @@ def test_a_recipe_that_extends_itself_is_refused(recipe, fails):
         (stage(start={"run": "x", "step": 0}), "stages.main.start.step", "greater than or equal to 1"),
         (stage(start={"run": "x", "checkpoint": "y"}), "stages.main.start", "remove run, stage and step"),
         (stage(start={"stage": "warm"}), "stages.main.start.stage", "no stage 'warm' is trained before this one"),
-        ({"metrics": {"l1": {"mask": "face"}}}, "metrics.l1.mask", "no mask 'face'; defined: none"),
+        ({"metrics": {"mae": {"mask": "face"}}}, "metrics.mae.mask", "no mask 'face'; defined: none"),
         (
             {"metrics": {"ms_ssim": {"mask": "ellipse"}}, "masks": {"ellipse": {}}},
             "metrics.ms_ssim.mask",
@@ -495,7 +497,7 @@ def test_weights_with_another_digest_are_refused(recipe, fails, empty_cache, key
 
 
 def test_missing_weights_of_a_metric_are_reported_before_and_after_training(recipe, enface, empty_cache, tmp_path):
-    path = recipe({"metrics": ["l1", "lpips"], "stages": {"main": {"steps": 1}}})
+    path = recipe({"metrics": ["mae", "lpips"], "stages": {"main": {"steps": 1}}})
     expected = (
         f"lpips: unavailable. the weights 'alexnet' are missing: {empty_cache / 'alexnet.safetensors'} does not exist"
     )
@@ -510,7 +512,7 @@ def test_missing_weights_of_a_metric_are_reported_before_and_after_training(reci
 
 
 def test_an_unavailable_metric_cannot_choose_the_best_network(recipe, fails, empty_cache):
-    message = fails(recipe({"metrics": ["l1", "lpips"], "log": {"best": "lpips"}}))
+    message = fails(recipe({"metrics": ["mae", "lpips"], "log": {"best": "lpips"}}))
     assert "log.best: the weights 'alexnet' are missing" in message
 
 

@@ -70,9 +70,9 @@ RECIPE = {
             },
         },
     },
-    "metrics": ["l1", "psnr"],
+    "metrics": ["mae", "psnr"],
     "evaluation": {"batch": 3, "stages": True, "pictures": True},
-    "log": {"every": 1, "validate": 2, "best": "l1", "checkpoint": 3, "keep": 9},
+    "log": {"every": 1, "validate": 2, "best": "mae", "checkpoint": 3, "keep": 9},
     "engine": {"device": "cpu", "precision": "fp32"},
 }
 STEPS = list(range(1, 10))

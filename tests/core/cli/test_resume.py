@@ -41,8 +41,8 @@ RECIPE = {
             },
         },
     },
-    "metrics": ["l1"],
-    "log": {"every": 1, "samples": 2, "checkpoint": 2, "keep": 1, "validate": 3, "best": "l1"},
+    "metrics": ["mae"],
+    "log": {"every": 1, "samples": 2, "checkpoint": 2, "keep": 1, "validate": 3, "best": "mae"},
     "engine": {"device": "cpu", "precision": "fp32"},
 }
 # Kills the run from an observing hook, so that the moment is exact.
@@ -272,7 +272,7 @@ def test_another_recipe_is_refused_and_the_differing_keys_are_named(stopped, enf
 
 def test_keys_that_do_not_affect_training_may_change(stopped, shell, log):
     directory, _ = stopped
-    child = shell("run", directory, "--resume", "--set", "log.every=5", "--set", "metrics=[l1, psnr]")
+    child = shell("run", directory, "--resume", "--set", "log.every=5", "--set", "metrics=[mae, psnr]")
     assert child.process.exitcode == 0, child.out
     assert [event["step"] for event in log(directory, "step")] == [1, 2, 3, 4, 5, 10]
 

@@ -75,7 +75,7 @@ def test_a_run_writes_the_files_that_the_docs_name(ran, recipe):
     environment = json.loads((directory / "environment.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
     assert str(directory) in outcome.out
-    assert "l1: 0." in outcome.out
+    assert "mae: 0." in outcome.out
 
 
 def test_the_resolved_recipe_trains_to_the_same_bits(ran, recipe, enface, tmp_path):
@@ -98,8 +98,8 @@ def test_observers_do_not_change_the_result(ran):
 
 
 def test_the_best_checkpoint_is_kept(ran):
-    directory, _ = ran({"log": {"validate": 1, "best": "l1", "keep": 1}})
-    means = [(event["values"]["l1"], event["step"]) for event in events(directory, "validated")]
+    directory, _ = ran({"log": {"validate": 1, "best": "mae", "keep": 1}})
+    means = [(event["values"]["mae"], event["step"]) for event in events(directory, "validated")]
     from enface.training.checkpoint import load, read_state
 
     best = directory / "checkpoints" / "best.safetensors"

@@ -159,10 +159,10 @@ def test_each_of_several_stages_is_evaluated_on_validation_people(run, enface):
     assert not (directory / "evaluation" / "stages.json").exists(), "comparing stages is choosing"
     path = directory / "evaluation" / "val" / "stages.json"
     stages = json.loads(path.read_text())
-    change = stages["b"]["metrics"]["l1"]["change"]
-    assert f"stage a:\n  l1: {stages['a']['metrics']['l1']['mean']:.4f}" in outcome.out
+    change = stages["b"]["metrics"]["mae"]["change"]
+    assert f"stage a:\n  mae: {stages['a']['metrics']['mae']['mean']:.4f}" in outcome.out
     assert (change["low"], change["high"]) == (None, None), "one person has no interval"
-    assert f"  l1: {stages['b']['metrics']['l1']['mean']:.4f}  {change['mean']:+.4f}\n" in outcome.out
+    assert f"  mae: {stages['b']['metrics']['mae']['mean']:.4f}  {change['mean']:+.4f}\n" in outcome.out
     assert "stage b after a:" in outcome.out
     page = (directory / "report" / "index.html").read_text()
     assert 'aria-label="Metrics of each stage"' in page

@@ -61,7 +61,7 @@ def test_a_file_may_not_take_a_built_in_name(plugin):
 
 def test_components_of_two_kinds_may_share_a_name():
     catalog = Catalog(load_plugins())
-    assert catalog.get("loss", "l1").component is not catalog.get("metric", "l1").component
+    assert catalog.get("loss", "ssim").component is not catalog.get("metric", "ssim").component
 
 
 @pytest.mark.parametrize(

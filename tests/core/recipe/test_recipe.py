@@ -30,7 +30,7 @@ stages:
   later:
     steps: 1
     terms: {{l1: {{}}}}
-metrics: [l1, psnr]
+metrics: [mae, psnr]
 """
 
 
@@ -103,8 +103,8 @@ def test_the_default_optimizer_is_replaced_too(family, tmp_path):
         ("stages: {later: false}", lambda recipe: list(recipe.stages) == ["main"]),
         ("stages: {main: {terms: {charbonnier: false}}}", lambda recipe: list(recipe.stages["main"].terms) == ["l1"]),
         ("masks: {face: false}\nstages: {main: {terms: {l1: {mask: null}}}}", lambda recipe: not recipe.masks),
-        ("metrics: {psnr: false}", lambda recipe: list(recipe.metrics) == ["l1"]),
-        ("metrics: {ssim: {}}", lambda recipe: list(recipe.metrics) == ["l1", "psnr", "ssim"]),
+        ("metrics: {psnr: false}", lambda recipe: list(recipe.metrics) == ["mae"]),
+        ("metrics: {ssim: {}}", lambda recipe: list(recipe.metrics) == ["mae", "psnr", "ssim"]),
     ],
     ids=["stage", "term", "mask", "metric", "metric added to a list"],
 )
@@ -256,7 +256,7 @@ def test_a_saved_recipe_reads_back_the_same(family, tmp_path):
 
 def test_the_digest_covers_what_training_depends_on(family):
     plain = family("").training_digest()
-    assert family("log: {every: 7}\nmetrics: [l1]\nevaluation: {batch: 3}\nname: other").training_digest() == plain
+    assert family("log: {every: 7}\nmetrics: [mae]\nevaluation: {batch: 3}\nname: other").training_digest() == plain
     assert family("seed: 1").training_digest() != plain
     shuffled = family("data: {split: {shuffle: true}}")
     assert shuffled.training_digest() != plain

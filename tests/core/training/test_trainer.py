@@ -94,7 +94,7 @@ def test_a_part_frozen_in_one_stage_keeps_its_bits_and_is_trained_in_the_next(ne
             "log": {"every": 1, "samples": 1, "validate": 1, "checkpoint": 1, "keep": 10},
         }
     )
-    trainer.validate = lambda network: {"l1": 0.5}
+    trainer.validate = lambda network: {"mae": 0.5}
     trainer.train()
     saved = [load(path).part("generator") for path in sorted(trainer.run.checkpoints.glob("step-*"))]
     encoder = [{name: value for name, value in item.items() if name.startswith("encoder")} for item in saved]
@@ -285,7 +285,7 @@ def test_plateau_follows_the_direction_that_the_validator_knows(new_trainer, met
 
     lr = {"use": "plateau", "start": 1.0, "metric": metric, "patience": 0}
     content = {
-        "metrics": ["l1"],
+        "metrics": ["mae"],
         "stages": {"main": {"steps": 3, "optimizer": {"use": "sgd", "lr": lr}, "terms": {"l1": {"weight": 1e-4}}}},
         "log": {"validate": 1, "checkpoint": 3},
     }
@@ -299,14 +299,14 @@ def test_plateau_follows_the_direction_that_the_validator_knows(new_trainer, met
 class Scripted:
     """A validator that returns one number after the other."""
 
-    measured = ("l1",)
+    measured = ("mae",)
 
     def __init__(self, values):
         self._values = iter(values)
 
     def validate(self, network):
         value = next(self._values)
-        return {"l1": Validation(value, -value)}
+        return {"mae": Validation(value, -value)}
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ class Scripted:
     ],
 )
 def test_the_best_checkpoint_is_that_of_the_best_finite_validation(new_trainer, values, best):
-    content = {"stages": {"main": {"steps": 3}}, "log": {"validate": 1, "checkpoint": 0, "best": "l1"}}
+    content = {"stages": {"main": {"steps": 3}}, "log": {"validate": 1, "checkpoint": 0, "best": "mae"}}
     trainer = new_trainer(content)
     trainer.run.validator = Scripted(values)
     trainer.train()
@@ -327,14 +327,14 @@ def test_the_best_checkpoint_is_that_of_the_best_finite_validation(new_trainer, 
 
 
 def test_without_a_finite_validation_there_is_no_best_checkpoint(new_trainer):
-    trainer = new_trainer({"stages": {"main": {"steps": 2}}, "log": {"validate": 1, "best": "l1"}})
+    trainer = new_trainer({"stages": {"main": {"steps": 2}}, "log": {"validate": 1, "best": "mae"}})
     trainer.run.validator = Scripted([float("nan")] * 2)
     trainer.train()
     assert not (trainer.run.checkpoints / "best.safetensors").exists()
 
 
 def test_a_resumed_run_compares_with_the_best_validation_before(new_trainer):
-    content = {"stages": {"main": {"steps": 2}}, "log": {"validate": 1, "checkpoint": 1, "best": "l1"}}
+    content = {"stages": {"main": {"steps": 2}}, "log": {"validate": 1, "checkpoint": 1, "best": "mae"}}
     trainer = new_trainer(content)
     trainer.run.validator = Scripted([0.4, 0.5])
     trainer.train()

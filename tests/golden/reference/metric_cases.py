@@ -31,7 +31,7 @@ PROBES = {
 SETS = {"outputs": ["map", [9, 6], 1], "targets": ["map", [7, 6], 2]}
 
 METRICS = [
-    metric("l1", metrics.l1, "mean |output - target|", units(12)),
+    metric("mae", metrics.mae, "mean |output - target|", units(12)),
     metric("psnr", metrics.psnr, "scikit-image 0.26.0, peak_signal_noise_ratio(data_range=1)", units(12)),
     metric(
         "ssim",

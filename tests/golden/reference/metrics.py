@@ -11,7 +11,7 @@ from skimage import color, metrics
 from reference import critics, networks, pixels
 
 
-def l1(output, target):
+def mae(output, target):
     return np.abs(output - target).mean((1, 2, 3))
 
 

@@ -20,7 +20,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from enface import DataInfo
-from enface_plugins.metrics import L1, LPIPS, PSNR, SSIM, Checkerboard, ColorShift, MsSsim, Sharpness, Spectrum
+from enface_plugins.metrics import LPIPS, MAE, PSNR, SSIM, Checkerboard, ColorShift, MsSsim, Sharpness, Spectrum
 from enface_plugins.pretrained.networks import ALEXNET, TRUNK_OF, VGG16
 
 SIZES = (64, 96, 176)
@@ -56,13 +56,13 @@ def by_numpy(function: Callable[[np.ndarray, np.ndarray], float], output: Tensor
     return torch.tensor([function(one, other) for one, other in zip(*images, strict=True)], dtype=torch.float64)
 
 
-def test_l1():
+def test_mae():
     given = list(pairs())
     agree(
-        "l1",
+        "mae",
         "NumPy, float64",
         1e-6,
-        [L1()(*pair) for pair in given],
+        [MAE()(*pair) for pair in given],
         [by_numpy(lambda o, t: np.abs(o - t).mean(), *pair) for pair in given],
     )
 
@@ -80,35 +80,35 @@ def ssim_of(output: np.ndarray, target: np.ndarray) -> float:
 
 def test_ssim():
     given = list(pairs())
-    values = [SSIM(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
+    values = [SSIM(data=DataInfo.square(pair[0].shape[-1]))(*pair) for pair in given]
     agree("ssim", "scikit-image, Gaussian, float64", 5e-5, values, [by_numpy(ssim_of, *pair) for pair in given])
 
 
 def test_ssim_of_piq():
     piq = pytest.importorskip("piq")
     given = list(pairs())
-    values = [SSIM(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
+    values = [SSIM(data=DataInfo.square(pair[0].shape[-1]))(*pair) for pair in given]
     expected = [piq.ssim(*pair, downsample=False, reduction="none") for pair in given]
     agree("ssim", "piq, downsample=False", 5e-5, values, expected)
 
 
 def test_ssims_map():
     given = list(pairs())
-    metrics = [SSIM(data=DataInfo(pair[0].shape[-1])) for pair in given]
+    metrics = [SSIM(data=DataInfo.square(pair[0].shape[-1])) for pair in given]
     values = [metric.map(*pair).flatten(1).mean(1) for metric, pair in zip(metrics, given, strict=True)]
     agree("ssim", "scikit-image; the mean of the map", 5e-5, values, [by_numpy(ssim_of, *pair) for pair in given])
 
 
 def test_ms_ssim():
     given = list(pairs((176, 203)))
-    values = [MsSsim(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
+    values = [MsSsim(data=DataInfo.square(pair[0].shape[-1]))(*pair) for pair in given]
     expected = [pytorch_msssim.ms_ssim(*pair, data_range=1.0, size_average=False) for pair in given]
     agree("ms_ssim", "pytorch-msssim, 5 scales", 1e-6, values, expected)
 
 
 def test_fewer_scales_of_ms_ssim():
     given = list(pairs((176, 203)))
-    metrics = [MsSsim(data=DataInfo(pair[0].shape[-1]), scales=4) for pair in given]
+    metrics = [MsSsim(data=DataInfo.square(pair[0].shape[-1]), scales=4) for pair in given]
     values = [metric(*pair) for metric, pair in zip(metrics, given, strict=True)]
     settings = {"data_range": 1.0, "size_average": False, "weights": metrics[0].exponents}
     expected = [pytorch_msssim.ms_ssim(*pair, **settings) for pair in given]
@@ -119,7 +119,7 @@ def test_ms_ssim_of_piq():
     piq = pytest.importorskip("piq")
     # At odd sides piq repeats the first row and pytorch-msssim pads with zeros, so all sides here stay even.
     given = list(pairs((64, 96, 176)))
-    metrics = [MsSsim(data=DataInfo(pair[0].shape[-1])) for pair in given]
+    metrics = [MsSsim(data=DataInfo.square(pair[0].shape[-1])) for pair in given]
     values = [metric(*pair) for metric, pair in zip(metrics, given, strict=True)]
     expected = [
         piq.multi_scale_ssim(*pair, scale_weights=torch.tensor(metric.exponents), reduction="none")
@@ -143,7 +143,7 @@ def test_lpips(net):
         parameter.data.copy_(trunk[f"features.{position}.{kind}"])
     given = list(pairs((64, 96)))
     with torch.no_grad():
-        values = [LPIPS(data=DataInfo(64), net=net)(*pair) for pair in given]
+        values = [LPIPS(data=DataInfo.square(64), net=net)(*pair) for pair in given]
         expected = [network(*pair, normalize=True).flatten() for pair in given]
     agree("lpips", f"lpips {version('lpips')}, {net}", 1e-5, values, expected)
 
@@ -216,5 +216,5 @@ def peaks(image: np.ndarray) -> np.ndarray:
 def test_checkerboard():
     given = list(pairs((64, 96)))
     expected = [by_numpy(lambda o, t: np.maximum(peaks(o) - peaks(t), 0).sum() / 3, *pair) for pair in given]
-    values = [Checkerboard(data=DataInfo(pair[0].shape[-1]))(*pair) for pair in given]
+    values = [Checkerboard(data=DataInfo.square(pair[0].shape[-1]))(*pair) for pair in given]
     agree("checkerboard", "NumPy, float64", 1e-7, values, expected)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from enface import DataInfo
-from enface_plugins.metrics import L1, PSNR, SSIM, MsSsim
+from enface_plugins.metrics import MAE, PSNR, SSIM, MsSsim
 
-DATA = DataInfo(96)
+DATA = DataInfo.square(96)
 METRICS = [
-    pytest.param(L1(), 0.0, 1.0, id="l1"),
+    pytest.param(MAE(), 0.0, 1.0, id="mae"),
     pytest.param(PSNR(), 100.0, 0.0, id="psnr"),
     pytest.param(SSIM(data=DATA), 1.0, -1.0, id="ssim"),
     pytest.param(MsSsim(data=DATA), 1.0, 0.0, id="ms_ssim"),

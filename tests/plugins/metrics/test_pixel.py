@@ -1,4 +1,4 @@
-"""L1, PSNR and SSIM: values computed by hand and by scikit-image."""
+"""MAE, PSNR and SSIM: values computed by hand and by scikit-image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from enface import DataInfo, EnfaceError
-from enface_plugins.metrics import L1, PSNR, SSIM
+from enface_plugins.metrics import MAE, PSNR, SSIM
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def _each(function, pair):
 def test_l1_by_hand():
     output = torch.zeros(2, 3, 4, 4)
     output[1, 0] = 0.75
-    torch.testing.assert_close(L1()(output, torch.zeros_like(output)), torch.tensor([0.0, 0.25]))
+    torch.testing.assert_close(MAE()(output, torch.zeros_like(output)), torch.tensor([0.0, 0.25]))
 
 
 def test_psnr_by_hand():
@@ -73,10 +73,10 @@ def test_ssim_agrees_with_scikit_image(pair):
         pair,
     )
     assert 0.2 < expected.mean() < 0.95
-    torch.testing.assert_close(SSIM(data=DataInfo(60))(*pair), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(SSIM(data=DataInfo.square(60))(*pair), expected, atol=1e-5, rtol=0)
 
 
 def test_ssim_refuses_images_smaller_than_its_window():
-    SSIM(data=DataInfo(11))
+    SSIM(data=DataInfo.square(11))
     with pytest.raises(EnfaceError, match="at least 11 px"):
-        SSIM(data=DataInfo(10))
+        SSIM(data=DataInfo.square(10))

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from enface import DataInfo
-from enface_plugins.metrics import L1, LPIPS, PSNR, SSIM, MsSsim, Sharpness
+from enface_plugins.metrics import LPIPS, MAE, PSNR, SSIM, MsSsim, Sharpness
 from enface_plugins.pretrained.networks import ALEXNET, VGG16
 
 SIZE = 48
-DATA = DataInfo(SIZE)
+DATA = DataInfo.square(SIZE)
 needs_trunks = pytest.mark.skipif(
     ALEXNET.find() is None or VGG16.find() is None, reason="needs: enface weights fetch alexnet vgg16"
 )
 MAKERS = [
-    pytest.param(L1, id="l1"),
+    pytest.param(MAE, id="mae"),
     pytest.param(PSNR, id="psnr"),
     pytest.param(lambda: SSIM(data=DATA), id="ssim"),
     pytest.param(Sharpness, id="sharpness"),

@@ -20,7 +20,7 @@ def after(schedule, validations, direction=LOWER):
 
 
 def test_it_decays_after_more_than_patience_without_improvement():
-    values = after(Plateau(start=1.0, metric="l1", patience=1), [5, 4, 4, 4, 4, 4, 3])
+    values = after(Plateau(start=1.0, metric="mae", patience=1), [5, 4, 4, 4, 4, 4, 3])
     assert values == [1, 1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
@@ -46,7 +46,7 @@ def test_the_mode_overrides_the_metrics_direction():
 
 
 def test_a_value_that_is_not_finite_is_no_improvement():
-    schedule = Plateau(start=1.0, metric="l1", patience=0)
+    schedule = Plateau(start=1.0, metric="mae", patience=0)
     assert after(schedule, [float("nan"), 0.3, 0.2]) == [0.5, 0.5, 0.5]
     assert schedule.state()["best"] == -0.2
 
@@ -71,14 +71,14 @@ def test_it_matches_torchs():
     for value in values:
         scheduler.step(value)
         expected.append(optimizer.param_groups[0]["lr"])
-    assert after(Plateau(start=1.0, metric="l1", patience=2), values) == expected
+    assert after(Plateau(start=1.0, metric="mae", patience=2), values) == expected
 
 
 def test_it_continues_from_its_state():
     values = [5, 4, 4, 4, 4, 4, 3, 3, 3]
-    whole = Plateau(start=1.0, metric="l1", patience=1)
+    whole = Plateau(start=1.0, metric="mae", patience=1)
     expected = after(whole, values)
-    first, second = (Plateau(start=1.0, metric="l1", patience=1) for _ in range(2))
+    first, second = (Plateau(start=1.0, metric="mae", patience=1) for _ in range(2))
     first_values = after(first, values[:4])
     second.restore(first.state())
     assert first_values + after(second, values[4:]) == expected

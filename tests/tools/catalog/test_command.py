@@ -57,7 +57,7 @@ def test_a_loss_is_fully_described(enface):
         ("discriminator", "conditional_patch_gan", "Requests in forward: source"),
         ("generator", "siamese", "pose_logits, light_logits"),
         ("metric", "psnr", "Better: higher"),
-        ("metric", "l1", "Better: lower"),
+        ("metric", "mae", "Better: lower"),
         ("mask", "ellipse", "inside: number or schedule; default 1.0"),
     ],
 )

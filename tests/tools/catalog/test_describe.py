@@ -194,7 +194,7 @@ def test_requests_are_listed_for_each_method(infos):
     assert list(infos["loss", "r1"].requests) == ["critic"]
     assert infos["discriminator", "conditional_patch_gan"].requests == {"forward": ["source"]}
     assert infos["discriminator", "patch_gan"].requests == {"forward": []}
-    assert "requests" not in infos["metric", "l1"].facts
+    assert "requests" not in infos["metric", "mae"].facts
 
 
 def test_an_argument_with_a_default_is_optional():
@@ -296,8 +296,8 @@ FINE: list[dict[str, Any]] = [
     {"stages": {"main": {"optimizer": {"use": "adam", "betas": [0.5, 0.999]}, "start": "scratch", "ema": None}}},
     {"stages": {"main": {"start": {"run": "runs/x", "step": 3}, "discriminators": {"p": {"augment": None}}}}},
     {"masks": {"ellipse": {"inside": {"use": "constant", "value": 3}}, "b": {"use": "ellipse"}, "c": False}},
-    {"metrics": ["l1", "psnr"]},
-    {"metrics": {"l1": {}, "l1_boundary": {"use": "l1", "mask": "b"}, "psnr": False}},
+    {"metrics": ["mae", "psnr"]},
+    {"metrics": {"mae": {}, "mae_boundary": {"use": "mae", "mask": "b"}, "psnr": False}},
     {"data": {"use": "multipie", "split": "first_200"}},
     {"data": {"split": "setting_1", "size": 64}},
     {"data": {"split": {"train": ["001-054"], "test": 0.2}}},
@@ -331,7 +331,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"masks": {"face": {"use": "ellipse", "inside": {"use": "linear", "form": 1}}}}, "form"),
     ({"masks": {"a b": {}}}, "does not match"),
     ({"metrics": ["psnrr"]}, "psnrr"),
-    ({"metrics": {"l1": {"net": "vgg"}}}, "net"),
+    ({"metrics": {"mae": {"net": "vgg"}}}, "net"),
     ({"metrics": {"lpips": {"net": "vgg16"}}}, "vgg16"),
     (term(use="chabonnier"), "terms.x.use: "),
     (term(use="charbonnier", epss=1), "epss"),

@@ -311,7 +311,7 @@ def test_a_damaged_table_is_named(enface, runs):
 def test_runs_that_enface_made(enface, recipe, tmp_path, monkeypatch):
     """Two whole runs of a recipe, trained differently."""
     monkeypatch.chdir(tmp_path)
-    base = {"data": {"split": {"train": 2, "val": 1, "test": 3}}, "metrics": ["l1", "psnr"], "log": {"observers": []}}
+    base = {"data": {"split": {"train": 2, "val": 1, "test": 3}}, "metrics": ["mae", "psnr"], "log": {"observers": []}}
     stage = {"steps": 2, "batch": 2, "terms": {"l1": {"weight": 2}}}
     for name, keys in (("one", {}), ("two", {"stages": {"main": stage}})):
         outcome = enface("run", recipe({"name": name, **base, **keys}), "--runs", "made")
@@ -319,7 +319,7 @@ def test_runs_that_enface_made(enface, recipe, tmp_path, monkeypatch):
     outcome = enface("compare", "made/one", "made/two", "--by", "pose,light", "--out", "made/out")
     assert outcome.code == 0, outcome.err
     comparison = read("made/out")
-    assert list(comparison["tests"]) == ["l1", "psnr"]
+    assert list(comparison["tests"]) == ["mae", "psnr"]
     keys = [item["key"] for item in comparison["groups"][1]["changes"]]
     assert keys == ["stages.main.steps", "stages.main.batch", "stages.main.terms.l1.weight"]
     assert comparison["groups"][0]["runs"][0]["pictures"] is True

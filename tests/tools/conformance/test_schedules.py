@@ -22,7 +22,7 @@ class Follower(Schedule):
     def __init__(self):
         self.value, self.best = 1.0, math.inf
 
-    metric = "l1"
+    metric = "mae"
 
     def __call__(self, step):
         return self.value

@@ -27,7 +27,7 @@ stages:
     terms:
       deep: {use: lpips, net: vgg}
       gan: {use: hinge, against: seen}
-metrics: {l1: {}, alex: {use: lpips, net: alex}, usual: {use: lpips}, vgg: {use: lpips, net: vgg}}
+metrics: {mae: {}, alex: {use: lpips, net: alex}, usual: {use: lpips}, vgg: {use: lpips, net: vgg}}
 """
 
 
@@ -57,7 +57,7 @@ def loaded(tmp_path):
 
 def test_a_metric_whose_network_was_trained_with_is_reported(loaded):
     networks = metric_networks(loaded)
-    assert networks == {"l1": (), "alex": ("alexnet",), "usual": ("alexnet",), "vgg": ("vgg16",)}
+    assert networks == {"mae": (), "alex": ("alexnet",), "usual": ("alexnet",), "vgg": ("vgg16",)}
     (caveat,) = run_caveats(Split(loaded, ["a", "b"], [0], [1]), networks)
     assert caveat.startswith("vgg uses vgg16, and so does ")
     assert "of stage second: " in caveat
@@ -88,7 +88,7 @@ def started(new_trainer, tmp_path):
         first.train()
         path = first.run.checkpoints / "step-00000006.safetensors"
         start = {"checkpoint": str(path)} if start == "checkpoint" else {"run": str(first.run.directory)}
-        content = {"name": "second", "data": {"split": split}, "metrics": ["l1"], "log": {"observers": []}}
+        content = {"name": "second", "data": {"split": split}, "metrics": ["mae"], "log": {"observers": []}}
         second = new_trainer(content | {"stages": {"main": {"start": start}, **(stages or {})}}, "second")
         second.run.validator = None
         second.train()

@@ -17,7 +17,7 @@ RECIPE = {
         "warm": {"steps": 2, "batch": 4, "terms": {"l1": {}}},
         "own": {"steps": 4, "batch": 4, "ema": 0.5, "optimizer": {"lr": 0.05}, "terms": {"l1": {}}},
     },
-    "log": {"checkpoint": 2, "keep": 5, "validate": 2, "best": "l1"},
+    "log": {"checkpoint": 2, "keep": 5, "validate": 2, "best": "mae"},
     "data": {"split": {"train": 3, "val": 1, "test": 2}},
 }
 
@@ -72,7 +72,7 @@ def test_validation_people_and_test_people_are_different_people(trained):
 def test_every_look_at_the_test_people_is_logged(trained, enface):
     (first,) = openings(trained)
     assert (first["by"], list(first["seen"])) == ("run", ["last"]), "stages are compared on validation people"
-    assert first["seen"]["last"]["metrics"]["l1"] == summary(trained / "evaluation")["metrics"]["l1"]["mean"]
+    assert first["seen"]["last"]["metrics"]["mae"] == summary(trained / "evaluation")["metrics"]["mae"]["mean"]
     for words in ([], ["--checkpoint", "all"], ["--checkpoint", "best"]):
         assert enface("evaluate", trained, *words).code == 0
     assert openings(trained) == [first], "validation people may be seen as often as one likes"
@@ -87,7 +87,7 @@ def test_every_look_at_the_test_people_is_logged(trained, enface):
     assert (second["people"], second["variant"]) == (first["people"], first["variant"])
     table = json.loads((trained / "evaluation" / "checkpoints.json").read_text())
     for label, item in second["seen"].items():
-        assert item["metrics"]["l1"] == table[label]["metrics"]["l1"]["mean"]
+        assert item["metrics"]["mae"] == table[label]["metrics"]["mae"]["mean"]
 
 
 def test_several_recipes_seen_on_the_same_people_are_a_caveat(recipe, enface, tmp_path):
@@ -154,7 +154,7 @@ def test_any_other_lies_beside_it(trained, enface):
         if step is not None:
             assert (contents["step"], contents["checkpoint"]["weights"]) == (step, weights)
     raw = summary(trained / "evaluation" / "val" / "checkpoints" / "step-00000006-raw")
-    assert raw["metrics"]["l1"]["mean"] != summary(trained / "evaluation" / "val")["metrics"]["l1"]["mean"]
+    assert raw["metrics"]["mae"]["mean"] != summary(trained / "evaluation" / "val")["metrics"]["mae"]["mean"]
     assert summary(trained / "evaluation") == before
 
 
@@ -164,7 +164,7 @@ def test_all_of_them_are_metrics_over_steps(trained, enface):
     table = json.loads((trained / "evaluation" / "val" / "checkpoints.json").read_text())
     assert not (trained / "evaluation" / "checkpoints.json").exists()
     assert [item["step"] for item in table.values()] == [2, 4, 6]
-    assert all(0 < item["metrics"]["l1"]["mean"] < 1 for item in table.values())
+    assert all(0 < item["metrics"]["mae"]["mean"] < 1 for item in table.values())
 
 
 def test_further_metrics_and_regions(trained, enface):
@@ -173,7 +173,7 @@ def test_further_metrics_and_regions(trained, enface):
     assert outcome.code == 0, outcome.err
     contents = summary(trained / "evaluation" / "val")
     assert contents["images"] == 4
-    assert set(contents["metrics"]) == {"l1", "sharpness"}
+    assert set(contents["metrics"]) == {"mae", "sharpness"}
     assert list(contents["regions"]) == ["face"]
 
 

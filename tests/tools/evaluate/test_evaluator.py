@@ -71,7 +71,7 @@ def test_numbers_are_those_computed_by_hand(run):
     frame = evaluator.measure(lambda source: source + 0.1).images
     output = saved((unit(prepared, evaluator.rows["source"]) + 0.05).clip(0, 1))
     wanted = np.abs(output - unit(prepared, evaluator.rows["target"])).mean((1, 2, 3))
-    np.testing.assert_allclose(frame["l1"], wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(frame["mae"], wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_every_test_image_but_the_targets_themselves_is_measured_once_and_no_other(run):
@@ -93,7 +93,7 @@ def test_every_test_image_but_the_targets_themselves_is_measured_once_and_no_oth
 def test_the_batch_changes_no_number(run):
     first = Evaluator(run({"evaluation": {"batch": 64}})).measure(lambda source: source * 0.5).images
     second = Evaluator(run({"evaluation": {"batch": 7}})).measure(lambda source: source * 0.5).images
-    np.testing.assert_allclose(first["l1"], second["l1"], rtol=1e-6)
+    np.testing.assert_allclose(first["mae"], second["mae"], rtol=1e-6)
 
 
 def test_fewer_images_are_evenly_spread(run):
@@ -107,7 +107,7 @@ def test_self_pairs_are_measured_if_the_recipe_says_so(run):
     evaluator = Evaluator(prepared)
     assert sorted(evaluator.rows["source"]) == sorted(prepared.rows["test"])
     assert (evaluator.self_pairs.count, evaluator.self_pairs.measured) == (3, True)
-    copied = evaluator.measure(lambda source: source).images["l1"]
+    copied = evaluator.measure(lambda source: source).images["mae"]
     assert (copied == 0).sum() == 3
 
 
@@ -120,7 +120,7 @@ def test_copying_the_source_gains_nothing_from_self_pairs(run):
     others = [row for row in rows if row not in frontal.values()]
     targets = [frontal[table["identity"][row]] for row in others]
     wanted = np.abs(unit(prepared, others) - unit(prepared, targets)).mean()
-    assert evaluator.baselines()["source"].mean("l1") == pytest.approx(wanted, rel=1e-4)
+    assert evaluator.baselines()["source"].mean("mae") == pytest.approx(wanted, rel=1e-4)
     assert Evaluator(prepared, "val").self_pairs.count == 1, "validation leaves them out, too"
 
 
@@ -144,7 +144,7 @@ def test_baselines_are_the_source_and_the_mean_training_target(run):
     baselines = evaluator.baselines()
     source, target = (unit(prepared, evaluator.rows[name]) for name in ("source", "target"))
     copied = np.abs(source - target).mean((1, 2, 3))
-    np.testing.assert_allclose(baselines["source"].images["l1"], copied, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(baselines["source"].images["mae"], copied, rtol=1e-4, atol=1e-6)
     table = prepared.pack.table.iloc[prepared.rows["train"]]
     frontal = table[(table["pose"] == 0) & (table["light"] == 0)].index.to_numpy()
     # Each identity has as many sources, so each frontal view counts the same.
@@ -152,7 +152,7 @@ def test_baselines_are_the_source_and_the_mean_training_target(run):
     given = (mean_target(prepared).numpy() + 1) / 2
     np.testing.assert_allclose(given, mean, atol=1e-5)
     np.testing.assert_allclose(
-        baselines["mean_target"].images["l1"], np.abs(saved(given) - target).mean((1, 2, 3)), rtol=1e-4, atol=1e-5
+        baselines["mean_target"].images["mae"], np.abs(saved(given) - target).mean((1, 2, 3)), rtol=1e-4, atol=1e-5
     )
 
 
@@ -164,17 +164,17 @@ def test_validation_scores_the_mean_distance_to_an_ideal_not_the_distance_of_the
         "    def forward(self, output, target): return (torch.arange(len(output)) % 2 * 2).float()\n"
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
-    content = {"plugins": [plugin(body, brings="Swinging"), toy], "metrics": {"swinging": {}, "l1": {}}}
+    content = {"plugins": [plugin(body, brings="Swinging"), toy], "metrics": {"swinging": {}, "mae": {}}}
     content |= {"evaluation": {"images": 8}}
     evaluator = Evaluator(run(content), "val")
     validations = evaluator.validate(Copy(0.1).eval())
     assert validations["swinging"] == (1.0, -1.0)
-    value, score = validations["l1"]
+    value, score = validations["mae"]
     assert score == -value < 0
 
 
 def test_what_is_written(run):
-    prepared = run({"metrics": ["l1", "psnr"]})
+    prepared = run({"metrics": ["mae", "psnr"]})
     network = Copy(0.1).train()
     summary = evaluate_network(Evaluator(prepared), network)
     folder = prepared.directory / "evaluation"
@@ -182,9 +182,9 @@ def test_what_is_written(run):
     frame = pd.read_csv(folder / "images.csv", dtype={"identity": str})
     assert len(frame) == summary.images == 27
     assert summary.self_pairs.dump() == {"count": 3, "measured": False}
-    assert {"key", "target_key", "identity", "pose", "light", "l1", "psnr"} <= set(frame.columns)
-    item = summary.metrics["l1"]
-    assert item.mean == pytest.approx(frame["l1"].mean(), rel=1e-5)
+    assert {"key", "target_key", "identity", "pose", "light", "mae", "psnr"} <= set(frame.columns)
+    item = summary.metrics["mae"]
+    assert item.mean == pytest.approx(frame["mae"].mean(), rel=1e-5)
     assert (item.low, item.high) == (None, None), "three people have no interval"
     assert item.higher_is_better is False
     assert summary.metrics["psnr"].higher_is_better is True
@@ -195,7 +195,7 @@ def test_what_is_written(run):
         here = frame[frame["pose"] == int(pose)]
         # Three of the frontal images are their own targets.
         assert part.images == len(here) == (3 if pose == "0" else 6)
-        assert part.metrics["l1"].mean == pytest.approx(here["l1"].mean(), rel=1e-5)
+        assert part.metrics["mae"].mean == pytest.approx(here["mae"].mean(), rel=1e-5)
     assert (folder / "grid.png").stat().st_size > 0
 
 
@@ -206,9 +206,9 @@ def test_a_metric_without_its_weights_is_unavailable_and_the_others_go_on(run, p
         "    def __init__(self):\n        raise WeightsError('fetch them with: enface weights fetch absent')\n"
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
-    prepared = run({"plugins": [plugin(body, brings="Absent"), toy], "metrics": ["l1", "absent"]})
+    prepared = run({"plugins": [plugin(body, brings="Absent"), toy], "metrics": ["mae", "absent"]})
     summary = evaluate_network(Evaluator(prepared), Copy())
-    assert list(summary.metrics) == ["l1"]
+    assert list(summary.metrics) == ["mae"]
     assert summary.unavailable == {"absent": "fetch them with: enface weights fetch absent"}
 
 
@@ -262,10 +262,10 @@ def test_a_metric_may_be_called_as_a_label_is(run, plugin):
         "    def forward(self, output, target): return (output - target).abs().flatten(1).mean(1)\n"
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
-    content = {"plugins": [plugin(body, brings="Same"), toy], "metrics": {"identity": {"use": "same"}, "l1": {}}}
+    content = {"plugins": [plugin(body, brings="Same"), toy], "metrics": {"identity": {"use": "same"}, "mae": {}}}
     evaluate_network(Evaluator(prepared := run(content)), Copy())
     results = Results.read(prepared.directory)
-    assert list(results.numbers.columns) == ["identity", "l1"]
-    np.testing.assert_allclose(results.numbers["identity"], results.numbers["l1"], rtol=1e-6)
+    assert list(results.numbers.columns) == ["identity", "mae"]
+    np.testing.assert_allclose(results.numbers["identity"], results.numbers["mae"], rtol=1e-6)
     assert set(results.about["identity"]) == {"003", "004", "005"}
-    assert "l1" not in results.about
+    assert "mae" not in results.about

@@ -51,7 +51,7 @@ def metrics(load, plugin):
     def build(named, masks=None, body="", brings=""):
         file = plugin(SIDED + body, brings=", ".join(filter(None, ["Sided", brings])))
         loaded = load({"plugins": [file, TOY], "masks": {"sided": {}, **(masks or {})}, "metrics": named})
-        return build_metrics(loaded, DataInfo(32, {}, None))[0]
+        return build_metrics(loaded, DataInfo.square(32, {}, None))[0]
 
     return build
 
@@ -65,31 +65,31 @@ def images(left, right):
 
 
 def test_numbers_are_those_worked_by_hand(metrics):
-    built = metrics({"l1": {}, "l1_sided": {"use": "l1", "mask": "sided"}})
+    built = metrics({"mae": {}, "mae_sided": {"use": "mae", "mask": "sided"}})
     pair = images([[0.5, 0.5, 0.5], [0.0, 0.0, 0.6]], [[0.1, 0.1, 0.1], [0.3, 0.6, 0.9]])
     # (3 * 0.5 + 0.1) / 4, and (3 * 0.2 + 0.6) / 4.
-    torch.testing.assert_close(built["l1_sided"](*pair), torch.tensor([0.4, 0.3]))
-    torch.testing.assert_close(built["l1"](*pair), torch.tensor([0.3, 0.4]))
-    assert built["l1_sided"].higher_is_better is built["l1"].higher_is_better is False
+    torch.testing.assert_close(built["mae_sided"](*pair), torch.tensor([0.4, 0.3]))
+    torch.testing.assert_close(built["mae"](*pair), torch.tensor([0.3, 0.4]))
+    assert built["mae_sided"].higher_is_better is built["mae"].higher_is_better is False
 
 
 def test_a_mask_of_ones_changes_nothing_and_a_scale_neither(metrics):
     masks = {"ones": {"use": "sided", "left": 1.0}, "tens": {"use": "ellipse", "inside": 10, "outside": 10}}
-    built = metrics({"l1": {}, "a": {"use": "l1", "mask": "ones"}, "b": {"use": "l1", "mask": "tens"}}, masks)
+    built = metrics({"mae": {}, "a": {"use": "mae", "mask": "ones"}, "b": {"use": "mae", "mask": "tens"}}, masks)
     pair = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
     for name in ("a", "b"):
-        torch.testing.assert_close(built[name](*pair), built["l1"](*pair))
+        torch.testing.assert_close(built[name](*pair), built["mae"](*pair))
 
 
 def test_what_a_mask_hides_counts_nothing(metrics):
-    built = metrics({"l1": {"mask": "right"}}, {"right": {"use": "sided", "left": 0.0}})
-    torch.testing.assert_close(built["l1"](*images([[0.9] * 3], [[0.2] * 3])), torch.tensor([0.2]))
+    built = metrics({"mae": {"mask": "right"}}, {"right": {"use": "sided", "left": 0.0}})
+    torch.testing.assert_close(built["mae"](*images([[0.9] * 3], [[0.2] * 3])), torch.tensor([0.2]))
 
 
 def test_a_schedule_is_taken_at_its_start(metrics):
     inside = {"use": "linear", "start": 4.0, "end": 9.0, "over": 5}
     masks = {"face": {"use": "ellipse", "inside": inside, "outside": 2.0, "falloff": 0}}
-    weights = metrics({"l1": {"mask": "face"}}, masks)["l1"].weights
+    weights = metrics({"mae": {"mask": "face"}}, masks)["mae"].weights
     assert weights.unique().tolist() == [2.0, 4.0]
 
 
@@ -102,16 +102,16 @@ def test_weights_are_brought_to_the_maps_size(metrics):
 
 def test_a_card_names_the_mask_and_its_bits(metrics):
     masks = {"other": {"use": "sided", "left": 2.0}}
-    built = metrics({"l1": {}, "a": {"use": "l1", "mask": "sided"}, "b": {"use": "l1", "mask": "other"}}, masks)
+    built = metrics({"mae": {}, "a": {"use": "mae", "mask": "sided"}, "b": {"use": "mae", "mask": "other"}}, masks)
     assert isinstance(built["a"], MaskedMetric)
-    plain, first, second = (built[name].card for name in ("l1", "a", "b"))
+    plain, first, second = (built[name].card for name in ("mae", "a", "b"))
     assert (first["mask"], second["mask"]) == ("sided", "other")
     assert first["mask_sha256"] != second["mask_sha256"]
     weights = torch.ones(1, 1, 32, 32)
     weights[..., :16] = 3
     assert first["mask_sha256"] == hashlib.sha256(weights.numpy().tobytes()).hexdigest()[:16]
     assert {key: value for key, value in first.items() if not key.startswith("mask")} == plain
-    assert built["a"].bounds == (0.0, 1.0), "those of l1"
+    assert built["a"].bounds == (0.0, 1.0), "those of mae"
 
 
 @pytest.mark.parametrize(
@@ -123,22 +123,22 @@ def test_a_card_names_the_mask_and_its_bits(metrics):
             r"metrics\.ms_ssim\.mask: metric ms_ssim cannot measure a part of an image",
         ),
         (
-            {"l1": {"mask": "face"}},
+            {"mae": {"mask": "face"}},
             {"face": {}},
             r"masks\.face: differs from image to image \(it requests target_regions\)",
         ),
         (
-            {"l1": {"mask": "small"}},
+            {"mae": {"mask": "small"}},
             {"small": {"use": "sided", "size": 16}},
             r"masks\.small: gives weights of shape \(1, 1, 16, 16\), but the images are 32 x 32",
         ),
-        ({"l1": {"mask": "below"}}, {"below": {"use": "sided", "left": -1.0}}, r"masks\.below: .* negative"),
+        ({"mae": {"mask": "below"}}, {"below": {"use": "sided", "left": -1.0}}, r"masks\.below: .* negative"),
         (
-            {"l1": {"mask": "none"}},
+            {"mae": {"mask": "none"}},
             {"none": {"use": "ellipse", "inside": 0}},
-            r"masks\.none: is 0 everywhere .* metric l1 would measure nothing",
+            r"masks\.none: is 0 everywhere .* metric mae would measure nothing",
         ),
-        ({"l1": {"mask": "sidde"}}, {}, r"metrics\.l1\.mask: no mask 'sidde'; defined: sided"),
+        ({"mae": {"mask": "sidde"}}, {}, r"metrics\.mae\.mask: no mask 'sidde'; defined: sided"),
     ],
 )
 def test_masks_that_cannot_weigh_a_metric_are_refused(metrics, named, masks, says):
@@ -150,7 +150,7 @@ def test_a_run_is_measured_with_its_mask(new_trainer, plugin):
     content = {
         "plugins": [plugin(SIDED, brings="Sided"), TOY],
         "masks": {"sided": {}},
-        "metrics": {"l1": {}, "l1_sided": {"use": "l1", "mask": "sided"}},
+        "metrics": {"mae": {}, "mae_sided": {"use": "mae", "mask": "sided"}},
         "log": {"observers": []},
     }
     run = new_trainer(content).run
@@ -160,11 +160,11 @@ def test_a_run_is_measured_with_its_mask(new_trainer, plugin):
     source, target = (run.pack.images[evaluator.rows[role]].astype(np.float64) / 255 for role in ("source", "target"))
     error = np.abs(source - target).mean(1)
     wanted = (3 * error[..., :16].mean((1, 2)) + error[..., 16:].mean((1, 2))) / 4
-    np.testing.assert_allclose(frame["l1_sided"], wanted, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(frame["l1"], error.mean((1, 2)), rtol=1e-4, atol=1e-6)
-    assert not np.allclose(frame["l1"], frame["l1_sided"], rtol=1e-3)
-    assert summary.metrics["l1_sided"].card["mask"] == "sided"
-    assert set(summary.metrics["l1_sided"].baselines) == {"source", "mean_target"}
+    np.testing.assert_allclose(frame["mae_sided"], wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(frame["mae"], error.mean((1, 2)), rtol=1e-4, atol=1e-6)
+    assert not np.allclose(frame["mae"], frame["mae_sided"], rtol=1e-3)
+    assert summary.metrics["mae_sided"].card["mask"] == "sided"
+    assert set(summary.metrics["mae_sided"].baselines) == {"source", "mean_target"}
 
 
 class Copy(torch.nn.Module):

@@ -17,7 +17,7 @@ from enface_tools.evaluate.results import Results
 def run(new_trainer):
     def make(content):
         split = {"train": 2, "val": 1, "test": 3}
-        plain = {"data": {"split": split}, "metrics": ["l1"], "log": {"observers": []}}
+        plain = {"data": {"split": split}, "metrics": ["mae"], "log": {"observers": []}}
         return new_trainer({**plain, **content}).run
 
     return make
@@ -30,13 +30,13 @@ def test_a_region_is_measured_where_each_target_has_it(run, tmp_path):
     trained = run({"evaluation": {"regions": {"face": FACE, "rim": {"use": "ellipse", "inside": 0, "outside": 1}}}})
     evaluator = Evaluator(trained)
     table = evaluator.measure(lambda source: source).images
-    assert list(table.columns) == ["l1", "l1@face", "l1@rim"]
+    assert list(table.columns) == ["mae", "mae@face", "mae@rim"]
     source, target = (trained.pack.images[evaluator.rows[role]] / 255 for role in ("source", "target"))
     inside = trained.pack.regions[evaluator.rows["target"]] == 1
     wanted = [np.abs(s - t).mean(0)[face].mean() for s, t, face in zip(source, target, inside, strict=True)]
-    np.testing.assert_allclose(table["l1@face"], wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(table["mae@face"], wanted, rtol=1e-4, atol=1e-6)
     # Validation in training asks for no regions.
-    assert list(evaluator.measure(lambda source: source, regions=False).images.columns) == ["l1"]
+    assert list(evaluator.measure(lambda source: source, regions=False).images.columns) == ["mae"]
 
 
 def test_the_evaluation_writes_them(run):
@@ -46,7 +46,7 @@ def test_the_evaluation_writes_them(run):
     trained.directory.mkdir(exist_ok=True)
     summary = evaluate_network(Evaluator(trained), build_generator(trained.loaded, trained.info))
     results = Results.read(trained.directory)
-    assert summary.regions["face"].metrics["l1"].mean == pytest.approx(results.numbers["l1@face"].mean())
+    assert summary.regions["face"].metrics["mae"].mean == pytest.approx(results.numbers["mae@face"].mean())
 
 
 def test_a_region_whose_needs_are_not_installed_is_unavailable(run, plugin):
@@ -59,7 +59,7 @@ def test_a_region_whose_needs_are_not_installed_is_unavailable(run, plugin):
     trained = run({"plugins": [plugin(body, brings="Far"), toy], "evaluation": {"regions": {"away": {"use": "far"}}}})
     evaluator = Evaluator(trained)
     assert evaluator.unavailable == {"region away": "pip install far"}
-    assert list(evaluator.measure(lambda source: source).images.columns) == ["l1"]
+    assert list(evaluator.measure(lambda source: source).images.columns) == ["mae"]
 
 
 SEARCHED = """
@@ -97,7 +97,7 @@ def test_targets_in_which_a_region_was_not_found_are_a_caveat(run, plugin):
         f"Regions left and wide: not detected in the targets of {missed.sum()} of 27 images, of {len(people)} people "
         f"({', '.join(people)}); these images have no number there."
     )
-    assert summary.regions["left"].metrics["l1"].images == 27 - missed.sum()
+    assert summary.regions["left"].metrics["mae"].images == 27 - missed.sum()
 
 
 @pytest.mark.parametrize(

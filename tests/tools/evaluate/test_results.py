@@ -34,8 +34,8 @@ ABOUT = pd.DataFrame(
         "same": [1, 1, 1, 1],
     }
 )
-OUTPUT = Scores(pd.DataFrame({"l1": [0.1, 0.2, 0.3, 0.6], "l1@eyes": [np.nan, 0.4, np.nan, 0.2]}), {})
-SOURCE = Scores(pd.DataFrame({"l1": [0.2, 0.2, 0.5, 0.5], "l1@eyes": [np.nan, 0.5, np.nan, 0.5]}), {})
+OUTPUT = Scores(pd.DataFrame({"mae": [0.1, 0.2, 0.3, 0.6], "mae@eyes": [np.nan, 0.4, np.nan, 0.2]}), {})
+SOURCE = Scores(pd.DataFrame({"mae": [0.2, 0.2, 0.5, 0.5], "mae@eyes": [np.nan, 0.5, np.nan, 0.5]}), {})
 
 
 def summarize(scores=OUTPUT, baselines=None, about=ABOUT, networks=None):
@@ -43,7 +43,7 @@ def summarize(scores=OUTPUT, baselines=None, about=ABOUT, networks=None):
         about,
         scores,
         {"source": SOURCE} if baselines is None else baselines,
-        {"l1": Plain()},
+        {"mae": Plain()},
         networks=networks or {},
     ).summary(kind="run", name="n", caveats=[])
 
@@ -52,8 +52,8 @@ def summarize(scores=OUTPUT, baselines=None, about=ABOUT, networks=None):
 
 
 def test_means_gains_regions_and_labels():
-    summary = summarize(networks={"l1": ("eyes",)})
-    item = summary.metrics["l1"]
+    summary = summarize(networks={"mae": ("eyes",)})
+    item = summary.metrics["mae"]
     assert item.mean == pytest.approx(0.3)
     assert item.baselines == {"source": pytest.approx(0.35)}
     assert item.gains["source"].dump() == {"mean": pytest.approx(-0.05), "low": None, "high": None}
@@ -61,17 +61,17 @@ def test_means_gains_regions_and_labels():
     assert (item.networks, item.gallery, item.bounds) == (["eyes"], False, None)
     eyes = summary.regions["eyes"]
     assert eyes.images == 2
-    assert eyes.metrics["l1"].mean == pytest.approx(0.3)
-    assert eyes.metrics["l1"].baselines["source"] == pytest.approx(0.5)
+    assert eyes.metrics["mae"].mean == pytest.approx(0.3)
+    assert eyes.metrics["mae"].baselines["source"] == pytest.approx(0.5)
     assert list(summary.by) == ["pose", "light"]
     left = summary.by["pose"]["-15"]
-    assert (left.images, left.metrics["l1"].identities) == (2, 2)
-    assert left.metrics["l1"].mean == pytest.approx(0.2)
-    assert left.metrics["l1"].baselines == {"source": pytest.approx(0.35)}
+    assert (left.images, left.metrics["mae"].identities) == (2, 2)
+    assert left.metrics["mae"].mean == pytest.approx(0.2)
+    assert left.metrics["mae"].baselines == {"source": pytest.approx(0.35)}
     table = summary.by_two["pose x light"]
     assert (table.rows, table.columns) == (["-15", "0"], ["1", "2"])
-    np.testing.assert_allclose(table.metrics["l1"], [[0.1, 0.3], [0.2, 0.6]])
-    assert table.images["l1"] == table.identities["l1"] == [[1, 1], [1, 1]]
+    np.testing.assert_allclose(table.metrics["mae"], [[0.1, 0.3], [0.2, 0.6]])
+    assert table.images["mae"] == table.identities["mae"] == [[1, 1], [1, 1]]
     assert table.distances == {}
     assert summary.identities == 2
 
@@ -135,9 +135,9 @@ def test_an_interval_stays_within_the_bounds_of_its_metric():
 
 
 def test_a_number_that_is_none_is_null():
-    summary = summarize(Scores(pd.DataFrame({"l1": [np.nan] * 4}), {}), {})
-    assert summary.metrics["l1"].mean is None
-    assert summary.by["pose"]["0"].metrics["l1"].mean is None
+    summary = summarize(Scores(pd.DataFrame({"mae": [np.nan] * 4}), {}), {})
+    assert summary.metrics["mae"].mean is None
+    assert summary.by["pose"]["0"].metrics["mae"].mean is None
     json.dumps(summary.dump(), allow_nan=False)
 
 
@@ -181,13 +181,13 @@ def change(folder, key, value):
         (lambda folder: change(folder, "split", 3), r"summary\.json is damaged \(split: .*\); evaluate again"),
         (
             lambda folder: change(
-                folder, "by_two", {"a x b": {"rows": ["0"], "columns": ["1"], "metrics": {"l1": []}}}
+                folder, "by_two", {"a x b": {"rows": ["0"], "columns": ["1"], "metrics": {"mae": []}}}
             ),
-            r"by_two\.a x b: l1 is not a table of 1 x 1",
+            r"by_two\.a x b: mae is not a table of 1 x 1",
         ),
-        (lambda folder: change(folder, "metrics", {"l1": {}}), r"metrics\.l1\.mean: Field required"),
+        (lambda folder: change(folder, "metrics", {"mae": {}}), r"metrics\.mae\.mean: Field required"),
         (lambda folder: (folder / "images.csv").write_text(""), r"images\.csv cannot be read"),
-        (lambda folder: (folder / "images.csv").write_text("key,l1\na,1\n"), "no column 'identity'"),
+        (lambda folder: (folder / "images.csv").write_text("key,mae\na,1\n"), "no column 'identity'"),
         (lambda folder: (folder / "source.csv").write_bytes(b"\xff\xfe\x00"), r"source\.csv cannot be read"),
     ],
 )

@@ -118,10 +118,10 @@ def test_the_mask_of_a_metric_is_the_same_for_every_seed(run, plugin, shuffle):
         "data": data,
         "plugins": [plugin(OF_TARGETS, brings="OfTargets"), TOY],
         "masks": {"of_targets": {}},
-        "metrics": {"l1": {"mask": "of_targets"}},
+        "metrics": {"mae": {"mask": "of_targets"}},
     }
     runs = [run(content, seed) for seed in range(3)]
-    cards = [Evaluator(prepared).metrics["l1"].card for prepared in runs]
+    cards = [Evaluator(prepared).metrics["mae"].card for prepared in runs]
     assert cards[0] == cards[1] == cards[2]
     trained = {prepared.info.targets(3).keys for prepared in runs}
     assert len(trained) > 1, "masks of training follow the seed"

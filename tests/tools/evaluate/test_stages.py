@@ -29,7 +29,7 @@ def recipe_of(**named):
         "generator": {"use": "unet", "width": 4, "depth": 3},
         "stages": {"main": False, **{name: {**STAGE, **keys} for name, keys in named.items()}},
         "data": {"identities": 7, "split": {"train": 2, "val": 0, "test": 5}},
-        "metrics": ["l1", "psnr"],
+        "metrics": ["mae", "psnr"],
         "log": {"checkpoint": 1, "keep": 1, "observers": []},
     }
 
@@ -97,23 +97,23 @@ def test_every_stage_is_measured_on_the_same_images_by_the_network_it_ended_with
         assert frame["key"].tolist() == about["key"].tolist()
         network = load_network(evaluator.run, path).eval()
         wanted = evaluator.measure(partial(output_of, network)).images
-        for metric in ("l1", "psnr"):
+        for metric in ("mae", "psnr"):
             np.testing.assert_allclose(frame[metric], wanted[metric], rtol=1e-6)
             assert stages[name].metrics[metric].mean == pytest.approx(frame[metric].mean(), rel=1e-5)
     images = pd.read_csv(evaluator.run.directory / "evaluation" / "images.csv")
-    np.testing.assert_allclose(table(evaluator, "d")["l1"], images["l1"], rtol=1e-6)
+    np.testing.assert_allclose(table(evaluator, "d")["mae"], images["mae"], rtol=1e-6)
 
 
 def test_the_running_average_is_what_a_stage_is_measured_by(measured):
     evaluator, stages, _ = measured
     plain = build_generator(evaluator.run.loaded, evaluator.run.info).eval()
     load_checkpoint(stage_ends(evaluator.run.directory)["b"]).load("generator", plain)
-    raw = evaluator.measure(partial(output_of, plain)).images["l1"].mean()
-    assert stages["b"].metrics["l1"].mean != pytest.approx(raw, rel=1e-4)
+    raw = evaluator.measure(partial(output_of, plain)).images["mae"].mean()
+    assert stages["b"].metrics["mae"].mean != pytest.approx(raw, rel=1e-4)
 
 
 @pytest.mark.parametrize(("stage", "before"), [("b", "a"), ("c", "a")])
-@pytest.mark.parametrize("metric", ["l1", "psnr"])
+@pytest.mark.parametrize("metric", ["mae", "psnr"])
 def test_a_change_is_of_the_same_image_and_its_interval_is_over_people(measured, stage, before, metric):
     evaluator, stages, _ = measured
     after = table(evaluator, stage)
@@ -175,11 +175,11 @@ def test_a_metric_may_be_called_as_a_label_is(new_trainer, plugin):
         "    def forward(self, output, target): return (output - target).abs().flatten(1).mean(1)\n"
     )
     toy = str(Path(__file__).parents[2] / "support" / "toy_faces.py")
-    content = {"plugins": [plugin(body, brings="Same"), toy], "metrics": {"identity": {"use": "same"}, "l1": {}}}
+    content = {"plugins": [plugin(body, brings="Same"), toy], "metrics": {"identity": {"use": "same"}, "mae": {}}}
     trainer = new_trainer(recipe_of(a={}, b={}) | content)
     trainer.train()
     evaluate_stages(Evaluator(trainer.run))
     frame = table(Evaluator(trainer.run), "b")
-    assert sorted(frame.columns) == ["identity", "identity.1", "key", "l1", "light", "pose", "target_key"]
+    assert sorted(frame.columns) == ["identity", "identity.1", "key", "light", "mae", "pose", "target_key"]
     assert set(frame["identity"]) == {"002", "003", "004", "005", "006"}
-    np.testing.assert_allclose(frame[column_of(frame, "identity")], frame["l1"], rtol=1e-6)
+    np.testing.assert_allclose(frame[column_of(frame, "identity")], frame["mae"], rtol=1e-6)

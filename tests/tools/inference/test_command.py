@@ -52,7 +52,7 @@ class Trained:
             "generator": GENERATORS[generator],
             "engine": {"device": "cpu", "precision": "fp32"},
             "stages": {"main": {"steps": 60, "batch": 3, "ema": 0.7, "optimizer": {"lr": 2e-3}, "terms": {"l1": {}}}},
-            "metrics": ["l1"],
+            "metrics": ["mae"],
             "log": {"every": 20, "samples": 0, "checkpoint": 20, "validate": 0, "keep": 3, "observers": []},
         }
         (folder / "r.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")

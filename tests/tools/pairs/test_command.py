@@ -52,12 +52,12 @@ def many(tmp_path: Path) -> tuple[str, str]:
 
 def test_it_measures_and_reports(enface, pair, tmp_path):
     fill(tmp_path / "sources", 6, 3)
-    outcome = enface("pairs", *pair, "--sources", "sources", "--metrics", "l1, psnr", "--identity", r"_(\d)")
+    outcome = enface("pairs", *pair, "--sources", "sources", "--metrics", "mae, psnr", "--identity", r"_(\d)")
     assert outcome.code == 0, outcome.err
     results = Results.read(Path("evaluations/outputs"))
-    mean = results.summary.metrics["l1"].mean
+    mean = results.summary.metrics["mae"].mean
     assert "6 outputs match their targets; results: evaluations/outputs" in outcome.out
-    assert f"l1: {mean:.4f} [" in outcome.out
+    assert f"mae: {mean:.4f} [" in outcome.out
     assert "(baselines: source 0." in outcome.out
     assert results.summary.identities == 6
     assert Path("evaluations/outputs/grid.png").is_file()
@@ -96,8 +96,8 @@ def test_every_option_has_its_effect(enface, pair, plugin, tmp_path):
         (["outputs"], "Missing argument"),
         (["outputs", "nothing"], "folder of targets nothing does not exist"),
         (["outputs", "outputs"], "are one folder"),
-        (["outputs", "targets", "--metrics", "l1,,ssim"], "separated by commas"),
-        (["outputs", "targets", "--metrics", "l1,l1"], "separated by commas"),
+        (["outputs", "targets", "--metrics", "mae,,ssim"], "separated by commas"),
+        (["outputs", "targets", "--metrics", "mae,mae"], "separated by commas"),
         (["outputs", "targets", "--metrics", "lpip"], "did you mean 'lpips'?"),
         (["outputs", "targets", "--set", "seed=1"], "--set seed=1: there is no recipe here"),
         (["outputs", "targets", "--plugin", "no.py"], "no.py does not exist"),

@@ -54,7 +54,7 @@ def evaluation(tmp_path):
     """An evaluation of folders, checked, with options by name."""
 
     def make(folders: dict[str, Path], *, out: Path | None = None, **options: object) -> PairsEvaluation:
-        chosen = {"metrics": ["l1", "psnr"], "device": "cpu", **options}
+        chosen = {"metrics": ["mae", "psnr"], "device": "cpu", **options}
         return PairsEvaluation(folders, tmp_path / "results" if out is None else out, PairsOptions(**chosen))
 
     return make
@@ -80,10 +80,10 @@ def test_numbers_agree_with_a_computation_by_hand(evaluation, folders, tmp_path)
     summary = evaluation(folders)()
     results = Results.read(tmp_path / "results")
     assert list(results.images["key"]) == [str(index) for index in range(COUNT)] == list(results.images["target_key"])
-    for index, number in enumerate(results.images["l1"]):
+    for index, number in enumerate(results.images["mae"]):
         output, target = (pixels(folders[role] / f"{index}.png") for role in ("outputs", "targets"))
         assert number == pytest.approx(np.abs(output - target).mean(), rel=1e-5)
-    assert summary.metrics["l1"].mean == pytest.approx(results.images["l1"].mean(), rel=1e-6)
+    assert summary.metrics["mae"].mean == pytest.approx(results.images["mae"].mean(), rel=1e-6)
     assert json.loads((tmp_path / "results" / "summary.json").read_text()) == {"format": 3, **summary.dump()}
     assert (summary.kind, summary.name, summary.images, summary.identities) == ("pairs", "results", 6, 6)
     assert not results.baselines
@@ -94,8 +94,8 @@ def test_copying_the_source_is_the_baseline(evaluation, folders, tmp_path):
     summary = evaluation({**folders, "sources": tmp_path / "sources"})()
     results = Results.read(tmp_path / "results")
     source, target = pixels(tmp_path / "sources" / "3.png"), pixels(folders["targets"] / "3.png")
-    assert results.baselines["source"]["l1"][3] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
-    metric = summary.metrics["l1"]
+    assert results.baselines["source"]["mae"][3] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
+    metric = summary.metrics["mae"]
     assert metric.gains["source"].mean == pytest.approx(metric.mean - metric.baselines["source"], abs=1e-6)
     about = json.loads((tmp_path / "results" / "pictures.json").read_text())
     assert about["tiles"] == ["source", "output", "target", "error"]
@@ -136,7 +136,7 @@ class Discrepancy(SetMetric):
     clustered_distance = KID.clustered_distance
 """
     plugins = [str(plugin(body, brings="Discrepancy"))]
-    simple = ["l1", "psnr", "ssim", "ms_ssim", "sharpness", "spectrum", "checkerboard", "color_shift", "discrepancy"]
+    simple = ["mae", "psnr", "ssim", "ms_ssim", "sharpness", "spectrum", "checkerboard", "color_shift", "discrepancy"]
     metrics = {name: {} for name in simple}
     metrics |= {"identity": recogniser, "rank_1": recogniser, "tar": {"far": 0.1, **recogniser}}
     data = {"size": 32, "split": {"train": 2, "val": 1, "test": 3}}
@@ -173,7 +173,7 @@ class Discrepancy(SetMetric):
     assert discrepancy.value == pytest.approx(wanted["output"].sets["discrepancy"], rel=1e-6)
     assert discrepancy.baselines["source"] == pytest.approx(wanted["source"].sets["discrepancy"], rel=1e-6)
     assert np.isfinite(summary.metrics["tar"].mean)
-    assert summary.metrics["l1"].card["rounding"] == "output and target to 8 bits"
+    assert summary.metrics["mae"].card["rounding"] == "output and target to 8 bits"
     assert set(summary.by) == {"pose", "light"}
     assert list(summary.by["pose"]) == ["-30", "-15", "0", "15", "30"]
 
@@ -197,7 +197,7 @@ def test_outputs_whose_source_is_their_target_are_left_out(evaluation, folders, 
     assert (summary.images, summary.identities) == (5, 5)
     assert summary.self_pairs.dump() == {"count": 1, "measured": False}
     numbers = [np.abs(pixels(roles["sources"] / f"{n}.png") - pixels(roles["targets"] / f"{n}.png")) for n in "01235"]
-    assert summary.metrics["l1"].baselines["source"] == pytest.approx(np.mean(numbers), rel=1e-5)
+    assert summary.metrics["mae"].baselines["source"] == pytest.approx(np.mean(numbers), rel=1e-5)
     index = json.loads((tmp_path / "results" / "pictures.json").read_text())
     assert index["images"] == 5
     with Image.open(tmp_path / "results" / "pictures" / index["files"][0]) as sprite:
@@ -207,7 +207,7 @@ def test_outputs_whose_source_is_their_target_are_left_out(evaluation, folders, 
     assert np.abs(tile - 255 * pixels(roles["targets"] / "4.png")).mean() > 30
     whole = evaluation(roles, out=tmp_path / "whole", self_pairs=True)()
     assert (whole.images, whole.self_pairs.dump()) == (6, {"count": 1, "measured": True})
-    assert whole.metrics["l1"].baselines["source"] == pytest.approx(np.mean(numbers) * 5 / 6, rel=1e-5)
+    assert whole.metrics["mae"].baselines["source"] == pytest.approx(np.mean(numbers) * 5 / 6, rel=1e-5)
 
 
 def test_sources_that_are_all_targets_leave_nothing(evaluation, folders, tmp_path):
@@ -223,7 +223,7 @@ def test_without_sources_nothing_is_known_of_self_pairs(evaluation, folders):
 def test_default_metrics_are_measured_if_no_names_are_given(evaluation, folders, monkeypatch):
     monkeypatch.setattr(PSNR, "default", False)
     checked = evaluation(folders, metrics=None)
-    assert {"l1", "ssim", "sharpness"} <= set(checked.metrics)
+    assert {"mae", "ssim", "sharpness"} <= set(checked.metrics)
     assert "psnr" not in checked.metrics
     # LPIPS halves images of 24 px to nothing: a default metric is skipped, a named one is refused.
     assert "31 px" in checked.unavailable["lpips"]
@@ -236,8 +236,8 @@ def test_a_metric_without_its_weights_is_unavailable_and_the_others_are_measured
         "    def __init__(self):\n        raise WeightsError('fetch them with: enface weights fetch absent')\n"
     )
     plugins = [plugin(body, brings="Absent")]
-    summary = evaluation(folders, metrics=["l1", "absent"], plugins=plugins)()
-    assert list(summary.metrics) == ["l1"]
+    summary = evaluation(folders, metrics=["mae", "absent"], plugins=plugins)()
+    assert list(summary.metrics) == ["mae"]
     assert summary.unavailable == {"absent": "fetch them with: enface weights fetch absent"}
     refused(
         lambda: evaluation(folders, metrics=["absent"], plugins=plugins),
@@ -248,15 +248,15 @@ def test_a_metric_without_its_weights_is_unavailable_and_the_others_are_measured
 
 def test_parameters_of_metrics_are_set_as_in_a_recipe(evaluation, folders):
     overrides = ["metrics.coarse.use=ms_ssim", "metrics.coarse.scales=1"]
-    checked = evaluation(folders, metrics=["l1"], overrides=overrides)
-    assert list(checked.metrics) == ["l1", "coarse"]
+    checked = evaluation(folders, metrics=["mae"], overrides=overrides)
+    assert list(checked.metrics) == ["mae", "coarse"]
     assert checked.metrics["coarse"].card["scales"] == "1"
     for overrides, text in {
         "metrics.ms_ssim.scale=1": "did you mean 'scales'?",
         "metrics.ms_ssim.scales=9": "less than or equal to 5",
         "metrics.ms_ssim=9": "metrics.ms_ssim: input should be a valid dictionary",
-        "metrics.l1.mask=boundary": "no mask 'boundary'",
-        "metrics.a b.use=l1": "string should match pattern",
+        "metrics.mae.mask=boundary": "no mask 'boundary'",
+        "metrics.a b.use=mae": "string should match pattern",
         "metrics.mine.use=l11": "no metric is called 'l11'",
         "stages.main.steps=3": "there is no recipe here",
         "metrics": "there is no recipe here",
@@ -324,7 +324,7 @@ def test_a_key_lets_outputs_share_a_target(evaluation, tmp_path):
     assert checked().identities == 2
     frame = Results.read(tmp_path / "results").baselines["source"]
     source, target = pixels(tmp_path / "sources/person1_view2.png"), pixels(tmp_path / "targets/person1_front.png")
-    assert frame.set_index("key")["l1"]["person1_view2"] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
+    assert frame.set_index("key")["mae"]["person1_view2"] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
     assert evaluation(folders, key=r"(person\d)_", identity=r"(view\d)").about["identity"].nunique() == 3
     # Sources with other names are matched by the key, too.
     shutil.rmtree(tmp_path / "sources")
@@ -333,7 +333,7 @@ def test_a_key_lets_outputs_share_a_target(evaluation, tmp_path):
     evaluation(folders, key=r"(person\d)_")()
     frame = Results.read(tmp_path / "results").baselines["source"]
     source = pixels(tmp_path / "sources/person1_side.png")
-    assert frame.set_index("key")["l1"]["person1_view0"] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
+    assert frame.set_index("key")["mae"]["person1_view0"] == pytest.approx(np.abs(source - target).mean(), rel=1e-5)
     save(picture(9), tmp_path / "targets" / "person0_side.png")
     refused(lambda: evaluation(folders, key=r"(person\d)_"), "person0_front.png and person0_side.png have one key")
 
@@ -364,7 +364,7 @@ def test_labels_are_columns_to_group_by(evaluation, folders, tmp_path):
     assert list(summary.by) == ["pose"]
     images = Results.read(tmp_path / "results").images
     assert list(images["identity"][:2]) == ["000", "001"]
-    assert summary.by["pose"]["60"].metrics["l1"].mean == pytest.approx(images["l1"][[2, 5]].mean(), rel=1e-5)
+    assert summary.by["pose"]["60"].metrics["mae"].mean == pytest.approx(images["mae"][[2, 5]].mean(), rel=1e-5)
     assert set(images["hat"]) == {"NA"}
 
 
@@ -376,7 +376,7 @@ def test_labels_are_columns_to_group_by(evaluation, folders, tmp_path):
         ("key,pose\n0,1\n0,2\n", {}, "key 0 occurs more than once"),
         ("key,pose\n0,1\n,2\n", {}, "line 3 has no key"),
         ("key,psnr\n0,1\n", {}, "results have a column psnr of their own"),
-        ("key,l1@eyes\n0,1\n", {}, "results have a column l1@eyes of their own"),
+        ("key,mae@eyes\n0,1\n", {}, "results have a column mae@eyes of their own"),
         ("key,identity\n0,a\n1,\n2,b\n3,b\n4,b\n5,b\n", {}, "no identity for 1 outputs: 1"),
         ("key,identity\n0,a\n1,a\n2,b\n3,b\n4,b\n5,b\n", {"identity": "(.)"}, "identities are given twice"),
         ("", {}, "cannot be read"),
@@ -477,7 +477,7 @@ def test_sizes_must_be_the_targets_unless_resize_is_given(evaluation, folders, t
     summary = evaluation(folders, resize=True)()
     output = Image.open(folders["outputs"] / "1.png").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     wanted = np.abs(np.asarray(output).astype(float) / 255 - pixels(folders["targets"] / "1.png")).mean()
-    assert Results.read(tmp_path / "results").images["l1"][1] == pytest.approx(wanted, rel=1e-5)
+    assert Results.read(tmp_path / "results").images["mae"][1] == pytest.approx(wanted, rel=1e-5)
     for metric in summary.metrics.values():
         assert "48 x 48 to 24 x 24 px, bicubic, antialiased" in metric.card["resized outputs"]
     assert "The outputs were resized" in summary.caveats[0]
@@ -492,7 +492,7 @@ def test_images_that_are_not_square_and_stretched_ones(evaluation, folders, tmp_
     for index in range(COUNT):
         save(picture(50 + index, (20, 30)), folders["outputs"] / f"{index}.png")
     assert not evaluation(folders)().caveats
-    number = Results.read(tmp_path / "results").images["l1"][2]
+    number = Results.read(tmp_path / "results").images["mae"][2]
     wanted = np.abs(pixels(folders["outputs"] / "2.png") - pixels(folders["targets"] / "2.png")).mean()
     assert number == pytest.approx(wanted, rel=1e-5)
 
@@ -504,7 +504,7 @@ def test_exif_orientation_is_applied(evaluation, tmp_path):
     save(upright.transpose(Image.Transpose.ROTATE_90), tmp_path / "outputs" / "0.png", exif=exif)
     save(upright, tmp_path / "targets" / "0.png")
     summary = evaluation({role: tmp_path / role for role in ("outputs", "targets")})()
-    assert summary.metrics["l1"].mean == 0
+    assert summary.metrics["mae"].mean == 0
 
 
 def test_grey_images_are_measured_against_grey_ones(evaluation, folders):
@@ -512,7 +512,7 @@ def test_grey_images_are_measured_against_grey_ones(evaluation, folders):
         for index in range(COUNT):
             image = Image.open(folders[role] / f"{index}.png").convert("L")
             image.save(folders[role] / f"{index}.png")
-    assert evaluation(folders)().metrics["l1"].mean > 0
+    assert evaluation(folders)().metrics["mae"].mean > 0
 
 
 def test_jpeg_files_are_measured_with_a_caveat(evaluation, folders):
@@ -566,9 +566,9 @@ def test_results_folders_that_are_refused(evaluation, folders, tmp_path, monkeyp
 
 
 def test_only_results_of_the_same_folders_are_replaced(evaluation, folders, tmp_path):
-    evaluation(folders, metrics=["l1"])()
+    evaluation(folders, metrics=["mae"])()
     assert set(evaluation(folders, metrics=["psnr"], pictures=0)().metrics) == {"psnr"}
-    assert "l1" not in Results.read(tmp_path / "results").images
+    assert "mae" not in Results.read(tmp_path / "results").images
     assert not (tmp_path / "results" / "pictures").exists()
     others = {"outputs": tmp_path / "sources", "targets": folders["targets"]}
     refused(lambda: evaluation(others), "holds the result of other folders")
@@ -678,7 +678,7 @@ def test_other_metrics_or_sizes_start_over(evaluation, folders, halves, tmp_path
     other = evaluation(folders, metrics=["ms_ssim"], overrides=["metrics.ms_ssim.scales=1"])
     assert other.begun
     assert other.measured == 0
-    assert evaluation(folders, metrics=["ms_ssim", "l1"]).measured == 0
+    assert evaluation(folders, metrics=["ms_ssim", "mae"]).measured == 0
     assert evaluation({**folders, "sources": tmp_path / "sources"}, metrics=["ms_ssim"]).measured == 0
 
 
@@ -694,8 +694,8 @@ def test_a_damaged_file_of_numbers_is_measured_again(evaluation, folders, halves
 def test_an_earlier_result_is_kept_until_the_new_one_is_measured(evaluation, folders, halves, tmp_path):
     evaluation(folders)()
     with pytest.raises(Stop):
-        evaluation(folders, metrics=["l1"])(halves)
-    assert set(Results.read(tmp_path / "results").summary.metrics) == {"l1", "psnr"}
+        evaluation(folders, metrics=["mae"])(halves)
+    assert set(Results.read(tmp_path / "results").summary.metrics) == {"mae", "psnr"}
 
 
 # ------------------------------------------------------------------ features, regions
@@ -764,29 +764,29 @@ def test_regions_are_measured_separately(evaluation, folders, left_half, tmp_pat
         for index in range(COUNT):
             save(picture(100 * number + index, size), folders[role] / f"{index}.png")
     regions = {"plugins": [left_half], "overrides": ["regions.left.use=left", "regions.nowhere.use=nowhere"]}
-    summary = evaluation(folders, metrics=["l1"], **regions)()
+    summary = evaluation(folders, metrics=["mae"], **regions)()
     output, target = (pixels(folders[role] / "1.png")[:, : size[0] // 2] for role in ("outputs", "targets"))
     images = Results.read(tmp_path / "results").images
-    assert images["l1@left"][1] == pytest.approx(np.abs(output - target).mean(), rel=1e-5)
+    assert images["mae@left"][1] == pytest.approx(np.abs(output - target).mean(), rel=1e-5)
     assert summary.regions["nowhere"].images == 0
-    assert "l1@nowhere could not be measured on any image." in summary.caveats
-    assert evaluation(folders, metrics=["l1"], **regions, out=tmp_path / "other")._settings() != (
-        evaluation(folders, metrics=["l1"], out=tmp_path / "other")._settings()
+    assert "mae@nowhere could not be measured on any image." in summary.caveats
+    assert evaluation(folders, metrics=["mae"], **regions, out=tmp_path / "other")._settings() != (
+        evaluation(folders, metrics=["mae"], out=tmp_path / "other")._settings()
     )
 
 
 def test_regions_are_set_like_recipe_keys(evaluation, folders, tmp_path):
     sets = ["regions.middle.use=ellipse", "regions.middle.inside=1", "regions.middle.outside=0"]
-    summary = evaluation(folders, metrics=["l1"], overrides=sets)()
+    summary = evaluation(folders, metrics=["mae"], overrides=sets)()
     from enface.plugin.catalog import Catalog
     from enface.plugin.components import DataInfo
     from enface.plugin.manager import load_plugins
 
-    mask = Catalog(load_plugins()).build("mask", "ellipse", {"inside": 1, "outside": 0}, DataInfo(SIZE))
+    mask = Catalog(load_plugins()).build("mask", "ellipse", {"inside": 1, "outside": 0}, DataInfo.square(SIZE))
     weights = mask(step=0)[0, 0].numpy()
     output, target = (pixels(folders[role] / "1.png") for role in ("outputs", "targets"))
     wanted = (np.abs(output - target).mean(2) * weights).sum() / weights.sum()
-    assert Results.read(tmp_path / "results").images["l1@middle"][1] == pytest.approx(wanted, rel=1e-4)
+    assert Results.read(tmp_path / "results").images["mae@middle"][1] == pytest.approx(wanted, rel=1e-4)
     assert list(summary.regions) == ["middle"]
 
 
@@ -805,21 +805,21 @@ def test_regions_are_set_like_recipe_keys(evaluation, folders, tmp_path):
 )
 def test_regions_that_are_wrong(evaluation, folders, overrides, message):
     with pytest.raises(EnfaceError, match=message):
-        evaluation(folders, metrics=["l1"], overrides=overrides.split())
+        evaluation(folders, metrics=["mae"], overrides=overrides.split())
 
 
 def test_a_mask_weights_a_metric_as_in_a_recipe(evaluation, folders, tmp_path):
-    mask = ["masks.middle.use=ellipse", "masks.middle.inside=1", "masks.middle.outside=0", "metrics.l1.mask=middle"]
+    mask = ["masks.middle.use=ellipse", "masks.middle.inside=1", "masks.middle.outside=0", "metrics.mae.mask=middle"]
     region = [item.replace("masks.", "regions.") for item in mask[:3]]
-    card = evaluation(folders, metrics=["l1"], overrides=mask)().metrics["l1"].card
-    masked = Results.read(tmp_path / "results").images["l1"]
-    evaluation(folders, metrics=["l1"], overrides=region)()
-    pd.testing.assert_series_equal(masked, Results.read(tmp_path / "results").images["l1@middle"], check_names=False)
+    card = evaluation(folders, metrics=["mae"], overrides=mask)().metrics["mae"].card
+    masked = Results.read(tmp_path / "results").images["mae"]
+    evaluation(folders, metrics=["mae"], overrides=region)()
+    pd.testing.assert_series_equal(masked, Results.read(tmp_path / "results").images["mae@middle"], check_names=False)
     assert card["mask"] == "middle"
     for role in folders:
         for index in range(COUNT):
             save(picture(index, (20, 30)), folders[role] / f"{index}.png")
-    refused(lambda: evaluation(folders, overrides=mask), "metrics.l1.mask", "20 x 30 px", error=RecipeError)
+    refused(lambda: evaluation(folders, overrides=mask), "metrics.mae.mask", "20 x 30 px", error=RecipeError)
 
 
 # ------------------------------------------------------------------ memory
@@ -846,7 +846,7 @@ def test_memory_does_not_grow_with_the_number_of_images(evaluation, tmp_path, mo
     # The first evaluation also allocates what torch needs once.
     for folder in ("few", "many"):
         folders = {role: tmp_path / folder / role for role in data}
-        checked = evaluation(folders, out=tmp_path / folder / "results", pictures=0, metrics=["l1", "ssim"])
+        checked = evaluation(folders, out=tmp_path / folder / "results", pictures=0, metrics=["mae", "ssim"])
         before = len(in_use)
         checked(progress)
     # The 1,700 pairs more are 94 MB decoded.

@@ -11,7 +11,7 @@ import yaml
 
 from enface_tools.report.claims import read_claim
 
-CLAIM = {"better": "l1", "than": "other", "by": 0.01, "seeds": 4}
+CLAIM = {"better": "mae", "than": "other", "by": 0.01, "seeds": 4}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def kept(tmp_path_factory):
 @pytest.fixture
 def content():
     stages = {"main": {"steps": 2, "batch": 2, "terms": {"l1": {}}}}
-    return {"name": "idea", "claim": CLAIM, "metrics": {"l1": {}}, "stages": stages, "log": {"every": 1}}
+    return {"name": "idea", "claim": CLAIM, "metrics": {"mae": {}}, "stages": stages, "log": {"every": 1}}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def change(file, keys, value):
 def test_a_claim_is_registered_before_the_first_step(claiming):
     registered = read_claim(claiming)
     assert registered.claim.model_dump() == CLAIM
-    assert registered.text == "better on l1 than other by more than 0.01, with 4 seeds or more"
+    assert registered.text == "better on mae than other by more than 0.01, with 4 seeds or more"
     assert registered.registered.timestamp() < min(steps(claiming))
     page = " ".join((claiming / "report" / "index.html").read_text().split())
     assert f"<b>Claim</b> registered {registered.date}: {registered.text}." in page
@@ -76,7 +76,7 @@ def test_a_run_without_a_claim_is_exploratory(recipe, enface, tmp_path, content)
         ("recipe.yaml", ("claim", "by"), 0.0),
         ("recipe.yaml", ("claim",), None),
         ("recipe.yaml", ("stages", "main", "terms", "l1", "weight"), 2.0),
-        ("recipe.yaml", ("metrics", "l1", "use"), "psnr"),
+        ("recipe.yaml", ("metrics", "mae", "use"), "psnr"),
         ("recipe.yaml", ("evaluation", "images"), 3),
         ("claim.json", ("claim", "by"), 0.0),
         ("claim.json", ("claim", "than"), "weaker"),

@@ -10,13 +10,14 @@ from enface import Metric
 from enface_plugins.metrics.cards import PIXELS
 
 
-class L1(Metric):
+class MAE(Metric):
     """Mean absolute error, mean |output - target|.
 
     Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 1], 0 for equal images. Half the
-    value of the loss of the same name, which takes images in [-1, 1].
+    value of the loss ``l1``, which takes images in [-1, 1].
     """
 
+    aliases: ClassVar[tuple[str, ...]] = ("l1", "mean_absolute_error")
     higher_is_better: ClassVar[bool] = False
     default: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
