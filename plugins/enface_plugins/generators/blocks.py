@@ -1,8 +1,10 @@
-"""Initialisation and size suggestions that generators share."""
+"""Initialisation and size checks that generators share."""
 
 from __future__ import annotations
 
 from torch import nn
+
+from enface import DataInfo, RecipeError
 
 
 def initialize(module: nn.Module) -> None:
@@ -17,7 +19,37 @@ def initialize(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def nearest_sizes(size: int, multiple: int, smallest: int) -> str:
-    """Return the multiples on either side of ``size``, as text for a message; no size below ``smallest``."""
-    below = size // multiple * multiple
-    return f"{below} or {below + multiple}" if below >= smallest else str(smallest)
+def check_multiple(name: str, data: DataInfo, multiple: int, *, smallest: int = 0, remedy: str = "") -> None:
+    """Check that height and width are multiples of a number.
+
+    Args:
+        name: The generator, and parameters that the number depends on, for messages.
+        smallest: Smallest height and width (default: ``multiple``).
+        remedy: Another remedy than a size.
+
+    Raises:
+        RecipeError: when they are not; suggests the nearest sizes.
+    """
+    smallest = smallest or multiple
+    if all(side % multiple == 0 and side >= smallest for side in data.size):
+        return
+    least = f" and at least {smallest}" if smallest > multiple else ""
+    raise RecipeError(
+        f"{name} needs images whose height and width are a multiple of {multiple}{least}; "
+        f"for size: {_yaml(data.size)} use {_nearest_sizes(data.size, multiple, smallest)}{remedy}"
+    )
+
+
+def _nearest_sizes(size: tuple[int, int], multiple: int, smallest: int) -> str:
+    """Return the multiples on either side of a size, as text for a message; no side below ``smallest``."""
+    candidates = []
+    for round_up in (0, multiple - 1):
+        height, width = (max((side + round_up) // multiple * multiple, smallest) for side in size)
+        candidates.append(_yaml((height, width)))
+    return " or ".join(dict.fromkeys(candidates))
+
+
+def _yaml(size: tuple[int, int]) -> str:
+    """A size as a recipe has it: ``96`` or ``[64, 96]``."""
+    height, width = size
+    return str(height) if height == width else f"[{height}, {width}]"

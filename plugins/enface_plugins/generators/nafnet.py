@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Generator, RecipeError
-from enface_plugins.generators.blocks import nearest_sizes
+from enface_plugins.generators.blocks import check_multiple
 from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential
 
 Counts = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
@@ -26,7 +26,7 @@ class Nafnet(Generator):
     sizes. Skips are sums. After Chen, Chu, Zhang and Sun, "Simple baselines for image restoration", ECCV 2022, who use
     ``encoder_blocks: [1, 1, 1, 28]``, ``middle_blocks: 1``, ``decoder_blocks: [1, 1, 1, 1]`` for deblurring.
 
-    Provides: ``output`` (N, 3, H, H) of ``source``. Parts: ``encoder``, ``middle``, ``decoder``.
+    Provides: ``output`` (N, C, H, W) of ``source``. Parts: ``encoder``, ``middle``, ``decoder``.
 
     Args:
         width: Channels at full size; each halving of the size doubles them.
@@ -34,13 +34,14 @@ class Nafnet(Generator):
         middle_blocks: Blocks at the smallest size.
         decoder_blocks: Blocks at each size of the decoder, smallest first; as many sizes as the encoder has.
         residual: Add the source to the output, as the paper does for restoration; the output is then unbounded.
-            Otherwise tanh keeps it in [-1, 1]. Useful if output and source are aligned, unlike a turned face.
+            Otherwise tanh keeps it in [-1, 1]. Useful if output and source are aligned, unlike a turned face. A grey
+            source is added to every plane of the output; other sources need as many planes as the output.
         checkpoint_gradients: Recompute each block in the backward pass instead of keeping its activations: less memory,
             more time, same results.
 
     Raises:
-        RecipeError: when encoder and decoder have different numbers of sizes, or the images' side is not a multiple
-            of 2^sizes.
+        RecipeError: when encoder and decoder have different numbers of sizes, height or width is not a multiple of
+            2^sizes, or ``residual`` cannot add the source's planes to the output's.
     """
 
     def __init__(
@@ -55,13 +56,19 @@ class Nafnet(Generator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.shorter_side, len(encoder_blocks), len(decoder_blocks))
+        self.multiple = _checked_multiple(data, len(encoder_blocks), len(decoder_blocks))
+        source_planes, target_planes = data.channels["source"], data.channels["target"]
+        if residual and source_planes not in (1, target_planes):
+            raise RecipeError(
+                f"nafnet with residual: true adds the source to the output, but source images have {source_planes} "
+                f"planes and target images {target_planes}; use residual: false"
+            )
         deepest = width * 2 ** len(encoder_blocks)
         self.residual = residual
-        self.encoder = Encoder(width, encoder_blocks, checkpoint_gradients)
+        self.encoder = Encoder(source_planes, width, encoder_blocks, checkpoint_gradients)
         middle = [Block(deepest) for _ in range(middle_blocks)]
         self.middle = CheckpointedSequential(*middle, recompute=checkpoint_gradients)
-        self.decoder = Decoder(deepest, decoder_blocks, checkpoint_gradients)
+        self.decoder = Decoder(deepest, target_planes, decoder_blocks, checkpoint_gradients)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
@@ -81,11 +88,11 @@ class Nafnet(Generator):
 
 
 class Encoder(nn.Module):
-    """Image (N, 3, H, H) -> features before each halving, largest first, and after the last."""
+    """Image (N, ``planes``, H, W) -> features before each halving, largest first, and after the last."""
 
-    def __init__(self, width: int, blocks: Sequence[int], recompute: bool) -> None:
+    def __init__(self, planes: int, width: int, blocks: Sequence[int], recompute: bool) -> None:
         super().__init__()
-        self.first = nn.Conv2d(3, width, 3, padding=1)
+        self.first = nn.Conv2d(planes, width, 3, padding=1)
         self.levels, self.downs = nn.ModuleList(), nn.ModuleList()
         for level, count in enumerate(blocks):
             channels = width * 2**level
@@ -101,9 +108,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features of the smallest size and the encoder's skips -> (N, 3, H, H)."""
+    """Features of the smallest size and the encoder's skips -> (N, ``planes``, H, W)."""
 
-    def __init__(self, channels: int, blocks: Sequence[int], recompute: bool) -> None:
+    def __init__(self, channels: int, planes: int, blocks: Sequence[int], recompute: bool) -> None:
         super().__init__()
         self.levels, self.ups = nn.ModuleList(), nn.ModuleList()
         for count in blocks:
@@ -111,7 +118,7 @@ class Decoder(nn.Module):
             self.ups.append(nn.Sequential(wider, nn.PixelShuffle(2)))
             channels //= 2
             self.levels.append(CheckpointedSequential(*(Block(channels) for _ in range(count)), recompute=recompute))
-        self.last = nn.Conv2d(channels, 3, 3, padding=1)
+        self.last = nn.Conv2d(channels, planes, 3, padding=1)
 
     def forward(self, features: Tensor, skips: Sequence[Tensor]) -> Tensor:
         for level, up, skip in zip(self.levels, self.ups, reversed(skips), strict=True):
@@ -178,14 +185,9 @@ class ChannelAttention(nn.Module):
         return features * self.weigh(features.mean((2, 3), keepdim=True))
 
 
-def _check_size(size: int, down: int, up: int) -> None:
+def _checked_multiple(data: DataInfo, down: int, up: int) -> int:
+    """Return the factor between the largest and the smallest size of the features."""
     if down != up:
         raise RecipeError(f"nafnet: encoder_blocks has {down} sizes and decoder_blocks {up}; both need the same number")
-    unit = 2**down
-    if size % unit == 0 and size > 0:
-        return
-    nearest = nearest_sizes(size, unit, unit)
-    raise RecipeError(
-        f"nafnet with {down} sizes needs images whose side is a multiple of {unit}; "
-        f"for size: {size} use {nearest}, or shorter lists of blocks"
-    )
+    check_multiple(f"nafnet with {down} sizes", data, 2**down, remedy=", or shorter lists of blocks")
+    return int(2**down)

@@ -11,12 +11,12 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from enface import DataInfo, Generator, RecipeError
-from enface_plugins.generators.blocks import initialize, nearest_sizes
+from enface import DataInfo, Generator
+from enface_plugins.generators.blocks import check_multiple, initialize
 from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential
 
 Norm = Literal["batch", "instance"]
-SMALLEST = 8
+MULTIPLE, SMALLEST = 4, 8
 
 
 class Resnet(Generator):
@@ -27,19 +27,19 @@ class Resnet(Generator):
     super-resolution", ECCV 2016, as in Zhu et al., "Unpaired image-to-image translation using cycle-consistent
     adversarial networks", ICCV 2017: 9 blocks from 256 px on, 6 below.
 
-    Provides: ``output`` (N, 3, H, H) in [-1, 1] of ``source``; ``features``, the encoder's three layers, largest first
-    (N, width, H, H), (N, 2 width, H/2, H/2), (N, 4 width, H/4, H/4); ``output_features``, the same of the output.
-    Parts: ``encoder``, ``blocks``, ``decoder``.
+    Provides: ``output`` (N, C, H, W) in [-1, 1] of ``source``; ``features``, the encoder's three layers, largest first
+    (N, width, H, W), (N, 2 width, H/2, W/2), (N, 4 width, H/4, W/4); and, if source and target have equally many
+    planes, ``output_features``, the same of the output. Parts: ``encoder``, ``blocks``, ``decoder``.
 
     Args:
         width: Channels of the first layer; the blocks have four times as many.
-        blocks: Number of residual blocks; default: 9 for images of 256 px or more, else 6.
+        blocks: Number of residual blocks; default: 9 if the shorter side is 256 px or more, else 6.
         norm: Normalisation after each convolution but the last. ``instance`` has no learned scale, as in the papers.
         checkpoint_gradients: Recompute each layer in the backward pass instead of keeping its activations: less memory,
             more time, same results.
 
     Raises:
-        RecipeError: when the images' side is not a multiple of 4, or is below 8.
+        RecipeError: when height or width is not a multiple of 4, or is below 8.
     """
 
     def __init__(
@@ -52,10 +52,12 @@ class Resnet(Generator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.shorter_side)
+        check_multiple("resnet", data, MULTIPLE, smallest=SMALLEST)
+        self.multiple = MULTIPLE
+        source_planes, target_planes = data.channels["source"], data.channels["target"]
         widths = (width, 2 * width, 4 * width)
         count = blocks or (9 if data.shorter_side >= 256 else 6)
-        self.encoder = CheckpointedSequential(_conv(3, width, norm, 7), recompute=checkpoint_gradients)
+        self.encoder = CheckpointedSequential(_conv(source_planes, width, norm, 7), recompute=checkpoint_gradients)
         for inputs, outputs in pairwise(widths):
             self.encoder.append(_halve(inputs, outputs, norm))
         residual_blocks = [Block(widths[-1], norm) for _ in range(count)]
@@ -63,9 +65,11 @@ class Resnet(Generator):
         self.decoder = CheckpointedSequential(recompute=checkpoint_gradients)
         for inputs, outputs in pairwise(reversed(widths)):
             self.decoder.append(_double(inputs, outputs, norm))
-        self.decoder.append(nn.Sequential(ReflectionPad(3), nn.Conv2d(width, 3, 7), nn.Tanh()))
+        self.decoder.append(nn.Sequential(ReflectionPad(3), nn.Conv2d(width, target_planes, 7), nn.Tanh()))
         self.apply(initialize)
-        self.provides = dict.fromkeys(("output", "features", "output_features"), ("source",))
+        # The encoder of sources can see outputs only if these have as many planes.
+        names = ("output", "features", "output_features")[: 3 if source_planes == target_planes else 2]
+        self.provides = dict.fromkeys(names, ("source",))
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
@@ -141,12 +145,3 @@ def _double(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
 
 def _norm(channels: int, kind: Norm) -> nn.Module:
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels)
-
-
-def _check_size(size: int) -> None:
-    if size % 4 == 0 and size >= SMALLEST:
-        return
-    nearest = nearest_sizes(size, 4, SMALLEST)
-    raise RecipeError(
-        f"resnet needs images whose side is a multiple of 4 and at least 8; for size: {size} use {nearest}"
-    )

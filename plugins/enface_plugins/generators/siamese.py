@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Generator, RecipeError
-from enface_plugins.generators.blocks import initialize, nearest_sizes
+from enface_plugins.generators.blocks import check_multiple, initialize
 from enface_plugins.generators.elu import ELU
 from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential
 
 HEADS = ("pose", "light")
+MULTIPLE = 16
+"""Factor by which the encoder shrinks height and width."""
 
 
 class Siamese(Generator):
@@ -28,9 +30,10 @@ class Siamese(Generator):
     separate call, so each branch is normalised by its own batch statistics. The network of a 2018 system for
     Multi-PIE: 6.3 M parameters for 96 px, 9 poses and 20 lights.
 
-    Provides: ``output`` (N, 3, H, H) in [-1, 1], ``identity_code`` (N, 240 (H/16)^2), and, if the data has the columns
+    Provides: ``output`` (N, C, H, W) in [-1, 1], ``identity_code`` (N, 240 H/16 W/16), and, if the data has the columns
     ``pose`` and ``light``, ``pose_logits`` (N, poses) and ``light_logits`` (N, lights); all but the output also as
-    ``partner_*``. Parts: ``encoder``, ``decoder``, ``heads``.
+    ``partner_*``. Parts: ``encoder``, ``decoder``, ``heads``. The heads see the whole code, so they need images of the
+    size in training; the output of a trained network can be computed at any multiple of 16.
 
     With ``codes`` and ``noise`` the decoder also receives, at every position of the code, classes of the target and
     random numbers, as in Tran, Yin and Liu, "Disentangled representation learning GAN for pose-invariant face
@@ -47,7 +50,7 @@ class Siamese(Generator):
             more time, same results.
 
     Raises:
-        RecipeError: when the images' side is not a multiple of 16, or the data lacks a column or class of ``codes``.
+        RecipeError: when height or width is not a multiple of 16, or the data lacks a column or class of ``codes``.
     """
 
     encoder_part = "encoder"
@@ -63,20 +66,19 @@ class Siamese(Generator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.shorter_side)
+        check_multiple("siamese", data, MULTIPLE)
+        self.multiple = MULTIPLE
         code = _scaled(320, width)
         self.split = [code - code // 4, code // 4]
-        self.encoder = Encoder(width, checkpoint_gradients)
+        self.encoder = Encoder(data.channels["source"], width, checkpoint_gradients)
         self.noise, self.codes = noise, codes or {}
         self.classes = _classes(self.codes, data)
         inputs = self.split[0] + sum(self.classes.values()) + noise
-        self.decoder = _decoder(inputs, width, decoder == "transposed", checkpoint_gradients)
+        planes = data.channels["target"]
+        self.decoder = _decoder(inputs, planes, width, decoder == "transposed", checkpoint_gradients)
+        whole_code = (data.size[0] // MULTIPLE, data.size[1] // MULTIPLE)
         self.heads = nn.ModuleDict(
-            {
-                name: nn.Conv2d(self.split[1], data.classes[name], data.shorter_side // 16)
-                for name in HEADS
-                if name in data.classes
-            }
+            {name: nn.Conv2d(self.split[1], data.classes[name], whole_code) for name in HEADS if name in data.classes}
         )
         self.apply(initialize)
         encoded = ["identity_code", *(f"{name}_logits" for name in self.heads)]
@@ -153,19 +155,20 @@ class Siamese(Generator):
 
 
 class Encoder(nn.Module):
-    """Image (N, 3, H, H) -> code (N, 320, H/16, H/16): a stem and four residual stages of stride 2.
+    """Image (N, planes, H, W) -> code (N, 320, H/16, W/16): a stem and four residual stages of stride 2.
 
     Args:
+        planes: Planes of the image.
         width: Factor on all channel counts.
         recompute: Recompute the stages in the backward pass.
     """
 
-    def __init__(self, width: float, recompute: bool = False) -> None:
+    def __init__(self, planes: int, width: float, recompute: bool = False) -> None:
         super().__init__()
         inputs = _scaled(64, width)
         self.stem = Residual(
-            shortcut=nn.Conv2d(3, inputs, 1, bias=False),
-            body=nn.Sequential(_conv(3, inputs), ELU(), _conv(inputs, inputs)),
+            shortcut=nn.Conv2d(planes, inputs, 1, bias=False),
+            body=nn.Sequential(_conv(planes, inputs), ELU(), _conv(inputs, inputs)),
         )
         self.stages = CheckpointedSequential(recompute=recompute)
         for channels in (128, 192, 256, 320):
@@ -193,7 +196,7 @@ def _stage(inputs: int, narrow: int, wide: int) -> nn.Sequential:
     return nn.Sequential(_conv(inputs, wide, stride=2), ELU(), Residual(nn.Identity(), body))
 
 
-def _decoder(inputs: int, width: float, transposed: bool, recompute: bool) -> nn.Sequential:
+def _decoder(inputs: int, planes: int, width: float, transposed: bool, recompute: bool) -> nn.Sequential:
     # In each line but the first, the first layer doubles the size.
     layout = ((160, 256), (256, 128, 192), (192, 96, 128), (128, 64, 64), (64, 32))
     layers = CheckpointedSequential(recompute=recompute)
@@ -203,7 +206,7 @@ def _decoder(inputs: int, width: float, transposed: bool, recompute: bool) -> nn
             layers.append(_up(inputs, outputs, double=number > 0 and index == 0, transposed=transposed))
             inputs = outputs
     last = nn.ConvTranspose2d if transposed else nn.Conv2d
-    return layers.append(nn.Sequential(last(inputs, 3, 3, padding=1), nn.Tanh()))
+    return layers.append(nn.Sequential(last(inputs, planes, 3, padding=1), nn.Tanh()))
 
 
 def _up(inputs: int, outputs: int, double: bool, transposed: bool) -> nn.Sequential:
@@ -233,10 +236,3 @@ def _classes(codes: Mapping[str, int], data: DataInfo) -> dict[str, int]:
         if default >= count:
             raise RecipeError(f"siamese: codes: {name} has the classes 0 to {count - 1}, not {default}")
     return {name: data.classes[name] for name in codes}
-
-
-def _check_size(size: int) -> None:
-    if size % 16 == 0 and size > 0:
-        return
-    nearest = nearest_sizes(size, 16, 16)
-    raise RecipeError(f"siamese needs images whose side is a multiple of 16; for size: {size} use {nearest}")

@@ -11,8 +11,8 @@ import torch
 from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 
-from enface import DataInfo, Generator, RecipeError
-from enface_plugins.generators.blocks import initialize, nearest_sizes
+from enface import DataInfo, Generator
+from enface_plugins.generators.blocks import check_multiple, initialize
 from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential
 
 Norm = Literal["batch", "instance"]
@@ -26,11 +26,11 @@ class Unet(Generator):
     face turns. After Isola et al., "Image-to-image translation with conditional adversarial
     networks", CVPR 2017; the paper's norm is ``batch``.
 
-    Provides: ``output`` (N, 3, H, H) in [-1, 1] of ``source``. Parts: ``encoder``, ``decoder``.
+    Provides: ``output`` (N, C, H, W) in [-1, 1] of ``source``. Parts: ``encoder``, ``decoder``.
 
     Args:
         width: Channels of the first layer; each further layer has twice as many, up to 8 times.
-        depth: Number of times the size is halved. Default: as often as the size allows, from 3 to 7: 5 at 96 px, 7 at
+        depth: Number of times the size is halved. Default: as often as both sides allow, from 3 to 7: 5 at 96 px, 7 at
             128 px and 256 px (the paper has 8 at 256 px).
         norm: Normalisation after each inner convolution.
         dropout: Probability of dropping an activation in the first three decoder layers (the paper: 0.5).
@@ -38,7 +38,7 @@ class Unet(Generator):
             more time, same results.
 
     Raises:
-        RecipeError: when the images' side is not a multiple of 2^depth.
+        RecipeError: when height or width is not a multiple of 2^depth.
     """
 
     def __init__(
@@ -52,11 +52,12 @@ class Unet(Generator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        depth = depth or _fitting_depth(data.shorter_side)
-        _check_size(data.shorter_side, depth)
+        depth = depth or _fitting_depth(data.size)
+        self.multiple = 2**depth
+        check_multiple(f"unet with depth: {depth}", data, self.multiple, remedy=", or a smaller depth")
         widths = [width * min(2**level, 8) for level in range(depth)]
-        self.encoder = Encoder(widths, norm, checkpoint_gradients)
-        self.decoder = Decoder(widths, norm, dropout, checkpoint_gradients)
+        self.encoder = Encoder(data.channels["source"], widths, norm, checkpoint_gradients)
+        self.decoder = Decoder(data.channels["target"], widths, norm, dropout, checkpoint_gradients)
         self.apply(initialize)
 
     @classmethod
@@ -75,12 +76,12 @@ class Unet(Generator):
 
 
 class Encoder(nn.Module):
-    """Image (N, 3, H, H) -> the activations of every level, largest first."""
+    """Image (N, ``planes``, H, W) -> the activations of every level, largest first."""
 
-    def __init__(self, widths: list[int], norm: Norm, recompute: bool) -> None:
+    def __init__(self, planes: int, widths: list[int], norm: Norm, recompute: bool) -> None:
         super().__init__()
         self.levels = CheckpointedSequential(recompute=recompute)
-        for level, (inputs, outputs) in enumerate(pairwise([3, *widths])):
+        for level, (inputs, outputs) in enumerate(pairwise([planes, *widths])):
             # No norm on the innermost level, because at 1x1 it would erase the code.
             inner = 0 < level < len(widths) - 1
             conv = nn.Conv2d(inputs, outputs, 4, 2, padding=1, bias=not inner)
@@ -96,9 +97,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The encoder's activations -> image (N, 3, H, H) in [-1, 1]."""
+    """The encoder's activations -> image (N, ``planes``, H, W) in [-1, 1]."""
 
-    def __init__(self, widths: list[int], norm: Norm, dropout: float, recompute: bool) -> None:
+    def __init__(self, planes: int, widths: list[int], norm: Norm, dropout: float, recompute: bool) -> None:
         super().__init__()
         self.levels = CheckpointedSequential(recompute=recompute)
         inputs = widths[-1]
@@ -107,7 +108,7 @@ class Decoder(nn.Module):
             drop = [nn.Dropout(dropout)] if index < 3 and dropout else []
             self.levels.append(nn.Sequential(conv, _norm(outputs, norm), *drop, nn.ReLU()))
             inputs = 2 * outputs
-        self.last = nn.Sequential(nn.ConvTranspose2d(inputs, 3, 4, 2, padding=1), nn.Tanh())
+        self.last = nn.Sequential(nn.ConvTranspose2d(inputs, planes, 4, 2, padding=1), nn.Tanh())
 
     def forward(self, activations: list[Tensor]) -> Tensor:
         *skips, image = activations
@@ -116,19 +117,8 @@ class Decoder(nn.Module):
         return self.levels.call(self.last, image)
 
 
-def _fitting_depth(size: int) -> int:
-    return max(depth for depth in range(3, 8) if depth == 3 or size % 2**depth == 0)
-
-
-def _check_size(size: int, depth: int) -> None:
-    unit = 2**depth
-    if size % unit == 0 and size > 0:
-        return
-    nearest = nearest_sizes(size, unit, unit)
-    raise RecipeError(
-        f"unet with depth: {depth} needs images whose side is a multiple of {unit}; "
-        f"for size: {size} use {nearest}, or a smaller depth"
-    )
+def _fitting_depth(size: tuple[int, int]) -> int:
+    return max(depth for depth in range(3, 8) if depth == 3 or all(side % 2**depth == 0 for side in size))
 
 
 def _norm(channels: int, kind: Norm) -> nn.Module:

@@ -1,0 +1,51 @@
+"""Planes and shapes of images that components accept, and their names in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from enface import DataInfo, RecipeError
+
+
+def require_rgb(component: str, data: DataInfo, *roles: str) -> None:
+    """Check that a component of RGB images can take the data's: they have 3 planes, or 1, which :func:`as_rgb` repeats.
+
+    Args:
+        component: Its name in recipes.
+        roles: The images it sees, ``source`` or ``target`` (default: ``target``).
+
+    Raises:
+        RecipeError: when a role has another number of planes; names the component and the number.
+    """
+    for role in roles or ("target",):
+        planes = data.channels[role]
+        if planes not in (1, 3):
+            raise RecipeError(
+                f"{component} is defined for RGB images, and for grey ones, whose plane it repeats; "
+                f"{role} images have {planes} planes"
+            )
+
+
+def as_rgb(image: Tensor) -> Tensor:
+    """Repeat the plane of grey images, (N, 1, H, W) -> (N, 3, H, W); images of three planes stay as they are."""
+    return image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image
+
+
+def centred_square(image: Tensor) -> Tensor:
+    """Crop images (N, C, H, W) to the largest centred square, as networks of square faces need."""
+    side = min(image.shape[-2:])
+    top, left = ((length - side) // 2 for length in image.shape[-2:])
+    return image[..., top : top + side, left : left + side]
+
+
+def side_text(size: Sequence[int]) -> str:
+    """Height and width as text for a message: ``96``, or ``64 x 96``."""
+    height, width = size
+    return str(height) if height == width else f"{height} x {width}"
+
+
+def colour_text(planes: int) -> str:
+    """Colour of images of a number of planes, for the card of a metric."""
+    return {1: "grey", 3: "RGB"}.get(planes, f"{planes} planes")
