@@ -3,12 +3,7 @@
 import typing
 
 from .cli.options import Terminal as Terminal
-from .data.images import (
-    IMAGE_EXTENSIONS as IMAGE_EXTENSIONS,
-    files_fingerprint as files_fingerprint,
-    list_images as list_images,
-    read_image as read_image,
-)
+from .data.images import natural_key as natural_key
 from .errors import (
     CheckpointError as CheckpointError,
     DataError as DataError,
@@ -36,7 +31,7 @@ from .plugin.components import (
 from .plugin.hooks import Run as Run, Validator as Validator, hookimpl as hookimpl
 from .recipe.load import LoadedRecipe as LoadedRecipe, load_recipe as load_recipe
 from .system.atomic import atomic_write as atomic_write
-from .system.cache import cache_folder as cache_folder
+from .system.cache import cache_folder as cache_folder, is_offline as is_offline
 from .training.prepare import train as train
 from .training.trainer import Interrupted as Interrupted
 

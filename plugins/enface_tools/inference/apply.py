@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from enface.data.images import list_images, read_image, resized
+from enface import list_images, read_image
+from enface.data.images import resized
 
 # The same resizing as packing, so that photographs are prepared like the training images.
 from enface.data.pack import center_crop

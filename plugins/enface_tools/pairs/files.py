@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from enface.data.images import IMAGE_EXTENSIONS, list_images
+from enface import IMAGE_EXTENSIONS, list_images
 from enface.errors import DataError
 
 # GIF files are listed, too, so that they are refused by name instead of ignored.

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from enface.data.images import read_image
+from enface import read_image
 from enface.errors import DataError
 from enface_tools.pairs.checks import Size
 from enface_tools.pairs.files import MAX_LISTED, printable
@@ -73,7 +73,7 @@ class PairReader:
     def _read(self, path: Path, resized: bool) -> Pixels | str:
         """Return an image (H, W, 3), or why it cannot be read."""
         try:
-            image = read_image(path)
+            image: Pixels = read_image(path)
         except DataError as error:
             return printable(str(error))
         if image.shape[1::-1] == self._size:

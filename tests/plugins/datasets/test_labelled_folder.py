@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from enface import DataError
-from enface.data.images import list_images, read_image
+from enface import DataError, list_images, read_image
 from enface_plugins.datasets.labelled_folder import LabelledFolder
 
 PATTERN = r"(?P<identity>\d{3})/\d+_yaw(?P<pose>[+-]\d+)"
