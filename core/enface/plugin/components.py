@@ -171,6 +171,8 @@ class Generator(nn.Module, Component):
 
     Attributes:
         provides: Names that it can compute -> batch columns that each is computed from.
+        multiple: Number that height and width must be divisible by, if it accepts images of any size (fully
+            convolutional); None if it accepts only the size that it was built for.
         encoder_part: The part that maps an image to its code, a tensor (N, ...), if the image is used for nothing
             else. ``forward`` then also accepts the code as ``encoded_COLUMN`` in place of the column, and a stage that
             freezes the part may set ``cache_codes: true``. Empty if there is no such part.
@@ -181,6 +183,7 @@ class Generator(nn.Module, Component):
     uncompilable_reason: ClassVar[str] = ""
 
     provides: Mapping[str, tuple[str, ...]] = MappingProxyType({"output": ("source",)})
+    multiple: int | None = None
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:
