@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,22 +41,37 @@ def split_rows(
     kept = every_row[satisfies(table, every_row, split.where)]
     if not len(kept):
         raise DataError(f"data.split.where: no image has {_conditions(split.where)}")
-    values = sorted(table[split.by].iloc[kept].unique().tolist(), key=natural_key)
-    if split.shuffle:
-        values = [values[place] for place in np.random.default_rng([seed, 7]).permutation(len(values))]
+    if split.by != "split" and {"train"} < set(table.get("split", ())) <= {"train", "val", "test"}:
+        raise DataError(
+            "data.split: the data names its splits; set {by: split, train: [train], val: [val], test: [test]}"
+        )
+    values = _ordered(table[split.by].iloc[kept], split, seed)
     parts = {"train": _choose(values, split.train, "train", set())}
-    parts["val"] = _choose(values, split.val, "val", set(parts["train"]))
+    from_train = split.by == "split" and isinstance(split.train, list) and not isinstance(split.val, list)
+    parts["val"] = [] if from_train else _choose(values, split.val, "val", set(parts["train"]))
     taken = {*parts["train"], *parts["val"]}
     rest = [value for value in values if value not in taken]
     parts["test"] = rest if split.test is None else _choose(values, split.test, "test", taken)
     column = table[split.by].iloc[kept]
     rows = {name: kept[column.isin(chosen).to_numpy()] for name, chosen in parts.items()}
+    if from_train:
+        people = table["identity"].iloc[rows["train"]]
+        held_out = people.isin(_choose(_ordered(people, split, seed), split.val, "val", set())).to_numpy()
+        rows["train"], rows["val"] = rows["train"][~held_out], rows["train"][held_out]
     for name in ("train", "test"):
         if not len(rows[name]):
             raise DataError(f"data.split.{name}: is empty ({len(values)} values of {split.by!r} in the data)")
     if refuse_shared:
         _refuse_shared_identities(table, rows)
     return rows
+
+
+def _ordered(column: pd.Series[Any], split: SplitModel, seed: int) -> list[object]:
+    """The values of a column in natural order, or in one drawn by the seed if the split shuffles them."""
+    values = sorted(column.unique().tolist(), key=natural_key)
+    if not split.shuffle:
+        return values
+    return [values[place] for place in np.random.default_rng([seed, 7]).permutation(len(values))]
 
 
 def require_columns(table: pd.DataFrame, columns: Iterable[str], key: str) -> None:

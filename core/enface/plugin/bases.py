@@ -6,7 +6,7 @@ Worker processes that read images import only this module, because importing tor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -119,10 +119,22 @@ class Dataset(Component, ABC):
     mirror: ClassVar[Mapping[str, Any]] = {}
     region_names: ClassVar[tuple[str, ...]] = ()
 
+    @classmethod
+    def named_splits(cls, params: Mapping[str, Any]) -> Collection[str]:
+        """Return the splits that the data itself names in a column ``split``, of ``train``, ``val`` and ``test``.
+
+        The recipe uses them, and is refused if it contradicts them. Default: none.
+
+        Args:
+            params: Parameters in the recipe, without defaults; paths are absolute.
+        """
+        return ()
+
     @abstractmethod
     def rows(self) -> Iterable[Row]:
         """Return one mapping per image: ``key`` (unique text), ``identity``, and any further columns.
 
+        A column ``pair`` names the pair of a source and its target; it is no label.
         Rows that share work (one mesh, one file) should be neighbours, because one worker reads neighbours.
 
         Raises:

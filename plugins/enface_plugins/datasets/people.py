@@ -32,9 +32,9 @@ class NameGroups:
 def name_groups(names: Sequence[str]) -> NameGroups | None:
     """Return the groups of names that share a beginning; None if the names do not look grouped.
 
-    A beginning ends at a separator (``/ _ - .`` or a space) or between the letters and digits at the end. The shortest that gives
-    several groups is taken, because a person in two groups would make intervals too narrow. At least half of the
-    names must share theirs.
+    A beginning ends at a separator (``/ _ - .`` or a space) or between the letters and digits at the end. The shortest
+    that gives several groups is taken, because a person in two groups would make intervals too narrow. At least half
+    of the names must share theirs.
 
     Args:
         names: Paths with forward slashes, without extension.
