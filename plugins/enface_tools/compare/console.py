@@ -13,7 +13,7 @@ from enface_tools.compare.groups import Group
 from enface_tools.compare.means import GroupMean
 from enface_tools.compare.outcomes import QuantityResult
 from enface_tools.compare.quantities import Quantity
-from enface_tools.compare.verdicts import places, plain, signed
+from enface_tools.evaluate.precision import places, plain, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,12 +101,12 @@ def _short(value: Any) -> str:
 
 def _cells(result: QuantityResult) -> tuple[str, ...]:
     interval = result.difference
-    decimals = places([interval.mean, interval.low, interval.high])
+    decimals = places(interval.mean, interval.low, interval.high)
     low, high = signed(interval.low, decimals), signed(interval.high, decimals)
     return (
         result.quantity.name,
         _better(result.quantity),
-        *(plain(value, max(decimals, 3)) for value in (result.control, result.group)),
+        *(plain(value, decimals) for value in (result.control, result.group)),
         signed(interval.mean, decimals),
         f"[{low}, {high}]",
         p_text(result.p_adjusted),
@@ -156,7 +156,7 @@ def _difference(result: QuantityResult) -> str:
     """``-0.021 [-0.025, -0.017] better``; without the word if unclear."""
     interval = result.difference
     ends = [interval.mean, interval.low, interval.high]
-    mean, low, high = (signed(value, places(ends)) for value in ends)
+    mean, low, high = (signed(value, places(*ends)) for value in ends)
     return f"{mean} [{low}, {high}]{f' {result.outcome}' if result.outcome not in ('unclear', 'none') else ''}"
 
 

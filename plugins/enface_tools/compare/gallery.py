@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,6 +21,7 @@ def compared_gallery(
     groups: Sequence[str],
     tables: Sequence[tuple[int, pd.DataFrame]],
     tests: Sequence[str],
+    decimals: Mapping[tuple[int, str], int],
     sheets: Sequence[SpriteSheet | None],
 ) -> dict[str, Any] | None:
     """Return the data of the gallery; None if no image is shared.
@@ -29,6 +30,7 @@ def compared_gallery(
         groups: Names of the groups, the control first.
         tables: (group, ``images-N.csv``).
         tests: Names of the quantities; columns are called ``TEST.gain``.
+        decimals: Of a group's difference in a quantity.
         sheets: Pictures of each group.
     """
     tables = [(group, table) for group, table in tables if set(NAMES) <= set(table.columns)]
@@ -50,7 +52,7 @@ def compared_gallery(
         "identities": texts(images["identity"]) if "identity" in images else [],
         "labels": labelled_columns(images, labels),
         "metrics": [
-            metric
+            metric | {"places": decimals.get((group, test))}
             for group, table in joined
             for test in tests
             if (metric := _metric(groups, group, table, test, len(tables)))

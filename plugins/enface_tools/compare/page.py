@@ -21,11 +21,11 @@ from enface_tools.compare.models import (
     RunEntry,
     read_comparison,
 )
-from enface_tools.compare.verdicts import places
 from enface_tools.evaluate.direction import Direction
+from enface_tools.evaluate.precision import places
 from enface_tools.evaluate.statistics import Outcome
 from enface_tools.report.files import FolderReader, PageWriter, make_folder
-from enface_tools.report.numbers import NONE, count, decimals, number, shown, signed
+from enface_tools.report.numbers import NONE, count, number, shown, signed
 from enface_tools.report.pictures import SpriteSheet, sprite_sheet
 from enface_tools.report.provenance import value_text
 from enface_tools.report.render import rendered
@@ -33,7 +33,6 @@ from enface_tools.report.render import rendered
 DOWNLOADS = (COMPARISON, "table.csv", "by.csv")
 # Half the width of a gain's axis in percent; the rest is margin.
 HALF_AXIS = 46
-MEAN_DECIMALS = 3
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _contents(
     directions = {name: item.preference for name, item in comparison.tests.items()}
     sheets = [_sheet(reader, writer, group, place) for place, group in enumerate(groups)]
     tables = [(item.group, reader.table(_images_file(item))) for item in comparisons]
-    gallery = compared_gallery(names, tables, list(directions), sheets)
+    gallery = compared_gallery(names, tables, list(directions), _decimals(comparisons), sheets)
     own_caveats = [f"{group.name}: {text}" for group in groups for text in group.caveats]
     files = [*DOWNLOADS, *map(_images_file, comparisons)]
     contents = {
@@ -160,6 +159,15 @@ def _contents(
     return contents, {"gallery": gallery}
 
 
+def _decimals(comparisons: Sequence[GroupComparisonEntry]) -> dict[tuple[int, str], int]:
+    """Decimals of each group's difference in a quantity."""
+    return {
+        (item.group, name): places(result.difference.mean, result.difference.low, result.difference.high)
+        for item in comparisons
+        for name, result in item.results.items()
+    }
+
+
 def _images_file(item: GroupComparisonEntry) -> str:
     return f"images-{item.group}.csv"
 
@@ -182,15 +190,15 @@ def _difference(name: str, item: ResultEntry, direction: Direction, reach: float
     control, group = number(item.control_mean), number(item.group_mean)
     mean, low, high = (number(value) for value in (item.difference.mean, item.difference.low, item.difference.high))
     # Decimals of the difference, so that a small one is not rounded away.
-    digits = places([mean, low, high])
+    digits = places(mean, low, high)
     p = number(item.p_adjusted)
     return DifferenceRow(
         name=name,
         direction=direction,
         images=count(item.images),
         identities=count(item.identities),
-        control=shown(control, max(digits, MEAN_DECIMALS)),
-        group=shown(group, max(digits, MEAN_DECIMALS)),
+        control=shown(control, digits),
+        group=shown(group, digits),
         difference=signed(mean, digits) + (" (of distances)" if item.compared == "distance" else ""),
         interval="" if math.isnan(low) else f"[{signed(low, digits)}, {signed(high, digits)}]",
         p=NONE if math.isnan(p) else ("< 0.001" if p < 0.001 else f"{p:.3f}"),
@@ -257,8 +265,9 @@ def _group(group: GroupEntry, tests: Sequence[str], reader: FolderReader) -> Gro
 def _over_seeds(name: str, item: GroupMeanEntry) -> tuple[str, str, str]:
     means = {seed: number(value) for seed, value in item.by_seed.items()}
     deviation = number(item.seed_sd)
-    places = decimals([*means.values(), deviation])
-    return name, ", ".join(f"{seed}: {shown(mean, places)}" for seed, mean in means.items()), shown(deviation, places)
+    mean, half = number(item.mean), deviation
+    decimals = places(mean, mean - half, mean + half)
+    return name, ", ".join(f"{seed}: {shown(one, decimals)}" for seed, one in means.items()), shown(deviation, decimals)
 
 
 def _run(run: RunEntry, reader: FolderReader) -> tuple[str, str, str]:
@@ -278,6 +287,6 @@ def _sheet(reader: FolderReader, writer: PageWriter, group: GroupEntry, place: i
     return sprite_sheet(FolderReader(folder, reader.problems), writer, "", f"group-{place}")
 
 
-def _number(value: float | None, places: int | None = None) -> str:
+def _number(value: float | None, decimals: int | None = None) -> str:
     plain = number(value)
-    return shown(plain, decimals([plain]) if places is None else places)
+    return shown(plain, places(value) if decimals is None else decimals)

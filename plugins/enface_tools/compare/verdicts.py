@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from enface_tools.compare.groups import Group
 from enface_tools.compare.outcomes import ALPHA, QuantityResult
 from enface_tools.compare.pairing import Pairing
+from enface_tools.evaluate.precision import places, plain, signed
 from enface_tools.evaluate.statistics import MIN_PEOPLE
 
 SEVERAL = "these trainings"
 MAX_KEYS = 5
-MAX_DECIMALS = 8
 
 
 def sentence(result: QuantityResult, about: str = "") -> str:
@@ -27,13 +27,13 @@ def sentence(result: QuantityResult, about: str = "") -> str:
     if outcome == "none":
         return f"no number to compare on {name}"
     if math.isnan(result.difference.low):
-        mean = signed(result.difference.mean, places([result.difference.mean] * 3))
+        mean = signed(result.difference.mean, places(result.difference.mean))
         few = f"{result.identities} people are fewer than {MIN_PEOPLE}"
         return f"no interval on {name} ({mean}): {few if result.identities < MIN_PEOPLE else 'one run has numbers'}"
     if outcome in ("unclear", "equivalent"):
         interval = result.difference
         ends = [interval.mean, interval.low, interval.high]
-        decimals = places(ends)
+        decimals = places(*ends)
         mean, low, high = (signed(value, decimals) for value in ends)
         distance = f" in distance to {ideal:g}" if ideal is not None else ""
         if outcome == "equivalent":
@@ -44,7 +44,7 @@ def sentence(result: QuantityResult, about: str = "") -> str:
         return f"no clear difference{distance} on {name} ({mean} [{low}, {high}]{reason})"
     interval = gain if outcome == "better" else -gain
     ends = [interval.mean, interval.low, interval.high]
-    mean, low, high = (plain(value, places(ends)) for value in ends)
+    mean, low, high = (plain(value, places(*ends)) for value in ends)
     nearer = "" if ideal is None else f", {'nearer to' if outcome == 'better' else 'farther from'} {ideal:g}"
     small = f", within the margin of {result.margin:g}" if result.is_equivalent else ""
     return f"{subject}{outcome} on {name}{nearer} by {mean} [{low}, {high}]{small}"
@@ -72,30 +72,6 @@ def seed_deviations(result: QuantityResult) -> str:
     """Return the spread of both sides' runs as text; empty with a single run on each side."""
     texts = ["one run" if math.isnan(sd) else f"{sd:.2g}" for sd in result.seed_sd]
     return "" if texts == ["one run", "one run"] else f"sd over seeds: {texts[0]} (control), {texts[1]}"
-
-
-def places(ends: Sequence[float]) -> int:
-    """Return the decimals for a mean and its interval's ends: one or two digits of half the interval's width.
-
-    More if a number would be shown as 0 though the interval excludes 0.
-    """
-    mean, low, high = ends
-    half = (high - low) / 2 if high > low else abs(mean)
-    # Two digits of a half up to 0.3, 3, 30, ...: one would round it by up to a half.
-    decimals = min(max(math.ceil(round(-math.log10(half / 3), 9)), 0), MAX_DECIMALS) if half > 0 else 3
-    while decimals < MAX_DECIMALS and (low > 0 or high < 0) and not all(float(f"{end:.{decimals}f}") for end in ends):
-        decimals += 1
-    return decimals
-
-
-def plain(value: float, decimals: int) -> str:
-    """Return a number as text."""
-    return "-" if math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def signed(value: float, decimals: int) -> str:
-    """Return a number as text with its sign."""
-    return "-" if math.isnan(value) else f"{value:+.{decimals}f}" if value else f"{value:.{decimals}f}"
 
 
 def caveats(control: Group, group: Group, pairing: Pairing, results: Sequence[QuantityResult]) -> list[str]:

@@ -19,6 +19,7 @@ def gallery(
     images: pd.DataFrame,
     baselines: Mapping[str, pd.DataFrame],
     directions: Mapping[str, Direction],
+    decimals: Mapping[str, int],
     sheet: SpriteSheet | None,
 ) -> dict[str, Any] | None:
     """Contents of the gallery; None without images.
@@ -27,6 +28,7 @@ def gallery(
         images: ``images.csv``.
         baselines: The same rows for each baseline; a table of another length is skipped.
         directions: Of each metric; a column ``METRIC@REGION`` has the direction of its metric.
+        decimals: Of each metric and ``METRIC@REGION``; three significant digits without.
     """
     if images.empty or "key" not in images:
         return None
@@ -48,6 +50,7 @@ def gallery(
         "metrics": [
             {
                 **with_direction(name, directions[name.partition(AT)[0]]),
+                "places": decimals.get(name),
                 "values": _numbers(images[column]),
                 "others": {
                     labelled(other): _numbers(table[column])

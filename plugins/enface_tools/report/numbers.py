@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 from enface.data.images import natural_key
+from enface_tools.evaluate import precision
 from enface_tools.evaluate.direction import Direction as Direction
 from enface_tools.evaluate.models import Estimate, MetricSummary, Summary
+from enface_tools.evaluate.results import AT
 from enface_tools.evaluate.statistics import Outcome
 
 NONE = "\N{EN DASH}"
@@ -91,23 +93,33 @@ def number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def decimals(values: Iterable[float]) -> int:
-    """Decimals that give the largest of some values four significant digits, so that all of them align."""
-    largest = max((abs(value) for value in values if value and math.isfinite(value)), default=1.0)
-    return min(max(3 - math.floor(math.log10(largest)), 0), 8)
+def digits(item: Estimate) -> int:
+    """Decimals of an estimate, by the width of its interval."""
+    return precision.places(item.mean, item.low, item.high)
+
+
+def digits_by_metric(summary: Summary) -> dict[str, int]:
+    """Decimals of each metric, and of each ``METRIC@REGION``."""
+    regions = {
+        f"{name}{AT}{region}": digits(item)
+        for region, group in summary.regions.items()
+        for name, item in group.metrics.items()
+    }
+    return {name: digits(item) for name, item in summary.metrics.items()} | regions
 
 
 def shown(value: float, places: int) -> str:
     """A number as text, with a true minus sign; a dash for NaN."""
-    if math.isnan(value):
-        return NONE
-    return f"{value:.{places}f}".replace("inf", INFINITY).replace("-", MINUS)
+    return NONE if math.isnan(value) else _typeset(precision.plain(value, places))
 
 
 def signed(value: float, places: int) -> str:
-    """A difference as text, always with its sign."""
-    text = shown(value, places)
-    return text if text.startswith((MINUS, NONE)) else f"+{text}"
+    """A difference as text, with its sign unless it is rounded to 0."""
+    return NONE if math.isnan(value) else _typeset(precision.signed(value, places))
+
+
+def _typeset(text: str) -> str:
+    return text.replace("inf", INFINITY).replace("-", MINUS)
 
 
 def count(value: int | None) -> str:
@@ -160,7 +172,7 @@ def _key_number(name: str, item: MetricSummary) -> KeyNumber:
     baselines = {key: number(value) for key, value in item.baselines.items()}
     compared = {key: number(item.compared(key)) for key in item.baselines}
     mean, low, high = map(number, (item.mean, item.low, item.high))
-    places = decimals([mean, low, high, *baselines.values()])
+    places = digits(item)
     comparisons = [_comparison(key, value, item, places) for key, value in baselines.items()]
     best = _best(compared, item.direction.change)
     return KeyNumber(
@@ -179,13 +191,14 @@ def _key_number(name: str, item: MetricSummary) -> KeyNumber:
 def _comparison(name: str, baseline: float, item: MetricSummary, places: int) -> BaselineComparison:
     gain = item.gains.get(name) or Estimate(mean=None, low=None, high=None)
     low, high = number(gain.low), number(gain.high)
+    own = digits(gain)
     return BaselineComparison(
         name=name,
         label=labelled(name),
         mean=shown(baseline, places),
-        difference=signed(number(gain.mean), places),
-        low="" if math.isnan(low) else signed(low, places),
-        high="" if math.isnan(high) else signed(high, places),
+        difference=signed(number(gain.mean), own),
+        low="" if math.isnan(low) else signed(low, own),
+        high="" if math.isnan(high) else signed(high, own),
         outcome=change_outcome(gain, item.direction),
     )
 

@@ -17,7 +17,7 @@ from enface_tools.report.claims import read_claim
 from enface_tools.report.curves import Plot, label_plot, read_log, training_plots
 from enface_tools.report.files import FolderReader, PageWriter, make_folder
 from enface_tools.report.gallery import gallery
-from enface_tools.report.numbers import KeyNumber, baseline_names, key_numbers, labelled, verdicts
+from enface_tools.report.numbers import KeyNumber, baseline_names, digits_by_metric, key_numbers, labelled, verdicts
 from enface_tools.report.pictures import sample_grids, sprite_sheet
 from enface_tools.report.provenance import Provenance
 from enface_tools.report.render import rendered
@@ -98,6 +98,7 @@ def _contents(reader: FolderReader, page: PageWriter, run: Path) -> tuple[Conten
 def _evaluation(reader: FolderReader, page: PageWriter, folder: str, summary: Summary | None) -> Contents:
     numbers = key_numbers(summary.metrics) if summary else []
     directions = {item.name: item.direction for item in numbers}
+    decimals = digits_by_metric(summary) if summary else {}
     baselines = baseline_names(summary) if summary else []
     images = reader.table(f"{folder}images.csv")
     baseline_tables = {name: reader.table(f"{folder}{name}.csv") for name in BASELINES}
@@ -110,9 +111,9 @@ def _evaluation(reader: FolderReader, page: PageWriter, folder: str, summary: Su
         "baselines": baselines,
         "labels": {name: labelled(name) for name in baselines},
         "grid": page.picture(reader, grid, "grid", f"{split.capitalize()} images: sources, outputs, targets."),
-        "gallery": gallery(images, baseline_tables, directions, sheet),
+        "gallery": gallery(images, baseline_tables, directions, decimals, sheet),
         "sheet": sheet,
-        "spread": tables.spread(images, directions),
+        "spread": tables.spread(images, directions, decimals),
         "sets": tables.set_numbers(summary) if summary else [],
         "regions": tables.region_tables(summary) if summary else [],
         "by": tables.label_tables(summary) if summary else {},
@@ -174,7 +175,7 @@ def _stages(reader: FolderReader, page: PageWriter, folder: str, numbers: list[K
 def _training(reader: FolderReader, page: PageWriter) -> Contents:
     log = read_log(reader.text("log.jsonl"))
     return {
-        "stages": log.stages,
+        "stages": [(name, start, ", ".join(log.terms.get(name, {}).values())) for name, start in log.stages],
         "last_step": log.last_step,
         "plots": training_plots(log),
         "inactive": log.inactive,

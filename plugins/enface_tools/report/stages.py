@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.models import CheckpointSummary, Estimate, StageMetric, StageSummary
 from enface_tools.evaluate.openings import Opening
+from enface_tools.evaluate.precision import places
 from enface_tools.evaluate.statistics import Outcome
 from enface_tools.report.files import Picture
-from enface_tools.report.numbers import NONE, change_outcome, count, decimals, number, shown, signed
+from enface_tools.report.numbers import NONE, change_outcome, count, digits, number, shown, signed
 from enface_tools.report.tables import interval_text
 
 
@@ -50,20 +51,13 @@ def stage_table(
     pictures: Mapping[str, Picture | None] | None = None,
 ) -> list[StageRow]:
     """One row per stage."""
-    places = {
-        name: decimals(number(stage.metrics[name].mean) for stage in stages.values() if name in stage.metrics)
-        for name in metrics
-    }
     return [
         StageRow(
             name,
             count(stage.step),
             stage.weights or "",
             stage.after or "",
-            [
-                _stage_cell(stage.metrics.get(metric), direction, places[metric])
-                for metric, direction in metrics.items()
-            ],
+            [_stage_cell(stage.metrics.get(metric), direction) for metric, direction in metrics.items()],
             (pictures or {}).get(name),
             stage.caveat,
         )
@@ -71,16 +65,14 @@ def stage_table(
     ]
 
 
-def _stage_cell(item: StageMetric | None, direction: Direction, places: int) -> StageCell:
+def _stage_cell(item: StageMetric | None, direction: Direction) -> StageCell:
     if item is None:
         return StageCell(NONE)
-    mean = number(item.mean)
-    if item.change is None or item.change.mean is None:
-        return StageCell(shown(mean, places))
-    change = item.change.mean
-    low, high = ("" if value is None else shown(value, places) for value in (item.change.low, item.change.high))
-    outcome = change_outcome(item.change, direction)
-    return StageCell(shown(mean, places), signed(change, places), low, high, outcome)
+    mean, change = shown(number(item.mean), digits(item)), item.change
+    if change is None or change.mean is None:
+        return StageCell(mean)
+    low, high = ("" if value is None else signed(value, digits(change)) for value in (change.low, change.high))
+    return StageCell(mean, signed(change.mean, digits(change)), low, high, change_outcome(change, direction))
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ def opening_rows(openings: Iterable[Opening]) -> list[tuple[str, str, str, str]]
 
 
 def _numbers_seen(metrics: Mapping[str, float | None]) -> str:
-    return ", ".join(f"{name} {shown(number(value), decimals([number(value)]))}" for name, value in metrics.items())
+    return ", ".join(f"{name} {shown(number(value), places(value))}" for name, value in metrics.items())
 
 
 def checkpoint_table(
@@ -127,6 +119,4 @@ def checkpoint_table(
 def _with_interval(item: Estimate | None) -> tuple[str, str]:
     if item is None:
         return NONE, ""
-    mean = number(item.mean)
-    places = decimals([mean, number(item.low), number(item.high)])
-    return shown(mean, places), interval_text(item, places)
+    return shown(number(item.mean), digits(item)), interval_text(item)

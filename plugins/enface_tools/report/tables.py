@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from enface_tools.evaluate.direction import Direction
-from enface_tools.evaluate.models import Estimate, GroupSummary, Measured, Summary, TwoLabelTable
+from enface_tools.evaluate.models import Estimate, GroupSummary, Measured, MetricSummary, Summary, TwoLabelTable
+from enface_tools.evaluate.precision import places
 from enface_tools.evaluate.results import column_of
-from enface_tools.report.numbers import baseline_names, count, decimals, label_key, number, shown
+from enface_tools.report.numbers import baseline_names, count, digits, label_key, number, shown
 
 POSE = "pose"
 
@@ -114,15 +115,14 @@ def _table(
     means = [
         [number(item.mean), *(number(item.baselines.get(baseline)) for baseline in baselines)] for _, item in items
     ]
-    places = decimals(mean for row in means for mean in row)
     lines = [
         Line(
             value,
             count(item.images),
             count(item.identities),
-            shown(mean, places),
-            interval_text(item, places),
-            [shown(other, places) for other in others],
+            shown(mean, digits(item)),
+            interval_text(item),
+            [shown(other, digits(item)) for other in others],
             _beats(item, direction),
         )
         for (value, item), (mean, *others) in zip(items, means, strict=True)
@@ -130,9 +130,9 @@ def _table(
     return Table(name, direction, lines, _curves([value for value, *_ in items], means, baselines))
 
 
-def interval_text(item: Estimate, places: int) -> str:
+def interval_text(item: Estimate) -> str:
     """An interval as text; empty without one."""
-    low, high = number(item.low), number(item.high)
+    low, high, places = number(item.low), number(item.high), digits(item)
     return "" if math.isnan(low) or math.isnan(high) else f"[{shown(low, places)}, {shown(high, places)}]"
 
 
@@ -152,7 +152,7 @@ def heat_maps(summary: Summary) -> dict[str, tuple[list[str], list[HeatMap]]]:
     maps = {}
     for pair, table in summary.by_two.items():
         items = [
-            HeatMap(name, summary.metrics[name].direction, _heated(table, name, summary.metrics[name].direction))
+            HeatMap(name, summary.metrics[name].direction, _heated(table, name, summary.metrics[name]))
             for name in table.metrics
             if name in summary.metrics
         ]
@@ -161,9 +161,10 @@ def heat_maps(summary: Summary) -> dict[str, tuple[list[str], list[HeatMap]]]:
     return maps
 
 
-def _heated(table: TwoLabelTable, name: str, direction: Direction) -> list[tuple[str, list[Cell]]]:
+def _heated(table: TwoLabelTable, name: str, item: MetricSummary) -> list[tuple[str, list[Cell]]]:
     means = [[number(mean) for mean in row] for row in table.metrics[name]]
-    places = decimals(value for row in means for value in row)
+    # Cells have no intervals of their own; they are at least as wide as that of all images.
+    direction, places = item.direction, digits(item)
     score = direction.change.score if name in table.distances else direction.score
     scores = [[score(number(value)) for value in row] for row in table.distances.get(name, table.metrics[name])]
     known = [value for row in scores for value in row if math.isfinite(value)]
@@ -186,16 +187,17 @@ def set_numbers(summary: Summary) -> list[SetNumber]:
     baselines, numbers = baseline_names(summary), []
     for name, item in summary.sets.items():
         values = [number(item.value), *(number(item.baselines.get(baseline)) for baseline in baselines)]
-        value, *others = (shown(one, decimals(values)) for one in values)
+        value, *others = (shown(one, places(one)) for one in values)
         numbers.append(SetNumber(name, item.direction, value, others))
     return numbers
 
 
-def spread(images: pd.DataFrame, metrics: Mapping[str, Direction]) -> list[dict[str, str]]:
+def spread(images: pd.DataFrame, metrics: Mapping[str, Direction], decimals: Mapping[str, int]) -> list[dict[str, str]]:
     """The distribution of each metric over the images: quantiles from worse to better, and the worst image.
 
     Args:
         images: ``images.csv``.
+        decimals: Of each metric.
     """
     lines = []
     for name, direction in metrics.items():
@@ -208,7 +210,7 @@ def spread(images: pd.DataFrame, metrics: Mapping[str, Direction]) -> list[dict[
         worst = int(values.map(direction.score).argmin())
         place = int(values.index[worst])
         numbers = [float(values.iloc[worst]), *_quantiles(values, direction)]
-        texts = [shown(value, decimals(numbers)) for value in numbers]
+        texts = [shown(value, decimals[name]) for value in numbers]
         columns = dict(zip(("worst", "worst_5", "median", "best_5"), texts, strict=True))
         lines.append({"name": name, "key": str(images["key"].iloc[place]), "place": str(place), **columns})
     return lines

@@ -209,7 +209,7 @@ def test_four_people_have_no_interval(pair):
     assert result.outcome == "unclear"
     nothing = (result.difference.low, result.difference.high, result.p, result.p_adjusted, result.detectable)
     assert all(map(math.isnan, (*nothing, result.p_equivalent)))
-    assert comparison.verdicts[0][1] == "no interval on lpips (-0.09): 4 people are fewer than 5"
+    assert comparison.verdicts[0][1] == "no interval on lpips (-0.0938): 4 people are fewer than 5"
     assert "Fewer than 5 people have no interval and no test; evaluate on more people." in comparison.caveats
 
 
@@ -350,11 +350,11 @@ def result_of(ends, **changes):
         ((-1.234, -1.27, -1.198), "better on lpips by 1.23 [1.20, 1.27]"),
         # An end that is not 0 is not shown as 0.
         ((-0.0042, -0.0082, -0.0002), "better on lpips by 0.0042 [0.0002, 0.0082]"),
-        ((-0.00001, -0.0024, 0.0023), "no clear difference on lpips (-0.0000 [-0.0024, +0.0023])"),
+        ((-0.00001, -0.0024, 0.0023), "no clear difference on lpips (0.0000 [-0.0024, +0.0023])"),
         ((8.012, 6.96, 9.06), "worse on lpips by 8.0 [7.0, 9.1]"),
-        ((-0.5, -math.inf, math.nan), "no clear difference on lpips (-0.5 [-inf, -])"),
+        ((-0.5, -math.inf, math.nan), "no clear difference on lpips (-0.500 [-inf, -])"),
         ((-0.001, -0.004, 0.002), "no clear difference on lpips (-0.001 [-0.004, +0.002])"),
-        ((-0.2, math.nan, math.nan), "no interval on lpips (-0.20): one run has numbers"),
+        ((-0.2, math.nan, math.nan), "no interval on lpips (-0.200): one run has numbers"),
     ],
 )
 def test_sentences(ends, text):

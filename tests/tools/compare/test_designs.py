@@ -286,7 +286,7 @@ def test_a_seed_of_few_people_has_no_interval(evaluated):
         for name, value in (("a", 0.5), ("b", 0.4)):
             run = with_people(evaluated, name, seed, [2 * seed, 2 * seed + 1], [value, value + 0.01 * seed])
     comparison = compared(run.parent.parent / "a", run.parent)
-    assert comparison.verdicts[0][1].startswith("no interval on lpips (-0.10): 4 people are fewer than 5")
+    assert comparison.verdicts[0][1].startswith("no interval on lpips (-0.100): 4 people are fewer than 5")
     assert math.isnan(comparison.results[0].p_adjusted)
 
 

@@ -30,7 +30,7 @@
 
   function card(item) {
     const metric = metrics[sort.value];
-    const number = metric ? `${metric.name} ${enface.number(metric.values[item])}` : "";
+    const number = metric ? `${metric.name} ${enface.number(metric.values[item], metric.places)}` : "";
     const labels = data.labels.map((label) => `${label.name} ${label.values[item]}`).join(", ");
     const names = data.tiles.map((part) => part.name).join(", ");
     const about = [`Image ${data.keys[item]}`, names, labels, number].filter(Boolean).join("; ");

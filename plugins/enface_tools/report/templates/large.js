@@ -38,8 +38,8 @@
     const head = ["Metric", data.numbers || "Output", ...others.map((name) => data.numbers ? name : name[0].toUpperCase() + name.slice(1))];
     const row = (metric) => enface.make("tr", {},
       enface.make("th", { scope: "row" }, `${metric.name} ${metric.arrow}`),
-      enface.make("td", { class: "value" }, enface.number(metric.values[item])),
-      ...others.map((name) => enface.make("td", {}, enface.number(metric.others[name]?.[item]))));
+      enface.make("td", { class: "value" }, enface.number(metric.values[item], metric.places)),
+      ...others.map((name) => enface.make("td", {}, enface.number(metric.others[name]?.[item], metric.places))));
     part("numbers").replaceChildren(
       enface.make("thead", {}, enface.make("tr", {}, ...head.map((text) => enface.make("th", { scope: "col" }, text)))),
       enface.make("tbody", {}, ...data.metrics.filter((metric) => metric.values[item] !== null).map(row)));

@@ -15,11 +15,12 @@ const enface = {
     element.append(...children);
     return element;
   },
-  number(value, digits = 4) {
+  // A number with the decimals of its metric; three significant digits without.
+  number(value, places) {
     if (value === null || value === undefined || Number.isNaN(value)) return "–";
     const size = Math.abs(value);
-    const places = size === 0 ? 1 : Math.min(Math.max(digits - 1 - Math.floor(Math.log10(size)), 0), 8);
-    return value.toFixed(places).replace("-", "−");
+    const text = value.toFixed(places ?? (size === 0 ? 3 : Math.min(Math.max(2 - Math.floor(Math.log10(size)), 0), 8)));
+    return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
   },
   // Higher is better.
   score(metric, value) {
