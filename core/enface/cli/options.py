@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,15 +16,48 @@ from enface.errors import EnfaceError
 from enface.system.messages import Progress
 
 QUIET_SECONDS = 10.0
-RecipePath = Annotated[Path, typer.Argument(help="A recipe file, or a run directory.", show_default=False)]
-RunPath = Annotated[Path, typer.Argument(help="A run directory (runs/NAME/ID).", show_default=False)]
+
+
+def _go_offline(value: bool) -> bool:
+    # Read by everything that downloads, here and in processes that this one starts.
+    if value:
+        os.environ["ENFACE_OFFLINE"] = "1"
+    return value
+
+
+def _find_recipe(context: typer.Context, value: Path) -> Path:
+    return _found(context, value, recipe=True)
+
+
+def find_run(context: typer.Context, value: Path) -> Path:
+    """Return the directory of a run that is given by its name: the callback of an argument."""
+    return _found(context, value, recipe=False)
+
+
+def _found(context: typer.Context, path: Path, *, recipe: bool) -> Path:
+    from enface.plugin.manager import load_plugins
+
+    runs = context.params.get("runs", Path("runs"))
+    return load_plugins().hook.find_run(path=path, runs=runs, recipe=recipe) or path
+
+
+RecipePath = Annotated[
+    Path, typer.Argument(help="A recipe: a file, a name, or a run.", show_default=False, callback=_find_recipe)
+]
+RunPath = Annotated[
+    Path, typer.Argument(help="A run: a directory, NAME, latest, best.", show_default=False, callback=find_run)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as stages.main.steps=100; repeatable."),
 ]
-Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")]
+# Eager, so that names of runs are looked up in it.
+Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.", is_eager=True)]
 Processes = Annotated[
     int, typer.Option("--processes", min=1, help="Number of processes that share the work, each on its own GPU.")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Download nothing, as with ENFACE_OFFLINE=1.", callback=_go_offline)
 ]
 Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 

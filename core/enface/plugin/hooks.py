@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pluggy
@@ -98,6 +98,16 @@ def commands(app: typer.Typer) -> None:
 @hookspec(firstresult=True)
 def find_recipe(name: str) -> Path | None:
     """Return the file of a recipe by its name; None if the name is unknown."""
+
+
+@hookspec(firstresult=True)
+def find_run(path: Path, runs: Path, recipe: bool) -> Path | None:
+    """Return the directory of a run by its name below ``runs``; None if ``recipe``, and the path may be one."""
+
+
+@hookspec
+def fetch_requirements(loaded: Any, kinds: Collection[str] | None, reporter: Reporter) -> None:
+    """Fetch files that a recipe's components of these kinds (None: all) need. Called once a machine, before packing."""
 
 
 @hookspec(firstresult=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import Overrides, RecipePath, Terminal, say
+from enface.cli.options import Overrides, RecipePath, Runs, Terminal, say
 
 if TYPE_CHECKING:
     from enface_tools.audit.checks import Audit
@@ -38,6 +38,7 @@ def audit_command(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    runs: Runs = Path("runs"),
 ) -> None:
     """Check a recipe's pairs for duplicates, leaks, misaligned images and missing targets.
 

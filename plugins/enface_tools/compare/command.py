@@ -12,18 +12,18 @@ from typing import Annotated
 import typer
 
 from enface import DataError, hookimpl
-from enface.cli.options import Terminal, say
+from enface.cli.options import Runs, Terminal, say
 from enface_tools.evaluate.splits import Split
 
 MAX_GROUPS, MAX_NAME = 2, 60
 
 
 def compare_command(
-    runs: Annotated[
+    paths: Annotated[
         list[Path],
         typer.Argument(
             metavar="RUN...",
-            help="Run directories, folders of runs, results of enface pairs.",
+            help="Runs (directories, NAME, latest, best), folders of runs, results of enface pairs.",
             show_default=False,
         ),
     ],
@@ -59,6 +59,7 @@ def compare_command(
         Path | None, typer.Option("--out", metavar="DIR", help="Output folder (default: comparisons/A-vs-B).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print comparison.json instead of tables.")] = False,
+    runs: Runs = Path("runs"),
 ) -> None:
     """Compare evaluated runs with a control, image by image: differences, intervals, tests, verdicts.
 
@@ -69,10 +70,11 @@ def compare_command(
     from enface_tools.compare.console import show
     from enface_tools.compare.files import write_files
     from enface_tools.compare.page import write_comparison
+    from enface_tools.runs.names import find_runs
 
     comparison = compare(
-        runs,
-        control,
+        find_runs(paths, runs),
+        None if control is None else find_runs([control], runs)[0],
         split=split,
         by=split_names(by),
         regions=regions,

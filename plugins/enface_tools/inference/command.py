@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import Device, RunPath, Terminal, say
+from enface.cli.options import Device, RunPath, Runs, Terminal, say
 
 
 class Fit(StrEnum):
@@ -45,6 +45,7 @@ def apply(
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images per batch.")] = 32,
     raw: Raw = False,
     device: Annotated[Device, typer.Option("--device", help="Device of the network.")] = Device.auto,
+    runs: Runs = Path("runs"),
 ) -> None:
     """Write a trained network's outputs for photographs.
 
@@ -76,6 +77,7 @@ def export(
     format_: Annotated[
         list[Format] | None, typer.Option("--format", help="A format to write; repeatable; default: both.")
     ] = None,
+    runs: Runs = Path("runs"),
 ) -> None:
     """Write a trained network as ONNX and torch.export files.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import say
+from enface.cli.options import Runs, say
 from enface_tools.evaluate.splits import Split
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def power(
-    runs: Annotated[
+    paths: Annotated[
         list[Path],
         typer.Argument(
             metavar="RUN...", help="Runs of one recipe, or of two, with at least two seeds each.", show_default=False
@@ -29,6 +29,7 @@ def power(
     ] = None,
     split: Annotated[Split, typer.Option("--split", help="The split whose evaluations are read.")] = "val",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    runs: Runs = Path("runs"),
 ) -> None:
     """Estimate the seeds and people that a comparison needs, from the variation of runs at hand.
 
@@ -37,8 +38,9 @@ def power(
     """
     from enface_tools.compare.command import metric_numbers
     from enface_tools.power.plan import plan_power
+    from enface_tools.runs.names import find_runs
 
-    result = plan_power(runs, detect=metric_numbers(detect or [], "--detect"), split=split)
+    result = plan_power(find_runs(paths, runs), detect=metric_numbers(detect or [], "--detect"), split=split)
     if as_json:
         content = {"groups": result.groups, "paired": result.paired, "caveats": result.caveats}
         typer.echo(json.dumps({**content, "metrics": [plan.as_dict() for plan in result.plans]}, indent=1))

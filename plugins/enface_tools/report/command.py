@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import say
+from enface.cli.options import Runs, find_run, say
 from enface.errors import EnfaceError
 
 if TYPE_CHECKING:
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 def report(
     run: Annotated[
         Path,
-        typer.Argument(help="A run directory (runs/NAME/ID), or results of enface pairs.", show_default=False),
+        typer.Argument(
+            help="A run: a directory, NAME, latest, best; or results of enface pairs.",
+            show_default=False,
+            callback=find_run,
+        ),
     ],
     watched: Annotated[
         bool, typer.Option("--watch", help="Rewrite the report while the run trains; Ctrl-C ends it.")
     ] = False,
+    runs: Runs = Path("runs"),
 ) -> None:
     """Write the report of a run, or of evaluated image pairs.
 

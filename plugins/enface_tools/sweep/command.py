@@ -71,7 +71,7 @@ def sweep(
 
 
 def _report_end(jobs: list[Job], detached: list[Job], launcher: Launcher, runs: Path, file: Path, split: Split) -> None:
-    from enface_tools.sweep.locks import is_locked
+    from enface_tools.runs.locks import is_locked
 
     states = {job: job.find(runs)[0] for job in jobs}
     for job in jobs:

@@ -23,7 +23,7 @@ from enface.system.locks import LOCK_FILE
 from enface.system.processes import set_arguments
 from enface_tools.evaluate.splits import Split, is_evaluated, no_people, without_validation
 from enface_tools.sweep.base import Launcher
-from enface_tools.sweep.locks import is_locked
+from enface_tools.runs.locks import is_locked
 
 State = Literal["done", "running", "cut off", "new"]
 

@@ -12,7 +12,7 @@ import pytest
 from enface.errors import EnfaceError
 from enface.system import locks
 from enface.system.locks import hold_lock, try_lock
-from enface_tools.sweep.locks import is_locked
+from enface_tools.runs.locks import is_locked
 
 HOLD = """
 import pathlib, sys

@@ -269,11 +269,11 @@ def test_the_default_folder_has_a_safe_name():
     ("arguments", "message"),
     [
         (["runs/a"], r"one recipe \(seeds 0, 1, 2\)"),
-        (["runs/a", "runs/none"], r"runs/none is not a folder"),
+        (["runs/a", "runs/none"], r"runs/none is no path"),
         (["runs/a", "runs"], r"runs is neither a run directory \(recipe.yaml\) nor a folder of runs"),
         (["runs/a", "runs/b", "--by", "smile"], r"no label 'smile'; they have: pose"),
         (["runs/a", "runs/b", "--metrics", "ssmi"], r"'ssmi' was not measured; did you mean 'ssim'"),
-        (["runs/a", "runs/b", "--control", "none"], r"none is not a folder"),
+        (["runs/a", "runs/b", "--control", "none"], r"none is no path, and no run below runs has this name"),
         (["runs/a", "runs/b", "--margin", "lpips"], r"--margin: 'lpips' is not METRIC=X, as in lpips=0\.01"),
         (["runs/a", "runs/b", "--margin", "=0.1"], r"--margin: '=0\.1' is not METRIC=X"),
         (["runs/a", "runs/b", "--margin", "lpips=small"], r"--margin: 'small' is not a number; write lpips=0\.01"),
