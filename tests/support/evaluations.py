@@ -178,21 +178,20 @@ def write_sprites(folder: Path, count: int, tile: int, *, noise: bool = False) -
     """Write ``pictures/`` and ``pictures.json``, and the first image at full size."""
     (folder / "pictures").mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
-    files = []
+    files: dict[str, list[str]] = {role: [] for role in TILES}
     for start in range(0, count, ROWS):
         rows = min(ROWS, count - start)
-        sprite = np.zeros((rows * tile, len(TILES) * tile, 3), np.uint8)
-        for place, colour in enumerate(COLOURS):
-            sprite[:, place * tile : (place + 1) * tile] = colour
-        if noise:
-            # As much detail as in a photograph of a face.
-            rough = rng.normal(0, 40, (rows * tile // 4, len(TILES) * tile // 4, 3)).repeat(4, 0).repeat(4, 1)
-            sprite = (sprite + rough + rng.normal(0, 6, sprite.shape)).clip(0, 255).astype(np.uint8)
-        files.append(f"{start // ROWS:03d}.webp")
-        Image.fromarray(sprite).save(folder / "pictures" / files[-1], quality=82)
+        for role, colour in zip(TILES, COLOURS, strict=True):
+            sprite = np.full((rows * tile, tile, 3), colour, np.uint8)
+            if noise:
+                # As much detail as in a photograph of a face.
+                rough = rng.normal(0, 40, (rows * tile // 4, tile // 4, 3)).repeat(4, 0).repeat(4, 1)
+                sprite = (sprite + rough + rng.normal(0, 6, sprite.shape)).clip(0, 255).astype(np.uint8)
+            files[role].append(f"{start // ROWS:03d}-{role}.webp")
+            Image.fromarray(sprite).save(folder / "pictures" / files[role][-1], quality=82)
     Image.new("RGB", (4 * 4 * tile, 4 * tile), (250, 250, 0)).save(folder / "pictures" / "large-00000.webp")
     large = {"size": 4 * tile, "files": {"0": "large-00000.webp"}}
-    about = {"tile": tile, "rows": ROWS, "tiles": TILES, "files": files, "images": count, "large": large}
+    about = {"tile": tile, "rows": ROWS, "files": files, "images": count, "large": large}
     (folder / "pictures.json").write_text(json.dumps(about))
 
 

@@ -1,7 +1,8 @@
-"""The direction in which values of a metric are better."""
+"""The direction in which values of a metric are better, and the range that they have."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,3 +42,13 @@ class Direction:
         if self.ideal is not None:
             return f"nearer to {self.ideal:g} is better"
         return f"{'higher' if self.higher else 'lower'} is better"
+
+
+def range_text(bounds: Sequence[float | None] | None, unit: str = "") -> str:
+    """Return the range of a metric with its unit, as ``0 to 100 (dB)``; None is an open end."""
+    low, high = bounds or (None, None)
+    if low is None:
+        text = "any number" if high is None else f"up to {high:g}"
+    else:
+        text = f"{low:g} and above" if high is None else f"{low:g} to {high:g}"
+    return f"{text} ({unit})" if unit else text

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from enface.errors import DataError
-from enface_tools.evaluate.direction import Direction
+from enface_tools.evaluate.direction import Direction, range_text
 
 FORMAT = 3
 Weights = Literal["average", "plain"]
@@ -39,6 +39,7 @@ class MetricInfo(FileModel):
     """Properties of a metric.
 
     Attributes:
+        unit: Unit of its numbers; empty for a pure number.
         card: Implementation, version, weights' digest, data range.
         gallery: True for identification rates over a gallery, such as rank-1.
         networks: Pretrained networks that the metric uses.
@@ -47,6 +48,7 @@ class MetricInfo(FileModel):
     higher_is_better: bool
     ideal: float | None = None
     bounds: list[float | None] | None = None
+    unit: str = ""
     card: dict[str, str] = {}
     gallery: bool = False
     networks: list[str] = []
@@ -55,6 +57,11 @@ class MetricInfo(FileModel):
     def direction(self) -> Direction:
         """Direction in which values are better."""
         return Direction(self.higher_is_better, self.ideal)
+
+    @property
+    def range(self) -> str:
+        """Range and unit of its numbers, as ``0 to 100 (dB)``."""
+        return range_text(self.bounds, self.unit)
 
 
 class Measured(Estimate):
@@ -267,20 +274,26 @@ class LargePictures(FileModel):
 
 
 class PictureIndex(FileModel):
-    """``pictures.json``: sprites with a row of tiles for each image.
+    """``pictures.json``: sprites with the tiles of many images below each other.
 
     Attributes:
         tile: Size of a tile in pixels.
-        rows: Rows of a full sprite.
-        tiles: The tiles of a row, from ``source``, ``output``, ``target`` and ``error``.
+        rows: Tiles of a full sprite.
+        files: The sprites of each role, from ``source``, ``output``, ``target`` and ``error``; a large picture has
+            the roles side by side in this order.
     """
 
     tile: int
     rows: int
-    tiles: list[str]
-    files: list[str]
+    files: dict[str, list[str]]
     images: int
     large: LargePictures
+
+    @model_validator(mode="after")
+    def _has_as_many_sprites_of_every_role(self) -> PictureIndex:
+        if len({len(files) for files in self.files.values()}) > 1:
+            raise ValueError("files: roles have different numbers of sprites")
+        return self
 
 
 def parse(text: str, kind: type[T], name: str, remedy: str = "evaluate again") -> T:

@@ -29,9 +29,9 @@ MAX_ERROR = 0.5
 class PictureWriter:
     """Writes sprites of source, output, target and error map, batch by batch.
 
-    ``pictures/NNN.webp`` holds up to 64 rows of tiles, with the pixels that are measured. Images larger than a tile
-    are reduced to it, which removes fine patterns; up to 100 of them, evenly spread, are also written at full size.
-    ``pictures.json`` is the index.
+    ``pictures/NNN-ROLE.webp`` holds up to 64 tiles below each other, with the pixels that are measured; a file of one
+    role is smaller, because targets repeat. Images larger than a tile are reduced to it, which removes fine patterns;
+    up to 100 of them, evenly spread, are also written at full size. ``pictures.json`` is the index.
 
     Args:
         total: Number of images to come.
@@ -42,7 +42,7 @@ class PictureWriter:
         self._folder, self._names = folder, ("source",) * sources + ("output", "target", "error")
         self._large = set(np.linspace(0, max(total - 1, 0), min(total, MAX_LARGE)).round().astype(int).tolist())
         self._rows: list[list[Pixels]] = []
-        self._files: list[str] = []
+        self._files: dict[str, list[str]] = {name: [] for name in self._names}
         self._large_files: dict[str, str] = {}
         self._tile = self._size = self._count = 0
         shutil.rmtree(folder / "pictures", ignore_errors=True)
@@ -71,7 +71,6 @@ class PictureWriter:
         index = PictureIndex(
             tile=self._tile,
             rows=ROWS,
-            tiles=list(self._names),
             files=self._files,
             images=self._count,
             large=LargePictures(size=self._size, files=self._large_files),
@@ -79,8 +78,9 @@ class PictureWriter:
         (self._folder / PICTURES).write_text(json.dumps(index.dump()))
 
     def _flush(self) -> None:
-        self._files.append(name := f"{len(self._files):03d}.webp")
-        self._write(self._rows, name)
+        for place, (role, files) in enumerate(self._files.items()):
+            files.append(name := f"{len(files):03d}-{role}.webp")
+            self._write([[row[place]] for row in self._rows], name)
         self._rows = []
 
     def _write(self, rows: Sequence[Sequence[Pixels]], name: str) -> None:

@@ -43,21 +43,25 @@ class SpriteSheet:
     """Tiles of many images on sprites, some of them also at full size.
 
     Attributes:
-        tiles: Side by side, from ``source``, ``output``, ``target`` and ``error``.
-        files: The sprites, relative to the page; an empty name for a missing one.
+        files: For each role, from ``source``, ``output``, ``target`` and ``error``, the sprites, relative to the page;
+            an empty name for a missing one.
         rows: Images per sprite.
         size: Of a tile in pixels; ``large_size`` is that of a large picture.
         images: Number of images.
         large: Index of an image -> its large picture.
     """
 
-    tiles: list[str]
-    files: list[str]
+    files: dict[str, list[str]]
     rows: int
     size: int
     images: int
     large_size: int = 0
     large: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tiles(self) -> list[str]:
+        """The roles, in order."""
+        return list(self.files)
 
     @property
     def reduction(self) -> str:
@@ -73,8 +77,7 @@ class SpriteSheet:
         """As data for the page's scripts."""
         return {
             "label": label,
-            "tiles": self.tiles,
-            "files": self.files,
+            "files": list(self.files.values()),
             "rows": self.rows,
             "size": self.size,
             "images": self.images,
@@ -129,7 +132,10 @@ def sprite_sheet(reader: FolderReader, page: PageWriter, folder: str, name: str 
     index = reader.model(f"{folder}pictures.json", PictureIndex)
     if index is None:
         return None
-    files = [_sprite(reader, page, f"{folder}pictures", file, name) for file in index.files]
+    files = {
+        role: [_sprite(reader, page, f"{folder}pictures", file, name) for file in sprites]
+        for role, sprites in index.files.items()
+    }
     large, size = {}, 0
     for place, file in index.large.files.items():
         path = reader.directory / f"{folder}pictures" / file
@@ -137,7 +143,7 @@ def sprite_sheet(reader: FolderReader, page: PageWriter, folder: str, name: str 
             size += path.stat().st_size
             if size <= MAX_LARGE_BYTES and (copy := page.copy(path, f"assets/{name}/{file}")):
                 large[place] = copy
-    return SpriteSheet(index.tiles, files, index.rows, index.tile, index.images, index.large.size, large)
+    return SpriteSheet(files, index.rows, index.tile, index.images, index.large.size, large)
 
 
 def _sprite(reader: FolderReader, page: PageWriter, folder: str, file: str, name: str) -> str:

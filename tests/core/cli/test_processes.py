@@ -258,7 +258,7 @@ def test_an_evaluation_distributed_over_two_processes_equals_that_of_one(runs):
         assert second["values"] == pytest.approx(first["values"], rel=0.02)
     pictures = json.loads((two / "pictures.json").read_text())
     assert pictures == json.loads((one / "pictures.json").read_text())
-    sprites = [np.asarray(Image.open(path / "pictures" / "000.webp"), dtype=float) for path in (one, two)]
+    sprites = [np.asarray(Image.open(path / "pictures" / "000-output.webp"), dtype=float) for path in (one, two)]
     assert sprites[0].std() > 5
     assert np.abs(sprites[0] - sprites[1]).mean() < 2
 

@@ -97,7 +97,7 @@ def test_the_same_faces_are_side_by_side(text, evaluations, compared):
     control, group = gallery["rows"]
     assert control == list(range(69))
     assert group == [69 - row for row in range(69)]
-    assert all((compared / file).is_file() for sheet in gallery["sheets"] for file in sheet["files"])
+    assert all((compared / file).is_file() for sheet in gallery["sheets"] for files in sheet["files"] for file in files)
     ssim, lpips = gallery["metrics"]
     assert ssim["values"][3] == pytest.approx(evaluations.numbers(70)["ssim"][3] - 0.5, abs=1e-4)
     assert list(lpips["others"]) == ["control", evaluations.HOSTILE]
@@ -182,4 +182,4 @@ def test_only_its_own_files_are_removed(tmp_path, evaluations):
     page(folder)
     page(folder)
     assert (folder / "data" / "mine.txt").is_file()
-    assert (folder / "assets" / "group-0" / "000.webp").is_file()
+    assert (folder / "assets" / "group-0" / "000-output.webp").is_file()

@@ -43,9 +43,9 @@ def test_tiles_have_the_pixels_that_were_measured(tmp_path):
     output = torch.cat([with_grid(1, 32), noise[1:]])
     about = write(tmp_path, output, noise)
     for row in range(5):
-        path = tmp_path / "pictures" / about["files"][0]
-        for place, images in enumerate((noise, output, noise)):
-            torch.testing.assert_close(shown(path, place, 32, row), rounded(images)[row], rtol=0, atol=1e-6)
+        for role, images in (("source", noise), ("output", output), ("target", noise)):
+            path = tmp_path / "pictures" / about["files"][role][0]
+            torch.testing.assert_close(shown(path, 0, 32, row), rounded(images)[row], rtol=0, atol=1e-6)
 
 
 def test_a_faint_checkerboard_in_one_channel_survives(tmp_path):
@@ -55,7 +55,7 @@ def test_a_faint_checkerboard_in_one_channel_survives(tmp_path):
     # Of a checkerboard, neighbours differ by twice its amplitude; of the ramp, at most by one level.
     assert float((whole[0, 1:] - whole[0, :-1]).abs().mean()) * 255 == pytest.approx(8, abs=0.1)
     assert float((whole[2, 1:] - whole[2, :-1]).abs().max()) == 0
-    tile = shown(tmp_path / "pictures" / about["files"][0], 1, TILE)
+    tile = shown(tmp_path / "pictures" / about["files"]["output"][0], 0, TILE)
     assert float((tile[0, 1:] - tile[0, :-1]).abs().mean()) * 255 < 4, "reduction weakens it, as the page says"
 
 
@@ -72,7 +72,8 @@ def test_a_report_copies_pictures_unchanged_and_says_that_tiles_are_reduced(tmp_
     sheet = sprite_sheet(reader, page, "")
     assert f"reduced from {size} to {TILE} px" in sheet.reduction
     assert "3 of the 3 images are enlarged at full size" in sheet.reduction
-    copied, written = (folder / "pictures" / "000.webp" for folder in (tmp_path / "page" / "assets", tmp_path / "run"))
+    folders = (tmp_path / "page" / "assets", tmp_path / "run")
+    copied, written = (folder / "pictures" / "000-output.webp" for folder in folders)
     assert copied.read_bytes() == written.read_bytes()
 
 

@@ -98,9 +98,9 @@ def test_copying_the_source_is_the_baseline(evaluation, folders, tmp_path):
     metric = summary.metrics["mae"]
     assert metric.gains["source"].mean == pytest.approx(metric.mean - metric.baselines["source"], abs=1e-6)
     about = json.loads((tmp_path / "results" / "pictures.json").read_text())
-    assert about["tiles"] == ["source", "output", "target", "error"]
-    with Image.open(tmp_path / "results" / "pictures" / about["files"][0]) as sprite:
-        assert sprite.size == (4 * SIZE, COUNT * SIZE)
+    assert list(about["files"]) == ["source", "output", "target", "error"]
+    with Image.open(tmp_path / "results" / "pictures" / about["files"]["source"][0]) as sprite:
+        assert sprite.size == (SIZE, COUNT * SIZE)
 
 
 @pytest.fixture
@@ -200,9 +200,9 @@ def test_outputs_whose_source_is_their_target_are_left_out(evaluation, folders, 
     assert summary.metrics["mae"].baselines["source"] == pytest.approx(np.mean(numbers), rel=1e-5)
     index = json.loads((tmp_path / "results" / "pictures.json").read_text())
     assert index["images"] == 5
-    with Image.open(tmp_path / "results" / "pictures" / index["files"][0]) as sprite:
-        # The fifth row of tiles is image 5: its target is the third tile.
-        tile = np.asarray(sprite.convert("RGB").crop((2 * SIZE, 4 * SIZE, 3 * SIZE, 5 * SIZE)), np.float64)
+    with Image.open(tmp_path / "results" / "pictures" / index["files"]["target"][0]) as sprite:
+        # The fifth tile is the target of image 5.
+        tile = np.asarray(sprite.convert("RGB").crop((0, 4 * SIZE, SIZE, 5 * SIZE)), np.float64)
     assert np.abs(tile - 255 * pixels(roles["targets"] / "5.png")).mean() < 20
     assert np.abs(tile - 255 * pixels(roles["targets"] / "4.png")).mean() > 30
     whole = evaluation(roles, out=tmp_path / "whole", self_pairs=True)()

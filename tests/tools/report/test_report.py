@@ -360,30 +360,44 @@ def test_the_gallery_has_every_image_with_its_numbers(tmp_path, evaluations):
     assert metrics["ssim"]["others"]["mean target"][3] == pytest.approx(images["ssim"][3] + 0.2, rel=1e-4)
     assert metrics["lpips@eyes"]["values"][0] is None
     (sheet,) = shown["sheets"]
-    assert (sheet["rows"], sheet["images"], len(sheet["files"])) == (64, 130, 3)
-    assert all((folder / "report" / file).is_file() for file in [*sheet["files"], sheet["large"]["0"]])
+    assert (sheet["rows"], sheet["images"], [len(files) for files in sheet["files"]]) == (64, 130, [3] * 4)
+    files = [file for role in sheet["files"] for file in role]
+    assert all((folder / "report" / file).is_file() for file in [*files, sheet["large"]["0"]])
     assert [tile["name"] for tile in shown["tiles"]] == ["source", "output", "target", "error map"]
     assert shown["pairs"] == [[0, 1], [1, 2]]
 
 
 def test_pictures_outside_of_their_folder_are_not_shown(tmp_path, evaluations):
     folder = evaluations.write_evaluation(tmp_path / "pairs", 5)
-    shutil.copy(folder / "pictures" / "000.webp", folder / "secret.webp")
+    shutil.copy(folder / "pictures" / "000-output.webp", folder / "secret.webp")
     about = json.loads((folder / "pictures.json").read_text())
-    about |= {"files": ["../secret.webp"], "large": {"size": 9, "files": {"0": "../secret.webp", "x": "000.webp"}}}
+    about |= {
+        "files": {"output": ["../secret.webp"]},
+        "large": {"size": 9, "files": {"0": "../secret.webp", "x": "000-output.webp"}},
+    }
     (folder / "pictures.json").write_text(json.dumps(about))
     text = page(folder)
     assert "pictures/../secret.webp is missing." in problems(text)
     (sheet,) = data(text, "gallery")["sheets"]
-    assert (sheet["files"], sheet["large"]) == ([""], {})
+    assert (sheet["files"], sheet["large"]) == ([[""]], {})
 
 
 def test_a_damaged_sprite_is_named(tmp_path, evaluations):
     folder = evaluations.write_evaluation(tmp_path / "pairs", 70)
-    (folder / "pictures" / "001.webp").write_bytes(b"no picture")
+    (folder / "pictures" / "001-output.webp").write_bytes(b"no picture")
     text = page(folder)
-    assert "pictures/001.webp is not an image that can be read." in problems(text)
-    assert data(text, "gallery")["sheets"][0]["files"][1] == ""
+    assert "pictures/001-output.webp is not an image that can be read." in problems(text)
+    files = data(text, "gallery")["sheets"][0]["files"]
+    assert files[1][1] == ""
+    assert all(files[role][number] for role, number in ((0, 0), (0, 1), (1, 0), (2, 1)))
+
+
+def test_roles_with_different_numbers_of_sprites_are_refused(tmp_path, evaluations):
+    folder = evaluations.write_evaluation(tmp_path / "pairs", 5)
+    about = json.loads((folder / "pictures.json").read_text())
+    about["files"]["target"] = []
+    (folder / "pictures.json").write_text(json.dumps(about))
+    assert any(problem.startswith("pictures.json is damaged (files: roles have") for problem in problems(page(folder)))
 
 
 def test_a_metric_may_be_called_as_a_label_is(tmp_path, run, evaluations):

@@ -13,10 +13,12 @@
 
   // A tile shows its part of a sprite, or a text if there is no picture.
   function tile(part, item, large = false) {
-    const sheet = data.sheets[part.sheet], place = row(part.sheet, item), columns = sheet.tiles.length;
+    const sheet = data.sheets[part.sheet], place = row(part.sheet, item);
     const whole = large ? sheet.large[place] : undefined;
     const number = place === null ? -1 : Math.floor(place / sheet.rows);
-    const file = whole || sheet.files[number];
+    const file = whole || sheet.files[part.tile][number];
+    // A sprite has the tiles of one role below each other, a large picture the roles of one image side by side.
+    const columns = whole ? sheet.files.length : 1;
     const lines = whole ? 1 : Math.min(sheet.rows, sheet.images - number * sheet.rows);
     if (!file) return enface.make("span", { class: "tile none" }, "no picture");
     const element = enface.make("span", { class: "tile" });
