@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from enface.errors import RecipeError
+from enface.errors import DataError, RecipeError
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import Dataset
 from enface.plugin.manager import load_plugins
@@ -223,6 +223,8 @@ class _Checker:
         try:
             names = dataset.named_splits(data.params)
             data.split = data.split.over(names) if names else data.split
+        except DataError as error:
+            self._add(str(error), "data")
         except ValueError as error:
             self._add(str(error), "data", "split")
 
