@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from enface import IMAGE_EXTENSIONS, DataError, Dataset, Row, files_fingerprint, list_images, read_image
+from enface import DataError, Dataset, Row
+from enface_plugins.datasets.people import compiled
+from enface_plugins.datasets.splits import SPLIT_NAMES, SPLITS, named_by, path_splits, split_folders, split_named
+from enface_plugins.image_files import IMAGE_EXTENSIONS, files_fingerprint, list_images, read_image
 
 # Names of images in a batch, and the column this dataset writes itself.
 RESERVED = ("key", "source", "target", "partner")
@@ -28,6 +31,10 @@ class LabelledFolder(Dataset):
     With ``pattern: '(?P<identity>\\d+)_yaw(?P<pose>[+-]\\d+)'`` the file ``007/007_yaw-045.png`` is identity
     ``007`` at pose -45. A column of numbers becomes numeric; identities remain text.
 
+    Top folders called ``train``, ``val`` (``validation``, ``valid``, ``dev``) and ``test``, in any case, define the
+    split: the column ``split`` holds their values, and the recipe's ``data.split`` follows them. A group ``split`` of
+    the pattern finds such names elsewhere in the path.
+
     Args:
         root: The folder.
         pattern: A regular expression with named groups, searched in each image's path relative to ``root`` (with
@@ -40,7 +47,7 @@ class LabelledFolder(Dataset):
 
     def __init__(self, *, root: Path, pattern: str, extensions: tuple[str, ...] = IMAGE_EXTENSIONS) -> None:
         self._root = root.expanduser()
-        self._pattern = _compiled(pattern)
+        self._pattern = _checked(pattern)
         self._extensions = extensions
 
     @classmethod
@@ -51,20 +58,37 @@ class LabelledFolder(Dataset):
             Image.new("RGB", (16, 16), (40 * number, 90, 60)).save(folder / name)
         return {"root": str(folder), "pattern": r"(?P<identity>\d+)_yaw(?P<pose>[+-]\d+)"}
 
+    @classmethod
+    def named_splits(cls, params: Mapping[str, Any]) -> Collection[str]:
+        """The splits of the top folders, or of the group ``split``."""
+        root = Path(params["root"])
+        if "split" not in _checked(params["pattern"]).groupindex:
+            return named_by(split_folders(root))
+        extensions = {key: params[key] for key in params if key == "extensions"}
+        values = (
+            set(cls(root=root, pattern=params["pattern"], **extensions)._splits().values()) if root.is_dir() else ()
+        )
+        return [split for split in SPLITS if split in values] if len(values) > 1 else ()
+
     def rows(self) -> Iterator[Row]:
         """One row per matching image, in natural order.
 
         Raises:
-            DataError: when the folder is missing or empty, or no image matches.
+            DataError: when the folder is missing or empty, no image matches, or a ``split`` is unknown.
         """
-        matches = {name: match for name in self._names if (match := self._pattern.search(name))}
-        self._report_unmatched([name for name in self._names if name not in matches], len(matches))
+        splits = self._splits()
+        # A group finds the split of matching images only, folders that of all images in them.
+        names = self._names if "split" in self._pattern.groupindex else list(splits) or self._names
+        matches = {name: self._matches[name] for name in names if name in self._matches}
+        self._report_unmatched([name for name in names if name not in matches], len(matches))
         columns = {
             group: _values(group, [match[group] or "" for match in matches.values()])
             for group in self._pattern.groupindex
+            if group != "split"
         }
         for index, name in enumerate(matches):
-            yield {"key": name, **{group: values[index] for group, values in columns.items()}}
+            about = {group: values[index] for group, values in columns.items()}
+            yield {"key": name, **about, **({"split": splits[name]} if splits else {})}
 
     def image(self, row: Row) -> npt.NDArray[np.uint8]:
         """The image of a row."""
@@ -72,7 +96,26 @@ class LabelledFolder(Dataset):
 
     def fingerprint(self) -> str:
         """Digest of the names, sizes and modification times of the files."""
-        return files_fingerprint(self._root, self._names)
+        # The split is not in the names' pattern, and decides about the table that cached packs hold.
+        prefix = "split-" if "split" in self._pattern.groupindex or split_folders(self._root) else ""
+        return prefix + files_fingerprint(self._root, self._names)
+
+    def _splits(self) -> dict[str, str]:
+        """The split of each image; empty if neither the pattern nor top folders name splits."""
+        if "split" not in self._pattern.groupindex:
+            return path_splits(self._root, self._names)
+        splits = {name: split_named(match["split"] or "") for name, match in self._matches.items()}
+        for name, split in splits.items():
+            if split is None:
+                raise DataError(
+                    f"data.pattern: the group 'split' is {self._matches[name]['split']!r} in {name!r}, which names no "
+                    f"split ({', '.join(SPLIT_NAMES)}); rename the group if it is another label"
+                )
+        return {name: split for name, split in splits.items() if split is not None}
+
+    @cached_property
+    def _matches(self) -> dict[str, re.Match[str]]:
+        return {name: match for name in self._names if (match := self._pattern.search(name))}
 
     @cached_property
     def _names(self) -> list[str]:
@@ -92,17 +135,12 @@ class LabelledFolder(Dataset):
             )
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise DataError(f"data.pattern: {pattern!r} is not a regular expression ({error})") from error
-    if "identity" not in compiled.groupindex:
-        raise DataError(f"data.pattern: {pattern!r} has no group (?P<identity>...), which names the person")
-    taken = [name for name in RESERVED if name in compiled.groupindex]
+def _checked(pattern: str) -> re.Pattern[str]:
+    expression = compiled(pattern, "data.pattern")
+    taken = [name for name in RESERVED if name in expression.groupindex]
     if taken:
         raise DataError(f"data.pattern: the group name {taken[0]!r} is reserved; choose another")
-    return compiled
+    return expression
 
 
 def _values(group: str, texts: Sequence[str]) -> list[Any]:

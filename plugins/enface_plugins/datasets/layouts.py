@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from enface import DataError, list_images
+from enface import DataError
 from enface_plugins.datasets.multipie import NAME as MULTIPIE_NAME
 from enface_plugins.datasets.people import name_groups
 from enface_plugins.datasets.splits import ROLES, image_folders, path_splits, role_folders, split_folders, split_named
+from enface_plugins.image_files import list_images
 
 Kind = Literal["folders", "side_by_side", "labelled", "multipie"]
 ROLE_NAMES = (

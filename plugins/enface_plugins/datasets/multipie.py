@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from enface import DataError, Dataset, Row, files_fingerprint, list_images, read_image
+from enface import DataError, Dataset, Row
+from enface_plugins.datasets.splits import named_by, path_splits, split_folders
+from enface_plugins.image_files import files_fingerprint, list_images, read_image
 
 YAW = MappingProxyType(
     {
@@ -44,7 +46,8 @@ Camera = Literal["110", "120", "090", "080", "130", "140", "051", "050", "041", 
 class Multipie(Dataset):
     """Images of Multi-PIE, identified by file name: the database in its original folders, or flat crops.
 
-    Names begin with ``ID_SESSION_RECORDING_CAMERA_LIGHT`` (``138_01_01_051_07.png``); anything may follow.
+    Names begin with ``ID_SESSION_RECORDING_CAMERA_LIGHT`` (``138_01_01_051_07.png``); anything may follow. Top folders
+    called ``train``, ``val`` and ``test`` define the split, in a column of that name.
     Columns: ``identity``, ``session``, ``recording`` and ``camera`` (text), ``pose`` (yaw in degrees) and ``light``
     (0 to 19). Target: the frontal view of the same person, session and recording under a randomly drawn light.
     Partner: with probability 0.5 a neighbour in yaw under the same light, otherwise any image.
@@ -94,6 +97,11 @@ class Multipie(Dataset):
             Image.new("RGB", (16, 16), (40 * number, 90, 60)).save(folder / name)
         return {"root": str(folder)}
 
+    @classmethod
+    def named_splits(cls, params: Mapping[str, Any]) -> Collection[str]:
+        """The splits of the top folders."""
+        return named_by(split_folders(Path(params["root"])))
+
     def rows(self) -> Iterator[Row]:
         """One row per image of the chosen cameras, in natural order.
 
@@ -121,14 +129,17 @@ class Multipie(Dataset):
 
     def fingerprint(self) -> str:
         """Digest of the names, sizes and modification times of the files."""
-        return files_fingerprint(self._root, self._names)
+        # The folders decide about the table that cached packs hold.
+        prefix = "split-" if split_folders(self._root) else ""
+        return prefix + files_fingerprint(self._root, self._names)
 
     @cached_property
     def _names(self) -> list[str]:
         return list_images(self._root)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        for name in self._names:
+        splits = path_splits(self._root, self._names)
+        for name in splits or self._names:
             match = NAME.match(PurePosixPath(name).name)
             if match is None:
                 continue
@@ -142,4 +153,5 @@ class Multipie(Dataset):
                     "camera": camera,
                     "pose": YAW[camera],
                     "light": int(light),
+                    **({"split": splits[name]} if splits else {}),
                 }

@@ -7,11 +7,30 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from enface import DataError
 from enface_plugins.datasets.splits import split_named
 
 SEPARATORS = "/_-. "
 GROUPED_SHARE = 0.5
 """Share of the names that must share their beginning with another name."""
+
+
+def compiled(pattern: str, key: str) -> re.Pattern[str]:
+    """Return a regular expression over names.
+
+    Args:
+        key: The recipe's key, for messages.
+
+    Raises:
+        DataError: if it is none, or has no group ``identity``.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"{key}: {pattern!r} is not a regular expression ({error})") from error
+    if "identity" not in expression.groupindex:
+        raise DataError(f"{key}: {pattern!r} has no group (?P<identity>...), which names the person")
+    return expression
 
 
 @dataclass(frozen=True)

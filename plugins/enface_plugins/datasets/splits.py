@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from enface import DataError
+from enface_plugins.image_files import list_images
 
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = MappingProxyType(
@@ -92,6 +93,26 @@ def path_splits(root: Path, names: Iterable[str]) -> dict[str, str]:
     tops = {name: name.partition("/")[0] for name in names}
     warn_outside(root, folders, [name for name, top in tops.items() if top not in folders])
     return {name: folders[top] for name, top in tops.items() if top in folders}
+
+
+def named_by(folders: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the splits among the keys of :func:`role_folders` or :func:`split_folders`."""
+    return tuple(split for split in folders if split)
+
+
+def warn_of_images_beside(folders: RoleFolders, root: Path, roles: Iterable[str]) -> None:
+    """Warn of images that are skipped because they lie beside the folders that name splits.
+
+    Args:
+        folders: From :func:`role_folders`.
+        root: The folder that holds them all.
+        roles: Names of the folders of sources and targets in it.
+    """
+    used = {folder for by_role in folders.values() for folder in by_role.values()}
+    bases = {folder.parent for folder in used} & {root, *(root / role for role in roles)}
+    for base in sorted(bases) if named_by(folders) else []:
+        tops = [folder.name for folder in used if folder.parent == base]
+        warn_outside(base, tops, [name for name in list_images(base) if name.partition("/")[0] not in tops])
 
 
 def warn_outside(root: Path, folders: Iterable[str], outside: list[str]) -> None:
