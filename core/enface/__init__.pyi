@@ -21,6 +21,7 @@ from .plugin.components import (
     CriticLoss as CriticLoss,
     Discriminator as Discriminator,
     Generator as Generator,
+    GeneratorBuilder as GeneratorBuilder,
     Loss as Loss,
     Mask as Mask,
     Optimizer as Optimizer,

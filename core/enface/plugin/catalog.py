@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pluggy
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from enface.errors import EnfaceError, PluginError, RecipeError
 from enface.plugin.components import KINDS, Component, DataInfo, as_schedule
 from enface.plugin.manager import origin
-from enface.plugin.schema import ScheduleSpec, closest, params_model, wants_data_info
+from enface.plugin.schema import GeneratorSpec, ScheduleSpec, closest, params_model, wants_data_info
 
 
 def snake_case(name: str) -> str:
@@ -98,6 +99,8 @@ class Catalog:
         return f"; did you mean {' or '.join(meant)}?" if meant else closest(name, known)
 
     def _value(self, value: Any) -> Any:
+        if isinstance(value, GeneratorSpec):
+            return partial(self.build, value.kind, value.use, value.model_extra or {})
         return self.schedule(value) if isinstance(value, ScheduleSpec) else value
 
     def _add(self, component: type[Component]) -> None:

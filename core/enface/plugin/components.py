@@ -7,7 +7,7 @@ The recipe name of a component is its class name in snake case, its kind is its 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -193,6 +193,10 @@ class Generator(nn.Module, Component):
     # Open signatures, so that a subclass naming the columns it asks for is no override error to type checkers.
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         raise NotImplementedError(f"{type(self).__name__}.forward")
+
+
+GeneratorBuilder = Callable[[DataInfo], Generator]
+"""Annotation of a parameter that is another generator in a recipe; the component builds it for the data it needs."""
 
 
 class Discriminator(nn.Module, Component):

@@ -7,11 +7,11 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from enface.plugin.components import DataInfo, Schedulable
+from enface.plugin.components import DataInfo, GeneratorBuilder, Schedulable
 
 # Names of union branches in the paths of pydantic's errors.
 UNION_BRANCHES = {
@@ -26,11 +26,24 @@ UNION_BRANCHES = {
 }
 
 
-class ScheduleSpec(BaseModel):
-    """A schedule in a recipe: ``{use: NAME, ...its parameters}``."""
+class ComponentSpec(BaseModel):
+    """A component in a recipe as the value of a key: ``{use: NAME, ...its parameters}``."""
 
     model_config = ConfigDict(extra="allow")
+    kind: ClassVar[str]
     use: str
+
+
+class ScheduleSpec(ComponentSpec):
+    """A schedule."""
+
+    kind = "schedule"
+
+
+class GeneratorSpec(ComponentSpec):
+    """A generator within another component."""
+
+    kind = "generator"
 
 
 class _Params(BaseModel):
@@ -121,4 +134,6 @@ def _schema_type(hint: Any) -> Any:
         inner, *bounds = get_args(hint)
         # Bounds apply to plain numbers; the values of a schedule are known only step by step.
         return Annotated[float, *bounds] | ScheduleSpec if inner == Schedulable else hint
+    if hint == GeneratorBuilder:
+        return GeneratorSpec
     return float | ScheduleSpec if hint == Schedulable else hint

@@ -16,7 +16,7 @@ from enface.errors import DataError, RecipeError
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import Dataset
 from enface.plugin.manager import load_plugins
-from enface.plugin.schema import ScheduleSpec, closest, explain
+from enface.plugin.schema import ComponentSpec, closest, explain
 from enface.recipe.files import (
     RecipeSource,
     absolute_plugin,
@@ -188,7 +188,7 @@ class _Checker:
             self.component("mask", region, "evaluation", "regions", name)
         for name, stage in recipe.stages.items():
             self._stage(stage, recipe, "stages", name)
-        if recipe.augment.crop is not None and recipe.data.packed_size == recipe.data.size:
+        if recipe.augment.crop is not None and recipe.data.packed_size == recipe.data.image_size:
             self._add("needs a data.load_size larger than data.size", "augment", "crop")
         for index, name in enumerate(recipe.log.observers or []):
             if name not in observers:
@@ -256,7 +256,7 @@ class _Checker:
             return
         for key in checked.model_fields_set:
             value = getattr(checked, key)
-            self._schedule(value, *path, key)
+            self._nested(value, *path, key)
             if isinstance(value, Path) and spec.model_extra is not None:
                 spec.model_extra[key] = _absolute(value)
 
@@ -279,8 +279,8 @@ class _Checker:
         for name, term in stage.terms.items():
             path = (*here, "terms", name)
             self.component("loss", term, *path)
-            self._schedule(term.weight, *path, "weight")
-            self._schedule(term.critic_weight, *path, "critic_weight")
+            self._nested(term.weight, *path, "weight")
+            self._nested(term.critic_weight, *path, "critic_weight")
             self._defined("mask", term.mask, list(recipe.masks), *path, "mask")
             self._defined("discriminator", term.against, list(stage.discriminators), *path, "against")
         for name, critic in stage.discriminators.items():
@@ -290,7 +290,7 @@ class _Checker:
             self._optimizer(critic.optimizer, *here, "discriminators", name, "optimizer")
 
     def _optimizer(self, model: OptimizerModel, *path: str) -> None:
-        self._schedule(model.lr, *path, "lr")
+        self._nested(model.lr, *path, "lr")
         if model.use in self.catalog.names("optimizer"):
             count = len(self.problems)
             self.component("optimizer", model, *path)
@@ -299,9 +299,9 @@ class _Checker:
         for where, message in check_optimizer(self.catalog, model):
             self._add(message, *path, *where)
 
-    def _schedule(self, value: Any, *path: str) -> None:
-        if isinstance(value, ScheduleSpec):
-            self.component("schedule", Spec.model_validate(value.model_dump()), *path)
+    def _nested(self, value: Any, *path: str) -> None:
+        if isinstance(value, ComponentSpec):
+            self.component(value.kind, Spec.model_validate(value.model_dump()), *path)
 
     def _defined(self, kind: str, name: str | None, known: list[str], *path: str) -> None:
         if name is not None and name not in known:

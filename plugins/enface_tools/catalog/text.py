@@ -65,7 +65,8 @@ def format_type(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None
     known = definitions or {}
     if "$ref" in schema:
         name = str(schema["$ref"]).rpartition("/")[2]
-        return "schedule" if name == "ScheduleSpec" else format_type(known.get(name, {}), known)
+        kind = {"ScheduleSpec": "schedule", "GeneratorSpec": "generator"}.get(name)
+        return kind or format_type(known.get(name, {}), known)
     if "anyOf" in schema:
         branches = [format_type(branch, known) for branch in schema["anyOf"]]
         joint = ", or " if any(" and " in branch for branch in branches) else " or "
