@@ -25,11 +25,11 @@ def build(size=(16, 16), **params) -> Warp:
 class Planes(torch.nn.Module):
     """A trunk that returns given planes."""
 
-    provides = {"output": ("source",)}
     multiple = None
 
     def __init__(self, planes: torch.Tensor) -> None:
         super().__init__()
+        self.provides = {"output": ("source",)}
         self.planes = planes
 
     def forward(self, wants, source):
