@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections import Counter
 from typing import Annotated, Any, NoReturn
 
@@ -30,6 +31,8 @@ def main() -> None:
 
 
 def _run() -> None:
+    # Warnings are of the user's data; the line of code that found them is of no use.
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         application()()
     except EnfaceError as error:
