@@ -22,7 +22,7 @@ SUMMARY, IMAGES, PICTURES = "summary.json", "images.csv", "pictures.json"
 BASELINES = ("source", "mean_target")
 AT = "@"
 """Separates metric and region in the name of a column."""
-ID_COLUMNS = ("key", "target_key", "identity")
+ID_COLUMNS = ("key", "target_key", "identity", "pair")
 """Columns that are read as text and never group images."""
 MAX_LABEL_VALUES = 40
 """A column with more values does not group images."""
