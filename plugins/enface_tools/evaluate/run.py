@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from enface_tools.evaluate.openings import Seen, caveats_of_openings, opening, s
 from enface_tools.evaluate.results import Results
 from enface_tools.evaluate.splits import Split, evaluation_folder, require_people
 from enface_tools.evaluate.stages import evaluate_stages
+from enface_tools.evaluate.terminal import duration
 from enface_tools.evaluate.validator import RunValidator
 
 
@@ -129,6 +131,7 @@ def evaluate_trained(run: Run, network: nn.Module) -> None:
     All processes call this; the main one writes, reports and notifies observers. Later evaluations do not notify
     them, because observers draw the curves of training.
     """
+    started = time.monotonic()
     validator = run.validator if isinstance(run.validator, RunValidator) else RunValidator(run)
     last = find_checkpoints(run.directory, "last")
     (checkpoint,) = (_describe(path, average=True) for path in last.values())
@@ -140,6 +143,7 @@ def evaluate_trained(run: Run, network: nn.Module) -> None:
             _notify_evaluated(run, summary)
         _report_openings(run)
     report_unavailable(validator.unavailable, run.reporter)
+    run.reporter.say(f"evaluated in {duration(time.monotonic() - started)}")
     _notify_written(run)
 
 
@@ -212,7 +216,7 @@ def _open(directory: Path, overrides: Sequence[str], progress: Reporter | None) 
     loaded = load_recipe(directory, overrides)
     if overrides and loaded.recipe.training_digest() != load_recipe(directory).recipe.training_digest():
         raise RecipeError(f"--set {' '.join(overrides)}: only metrics, evaluation and log may change after training")
-    opened = prepare_run(loaded, progress)
+    opened = prepare_run(loaded, progress, ("generator", "mask", "metric"))
     opened.directory = directory
     return opened
 

@@ -29,7 +29,7 @@ def table(
 ) -> str:
     """Return the text of a table that fits the terminal without breaking a word.
 
-    Columns are left out until it fits. If it still does not, each row becomes a paragraph. In a file or a pipe the
+    Empty columns are left out, and on a narrow terminal others until it fits. If it still does not, each row becomes a paragraph. In a file or a pipe the
     table is as wide as its cells, without colours.
 
     Args:
@@ -42,11 +42,11 @@ def table(
     console = _console()
     width = terminal_width()
     cells = [[_text(cell) for cell in row] for row in rows]
-    columns = list(range(len(heads)))
+    columns = [index for index in range(len(heads)) if not index or any(row[index].plain for row in cells)]
     for name in (*drop, None):
         if width is None or _width(heads, cells, columns, prose) <= width:
             return _aligned(console, heads, cells, columns, left=left, prose=prose)
-        if name is not None:
+        if name is not None and heads.index(name) in columns:
             columns.remove(heads.index(name))
     return _paragraphs(console, heads, cells, width or 0)
 

@@ -13,11 +13,11 @@ from enface_tools.evaluate.direction import Direction as Direction
 from enface_tools.evaluate.models import Estimate, MetricSummary, Summary
 from enface_tools.evaluate.results import AT
 from enface_tools.evaluate.statistics import Outcome
+from enface_tools.evaluate.verdict import BASELINE_NAMES, change_outcome, overall
 
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 INFINITY = "\N{INFINITY}"
-BASELINES = {"source": "source", "mean_target": "mean target"}
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
@@ -139,7 +139,7 @@ def baseline_names(summary: Summary) -> list[str]:
 
 def labelled(name: str) -> str:
     """A baseline's name for display."""
-    return BASELINES.get(name, name)
+    return BASELINE_NAMES.get(name, name)
 
 
 def verdicts(numbers: Iterable[KeyNumber]) -> list[VerdictLine]:
@@ -165,7 +165,7 @@ def _verdict(item: KeyNumber) -> str:
 
 
 def _joined(names: list[str], every: str = "both baselines") -> str:
-    return every if len(names) == len(BASELINES) else " and ".join(f"the {name}" for name in names)
+    return every if len(names) == len(BASELINE_NAMES) else " and ".join(f"the {name}" for name in names)
 
 
 def _key_number(name: str, item: MetricSummary) -> KeyNumber:
@@ -182,7 +182,7 @@ def _key_number(name: str, item: MetricSummary) -> KeyNumber:
         low=shown(low, places),
         high=shown(high, places),
         comparisons=comparisons,
-        outcome=_overall([one.outcome for one in comparisons]),
+        outcome=overall([one.outcome for one in comparisons]),
         rival=next((one for one in comparisons if one.name == best), None),
         strip=_strip({"low": low, "mean": mean, "high": high, **baselines}),
     )
@@ -203,12 +203,6 @@ def _comparison(name: str, baseline: float, item: MetricSummary, places: int) ->
     )
 
 
-def _overall(outcomes: Iterable[Outcome]) -> Outcome:
-    known = set(outcomes) - {"none"}
-    worst: list[Outcome] = ["worse", "unclear", "better"]
-    return next((outcome for outcome in worst if outcome in known), "none")
-
-
 def _strip(values: Mapping[str, float]) -> dict[str, float]:
     known = {name: value for name, value in values.items() if math.isfinite(value)}
     if len(known) < 2:
@@ -221,13 +215,3 @@ def _strip(values: Mapping[str, float]) -> dict[str, float]:
 def _best(baselines: Mapping[str, float], direction: Direction) -> str:
     known = {name: value for name, value in baselines.items() if not math.isnan(value)}
     return max(known, key=lambda name: direction.score(known[name])) if known else ""
-
-
-def change_outcome(change: Estimate, direction: Direction) -> Outcome:
-    """The outcome of a difference of compared numbers: ``better`` if all of its interval is; ``unclear`` without."""
-    if math.isnan(number(change.mean)):
-        return "none"
-    low, high = number(change.low), number(change.high)
-    if not (low > 0 or high < 0):
-        return "unclear"
-    return "better" if (low > 0) == direction.change.higher else "worse"

@@ -10,9 +10,13 @@ from enface_tools.evaluate.models import CheckpointSummary, Estimate, StageMetri
 from enface_tools.evaluate.openings import Opening
 from enface_tools.evaluate.precision import places
 from enface_tools.evaluate.statistics import Outcome
+from enface_tools.evaluate.verdict import change_outcome
 from enface_tools.report.files import Picture
-from enface_tools.report.numbers import NONE, change_outcome, count, digits, number, shown, signed
+from enface_tools.report.numbers import NONE, count, digits, number, shown, signed
 from enface_tools.report.tables import interval_text
+
+KEY_METRICS = ("ssim", "lpips", "sharpness")
+"""Metrics of the small table under the pictures of the stages, as far as they were measured."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,12 @@ def stage_table(
         )
         for name, stage in stages.items()
     ]
+
+
+def stage_metrics(names: Iterable[str]) -> list[str]:
+    """The metrics of the small table: similarity, perceptual distance and sharpness, or the first three."""
+    known = list(names)
+    return [name for name in KEY_METRICS if name in known] or known[: len(KEY_METRICS)]
 
 
 def _stage_cell(item: StageMetric | None, direction: Direction) -> StageCell:
