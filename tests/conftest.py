@@ -21,7 +21,10 @@ pytest_plugins = ["processes", "training"]
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Use a temporary cache, so that packs of tests stay out of the user's cache; pretrained weights are linked."""
+    """Use a temporary cache, so that packs of tests stay out of the user's cache; pretrained weights are linked.
+
+    Nothing is downloaded; a test that downloads deletes ``ENFACE_OFFLINE``.
+    """
     from enface.system.cache import cache_folder
 
     users = cache_folder()
@@ -29,6 +32,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if (users / "weights").is_dir():
         (folder / "weights").symlink_to(users / "weights")
     os.environ["ENFACE_CACHE"] = str(folder)
+    os.environ["ENFACE_OFFLINE"] = "1"
     return folder
 
 

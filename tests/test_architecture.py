@@ -142,6 +142,7 @@ def test_the_test_of_slow_packages_can_fail():
 
 HOOKS = [
     *("components", "kinds", "weights", "commands", "find_recipe", "open_pack", "launch", "validator"),
+    "fetch_requirements",
     *("synchronize_batchnorm", "cache_codes"),
     *("run_created", "run_started", "stage_started", "weights_loaded", "step_ended"),
     *("samples_ready", "checkpoint_saved", "evaluated", "trained", "results_written", "run_ended"),

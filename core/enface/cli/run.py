@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from enface.cli.options import Overrides, Processes, RecipePath, Runs, Terminal, launch_processes, say
+from enface.cli.options import Offline, Overrides, Processes, RecipePath, Runs, Terminal, launch_processes, say
 from enface.system.processes import is_launched, report_to_launcher, set_arguments
 
 
@@ -18,6 +18,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Resume the latest run of this recipe.")] = False,
     runs: Runs = Path("runs"),
     processes: Processes = 1,
+    _offline: Offline = False,
 ) -> None:
     """Train a recipe, evaluate it and report.
 

@@ -100,6 +100,11 @@ def find_recipe(name: str) -> Path | None:
     """Return the file of a recipe by its name; None if the name is unknown."""
 
 
+@hookspec
+def fetch_requirements(loaded: Any, kinds: Collection[str] | None, reporter: Reporter) -> None:
+    """Fetch files that a recipe's components of these kinds (None: all) need. Called once a machine, before packing."""
+
+
 @hookspec(firstresult=True)
 def find_run(path: Path, runs: Path, recipe: bool) -> Path | None:
     """Return the directory of a run by its name below ``runs``; None if ``recipe``, and the path may be one."""

@@ -44,6 +44,7 @@ class Engine:
         self.rank: int = self._state.process_index
         self.processes: int = self._state.num_processes
         self.is_main: bool = self._state.is_main_process
+        self.is_local_main: bool = self._state.is_local_main_process
         self.precision = self._precision(model.precision)
         self.channels_last = model.channels_last
         self._compile = model.compile

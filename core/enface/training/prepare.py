@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from enface.data.open_pack import open_pack
@@ -63,12 +63,19 @@ def train(
     return run
 
 
-def prepare_run(loaded: LoadedRecipe, progress: Reporter | None = None) -> Run:
-    """Return a run of a recipe whose data is packed and split. It has no directory yet."""
+def prepare_run(loaded: LoadedRecipe, progress: Reporter | None = None, kinds: Collection[str] | None = None) -> Run:
+    """Return a run of a recipe whose data is packed and split. It has no directory yet.
+
+    Args:
+        kinds: Kinds of components that will be built, and may need files; default: all.
+    """
     engine = Engine(loaded.recipe.engine, loaded.plugins.hook)
     reporter = progress if progress is not None and engine.is_main else Silent()
     with engine.main_first():
+        if engine.is_local_main:
+            loaded.plugins.hook.fetch_requirements(loaded=loaded, kinds=kinds, reporter=reporter)
         pack = prepare_pack(loaded, reporter)
+    engine.wait()
     identity = (pack.info.digest, len(pack.table))
     if engine.broadcast(identity) != identity:
         raise DataError(f"process {engine.rank} has another pack than the main one ({pack.folder}); start again")

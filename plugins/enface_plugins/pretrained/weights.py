@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from enface import WeightsError, atomic_write, cache_folder
-from enface_plugins.pretrained.sources import Say, Source, Tensors
+from enface import WeightsError, atomic_write, cache_folder, is_offline
+from enface_plugins.pretrained.sources import Progress, Say, Source, Tensors
+
+_DOWNLOADS = ".fetch-"
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,32 @@ class Weights:
         """Return the cached file, or None. Only :meth:`load` checks its contents."""
         return self.path if self.path.is_file() else None
 
-    def fetch(self, file: Path | None = None, say: Say = print) -> Path:
+    def fetch(
+        self,
+        file: Path | None = None,
+        say: Say = print,
+        progress: Progress = lambda done, total: None,
+        downloads: Path | None = None,
+    ) -> Path:
         """Put the weights into the cache, from a file or from the first source that provides them.
 
         Args:
             file: A file that one of the sources would download, or a safetensors file.
-            say: Receives progress messages, one line per call.
+            say: Receives messages, one line per call.
+            progress: Receives MiB received and MiB in all.
+            downloads: A folder of :func:`downloads_folder`, which several weights share if one file holds them all.
 
         Raises:
             WeightsError: if no source provides them, or the file holds other weights; the cache is then unchanged.
         """
         try:
-            tensors = _from_file(self, file) if file is not None else _from_sources(self, say)
+            if file is not None:
+                tensors = _from_file(self, file)
+            elif downloads is not None:
+                tensors = _from_sources(self, downloads, say, progress)
+            else:
+                with downloads_folder() as folder:
+                    tensors = _from_sources(self, folder, say, progress)
             _write(self.path, save(tensors, {"sha256": self.sha256, "about": self.about}))
         except OSError as error:
             raise WeightsError(f"{self.path}: cannot be written: {error.strerror or error}") from error
@@ -79,16 +97,21 @@ class Weights:
         """
         path = self.find()
         if path is None:
-            files = ", ".join(source.file for source in self.sources)
-            raise WeightsError(
-                f"the weights {self.name!r} are missing: {self.path} does not exist\n"
-                f"  to download them:    enface weights fetch {self.name}\n"
-                f"  to use a file:       enface weights fetch {self.name} --from FILE    ({files})"
-            )
+            raise self.missing()
         try:
             return self.check(_guarded(load_file, path), path)
         except WeightsError as error:
             raise WeightsError(f"{error}\n  to replace it:  enface weights fetch {self.name}") from None
+
+    def missing(self) -> WeightsError:
+        """Return the error for weights that are not in the cache; it names the commands that fetch them."""
+        offline = ", and nothing is downloaded offline" if is_offline() else ""
+        files = ", ".join(source.file for source in self.sources)
+        return WeightsError(
+            f"the weights {self.name!r} are missing: {self.path} does not exist{offline}\n"
+            f"  to download them:    enface weights fetch {self.name}\n"
+            f"  to use a file:       enface weights fetch {self.name} --from FILE    ({files})"
+        )
 
     def check(self, tensors: Tensors, origin: Path) -> dict[str, Tensor]:
         """Return the required tensors of a file after checking their digest.
@@ -130,17 +153,39 @@ def _from_file(weights: Weights, file: Path) -> dict[str, Tensor]:
     raise WeightsError(f"{file}: weights {weights.name!r} can be read from {', '.join(suffixes)} files")
 
 
-def _from_sources(weights: Weights, say: Say) -> dict[str, Tensor]:
+@contextmanager
+def downloads_folder() -> Iterator[Path]:
+    """A folder in the cache for downloads, removed at the end; so are those that killed processes left.
+
+    Processes that share a cache must take turns.
+    """
+    parent = cache_folder() / "weights"
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f"{_DOWNLOADS}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_DOWNLOADS, dir=parent) as folder:
+        yield Path(folder)
+
+
+def _from_sources(weights: Weights, folder: Path, say: Say, progress: Progress) -> dict[str, Tensor]:
+    if is_offline():
+        raise WeightsError(
+            f"the weights {weights.name!r} are not downloaded, because ENFACE_OFFLINE is set\n"
+            f"  to use a file from elsewhere: enface weights fetch {weights.name} --from FILE"
+        )
     failures = []
-    weights.path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=weights.path.parent) as folder:
-        for source in weights.sources:
-            try:
-                path = source.download(Path(folder), say)
-                return weights.check(_guarded(source.read, path), path)
-            except WeightsError as error:
-                failures.append(str(error).replace(f"{folder}{os.sep}", ""))
-                say(f"source failed: {failures[-1]}")
+    # First files that need no download.
+    for source in sorted(weights.sources, key=lambda source: source.find() is None):
+        try:
+            path = source.find()
+            if path is not None:
+                say(f"using {path}")
+            else:
+                path = source.download(folder, say, progress)
+            return weights.check(_guarded(source.read, path), path)
+        except WeightsError as error:
+            failures.append(str(error).replace(f"{folder}{os.sep}", ""))
+            say(f"source failed: {failures[-1]}")
     raise WeightsError(
         f"the weights {weights.name!r} could not be downloaded:\n"
         + "".join(f"  - {failure}\n" for failure in failures)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from enface import hookimpl
-from enface.cli.options import Overrides, RecipePath, Terminal, say
+from enface.cli.options import Offline, Overrides, RecipePath, Terminal, say
 from enface.system.messages import report_unavailable
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def check(
         bool, typer.Option("--data", help="Also pack the data, build every stage and measure its terms on a batch.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    _offline: Offline = False,
 ) -> None:
     """Check a recipe, or with --data all of it.
 

@@ -37,7 +37,7 @@ def build(
     check_mask_path(out)
     loaded = load_recipe(recipe, set_ or [])
     _require_mask(loaded, name)
-    run = prepare_run(loaded, Terminal())
+    run = prepare_run(loaded, Terminal(), ("mask",))
     weights = _weights(run, name)
     picture = save_mask(weights, mean_image(run.info.targets(FACES).images), out)
     above = int((weights > weights.min()).sum())

@@ -35,7 +35,7 @@ def draw(
     from enface_tools.masks.server import AnnotationServer, open_session
 
     prepare_output(out)
-    run = prepare_run(load_recipe(recipe, set_ or []), Terminal())
+    run = prepare_run(load_recipe(recipe, set_ or []), Terminal(), ("mask",))
     session = open_session(run.recipe.name, run.info.targets(faces), out, inside=inside, outside=outside, width=width)
     _report_annotations(session, faces)
     with AnnotationServer(session, port) as server:

@@ -16,7 +16,7 @@ from filelock import FileLock
 from enface.data.open_pack import REMEDY
 from enface.data.pack import INFO_FILE, Pack, PackedFile, PackInfo
 from enface.errors import DataError
-from enface.system.cache import cache_folder
+from enface.system.cache import cache_folder, is_offline
 from enface.system.messages import Progress
 from enface_tools.packs.remote_files import NotFoundError, RemoteFolder, UnreachableError
 
@@ -47,6 +47,10 @@ def fetch_pack(address: str, progress: Progress, say: Callable[[str], None]) -> 
     stem = f"{stem}-{_digest(address.rstrip('/').encode())}"
     earlier = sorted(copies.glob(f"{stem}-*/{INFO_FILE}"), key=lambda path: path.parent.stat().st_mtime)
     try:
+        if is_offline():
+            raise UnreachableError(
+                f"{address} is not read offline (--offline or ENFACE_OFFLINE); fetch the pack without"
+            )
         text = remote.read(INFO_FILE)
     except UnreachableError as error:
         if not earlier:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import Device, Terminal
+from enface.cli.options import Device, Offline, Terminal
 from enface.errors import EnfaceError
 from enface.system.signals import on_signals
 
@@ -56,6 +56,7 @@ def pairs(
     ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Number of images to keep pictures of.")] = 1000,
     device: Annotated[Device, typer.Option("--device", help="Where metrics are computed.")] = Device.auto,
+    _offline: Offline = False,
 ) -> None:
     """Measure images of another system against their targets.
 
@@ -87,7 +88,7 @@ def pairs(
     try:
         with on_signals(_stop):
             with terminal.progress("checking") as progress:
-                evaluation = PairsEvaluation(folders, out, options, progress)
+                evaluation = PairsEvaluation(folders, out, options, progress, terminal)
             terminal.say(f"{len(evaluation)} outputs match their targets; results: {evaluation.folder}")
             # Measuring may take hours, so this is reported before it.
             report_unavailable(evaluation.unavailable, terminal)

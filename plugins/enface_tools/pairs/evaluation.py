@@ -19,6 +19,7 @@ from torch import Tensor
 from enface.errors import DataError, EnfaceError, RecipeError
 from enface.plugin.components import DataInfo
 from enface.recipe.load import LoadedRecipe
+from enface.system.messages import Reporter, Silent
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks
 from enface_tools.evaluate.features import Digests
@@ -59,6 +60,7 @@ class PairsEvaluation:
         folders: ``outputs``, ``targets`` and perhaps ``sources``.
         out: Results folder; default: ``evaluations/NAME`` with the name of the outputs' folder.
         checking: Called with the number of headers read, and of all headers.
+        reporter: Receives messages and progress while missing weights of metrics are fetched.
 
     Attributes:
         loaded: The recipe of these options.
@@ -76,6 +78,7 @@ class PairsEvaluation:
     out: Path | None
     options: PairsOptions = field(default_factory=PairsOptions)
     checking: Progress | None = None
+    reporter: Reporter = field(default_factory=Silent)
 
     loaded: LoadedRecipe = field(init=False)
     folder: Path = field(init=False)
@@ -99,6 +102,9 @@ class PairsEvaluation:
         )
         self.about = label_table(self._matched, options.identity, options.labels, self._recipe.metrics)
         self._checked = check(self._matched, resize=options.resize, progress=self.checking)
+        self.loaded.plugins.hook.fetch_requirements(
+            loaded=self.loaded, kinds=("mask", "metric"), reporter=self.reporter
+        )
         self._build()
         resized = [role for role, sizes in self._checked.resized.items() if sizes]
         self._reader = PairReader(self._matched, self._checked.size, resized, THREADS)

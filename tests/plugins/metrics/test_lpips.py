@@ -96,5 +96,6 @@ def test_published_value_of_another_implementation():
 @pytest.mark.parametrize("weights", TRUNKS, ids=lambda weights: weights.name)
 def test_fetching(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))
+    monkeypatch.delenv("ENFACE_OFFLINE")
     weights.fetch()
     assert weights.load().keys() == set(weights.tensors)

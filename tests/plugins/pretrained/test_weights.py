@@ -21,7 +21,7 @@ from enface.errors import WeightsError
 from enface_plugins.pretrained import sdist
 from enface_plugins.pretrained.sdist import SdistMember
 from enface_plugins.pretrained.sources import HubFile
-from enface_plugins.pretrained.weights import Weights, tensor_digest
+from enface_plugins.pretrained.weights import Weights, downloads_folder, tensor_digest
 
 KERNEL = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)  # H W I O
 BIAS = np.linspace(-1, 1, 5, dtype=np.float32)
@@ -37,6 +37,7 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv("ENFACE_OFFLINE")
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
@@ -108,7 +109,11 @@ def assert_is_tiny(tensors):
 
 
 def leftovers(weights):
-    return sorted(path.name for path in weights.path.parent.glob("*") if path != weights.path)
+    return sorted(path.name for path in weights.path.parent.glob("*") if path not in (weights.path, lock(weights)))
+
+
+def lock(weights):
+    return weights.path.with_name(".lock")
 
 
 # ------------------------------------------------------------------ missing
@@ -264,9 +269,13 @@ def hub_file(folder, content, stated=None):
 def test_the_first_source_is_used_when_it_answers(site):
     folder, address = site
     weights, lines = tiny(f"{address}/{hub_file(folder, state_dict())}"), []
-    weights.fetch(say=lines.append)
+    sizes = []
+    weights.fetch(say=lines.append, progress=lambda *size: sizes.append(size))
     assert_is_tiny(weights.load())
     assert len(lines) == 1
+    assert lines[0].startswith(f"downloading {address}/tiny-")
+    assert lines[0].endswith("(0.0 MiB)"), "two kilobytes"
+    assert sizes == [(0, 0)]
     assert leftovers(weights) == []
 
 
@@ -292,10 +301,12 @@ def test_the_second_source_is_tried_and_the_reason_is_reported(trouble, site):
     weights, lines = tiny(hub), []
     weights.fetch(say=lines.append)
     assert_is_tiny(weights.load())
-    assert len(lines) == 3
-    assert lines[1].startswith("source failed: ")
-    assert hub.rpartition("/")[2] in lines[1]
-    assert lines[2].endswith(ARCHIVE)
+    # A server that does not answer is not downloaded from.
+    began, failed, second = lines if len(lines) == 3 else ("", *lines)
+    assert (began == "") == (trouble in ("refused", "unknown host", "not found"))
+    assert failed.startswith("source failed: ")
+    assert hub.rpartition("/")[2] in failed
+    assert f"/{ARCHIVE} (" in second
     assert leftovers(weights) == []
 
 
@@ -346,3 +357,68 @@ def test_the_cache_file_records_its_digest(tmp_path):
     with safe_open(weights.path, framework="pt") as file:
         assert file.metadata()["sha256"] == weights.sha256
     assert tensor_digest(load_file(weights.path)) == weights.sha256
+
+
+# ------------------------------------------------------------------ offline, shared and interrupted downloads
+
+
+def test_offline_nothing_is_downloaded_but_files_are_read(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENFACE_OFFLINE", "1")
+    weights = tiny()
+    with pytest.raises(WeightsError, match=r"not downloaded, because ENFACE_OFFLINE is set\n.*--from FILE"):
+        weights.fetch(say=lambda line: pytest.fail(line))
+    with pytest.raises(WeightsError, match=r"nothing is downloaded offline\n.*enface weights fetch tiny\n"):
+        weights.load()
+    assert weights.find() is None
+    weights.fetch(written(tmp_path / "net.ckpt", checkpoint()))
+    assert_is_tiny(weights.load())
+
+
+def test_weights_of_one_archive_are_downloaded_once(site):
+    first = tiny()
+    second = replace(first, name="other")
+    lines = []
+    with downloads_folder() as folder:
+        for weights in (first, second):
+            weights.fetch(say=lines.append, downloads=folder)
+    assert len([line for line in lines if line.startswith("downloading")]) == 1
+    assert first.find() is not None
+    assert second.find() is not None
+    assert leftovers(first) == ["other.safetensors"]
+
+
+def test_an_interrupted_download_leaves_nothing_behind(site):
+    weights = tiny()
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        weights.fetch(say=lambda line: None, progress=stop)
+    assert weights.find() is None
+    assert leftovers(weights) == []
+
+
+def test_the_downloads_of_a_killed_process_are_removed_by_the_next(site):
+    weights = tiny()
+    left = weights.path.parent / ".fetch-killed"
+    left.mkdir(parents=True)
+    (left / ARCHIVE).write_bytes(b"half")
+    weights.fetch(say=lambda line: None)
+    assert leftovers(weights) == []
+
+
+def test_processes_download_in_turn(site):
+    entered = threading.Event()
+
+    def other():
+        with downloads_folder():
+            entered.set()
+
+    with downloads_folder() as folder:
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert not entered.wait(0.3)
+        assert folder.is_dir(), "the other one must not remove it"
+    thread.join(10)
+    assert entered.is_set()

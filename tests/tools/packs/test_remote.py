@@ -25,6 +25,11 @@ from enface_tools.packs.remote_files import RemoteFolder, UnreachableError
 SPLIT = {"train": 4, "val": 1, "test": 1}
 
 
+@pytest.fixture(autouse=True)
+def _online(monkeypatch):
+    monkeypatch.delenv("ENFACE_OFFLINE")
+
+
 @pytest.fixture
 def packed(load):
     """The pack of the toy recipe."""
@@ -585,3 +590,17 @@ def test_without_its_dataset(load, packed, tmp_path):
 def test_dropping_the_parents_pack(load, packed):
     loaded = load({"data": {"pack": "s3://bucket/heads"}}, "data.pack=null")
     assert open_pack(loaded).folder == packed.folder
+
+
+def test_offline_an_earlier_copy_is_used_and_nothing_is_fetched(load, packed, memory, monkeypatch):
+    write_pack(packed, memory, lambda done, total: None)
+    monkeypatch.setenv("ENFACE_OFFLINE", "1")
+    with pytest.raises(DataError, match=rf"{memory} is not read offline \(--offline or ENFACE_OFFLINE\)"):
+        opened(load, memory)
+    monkeypatch.delenv("ENFACE_OFFLINE")
+    opened(load, memory)
+    monkeypatch.setenv("ENFACE_OFFLINE", "1")
+    no_fetch(monkeypatch)
+    lines = []
+    assert same(opened(load, memory, say=lines.append), packed)
+    assert "the copy fetched before is used" in lines[0]
