@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -155,16 +156,15 @@ def _from_file(weights: Weights, file: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def downloads_folder() -> Iterator[Path]:
-    """A folder in the cache for downloads, removed at the end; so are those that killed processes left.
-
-    Processes that share a cache must take turns.
-    """
+    """A folder in the cache for downloads, removed at the end; processes that share a cache take turns."""
     parent = cache_folder() / "weights"
     parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob(f"{_DOWNLOADS}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_DOWNLOADS, dir=parent) as folder:
-        yield Path(folder)
+    with FileLock(parent / ".lock"):
+        # Of processes that were killed.
+        for left in parent.glob(f"{_DOWNLOADS}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_DOWNLOADS, dir=parent) as folder:
+            yield Path(folder)
 
 
 def _from_sources(weights: Weights, folder: Path, say: Say, progress: Progress) -> dict[str, Tensor]:
