@@ -126,7 +126,7 @@ def test_evaluating_a_run_later_leaves_its_curves_as_they_were(recipe, enface, t
     trained = [(line["step"], pytest.approx(line["values"]["term/l1"])) for line in log(directory, "step")]
     validated = [(line["step"], pytest.approx(line["values"]["mae"])) for line in log(directory, "validated")]
     assert [step for step, _ in trained] == [1, 2, 3, 4]
-    assert before["term/l1"] == trained
+    assert before["loss/l1"] == trained
     # The evaluation at the end measures the last network once more.
     assert before["metric/mae"] == [*validated, validated[-1]]
     assert [step for step, _ in before["test/mae"]] == [4]
@@ -146,16 +146,29 @@ def test_evaluating_a_run_later_leaves_its_curves_as_they_were(recipe, enface, t
     ]
 
 
+def test_losses_are_shown_by_their_labels_and_as_losses(recipe, enface, tmp_path):
+    terms = {"l1": {"use": "charbonnier"}, "ssim": {}}
+    file = recipe({"stages": {"main": {"steps": 2, "batch": 2, "terms": terms}}, "metrics": {"ssim": {}}})
+    outcome = enface("run", file, "--runs", tmp_path / "runs")
+    assert "images/s  losses: l1 (charbonnier) 0." in outcome.out
+    (directory,) = (tmp_path / "runs").glob("*/*")
+    tags = {name for name in curves(directory) if "l1" in name or "ssim" in name}
+    losses = {"loss/l1/charbonnier", "loss/ssim", "weighted_loss/l1/charbonnier", "weighted_loss/ssim"}
+    assert tags == losses | {"metric/ssim", "test/ssim"}
+    (started,) = log(directory, "stage_started")
+    assert started["losses"] == {"l1": "l1 (charbonnier)", "ssim": "ssim"}
+
+
 def test_resuming_replaces_the_points_after_the_checkpoint(recipe, enface, tmp_path):
     content = {"stages": {"main": {"steps": 4, "batch": 2, "terms": {"l1": {}}}}, "log": {"every": 1, "checkpoint": 2}}
     file = recipe(content)
     assert enface("run", file, "--runs", tmp_path / "runs").code == 0
     (directory,) = (tmp_path / "runs").glob("*/*")
-    whole = curves(directory)["term/l1"]
+    whole = curves(directory)["loss/l1"]
     (directory / "checkpoints" / "step-00000004.safetensors").unlink()
     outcome = enface("run", file, "--runs", tmp_path / "runs", "--resume")
     assert outcome.code == 0, outcome.err
-    assert curves(directory)["term/l1"] == whole
+    assert curves(directory)["loss/l1"] == whole
 
 
 def test_several_errors_in_the_background_are_all_reported():

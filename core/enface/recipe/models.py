@@ -347,6 +347,11 @@ class StageModel(Model):
     clip: Annotated[float, Gt(0)] | None = None
     ema: Annotated[float, Gt(0), Le(0.999999)] | None = None
 
+    def label(self, term: str) -> str:
+        """Return a term as reports show it: ``l1``, or ``l1 (charbonnier)`` if its loss has another name."""
+        name = term.rpartition(".")[2]
+        return term if self.terms[name].use == name else f"{term} ({self.terms[name].use})"
+
 
 class MetricModel(Spec):
     """A metric; with ``mask``, the mean of its map is weighted by one of the recipe's masks."""

@@ -188,7 +188,8 @@ class Trainer:
         plan = BatchPlan(self._pairs, stage.batch, run.recipe.seed, number)
         run.notify("stage_started", stage=name, step=done)
         terms = [f"{phase.label}{term.name}" for phase in step.phases for term in phase.terms]
-        run.log("stage_started", stage=name, stage_step=done, terms=terms)
+        losses = {term: stage.label(term) for term in terms}
+        run.log("stage_started", stage=name, stage_step=done, terms=terms, losses=losses)
         if run.step == 0:
             self._show_samples(builder)
         for current in range(done, stage.steps):

@@ -40,6 +40,7 @@ class Checkerboard(Metric):
 
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    unit: ClassVar[str] = "range from black to white"
 
     def __init__(self, *, data: DataInfo) -> None:
         super().__init__()

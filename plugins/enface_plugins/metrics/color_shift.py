@@ -30,6 +30,7 @@ class ColorShift(Metric):
 
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    unit: ClassVar[str] = "Delta E*ab"
 
     def __init__(self, *, sigma: Annotated[float, Gt(0)] = 1 / 24) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ class MAE(Metric):
     higher_is_better: ClassVar[bool] = False
     default: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    unit: ClassVar[str] = "range from black to white"
 
     @property
     def card(self) -> dict[str, str]:

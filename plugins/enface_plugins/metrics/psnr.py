@@ -29,6 +29,7 @@ class PSNR(Metric):
     higher_is_better: ClassVar[bool] = True
     default: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
+    unit: ClassVar[str] = "dB"
 
     @property
     def card(self) -> dict[str, str]:

@@ -33,6 +33,7 @@ class Spectrum(Metric):
 
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    unit: ClassVar[str] = "decades"
 
     @property
     def card(self) -> dict[str, str]:

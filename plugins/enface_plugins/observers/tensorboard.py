@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from enface import Run
 
+TAGS = {"term": "loss", "weighted": "weighted_loss"}
+"""First part of a tag, by that of a value of the log."""
+
 
 class TensorBoard:
     """Writes event files to the run's ``tensorboard/``; a background thread compresses the grids."""
@@ -32,8 +35,12 @@ class TensorBoard:
 
     @hookimpl
     def step_ended(self, run: Run, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Write every value."""
+        """Write every value; those of losses by their labels, because metrics may have the same names."""
         for name, value in values.items():
+            kind, _, term = name.partition("/")
+            if kind in TAGS:
+                # A tag may not contain brackets.
+                name = f"{TAGS[kind]}/{run.recipe.stages[stage].label(term).replace(' (', '/').removesuffix(')')}"
             self._writer.add_scalar(name, value, run.step)
 
     @hookimpl

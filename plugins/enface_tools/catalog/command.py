@@ -155,7 +155,7 @@ def _facts(info: ComponentInfo) -> str:
     for side, names in facts.get("requests", {}).items():
         requests = [f"{name} (optional)" if name in facts["optional"] else name for name in names]
         lines.append(f"Requests in {side}: {', '.join(requests) or 'nothing'}")
-    if "unit" in facts:
+    if "claims" in facts:
         claims = [claim for claim, holds in facts["claims"].items() if holds]
         lines.append(f"Unit: {facts['unit'] or 'derived from the shape of its map'}")
         lines.append(f"Claims: {', '.join(claims) or 'nothing'}")
@@ -163,6 +163,7 @@ def _facts(info: ComponentInfo) -> str:
         lines.append(f"Provides: {', '.join(facts['provides']) or 'known once it is built'}")
     if facts.get("higher_is_better") is not None:
         lines.append(f"Better: {'higher' if facts['higher_is_better'] else 'lower'}")
+        lines.append(f"Range: {facts['range']}")
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from enface.plugin.catalog import Catalog, Entry
 from enface.plugin.components import AdversarialLoss, CriticLoss, DataInfo, Discriminator, Generator, Loss, Mask
 from enface_tools.catalog import text
+from enface_tools.evaluate.direction import range_text
 from enface_tools.evaluate.metrics import Metric
 
 PLURALS = {
@@ -162,7 +163,8 @@ class ComponentInfo:
         """Properties specific to its kind: requests, unit, claims, provided names, or the direction of a metric."""
         component = self.entry.component
         if issubclass(component, Metric):
-            return {"higher_is_better": getattr(component, "higher_is_better", None)}
+            direction = getattr(component, "higher_is_better", None)
+            return {"higher_is_better": direction, "ideal": component.ideal, "range": _range(component)}
         facts: dict[str, Any] = {}
         if issubclass(component, Loss | Mask | Discriminator):
             facts |= {"requests": self.requests, "optional": self.optional}
@@ -237,6 +239,13 @@ def _origin(entry: Entry, distribution: tuple[str, str] | None) -> Origin:
 
 def _without_default(entry: Entry, name: str) -> str:
     return "required" if entry.params.model_fields[name].is_required() else "its own"
+
+
+def _range(metric: type[Metric]) -> str:
+    bounds: Any = metric.bounds
+    if isinstance(bounds, property):
+        return f"depends on the data ({metric.unit})" if metric.unit else "depends on the data"
+    return range_text(bounds, metric.unit)
 
 
 def _sides(component: type) -> list[str]:

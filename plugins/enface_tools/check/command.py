@@ -51,7 +51,7 @@ def check(
         return
     for name, stage in loaded.recipe.stages.items():
         frozen = f", frozen: {', '.join(stage.freeze)}" if stage.freeze else ""
-        say(f"{name}: {stage.steps} steps of {stage.batch}, terms: {', '.join(stage.terms)}{frozen}")
+        say(f"{name}: {stage.steps} steps of {stage.batch}, losses: {', '.join(map(stage.label, stage.terms))}{frozen}")
         if name in inspections:
             inspections[name].show(Terminal())
     report_unavailable(unavailable, Terminal())

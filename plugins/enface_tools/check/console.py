@@ -22,13 +22,14 @@ class StageInspection:
     def show(self, reporter: Reporter) -> None:
         """Print a table for each player, followed by notes."""
         stage = self.stage
-        reporter.say(f"  at {stage.weights}, on {stage.images} images{f'; {stage.note}' if stage.note else ''}")
+        note = f"; {stage.note}" if stage.note else ""
+        reporter.say(f"  at {stage.weights}, on {stage.images} images in [-1, 1]{note}")
         for player in dict.fromkeys(term.player for term in stage.terms):
             terms = [term for term in stage.terms if term.player == player]
-            title = "generator" if player == "generator" else f"critic {player}"
+            title = f"losses of {'generator' if player == 'generator' else f'critic {player}'}"
             reporter.say(_table((title, *VALUES), [(_name(term), *_values(term)) for term in terms]))
             places = tuple(terms[0].gradients)
-            rows = [(term.term, *_shares(term)) for term in terms]
+            rows = [(_name(term), *_shares(term)) for term in terms]
             # A single term has all of the gradient.
             if len(terms) > 1:
                 reporter.say(_table(("gradient", *places), rows))
@@ -88,4 +89,4 @@ def _note(term: TermContribution) -> str:
         remarks.append(f"applied once in {term.every} updates with {term.every} times the weight; the mean is shown")
     if term.follows is not None:
         remarks.append(f"its weight follows metric {term.follows}")
-    return f"{term.term}: {'; '.join(remarks)}" if remarks else ""
+    return f"{_name(term)}: {'; '.join(remarks)}" if remarks else ""

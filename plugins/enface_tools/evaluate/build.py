@@ -38,6 +38,10 @@ class MaskedMetric(Metric):
         return self._metric.bounds
 
     @property
+    def unit(self) -> str:  # type: ignore[override]
+        return self._metric.unit
+
+    @property
     def fallback_words(self) -> tuple[str, str]:
         return self._metric.fallback_words
 

@@ -40,7 +40,8 @@ def _shared_networks(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...
     for stage_name, stage in loaded.recipe.stages.items():
         for kind, specs in (("loss", stage.terms), ("discriminator", stage.discriminators)):
             for name, spec in specs.items():
-                trained |= dict.fromkeys(_networks(loaded, kind, spec), f"{kind} {name} of stage {stage_name}")
+                label = stage.label(name) if kind == "loss" else name
+                trained |= dict.fromkeys(_networks(loaded, kind, spec), f"{kind} {label} of stage {stage_name}")
     return [
         f"{metric} uses {network}, and so does {trained[network]}: it is no independent measure of this run."
         for metric, names in networks.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,8 @@ class Direction:
 
 
 def range_text(bounds: Sequence[float | None] | None, unit: str = "") -> str:
-    """Return the range of a metric with its unit, as ``0 to 100 (dB)``; None is an open end."""
-    low, high = bounds or (None, None)
+    """Return the range of a metric with its unit, as ``0 to 100 (dB)``; None and infinity are open ends."""
+    low, high = (None if end is None or math.isinf(end) else end for end in bounds or (None, None))
     if low is None:
         text = "any number" if high is None else f"up to {high:g}"
     else:

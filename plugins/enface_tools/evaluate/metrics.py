@@ -22,12 +22,14 @@ class Metric(nn.Module, Component):
         higher_is_better: True if better outputs have higher numbers.
         ideal: Number of a perfect output, if a number may be too high as well as too low; else None.
         bounds: Lowest and highest possible number, if there are bounds.
+        unit: Unit of its numbers, as ``dB``; empty for a pure number.
         default: True if it is measured when a recipe or command names no metrics.
     """
 
     higher_is_better: ClassVar[bool]
     ideal: ClassVar[float | None] = None
     bounds: ClassVar[tuple[float, float] | None] = None
+    unit: ClassVar[str] = ""
     default: ClassVar[bool] = False
 
     @property

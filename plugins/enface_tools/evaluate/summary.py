@@ -97,6 +97,7 @@ class Summarizer:
             "higher_is_better": metric.higher_is_better,
             "ideal": metric.ideal,
             "bounds": None if bounds is None else [None if math.isinf(end) else end for end in bounds],
+            "unit": metric.unit,
             "card": card_of(metric),
             "gallery": isinstance(metric, GalleryMetric),
             "networks": list(self._networks.get(name, ())),

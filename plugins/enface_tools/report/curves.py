@@ -1,4 +1,4 @@
-"""Plots of a run's log: loss terms, discriminators against the generator, validation metrics, learning rates."""
+"""Plots of a run's log: losses, discriminators against the generator, validation metrics, learning rates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enface_tools.report.numbers import labelled
 POINTS = 2000
 """A longer curve is drawn as the means of this many segments."""
 ROLES = ("first", "second", "third", "fourth")
-BALANCE, TERMS, VALIDATION, RATES = "Discriminators", "Terms", "Validation", "Learning rates and speed"
+BALANCE, LOSSES, VALIDATION, RATES = "Discriminators", "Losses", "Validation metrics", "Learning rates and speed"
 ENDS = ("reported", "interrupted", "non_finite")
 """Events that end a log, unless the run is resumed."""
 Curve = Sequence[tuple[float, float]]
@@ -29,6 +29,7 @@ class LogEvent(BaseModel):
     step: int
     stage: str = ""
     terms: list[str] = []
+    losses: dict[str, str] = {}
     values: dict[str, float] = {}
 
 
@@ -40,25 +41,30 @@ class Log:
         curves: Name of a value -> (step, value) over training.
         stages: (name, first step), in order.
         ended: True if the last event ends the run.
-        terms: Names of a stage's terms.
+        terms: The terms of each stage, with the labels of their losses.
         logged: Names of the values that a stage has logged.
     """
 
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     stages: list[tuple[str, int]] = field(default_factory=list)
     ended: bool = False
-    terms: dict[str, list[str]] = field(default_factory=dict)
+    terms: dict[str, dict[str, str]] = field(default_factory=dict)
     logged: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def inactive(self) -> list[tuple[str, str]]:
-        """(term, stage) of every term that was not active in any logged interval of its stage."""
+        """(label, stage) of every term that was not active in any logged interval of its stage."""
         return [
-            (term, stage)
+            (label, stage)
             for stage, terms in self.terms.items()
-            for term in terms
+            for term, label in terms.items()
             if stage in self.logged and f"term/{term}" not in self.logged[stage]
         ]
+
+    def label(self, term: str) -> str:
+        """Label of a term's loss; several if stages give the term different losses."""
+        labels = dict.fromkeys(terms[term] for terms in self.terms.values() if term in terms)
+        return " / ".join(labels) or term
 
     @property
     def last_step(self) -> int:
@@ -117,7 +123,7 @@ def read_log(text: str) -> Log:
     for event in _events(text.splitlines()):
         log.ended = event.event in ENDS
         if event.event == "stage_started":
-            log.terms[event.stage] = event.terms
+            log.terms[event.stage] = {term: event.losses.get(term, term) for term in event.terms}
             if event.stage not in dict(log.stages):
                 log.stages.append((event.stage, event.step))
         if event.event == "step":
@@ -144,14 +150,14 @@ def training_plots(log: Log) -> dict[str, list[Plot]]:
     """The plots under each heading."""
     drawn: dict[str, list[tuple[str, str, list[Panel]]]] = {
         BALANCE: _discriminators(log),
-        TERMS: [],
+        LOSSES: [],
         VALIDATION: [],
         RATES: [],
     }
     for name, curve in log.curves.items():
         kind, _, rest = name.partition("/")
         if kind == "term":
-            drawn[TERMS].append(_term(rest, log))
+            drawn[LOSSES].append(_term(rest, log))
         elif kind == "val":
             drawn[VALIDATION].append((rest, "mean over the validation split", [_panel("", {rest: curve})]))
         elif kind == "lr":
@@ -188,16 +194,17 @@ def _discriminators(log: Log) -> list[tuple[str, str, list[Panel]]]:
         generator = log.curves.get(f"term/{term}")
         if kind == "term" and term and generator:
             panel = _panel("loss", {f"discriminator {discriminator}": curve, "generator": generator})
-            plots.append((f"{term}: {discriminator} and generator", "raw losses", [panel]))
+            plots.append((f"{log.label(term)}: {discriminator} and generator", "raw losses", [panel]))
     return plots
 
 
 def _term(name: str, log: Log) -> tuple[str, str, list[Panel]]:
     raw, weighted = log.curves[f"term/{name}"], log.curves.get(f"weighted/{name}", [])
+    title = log.label(name)
     if not weighted or _same(raw, weighted):
-        return name, "raw; its weight is 1" if weighted else "raw", [_panel("raw", {"raw": raw})]
+        return title, "raw loss; its weight is 1" if weighted else "raw loss", [_panel("raw", {"raw": raw})]
     panels = [_panel("raw", {"raw": raw}), _panel("weighted", {"weighted": weighted}, first=1)]
-    return name, "raw above, weighted below", panels
+    return title, "raw loss above, weighted below", panels
 
 
 def _panel(label: str, curves: Mapping[str, Curve], *, zero: bool = False, first: int = 0) -> Panel:

@@ -120,7 +120,7 @@ def test_evaluating_a_run_again_gives_the_same_numbers(ran, enface, split):
 def test_check_reads_no_data(recipe, enface):
     outcome = enface("check", recipe({"data": {"identities": 0}}))
     assert outcome.code == 0
-    assert outcome.out == "main: 6 steps of 8, terms: l1\ntoy: ok\n"
+    assert outcome.out == "main: 6 steps of 8, losses: l1\ntoy: ok\n"
 
 
 def test_a_preview_shows_the_images_of_some_identities(recipe, enface, tmp_path):

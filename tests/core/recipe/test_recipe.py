@@ -62,6 +62,12 @@ def test_maps_are_merged_and_everything_else_is_replaced(family):
     assert list(recipe.stages) == ["main", "later"]
 
 
+def test_a_term_whose_loss_has_another_name_is_labelled_with_both(family):
+    stage = family("stages: {main: {terms: {l1: {use: charbonnier}}}}").stages["main"]
+    assert [stage.label(term) for term in stage.terms] == ["l1 (charbonnier)", "charbonnier"]
+    assert stage.label("patch.l1") == "patch.l1 (charbonnier)", "the part of a critic's phase"
+
+
 def test_a_grandparent_is_merged_first(tmp_path, family):
     family("seed: 1\nlog: {every: 1, samples: 3}")
     (tmp_path / "grandchild.yaml").write_text("extends: child.yaml\nlog: {every: 2}\n")

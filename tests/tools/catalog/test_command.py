@@ -58,6 +58,10 @@ def test_a_loss_is_fully_described(enface):
         ("generator", "siamese", "pose_logits, light_logits"),
         ("metric", "psnr", "Better: higher"),
         ("metric", "mae", "Better: lower"),
+        ("metric", "mae", "Range: 0 to 1 (range from black to white)"),
+        ("metric", "color_shift", "Range: 0 and above (Delta E*ab)"),
+        ("metric", "lpips", "Range: 0 and above\n"),
+        ("metric", "kid", "Range: any number\n"),
         ("mask", "ellipse", "inside: number or schedule; default 1.0"),
     ],
 )

@@ -41,8 +41,8 @@ def test_without_data_the_stages_are_listed(game, enface):
     outcome = enface("check", game)
     assert outcome.code == 0
     assert outcome.out.splitlines() == [
-        "main: 6 steps of 8, terms: l1, mse",
-        "adversarial: 100 steps of 8, terms: l1, gan, r1",
+        "main: 6 steps of 8, losses: l1, mse",
+        "adversarial: 100 steps of 8, losses: l1, gan (hinge), r1",
         "toy: ok",
     ]
 
@@ -51,8 +51,8 @@ def test_with_data_the_terms_of_each_player_are_a_table(game, enface):
     outcome = enface("check", game, "--data")
     assert outcome.code == 0, outcome.err
     out = outcome.out
-    assert "at initial weights, on 8 images\n" in out
-    assert "on 8 images; a run continues from the final weights of stage main, which is not trained here" in out
+    assert "at initial weights, on 8 images in [-1, 1]\n" in out
+    assert "images in [-1, 1]; a run continues from the final weights of stage main, which is not trained here" in out
     mse = [cell.strip() for cell in cells(out, "mse") if cell.strip()]
     assert mse[:2] == ["1", "per pixel"]
     assert mse[2] == mse[3], "a weight of 1"
@@ -66,7 +66,7 @@ def test_with_data_the_terms_of_each_player_are_a_table(game, enface):
     gan = cells(generator_table, "gan (hinge)")
     assert "0 -> 0.1" in "  ".join(gan)
     assert [cell.strip() for cell in gan if cell.strip()][-2:] == ["-", "-"]
-    assert "gan: begins at step 1\n" in out
+    assert "gan (hinge): begins at step 1\n" in out
     assert "r1: applied once in 4 updates with 4 times the weight; the mean is shown\n" in critic_table
     assert "\x1b" not in out
     assert out.endswith("toy: ok\n")
@@ -88,10 +88,10 @@ def test_at_80_columns_no_cell_is_truncated(recipe, enface, monkeypatch):
     shown = enface("check", path, "--data").out
     assert "\x1b[1m" in shown, "bold, as in a terminal"
     shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    table = shown[shown.index("generator") : shown.index("toy: ok")]
+    table = shown[shown.index("losses of generator") : shown.index("toy: ok")]
     assert max(map(len, table.splitlines())) <= 80
     assert "…" not in table
-    for number in re.findall(r"\d[\d.e+-]*%?", plain[plain.index("generator") : plain.index("toy: ok")]):
+    for number in re.findall(r"\d[\d.e+-]*%?", plain[plain.index("losses of generator") : plain.index("toy: ok")]):
         assert number in table, number
 
 

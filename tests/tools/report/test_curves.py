@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from enface_tools.report.curves import POINTS, TERMS, read_log, training_plots
+from enface_tools.report.curves import LOSSES, POINTS, read_log, training_plots
 from enface_tools.report.run_page import write_report
 
 
@@ -30,7 +30,7 @@ def logged(step, stage="main", **values):
 
 def curve(steps_and_values):
     log = read_log(text(logged(step, l1=float(value)) for step, value in steps_and_values))
-    ((trace,),) = [panel.traces for panel in training_plots(log)[TERMS][0].panels]
+    ((trace,),) = [panel.traces for panel in training_plots(log)[LOSSES][0].panels]
     return trace
 
 
@@ -51,11 +51,29 @@ def test_terms_that_were_never_active_are_named_by_stage():
     ]
 
 
+def test_a_loss_is_labelled_with_its_component_in_every_stage():
+    events = [
+        {**started("warm", "l1"), "losses": {"l1": "l1"}},
+        logged(10, "warm", l1=1.0),
+        {**started("main", "l1", "gan", step=10), "losses": {"l1": "l1 (charbonnier)", "gan": "gan (hinge)"}},
+        logged(20, "main", l1=1.0),
+    ]
+    log = read_log(text(events))
+    assert [plot.title for plot in training_plots(log)[LOSSES]] == ["l1 / l1 (charbonnier)"]
+    assert log.inactive == [("gan (hinge)", "main")]
+
+
+def test_the_page_lists_the_losses_of_each_stage(evaluations, tmp_path):
+    events = [{**started("main", "l1"), "losses": {"l1": "l1 (charbonnier)"}}, logged(10, "main", l1=1.0)]
+    page = write_report(evaluations.write_run(tmp_path / "runs" / "x" / "1", events)).read_text(encoding="utf-8")
+    assert "main from step 0 (losses: l1 (charbonnier))" in page
+
+
 def test_the_page_names_terms_that_were_never_active(evaluations, tmp_path):
     run = evaluations.write_run(tmp_path / "runs" / "x" / "1", EVENTS)
     page = write_report(run).read_text(encoding="utf-8")
-    assert "rare was never active in the logged intervals of stage main." in page
-    assert "l1 was never active" not in page
+    assert "The loss rare was never active in the logged intervals of stage main." in page
+    assert "loss l1 was never active" not in page
 
 
 def test_means_of_segments_do_not_cover_both_sides_of_a_gap():
@@ -76,7 +94,7 @@ def test_means_of_segments_keep_the_mean_of_all():
 
 def test_a_term_active_in_one_interval_only_has_a_point():
     log = read_log(text([logged(step, l1=1.0) for step in range(1, 9)] + [logged(9, l1=1.0, rare=0.5)]))
-    (trace,) = training_plots(log)[TERMS][1].panels[0].traces
+    (trace,) = training_plots(log)[LOSSES][1].panels[0].traces
     assert (trace.x, trace.y) == ([9], [0.5])
 
 
@@ -85,4 +103,4 @@ def test_small_values_with_a_weight_are_drawn_twice(weight, panels):
     small = 1e-9
     values = {"term/x": small, "weighted/x": small * weight}
     log = read_log(text([{"event": "step", "step": step, "stage": "main", "values": values} for step in (1, 2)]))
-    assert len(training_plots(log)[TERMS][0].panels) == panels
+    assert len(training_plots(log)[LOSSES][0].panels) == panels
