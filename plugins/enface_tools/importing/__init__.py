@@ -1,0 +1,1 @@
+"""Translates options of pix2pix, BasicSR and joliGEN into recipes."""

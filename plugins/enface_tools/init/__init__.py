@@ -1,0 +1,1 @@
+"""Writes a first recipe for a folder of image pairs."""

@@ -1,0 +1,176 @@
+"""The recipe for a folder: its data keys from a survey, its training from the template of a task."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+import yaml
+
+from enface_tools.init.survey import FEW_PEOPLE, Survey, describe_sizes, people, values
+
+Task = Literal["frontalize", "translate", "restore"]
+RESTORATIONS = ("lq", "lr", "low", "blur", "noisy", "degraded")
+FRONTAL = ("frontal", "front")
+SIDE, UNIT = 64, 16
+"""Shorter side of a first training, and the number that both sides are multiples of, in pixels."""
+SMALLEST = 32
+SQUARE = 1.13
+"""Aspect ratio below which images are cut to squares."""
+TITLES = {
+    "frontalize": "Turn faces to the front.",
+    "translate": "Translate sources into targets.",
+    "restore": "Restore degraded images.",
+}
+
+
+def guess_task(found: Survey) -> tuple[Task, str]:
+    """Return the task that a layout suggests, and why, as text."""
+    layout = found.layout
+    if layout.kind in ("labelled", "multipie"):
+        return "frontalize", "names give poses"
+    if layout.kind == "folders" and layout.target.lower() in FRONTAL:
+        return "frontalize", f"the targets are called {layout.target}"
+    if layout.kind == "folders" and layout.source.lower() in RESTORATIONS:
+        return "restore", f"the sources are called {layout.source}"
+    return "translate", "the usual one for pairs"
+
+
+def recipe_name(folder: Path) -> str:
+    """Return the name of the recipe for a folder."""
+    name = re.sub(r"[^A-Za-z0-9_\-]+", "-", folder.expanduser().resolve().name).strip("-")
+    return name if name[:1].isalpha() or name[:1] == "_" else f"data-{name}".strip("-")
+
+
+def recipe_text(found: Survey, task: Task, recipe: Path) -> str:
+    """Return the text of a recipe that will be written to the file ``recipe``."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("enface_tools.init"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    size = first_size(found)
+    pairs, comment = _pairs(found)
+    poses = values(found.table, "pose")
+    channels = found.channels
+    same = channels["source"] == channels["target"]
+    template = environment.get_template(f"{task}.yaml.jinja")
+    return template.render(
+        title=TITLES[task],
+        summary=summary(found),
+        name=_scalar(recipe_name(found.layout.root)),
+        data={key: _scalar(value) for key, value in _data(found, recipe).items()},
+        identity_hint=found.layout.kind in ("folders", "side_by_side") and not found.layout.identity,
+        side_by_side=found.layout.kind == "side_by_side",
+        size=_size_text(size),
+        size_comment=_size_comment(found),
+        load_size="" if task == "frontalize" else _size_text(tuple(side + side // 8 for side in size)),
+        channels="" if channels == {"source": 3, "target": 3} else _scalar(channels),
+        depth=found.depth,
+        split=_split(found),
+        folders=", ".join(found.layout.splits),
+        pairs=_scalar(pairs) if pairs else "",
+        pairs_comment=comment,
+        validates=found.people > 2,
+        mirror=_scalar({"pose": "negate"}) if _signed(poses) else "" if found.layout.kind == "labelled" else "{}",
+        residual="true" if same else "false",
+        residual_comment=", which learns what to add to the source" if same else "",
+    )
+
+
+def summary(found: Survey) -> str:
+    """Return a sentence about the data."""
+    layout = found.layout
+    things = "images" if layout.kind in ("labelled", "multipie") else "pairs"
+    sizes = "; ".join(
+        f"{role}s {describe_sizes(sizes)}" if len(found.sizes) > 1 else describe_sizes(sizes)
+        for role, sizes in found.sizes.items()
+    )
+    return f"{layout.pairs} {things} of {people(found.people)}, {sizes} px."
+
+
+def first_size(found: Survey) -> tuple[int, int]:
+    """Return the height and width of a first training: about 64 px, with the shape of the targets."""
+    counts = found.sizes.get("target") or found.sizes["source"]
+    width, height = counts.most_common(1)[0][0] if counts else (SIDE, SIDE)
+    smallest = min((min(size) for sizes in found.sizes.values() for size in sizes), default=SIDE)
+    side = max(SMALLEST, min(SIDE, smallest // UNIT * UNIT))
+    ratio = max(width, height) / min(width, height)
+    longer = side if ratio < SQUARE else max(side + UNIT, round(side * ratio / UNIT) * UNIT)
+    return (side, longer) if width >= height else (longer, side)
+
+
+def _data(found: Survey, recipe: Path) -> dict[str, Any]:
+    data = dict(found.layout.data)
+    root = found.layout.root.expanduser().resolve()
+    folder = recipe.resolve().parent
+    data["root"] = Path(os.path.relpath(root, folder)).as_posix() if root.is_relative_to(folder) else root.as_posix()
+    return data
+
+
+def _size_text(size: tuple[int, ...]) -> str:
+    return str(size[0]) if size[0] == size[1] else f"[{size[0]}, {size[1]}]"
+
+
+def _size_comment(found: Survey) -> str:
+    sizes = found.sizes.get("target") or found.sizes["source"]
+    largest = min((min(size) for size in sizes), default=SIDE)
+    raised = "; 128 or 256 shows more and takes 4 or 16 times as long" if largest >= 2 * SIDE else ""
+    return f"Images are {describe_sizes(sizes)} px{raised}. Both sides must be multiples of {UNIT}."
+
+
+def _split(found: Survey) -> str:
+    """Return the split: none if folders name all three, a part of ``train`` as ``val`` if they name no ``val``."""
+    splits = found.layout.splits
+    if {"val", "test"} <= set(splits):
+        return ""
+    table = found.table
+    number = int(table[table["split"] == "train"]["identity"].nunique()) if splits else found.people
+    held_out = max(1, round(0.1 * number), min(FEW_PEOPLE, number // 5)) if number > 2 else 0
+    if splits:
+        return _scalar({"val": held_out}) if held_out else ""
+    if number < 3:
+        return _scalar({"by": "identity", "train": max(1, number - 1), "val": 0, "test": 1})
+    return _scalar({"by": "identity", "train": number - 2 * held_out, "val": held_out, "test": held_out})
+
+
+def _pairs(found: Survey) -> tuple[dict[str, Any], str]:
+    """Return the rule for targets of labelled images, and a comment; empty if the dataset's own is right."""
+    if found.layout.kind != "labelled":
+        return {}, ""
+    table = found.table
+    everyone = set.intersection(*(set(poses) for _, poses in table.groupby("identity")["pose"]))
+    middle = values(table, "pose")
+    target = (
+        0 if 0 in everyone or not everyone else min(everyone, key=lambda pose: abs(pose - (middle[0] + middle[-1]) / 2))
+    )
+    same = ["identity", *(column for column in ("light",) if _all_have(table, column, target))]
+    where = {"pose": target, **{column: 0 for column in ("pitch",) if 0 in values(table, column)}}
+    comment = f"The target of an image: the same {' and '.join(same)} at pose {target}."
+    if target:
+        comment += " Nobody is at pose 0, so this is a guess: the pose in the middle that everyone has."
+    return {"same": same, "where": where}, comment
+
+
+def _all_have(table: Any, column: str, pose: Any) -> bool:
+    """Return True if every image has a target with its value of a column."""
+    if column not in table:
+        return False
+    frontal = set(map(tuple, table[table["pose"] == pose][["identity", column]].to_numpy().tolist()))
+    return frontal == set(map(tuple, table[["identity", column]].to_numpy().tolist()))
+
+
+def _signed(poses: list[Any]) -> bool:
+    """Return True if every pose has its mirror image among the poses."""
+    numbers = [pose for pose in poses if isinstance(pose, int | float)]
+    return bool(numbers) and len(numbers) == len(poses) and {-pose for pose in numbers} == set(numbers)
+
+
+def _scalar(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**9, sort_keys=False, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
