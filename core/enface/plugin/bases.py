@@ -6,7 +6,7 @@ Worker processes that read images import only this module, because importing tor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -120,15 +120,16 @@ class Dataset(Component, ABC):
     region_names: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
-    def named_splits(cls, params: Mapping[str, Any]) -> Collection[str]:
-        """Return the splits that the data itself names in a column ``split``, of ``train``, ``val`` and ``test``.
-
-        The recipe uses them, and is refused if it contradicts them. Default: none.
+    def split(cls, params: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a recipe's ``data.split``: the ``given`` keys, and those that the data itself defines.
 
         Args:
             params: Parameters in the recipe, without defaults; paths are absolute.
+
+        Raises:
+            DataError: if the given keys contradict the data.
         """
-        return ()
+        return given
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:

@@ -24,7 +24,7 @@ from enface.recipe.files import (
     first_line,
     read_chain,
 )
-from enface.recipe.models import DataModel, OptimizerModel, Recipe, Spec, StageModel, StartModel
+from enface.recipe.models import DataModel, OptimizerModel, Recipe, Spec, SplitModel, StageModel, StartModel
 from enface.recipe.optimizers import check_optimizer
 
 KeyPath = tuple[str | int, ...]
@@ -204,7 +204,7 @@ class _Checker:
         if data.pack is None:
             self.component("dataset", data, "data")
             if not self.problems:
-                self._named_splits(data)
+                self._split(data)
             return
         if data.local_pack is not None:
             data.pack = _absolute(data.local_pack)
@@ -216,16 +216,13 @@ class _Checker:
         if "pairs" not in recipe.model_fields_set:
             self._add("has no 'use', so no dataset declares how targets are drawn: set 'pairs'", "data")
 
-    def _named_splits(self, data: DataModel) -> None:
-        """Use the splits that the data itself names."""
+    def _split(self, data: DataModel) -> None:
         dataset = self.catalog.get("dataset", data.use).component
         assert issubclass(dataset, Dataset)
         try:
-            names = dataset.named_splits(data.params)
-            data.split = data.split.over(names) if names else data.split
+            given = data.split.model_dump(exclude_unset=True)
+            data.split = SplitModel.model_validate(dataset.split(data.params, given))
         except DataError as error:
-            self._add(str(error), "data")
-        except ValueError as error:
             self._add(str(error), "data", "split")
 
     def component(self, kind: str, spec: Spec, *path: str, complete: bool = True) -> None:

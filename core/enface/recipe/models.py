@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -87,30 +87,6 @@ class SplitModel(Model):
         # A recipe that does not shuffle keeps its digest.
         plain: dict[str, Any] = serialize(self)
         return plain if self.shuffle else {key: value for key, value in plain.items() if key != "shuffle"}
-
-    def over(self, names: Collection[str]) -> SplitModel:
-        """Return this split over the splits that the data names. Raise ValueError if it contradicts them.
-
-        Keys that are not given follow the names. Without a ``test`` among them, ``val`` is the test split.
-        """
-        test = "test" if "test" in names else "val"
-        val = ["val"] if "val" in names and test != "val" else []
-        own = {"by": "split", "train": ["train"], "val": val, "test": [test]}
-        split = self.model_copy(update={key: item for key, item in own.items() if key not in self.model_fields_set})
-        parts = [part if isinstance(part, list) else [] for part in (split.train, split.val, split.test)]
-        used = [item for part in parts for item in part]
-        if (
-            split.by != "split"
-            or not ("train" in parts[0] and parts[2] and len(used) == len(set(used)))
-            or "test" in parts[0] + parts[1]
-            or (val and split.val and not parts[1])
-        ):
-            form = f"{{by: split, train: [train], val: [{''.join(val)}], test: [{test}]}}"
-            raise ValueError(
-                f"contradicts the splits that the data names ({', '.join(names)}); remove data.split, or write {form}"
-                + ("" if val else " (val: 0.1 takes that share of the people of train)")
-            )
-        return split
 
 
 class DataModel(Spec):

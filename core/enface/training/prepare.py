@@ -79,10 +79,7 @@ def prepare_run(loaded: LoadedRecipe, progress: Reporter | None = None, kinds: C
     identity = (pack.info.digest, len(pack.table))
     if engine.broadcast(identity) != identity:
         raise DataError(f"process {engine.rank} has another pack than the main one ({pack.folder}); start again")
-    split = loaded.recipe.data.split
-    if split.by == "split" and split.test == ["val"]:
-        reporter.say("the data names no test split: its val is held out as the test split")
-    rows = split_rows(pack.table, split, loaded.recipe.seed)
+    rows = split_rows(pack.table, loaded.recipe.data.split, loaded.recipe.seed)
     return Run(Path(), loaded, engine, pack, rows, reporter)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from PIL import Image
 
 from enface import DataError, Dataset, Row
 from enface_plugins.datasets.people import compiled
-from enface_plugins.datasets.splits import SPLIT_NAMES, SPLITS, named_by, path_splits, split_folders, split_named
+from enface_plugins.datasets.splits import SPLIT_NAMES, path_splits, split_folders, split_named, split_over
 from enface_plugins.image_files import IMAGE_EXTENSIONS, files_fingerprint, list_images, read_image
 
 # Names of images in a batch, and the column this dataset writes itself.
@@ -59,16 +59,12 @@ class LabelledFolder(Dataset):
         return {"root": str(folder), "pattern": r"(?P<identity>\d+)_yaw(?P<pose>[+-]\d+)"}
 
     @classmethod
-    def named_splits(cls, params: Mapping[str, Any]) -> Collection[str]:
-        """The splits of the top folders, or of the group ``split``."""
+    def split(cls, params: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The split that top folders or the group ``split`` name, if they do."""
         root = Path(params["root"])
-        if "split" not in _checked(params["pattern"]).groupindex:
-            return named_by(split_folders(root))
-        extensions = {key: params[key] for key in params if key == "extensions"}
-        values = (
-            set(cls(root=root, pattern=params["pattern"], **extensions)._splits().values()) if root.is_dir() else ()
-        )
-        return [split for split in SPLITS if split in values] if len(values) > 1 else ()
+        if "(?P<split>" not in params["pattern"] or not root.is_dir():
+            return split_over(split_folders(root), given)
+        return split_over(set(cls(**{**params, "root": root})._splits().values()), given)
 
     def rows(self) -> Iterator[Row]:
         """One row per matching image, in natural order.

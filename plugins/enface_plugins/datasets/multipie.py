@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from enface import DataError, Dataset, Row
-from enface_plugins.datasets.splits import named_by, path_splits, split_folders
+from enface_plugins.datasets.splits import path_splits, split_folders, split_over
 from enface_plugins.image_files import files_fingerprint, list_images, read_image
 
 YAW = MappingProxyType(
@@ -98,9 +98,9 @@ class Multipie(Dataset):
         return {"root": str(folder)}
 
     @classmethod
-    def named_splits(cls, params: Mapping[str, Any]) -> Collection[str]:
-        """The splits of the top folders."""
-        return named_by(split_folders(Path(params["root"])))
+    def split(cls, params: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The split that top folders name, if they do."""
+        return split_over(split_folders(Path(params["root"])), given)
 
     def rows(self) -> Iterator[Row]:
         """One row per image of the chosen cameras, in natural order.

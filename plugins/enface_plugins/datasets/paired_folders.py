@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,9 @@ from enface_plugins.datasets.people import compiled, name_groups
 from enface_plugins.datasets.splits import (
     ROLES,
     RoleFolders,
-    named_by,
     role_folders,
     split_folders,
+    split_over,
     warn_of_images_beside,
 )
 from enface_plugins.image_files import files_fingerprint, list_images, read_image
@@ -103,9 +103,14 @@ class PairedFolders(Dataset):
         return {"root": str(folder)}
 
     @classmethod
-    def named_splits(cls, params: Mapping[str, Any]) -> Collection[str]:
-        """The splits that folders name."""
-        return named_by(cls(**{**params, "root": Path(params["root"])})._folders)
+    def split(cls, params: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The split that folders name, if they do."""
+        return split_over(cls.named_splits(params), given)
+
+    @classmethod
+    def named_splits(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The splits that folders name: several of ``train``, ``val`` and ``test``, or none."""
+        return tuple(split for split in cls(**{**params, "root": Path(params["root"])})._folders if split)
 
     def rows(self) -> Iterator[Row]:
         """The source and the target of each pair, in natural order within a split.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from enface import DataError
 from enface_plugins.image_files import list_images
@@ -95,9 +96,47 @@ def path_splits(root: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: folders[top] for name, top in tops.items() if top in folders}
 
 
-def named_by(folders: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the splits among the keys of :func:`role_folders` or :func:`split_folders`."""
-    return tuple(split for split in folders if split)
+def split_over(names: Collection[str], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a recipe's ``data.split`` over the splits that files name in a column ``split``.
+
+    Keys that are not given follow the names. Without a ``test`` among them, ``val`` is the test split.
+
+    Args:
+        names: Of ``train``, ``val`` and ``test``; others are ignored. Fewer than two define nothing.
+        given: The keys in the recipe.
+
+    Raises:
+        DataError: if the given keys contradict the names.
+    """
+    known = [name for name in SPLITS if name in names]
+    if len(known) < 2:
+        return given
+    test = "test" if "test" in known else "val"
+    val = ["val"] if "val" in known and test != "val" else []
+    split = {"by": "split", "train": ["train"], "val": val, "test": [test], **given}
+    if not _fits(split, val):
+        form = f"{{by: split, train: [train], val: [{''.join(val)}], test: [{test}]}}"
+        raise DataError(
+            f"contradicts the splits that the data names ({', '.join(known)}); remove data.split, or write {form}"
+            + ("" if val else " (val: 0.1 takes that share of the people of train)")
+        )
+    if test == "val" and "test" not in given:
+        warnings.warn("the data names no test split, so val is held out as the test split", stacklevel=3)
+    return split
+
+
+def _fits(split: Mapping[str, Any], named: list[str]) -> bool:
+    """Return True if a split goes by the names, uses each once, and takes no number where ``val`` is ``named``."""
+    train, val, test = (part if isinstance(part, list) else [] for part in (split[name] for name in SPLITS))
+    used = [*train, *val, *test]
+    return (
+        split["by"] == "split"
+        and "train" in train
+        and "test" not in [*train, *val]
+        and bool(test)
+        and len(used) == len(set(used))
+        and not (named and split["val"] and not val)
+    )
 
 
 def warn_of_images_beside(folders: RoleFolders, root: Path, roles: Iterable[str]) -> None:
@@ -110,7 +149,7 @@ def warn_of_images_beside(folders: RoleFolders, root: Path, roles: Iterable[str]
     """
     used = {folder for by_role in folders.values() for folder in by_role.values()}
     bases = {folder.parent for folder in used} & {root, *(root / role for role in roles)}
-    for base in sorted(bases) if named_by(folders) else []:
+    for base in sorted(bases) if "" not in folders else []:
         tops = [folder.name for folder in used if folder.parent == base]
         warn_outside(base, tops, [name for name in list_images(base) if name.partition("/")[0] not in tops])
 

@@ -15,64 +15,11 @@ NAMES = ["train"] * 12 + ["val"] * 4 + ["test"] * 4
 TABLE = pd.DataFrame(
     {"key": [f"k{row}" for row in range(20)], "identity": [str(row // 2) for row in range(20)], "split": NAMES}
 )
-ALL = ("train", "val", "test")
-
-
-def plain(split):
-    return {key: value for key, value in split.model_dump().items() if key != "where"}
 
 
 def people(**split):
     parts = split_rows(TABLE, SplitModel(**split))
     return {name: sorted(set(TABLE["identity"].iloc[rows])) for name, rows in parts.items()}
-
-
-@pytest.mark.parametrize(
-    ("given", "names", "expected"),
-    [
-        ({}, ALL, {"train": ["train"], "val": ["val"], "test": ["test"]}),
-        ({}, ("train", "test"), {"train": ["train"], "val": [], "test": ["test"]}),
-        ({}, ("train", "val"), {"train": ["train"], "val": [], "test": ["val"]}),
-        ({"val": 0.1}, ("train", "test"), {"train": ["train"], "val": 0.1, "test": ["test"]}),
-        ({"val": 3}, ("train", "val"), {"train": ["train"], "val": 3, "test": ["val"]}),
-        ({"val": 0}, ALL, {"train": ["train"], "val": 0, "test": ["test"]}),
-        ({"by": "split"}, ALL, {"train": ["train"], "val": ["val"], "test": ["test"]}),
-        (
-            {"by": "split", "train": ["train", "val"], "val": []},
-            ALL,
-            {"train": ["train", "val"], "val": [], "test": ["test"]},
-        ),
-    ],
-)
-def test_a_recipe_follows_the_names(given, names, expected):
-    split = SplitModel(**given).over(names)
-    assert plain(split) == {"by": "split", **expected}
-    # As a run directory holds it, with every default.
-    assert plain(SplitModel(**split.model_dump()).over(names)) == plain(split)
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"train": 0.8},
-        {"test": 0.1},
-        {"by": "identity"},
-        {"by": "identity", "train": 4, "val": 2, "test": 2},
-        {"val": 0.1},
-        {"by": "split", "train": ["train", "test"], "test": ["val"], "val": []},
-        {"by": "split", "train": ["train", "val"]},
-        {"by": "split", "train": ["val"], "val": []},
-        {"by": "split", "val": ["test"], "test": ["val"]},
-        {"by": "split", "test": []},
-        {"by": "split", "test": ["train"]},
-    ],
-)
-def test_a_contradiction_is_refused_with_what_to_write(given):
-    advice = (
-        r"\(train, val, test\); remove data.split, or write {by: split, train: \[train\], val: \[val\], test: \[test\]}"
-    )
-    with pytest.raises(ValueError, match=advice):
-        SplitModel(**given).over(ALL)
 
 
 def test_a_share_of_the_training_people_may_validate():
@@ -98,7 +45,7 @@ def test_a_shuffled_share_of_the_training_people():
 def test_a_person_in_two_named_splits_is_refused_by_name():
     table = TABLE.assign(identity=["same" if row in (3, 17) else str(row) for row in range(20)])
     with pytest.raises(DataError, match="1 identities are in both train and test: same"):
-        split_rows(table, SplitModel().over(ALL))
+        split_rows(table, SplitModel(by="split", train=["train"], val=["val"], test=["test"]))
 
 
 def test_a_pack_that_names_splits_is_not_split_otherwise():
@@ -114,12 +61,14 @@ def test_another_column_of_that_name_is_no_split():
 
 PLUGIN = """
 import numpy as np
-from enface import Dataset, hookimpl
+from enface import DataError, Dataset, hookimpl
 
 class Named(Dataset):
-    def __init__(self, *, names: tuple[str, ...] = ()): ...
     @classmethod
-    def named_splits(cls, params): return params["names"]
+    def split(cls, params, given):
+        if "train" in given:
+            raise DataError("contradicts the data")
+        return {"by": "split", "train": ["train"], "val": ["val"], **given}
     def rows(self): return []
     def image(self, row): return np.zeros((8, 8, 3), np.uint8)
 
@@ -128,20 +77,20 @@ def components(): return [Named]
 """
 
 
-def load(tmp_path, names, **split):
+def load(tmp_path, **split):
     (tmp_path / "plugin.py").write_text(PLUGIN)
-    data = {"use": "named", "names": names, **({"split": split} if split else {})}
-    stages = {"main": {"steps": 1, "terms": {"l1": {}}}}
-    log = {"best": "mae"} if "val" in names else {}
+    data = {"use": "named", **({"split": split} if split else {})}
     content = {"name": "n", "plugins": [str(tmp_path / "plugin.py")], "data": data, "generator": {"use": "unet"}}
-    return load_mapping({**content, "stages": stages, "metrics": ["mae"], "log": log}).recipe
+    # The best checkpoint needs validation images, which only the data defines.
+    more = {"stages": {"main": {"steps": 1, "terms": {"l1": {}}}}, "metrics": ["mae"], "log": {"best": "mae"}}
+    return load_mapping({**content, **more}).recipe
 
 
-def test_a_loaded_recipe_has_the_named_splits(tmp_path):
-    assert load(tmp_path, ["train", "val", "test"]).data.split.val == ["val"]
-    assert load(tmp_path, []).data.split.by == "identity"
+def test_a_dataset_may_define_the_split(tmp_path):
+    split = load(tmp_path, test=["test"]).data.split
+    assert (split.by, split.train, split.val, split.test) == ("split", ["train"], ["val"], ["test"])
 
 
-def test_a_loaded_recipe_that_contradicts_them_names_the_key(tmp_path):
-    with pytest.raises(RecipeError, match=r"data.split: contradicts the splits that the data names \(train, test\)"):
-        load(tmp_path, ["train", "test"], train=0.5)
+def test_a_split_that_contradicts_the_data_names_the_key(tmp_path):
+    with pytest.raises(RecipeError, match=r"data.split: contradicts the data"):
+        load(tmp_path, train=0.5)

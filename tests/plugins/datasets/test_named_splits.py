@@ -12,10 +12,11 @@ from PIL import Image
 from enface import DataError, RecipeError
 from enface.data.pairs import Pairs, split_rows
 from enface.recipe.load import load_mapping
-from enface.recipe.models import PairsModel
+from enface.recipe.models import PairsModel, SplitModel
 from enface_plugins.datasets.labelled_folder import LabelledFolder
 from enface_plugins.datasets.multipie import Multipie
 from enface_plugins.datasets.paired_folders import PairedFolders
+from enface_plugins.datasets.splits import split_over
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -34,6 +35,71 @@ def recipe(use, root, **data):
 
 def splits_of(dataset):
     return {row["key"]: row["split"] for row in dataset.rows()}
+
+
+ALL = ("train", "val", "test")
+
+
+@pytest.mark.parametrize(
+    ("given", "names", "expected"),
+    [
+        ({}, ALL, {"train": ["train"], "val": ["val"], "test": ["test"]}),
+        ({}, ("train", "test"), {"train": ["train"], "val": [], "test": ["test"]}),
+        ({}, ("train", "val"), {"train": ["train"], "val": [], "test": ["val"]}),
+        ({"val": 0.1}, ("train", "test"), {"train": ["train"], "val": 0.1, "test": ["test"]}),
+        ({"val": 3}, ("train", "val"), {"train": ["train"], "val": 3, "test": ["val"]}),
+        ({"val": 0}, ALL, {"train": ["train"], "val": 0, "test": ["test"]}),
+        ({"by": "split"}, ALL, {"train": ["train"], "val": ["val"], "test": ["test"]}),
+        (
+            {"by": "split", "train": ["train", "val"], "val": []},
+            ALL,
+            {"train": ["train", "val"], "val": [], "test": ["test"]},
+        ),
+    ],
+)
+def test_a_recipe_follows_the_names(given, names, expected):
+    with warnings.catch_warnings(action="ignore"):
+        split = split_over(names, given)
+    assert split == {"by": "split", **expected}
+    # As a run directory holds it, with every default.
+    dumped = SplitModel(**split).model_dump()
+    assert split_over(names, dumped) == dumped
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"train": 0.8},
+        {"test": 0.1},
+        {"by": "identity"},
+        {"by": "identity", "train": 4, "val": 2, "test": 2},
+        {"val": 0.1},
+        {"by": "split", "train": ["train", "test"], "test": ["val"], "val": []},
+        {"by": "split", "train": ["train", "val"]},
+        {"by": "split", "train": ["val"], "val": []},
+        {"by": "split", "val": ["test"], "test": ["val"]},
+        {"by": "split", "test": []},
+        {"by": "split", "test": ["train"]},
+    ],
+)
+def test_a_contradiction_is_refused_with_what_to_write(given):
+    advice = (
+        r"\(train, val, test\); remove data.split, or write {by: split, train: \[train\], val: \[val\], test: \[test\]}"
+    )
+    with pytest.raises(DataError, match=advice):
+        split_over(ALL, given)
+
+
+def test_one_name_defines_no_split():
+    assert split_over(["train"], {"train": 0.5}) == {"train": 0.5}
+
+
+def test_val_is_held_out_without_test_and_says_so():
+    with pytest.warns(UserWarning, match="names no test split, so val is held out"):
+        split = split_over(["val", "train"], {})
+    assert split["test"] == ["val"]
+    # The resolved split is silent.
+    assert split_over(["val", "train"], split) == split
 
 
 AROUND = ("train/A", "train/B", "VAL/A", "VAL/B", "test/A", "test/B")
