@@ -40,7 +40,7 @@ def bands(inside: Tensor, width: int) -> Tensor:
     return (grown - shrunk > 0.5)[:, 0]
 
 
-def near_line(points: Tensor, size: int, width: int) -> Tensor:
+def near_line(points: Tensor, size: tuple[int, int], width: int) -> Tensor:
     """Mark the pixels whose centre is at most half the width from a line through points.
 
     Args:
@@ -49,10 +49,10 @@ def near_line(points: Tensor, size: int, width: int) -> Tensor:
         size: Height and width of the image.
 
     Returns:
-        bool (size, size).
+        bool (H, W).
     """
-    at = torch.arange(size, dtype=torch.float64)
-    pixels = torch.stack(torch.meshgrid(at, at, indexing="xy"), dim=-1)[:, :, None]
+    down, across = (torch.arange(side, dtype=torch.float64) for side in size)
+    pixels = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[:, :, None]
     start, along = points[:-1].double(), points.double().diff(dim=0)
     length = along.square().sum(-1).clamp_min(1e-12)
     # Position of the nearest point on each segment, as a fraction of its length.

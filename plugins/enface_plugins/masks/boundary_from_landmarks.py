@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,12 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from enface import DataError, DataInfo, Mask, RecipeError, Schedulable, as_schedule, list_images, read_image
+from enface import DataError, DataInfo, Mask, RecipeError, Schedulable, as_schedule
+from enface_plugins.image_files import list_images, read_image
 from enface_plugins.masks.boundary import near_line, require_marks, soften, spread
 from enface_plugins.masks.inside_outside import inside_outside
-from enface_plugins.masks.landmarks import CHIN, JAW, Points, find_landmarks
+from enface_plugins.masks.landmarks import CHIN, JAW, Points, find_landmarks, photograph
+from enface_plugins.planes import require_rgb
 
 _log = logging.getLogger("enface")
 _ARC = np.linspace(0, np.pi, 25)
@@ -38,7 +40,8 @@ class BoundaryFromLandmarks(Mask):
     Shape: (1, 1, H, W). Range: between ``inside`` and ``outside``.
 
     Args:
-        images: Folder of frontal photographs, framed like the data (default: training targets).
+        images: Folder of frontal photographs, framed like the data (default: training targets). Of those of another
+            shape the largest centred rectangle of the data's shape is used, as by the data's ``fit: crop``.
         faces: Number of photographs to use, spread evenly over those available; all if there are fewer.
         width: Width of the line in pixels.
         falloff: Pixels over which the weight falls from ``inside`` to ``outside``; 0 is a hard edge.
@@ -49,7 +52,8 @@ class BoundaryFromLandmarks(Mask):
 
     Raises:
         DataError: when no face is detected in any photograph, or one cannot be read.
-        RecipeError: when the folder does not exist, or all lines are outside the image.
+        RecipeError: when the folder does not exist, all lines are outside the image, or training targets are neither
+            RGB nor grey.
         WeightsError: when dlib or its model is not installed.
     """
 
@@ -70,7 +74,7 @@ class BoundaryFromLandmarks(Mask):
         super().__init__()
         self.inside, self.outside = as_schedule(inside), as_schedule(outside)
         contours = [contour(points, forehead) for points in _landmarks(images, faces, data)]
-        lines = [near_line(torch.from_numpy(line), data.shorter_side, width) for line in contours]
+        lines = [near_line(torch.from_numpy(line), data.size, width) for line in contours]
         marked = torch.stack(lines).any(dim=0)
         require_marks("boundary_from_landmarks", marked, "every contour lies outside its image")
         # Not persistent: it follows from the recipe and the data, so checkpoints need not store it.
@@ -111,9 +115,8 @@ def _landmarks(folder: Path | None, faces: int, data: DataInfo) -> list[Points]:
         if points is None:
             missed.append(name)
         else:
-            # Packing resizes images to squares.
-            height, width = image.shape[:2]
-            landmarks.append((points + 0.5) * (data.shorter_side / width, data.shorter_side / height) - 0.5)
+            scale = data.size[1] / image.shape[1], data.size[0] / image.shape[0]
+            landmarks.append((points + 0.5) * scale - 0.5)
     if not landmarks:
         raise DataError(
             f"boundary_from_landmarks: no face detected in any of {count} images ({', '.join(missed)}); set 'images' "
@@ -125,10 +128,22 @@ def _landmarks(folder: Path | None, faces: int, data: DataInfo) -> list[Points]:
 
 
 def _photographs(folder: Path | None, faces: int, data: DataInfo) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Names and images, uint8 (h, w, 3) of the data's shape."""
     if folder is None:
+        require_rgb("boundary_from_landmarks", data)
         targets = data.targets(faces)
-        yield from zip(targets.keys, targets.images.transpose(0, 2, 3, 1), strict=True)
+        images = targets.images.transpose(0, 2, 3, 1)
+        yield from ((key, photograph(image)) for key, image in zip(targets.keys, images, strict=True))
     elif folder.is_dir():
-        yield from ((name, read_image(folder / name)) for name in spread(list_images(folder), faces))
+        for name in spread(list_images(folder), faces):
+            yield name, photograph(_cropped(read_image(folder / name), data.size))
     else:
         raise RecipeError(f"boundary_from_landmarks: 'images' {folder} is not a folder")
+
+
+def _cropped(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """The largest centred part of an image (h, w, C) with the shape of a size (H, W)."""
+    scale = min(image.shape[0] / size[0], image.shape[1] / size[1])
+    height, width = (round(scale * side) for side in size)
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]

@@ -12,7 +12,8 @@ from annotated_types import Ge
 from PIL import Image
 from torch import Tensor
 
-from enface import DataInfo, Mask, RecipeError, Schedulable, as_schedule, list_images
+from enface import DataInfo, Mask, RecipeError, Schedulable, as_schedule
+from enface_plugins.image_files import list_images
 from enface_plugins.masks.boundary import band, require_marks, soften, spread
 from enface_plugins.masks.inside_outside import inside_outside
 
@@ -42,7 +43,7 @@ class BoundaryFromRegions(Mask):
 
     Raises:
         RecipeError: when the data has no region maps and no silhouettes are given, a region is unknown, a silhouette
-            is not square or cannot be read, or no pixel is marked.
+            has another shape than the images or cannot be read, or no pixel is marked.
     """
 
     shape: Tensor
@@ -66,7 +67,7 @@ class BoundaryFromRegions(Mask):
         elif regions:
             raise RecipeError("boundary_from_regions: give 'regions' or 'silhouettes', not both")
         else:
-            sets = _of_silhouettes(silhouettes, faces, data.shorter_side)
+            sets = _of_silhouettes(silhouettes, faces, data.size)
         marked = band(torch.from_numpy(sets), width)
         require_marks("boundary_from_regions", marked, "no face has an edge inside its image")
         # Not persistent: it follows from the recipe and the data, so checkpoints need not store it.
@@ -91,13 +92,13 @@ def _of_regions(names: tuple[str, ...], faces: int, data: DataInfo) -> Flags:
     return np.isin(targets.regions, chosen)
 
 
-def _of_silhouettes(folder: Path, faces: int, size: int) -> Flags:
+def _of_silhouettes(folder: Path, faces: int, size: tuple[int, int]) -> Flags:
     if not folder.is_dir():
         raise RecipeError(f"boundary_from_regions: 'silhouettes' {folder} is not a folder")
     return np.stack([_silhouette(folder / name, size) for name in spread(list_images(folder), faces)])
 
 
-def _silhouette(path: Path, size: int) -> Flags:
+def _silhouette(path: Path, size: tuple[int, int]) -> Flags:
     try:
         with Image.open(path) as image:
             alpha = image.convert("RGBA").getchannel("A")
@@ -105,7 +106,10 @@ def _silhouette(path: Path, size: int) -> Flags:
             grey = image.convert("L") if alpha.getextrema()[0] == 255 else alpha
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise RecipeError(f"silhouette {path} cannot be read: {error}") from error
-    if grey.width != grey.height:
-        raise RecipeError(f"silhouette {path} is {grey.height} x {grey.width}; it must be square, as the images are")
+    height, width = size
+    if grey.height * width != grey.width * height:
+        raise RecipeError(
+            f"silhouette {path} is {grey.height} x {grey.width}; crop it to the shape of the images, {height} x {width}"
+        )
     binary = grey.point(lambda value: 255 if value > 127 else 0)
-    return np.asarray(binary.resize((size, size), Image.Resampling.BOX)) > 127
+    return np.asarray(binary.resize((width, height), Image.Resampling.BOX)) > 127

@@ -46,16 +46,18 @@ class Ellipse(Mask):
         super().__init__()
         self.inside, self.outside = as_schedule(inside), as_schedule(outside)
         # Not persistent: it follows from the recipe, so checkpoints need not store it.
-        self.register_buffer("shape", _soft_ellipse(data.shorter_side, center, axes, falloff), persistent=False)
+        self.register_buffer("shape", _soft_ellipse(data.size, center, axes, falloff), persistent=False)
 
     def forward(self, step: int) -> Tensor:
         return inside_outside("ellipse", step, self.shape, self.inside, self.outside)
 
 
-def _soft_ellipse(size: int, center: tuple[float, float], axes: tuple[float, float], falloff: float) -> Tensor:
-    at = (torch.arange(size) + 0.5) / size
-    x = (at - center[0]) / (axes[0] / 2)
-    y = (at - center[1]) / (axes[1] / 2)
+def _soft_ellipse(
+    size: tuple[int, int], center: tuple[float, float], axes: tuple[float, float], falloff: float
+) -> Tensor:
+    down, across = ((torch.arange(side) + 0.5) / side for side in size)
+    x = (across - center[0]) / (axes[0] / 2)
+    y = (down - center[1]) / (axes[1] / 2)
     radius = torch.hypot(x[None, :], y[:, None])[None, None]
     if falloff == 0:
         return (radius <= 1).float()

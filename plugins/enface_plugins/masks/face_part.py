@@ -16,7 +16,9 @@ from enface import DataError, DataInfo, Mask, RecipeError
 from enface_plugins.masks.boundary import bands, near_line
 from enface_plugins.masks.boundary_from_landmarks import contour
 from enface_plugins.masks.landmarks import BROWS, EYES, MOUTH, NOSE, Points, cached_landmarks, require_dlib
+from enface_plugins.planes import as_rgb, require_rgb
 
+Size = tuple[int, int]
 BOUNDARY = "boundary"
 # Names of the parts in region maps: of synthetic_heads, drawn faces and CelebAMask-HQ.
 _OPEN_FACE = ("face", "head", "skin")
@@ -54,7 +56,8 @@ class FacePart(Mask):
         grow: Pixels by which any other part is dilated, so that both sides of its edge count.
 
     Raises:
-        RecipeError: when neither the data's region maps nor the landmarks have this part.
+        RecipeError: when neither the data's region maps nor the landmarks have this part, or landmarks are needed and
+            the images are neither RGB nor grey.
         WeightsError: when landmarks are needed, and dlib or its model is not installed.
     """
 
@@ -76,6 +79,7 @@ class FacePart(Mask):
         if not chosen:
             if part not in _BY_LANDMARKS:
                 raise RecipeError(_unknown(part, names))
+            require_rgb("face_part", data)
             require_dlib()
         # Not persistent: it follows from the recipe and the data, so checkpoints need not store it.
         self.register_buffer("table", torch.tensor([name in chosen for name in names]), persistent=False)
@@ -100,8 +104,9 @@ class FacePart(Mask):
         return torch.tensor([cached_landmarks(image) is None for image in _pixels(target)], device=target.device)
 
     def _by_landmarks(self, image: npt.NDArray[np.uint8]) -> Tensor:
-        points, size = cached_landmarks(image), image.shape[0]
-        return torch.zeros(size, size, dtype=torch.bool) if points is None else _BY_LANDMARKS[self.part](points, size)
+        points, (height, width) = cached_landmarks(image), image.shape[:2]
+        size = (height, width)
+        return torch.zeros(size, dtype=torch.bool) if points is None else _BY_LANDMARKS[self.part](points, size)
 
 
 def _region_names(data: DataInfo) -> tuple[str, ...]:
@@ -127,25 +132,25 @@ def _unknown(part: str, names: Sequence[str]) -> str:
 
 
 def _pixels(images: Tensor) -> npt.NDArray[np.uint8]:
-    """Images in [-1, 1] as uint8 (N, H, W, 3)."""
-    levels = ((images.float() + 1) * 127.5).round().clamp(0, 255)
+    """RGB or grey images in [-1, 1] as uint8 (N, H, W, 3), as dlib takes them."""
+    levels = ((as_rgb(images).float() + 1) * 127.5).round().clamp(0, 255)
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).byte().cpu().numpy())
 
 
-def _polygon(points: Points, size: int) -> Tensor:
-    """Mark the pixels whose centres lie in a polygon (K, 2), bool (size, size)."""
+def _polygon(points: Points, size: Size) -> Tensor:
+    """Mark the pixels whose centres lie in a polygon (K, 2), bool (H, W)."""
     from matplotlib.path import Path
 
-    at = np.arange(size)
-    pixels = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
-    return torch.from_numpy(Path(points).contains_points(pixels).reshape(size, size))
+    height, width = size
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2)
+    return torch.from_numpy(Path(points).contains_points(pixels).reshape(size))
 
 
-def _face(points: Points, size: int) -> Tensor:
+def _face(points: Points, size: Size) -> Tensor:
     return _polygon(contour(points, _FOREHEAD), size)
 
 
-def _brows(points: Points, size: int) -> Tensor:
+def _brows(points: Points, size: Size) -> Tensor:
     masks = []
     for line in (points[brow] for brow in BROWS):
         # A fifth as high as long.
@@ -154,11 +159,11 @@ def _brows(points: Points, size: int) -> Tensor:
     return torch.stack(masks).any(0)
 
 
-def _eyes(points: Points, size: int) -> Tensor:
+def _eyes(points: Points, size: Size) -> Tensor:
     return torch.stack([_polygon(points[eye], size) for eye in EYES]).any(0)
 
 
-_BY_LANDMARKS: Mapping[str, Callable[[Points, int], Tensor]] = {
+_BY_LANDMARKS: Mapping[str, Callable[[Points, Size], Tensor]] = {
     "face": _face,
     BOUNDARY: _face,
     "eyes": _eyes,

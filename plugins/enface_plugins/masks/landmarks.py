@@ -126,6 +126,14 @@ def find_face(image: npt.NDArray[np.uint8], *, whole: bool = False) -> Face | No
     return Face(picture, predictor(picture, place), bool(faces))
 
 
+def photograph(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """An RGB or grey image of 8 or 16 bits, (H, W, 3 or 1), as dlib takes it: uint8 (H, W, 3)."""
+    if image.dtype == np.uint16:
+        # 65535 / 257 is 255.
+        image = np.rint(image / 257).astype(np.uint8)
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
 def require_dlib() -> None:
     """Raise WeightsError, with the remedy, if dlib or its model is not installed."""
     _models()

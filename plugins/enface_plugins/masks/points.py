@@ -21,7 +21,7 @@ class Points(Mask):
     """One weight at the pixels that a file marks, another elsewhere.
 
     The file's lowest value means unmarked and its highest marked; values between them are interpolated. So an array
-    of 1 and 5 with the default weights is unchanged. A square file of another size is resized by area.
+    of 1 and 5 with the default weights is unchanged. A file of another size but the same shape is resized by area.
 
     Shape: (1, 1, H, W). Range: between ``inside`` and ``outside``.
 
@@ -37,7 +37,7 @@ class Points(Mask):
         super().__init__()
         self.inside, self.outside = as_schedule(inside), as_schedule(outside)
         # Not persistent: it follows from the recipe, so checkpoints need not store it.
-        self.register_buffer("shape", _marked(file, data.shorter_side), persistent=False)
+        self.register_buffer("shape", _marked(file, data.size), persistent=False)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
@@ -51,17 +51,17 @@ class Points(Mask):
         return inside_outside("points", step, self.shape, self.inside, self.outside)
 
 
-def _marked(file: Path, size: int) -> Tensor:
+def _marked(file: Path, size: tuple[int, int]) -> Tensor:
     values = _array(file) if file.suffix == ".npy" else _grey(file)
     if not np.isfinite(values).all() or values.min() < 0:
         raise RecipeError(f"mask file {file} has values that are negative or not finite; weights must be >= 0")
-    if values.shape[0] != values.shape[1]:
-        height, width = values.shape
-        raise RecipeError(f"mask file {file} is {height} x {width}, but the images are {size} x {size}")
+    height, width = values.shape
+    if height * size[1] != width * size[0]:
+        raise RecipeError(f"mask file {file} is {height} x {width}, but the images are {size[0]} x {size[1]}")
     if values.min() == values.max():
         raise RecipeError(f"mask file {file} marks no pixel: all its values are {values.min():g}")
     shape = torch.from_numpy((values - values.min()) / (values.max() - values.min())).float()[None, None]
-    return shape if values.shape[0] == size else functional.interpolate(shape, (size, size), mode="area")
+    return shape if values.shape == size else functional.interpolate(shape, size, mode="area")
 
 
 def _array(file: Path) -> npt.NDArray[np.float64]:

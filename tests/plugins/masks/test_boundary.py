@@ -85,16 +85,16 @@ def test_a_full_image_has_no_edge():
 
 def test_a_line_between_pixel_centres_marks_these_pixels():
     points = torch.tensor([[1.0, 1.0], [4.0, 1.0], [4.0, 3.0]])
-    assert drawn(near_line(points, 6, 1)) == ["......", ".####.", "....#.", "....#.", "......", "......"]
+    assert drawn(near_line(points, (6, 6), 1)) == ["......", ".####.", "....#.", "....#.", "......", "......"]
 
 
 def test_a_line_three_pixels_wide_has_one_on_each_side():
     points = torch.tensor([[-5.0, 2.0], [20.0, 2.0]])
-    assert drawn(near_line(points, 5, 3)) == [".....", "#####", "#####", "#####", "....."]
+    assert drawn(near_line(points, (5, 5), 3)) == [".....", "#####", "#####", "#####", "....."]
 
 
 def test_a_slanted_line_has_no_gaps():
-    marked = near_line(torch.tensor([[0.3, 1.2], [30.7, 17.9]]), 32, 1)
+    marked = near_line(torch.tensor([[0.3, 1.2], [30.7, 17.9]]), (32, 32), 1)
     columns = marked[:, 1:30].any(dim=0)
     assert columns.all()
     rows = [torch.nonzero(marked[:, column])[:, 0] for column in range(1, 30)]
@@ -263,7 +263,7 @@ def test_silhouettes_of_another_size_are_resized(tmp_path, head):
 
 def test_unusable_silhouettes_are_refused_by_name(tmp_path, head):
     save(np.zeros((4, 6)), tmp_path / "wide.png")
-    with pytest.raises(RecipeError, match=r"wide\.png is 4 x 6; it must be square"):
+    with pytest.raises(RecipeError, match=r"wide\.png is 4 x 6; crop it to the shape of the images"):
         BoundaryFromRegions(silhouettes=tmp_path, data=data(None))
     (tmp_path / "wide.png").write_text("no picture")
     with pytest.raises(RecipeError, match=r"wide\.png cannot be read"):

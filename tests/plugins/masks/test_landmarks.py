@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -191,12 +192,28 @@ def test_a_wider_and_softer_line_marks_more(portrait):
 
 @installed
 def test_a_folder_of_photographs_stands_in_for_the_targets(portrait, tmp_path):
-    # Resized to a square, as in a pack: the contour is that of the square image.
-    Image.fromarray(resized(portrait, 256, 192)).save(tmp_path / "wide.png")
+    # Cropped to its centre, as in a pack: the contour is that of the portrait without the margins.
+    Image.fromarray(np.pad(portrait, ((0, 0), (40, 41), (0, 0)), mode="edge")).save(tmp_path / "wide.png")
     wide = BoundaryFromLandmarks(images=tmp_path, width=3, data=DataInfo.square(96))(0)
     square = BoundaryFromLandmarks(width=3, data=data(resized(portrait, 96, 96)))(0)
     both, either = ((wide > 1) & (square > 1)).sum(), ((wide > 1) | (square > 1)).sum()
     assert both / either > 0.6
+
+
+@installed
+def test_the_contour_of_a_tall_grey_16_bit_image_is_that_of_its_photograph(portrait):
+    # 96 x 64: the middle of the portrait's columns.
+    middle = resized(portrait, 96, 96)[:, 16:80]
+    grey = np.asarray(Image.fromarray(middle).convert("L"))
+    tall, wanted = DataInfo((96, 64)), BoundaryFromLandmarks(width=3, data=data(resized(portrait, 96, 96)))(0)
+    images = {"rgb": middle.transpose(2, 0, 1), "grey": grey[None].astype(np.uint16) * 257}
+    for name, image in images.items():
+        targets = Targets(("a",), image[None], None, ())
+        channels = {"source": 3, "target": len(image)}
+        mask = BoundaryFromLandmarks(width=3, data=replace(tall, targets=lambda _, t=targets: t, channels=channels))(0)
+        assert mask.shape == (1, 1, 96, 64)
+        both, either = ((mask > 1) & (wanted[..., 16:80] > 1)).sum(), ((mask > 1) | (wanted[..., 16:80] > 1)).sum()
+        assert both / either > 0.6, name
 
 
 @installed
