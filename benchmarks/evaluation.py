@@ -97,7 +97,7 @@ class Pyiqa:
 
     def _ms_ssim(self, output: Tensor, target: Tensor) -> Tensor:
         first, second = ((255 * image).round().double() for image in (output, target))
-        exponents = exponents_for(SIZE)
+        exponents = exponents_for((SIZE, SIZE))
         product = torch.ones(len(output), dtype=torch.float64)
         for scale, exponent in enumerate(exponents, start=1):
             whole, contrast = self._one_scale(first, second, get_cs=True, data_range=255)
@@ -128,7 +128,7 @@ class Torchmetrics:
         self._metrics = {
             "psnr": image.PeakSignalNoiseRatio(dim=(1, 2, 3), **per_image),
             "ssim": image.StructuralSimilarityIndexMeasure(return_full_image=crop, **per_image),
-            "ms_ssim": image.MultiScaleStructuralSimilarityIndexMeasure(betas=tuple(exponents_for(SIZE)), **per_image),
+            "ms_ssim": image.MultiScaleStructuralSimilarityIndexMeasure(betas=tuple(exponents_for((SIZE, SIZE))), **per_image),
             "lpips": learned,
         }
 

@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from enface import RecipeError, WeightsError
 from enface_plugins.frozen import Frozen, user_network_name
+from enface_plugins.planes import as_rgb, side_text
 from enface_plugins.pretrained import Weights
 from enface_plugins.pretrained.networks import ALEXNET, VGG16
 
@@ -33,11 +34,11 @@ _OUT_OF_PLACE = {
 
 
 class Backbone(Frozen):
-    """Features of a torchvision classifier: image (N, 3, H, W) in [-1, 1] -> a tensor for each requested layer.
+    """Features of a torchvision classifier: image (N, 3 or 1, H, W) in [-1, 1] -> a tensor for each requested layer.
 
-    Images are mapped to [0, 1] and normalised as torchvision's preset for the network does (for nearly all, with
-    ImageNet's mean and standard deviation). Layers past the deepest requested one are neither kept nor run. Building
-    it draws no random numbers.
+    The plane of grey images is repeated. Images are mapped to [0, 1] and normalised as torchvision's preset for the
+    network does (for nearly all, with ImageNet's mean and standard deviation). Layers past the deepest requested one
+    are neither kept nor run. Building it draws no random numbers.
 
     Args:
         name: A classification network of torchvision.
@@ -58,7 +59,7 @@ class Backbone(Frozen):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, layers: Iterable[str], size: int, weights: Path | None = None) -> None:
+    def __init__(self, name: str, layers: Iterable[str], size: tuple[int, int], weights: Path | None = None) -> None:
         model, preset = _model_without_weights(name)
         nodes = _nodes(name, model, layers)
         network = _truncated(model, nodes.values())
@@ -73,7 +74,7 @@ class Backbone(Frozen):
             self.register_buffer(statistic, values, persistent=False)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
-        features = self.network(((image + 1) / 2 - self.mean) / self.std)
+        features = self.network(((as_rgb(image) + 1) / 2 - self.mean) / self.std)
         return {layer: features[node] for layer, node in self.nodes.items()}
 
     def detached(self, image: Tensor) -> dict[str, Tensor]:
@@ -194,22 +195,25 @@ def _truncated(model: nn.Module, nodes: Iterable[str]) -> fx.GraphModule:
     return network
 
 
-def _shapes(name: str, network: nn.Module, size: int) -> dict[str, tuple[int, ...]]:
+def _shapes(name: str, network: nn.Module, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
     """Return the shape of each node's features for images of a size, from a pass on the meta device."""
 
-    def shapes(side: int) -> dict[str, tuple[int, ...]] | None:
+    def shapes(height: int, width: int) -> dict[str, tuple[int, ...]] | None:
         try:
             with torch.no_grad():
-                features = network(torch.empty(2, 3, side, side, device="meta"))
+                features = network(torch.empty(2, 3, height, width, device="meta"))
         except (RuntimeError, AssertionError, ValueError):  # Networks raise different errors.
             return None
         return {node: tuple(value.shape[1:]) for node, value in features.items()}
 
-    own_shapes = shapes(size)
+    own_shapes = shapes(*size)
     if own_shapes is None:
-        accepted = next((side for side in range(size + 1, LARGEST_SIZE + 1) if shapes(side)), None)
-        hint = f"use {accepted} px, the next larger size" if accepted else f"no size up to {LARGEST_SIZE} px works"
-        raise RecipeError(f"backbone {name} with these layers does not accept images of {size} px; {hint}")
+        larger = ((max(side, size[0]), max(side, size[1])) for side in range(min(size) + 1, LARGEST_SIZE + 1))
+        accepted = next((sides for sides in larger if shapes(*sides)), None)
+        hint = f"no size up to {LARGEST_SIZE} px works"
+        if accepted:
+            hint = f"use {side_text(accepted)} px, the next larger size"
+        raise RecipeError(f"backbone {name} with these layers does not accept images of {side_text(size)} px; {hint}")
     return own_shapes
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from enface import DataInfo, RecipeError
@@ -28,6 +26,17 @@ def require_rgb(component: str, data: DataInfo, *roles: str) -> None:
             )
 
 
+def require_side(component: str, data: DataInfo, smallest: int) -> None:
+    """Raise RecipeError, with the size, if height or width is smaller than a component needs.
+
+    Args:
+        component: Its name in recipes, and parameters that the need depends on.
+        smallest: In pixels.
+    """
+    if data.shorter_side < smallest:
+        raise RecipeError(f"{component} needs images of at least {smallest} px; these have {side_text(data.size)}")
+
+
 def as_rgb(image: Tensor) -> Tensor:
     """Repeat the plane of grey images, (N, 1, H, W) -> (N, 3, H, W); images of three planes stay as they are."""
     return image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image
@@ -40,12 +49,22 @@ def centred_square(image: Tensor) -> Tensor:
     return image[..., top : top + side, left : left + side]
 
 
-def side_text(size: Sequence[int]) -> str:
+def side_text(size: tuple[int, int]) -> str:
     """Height and width as text for a message: ``96``, or ``64 x 96``."""
     height, width = size
     return str(height) if height == width else f"{height} x {width}"
 
 
-def colour_text(planes: int) -> str:
-    """Colour of images of a number of planes, for the card of a metric."""
-    return {1: "grey", 3: "RGB"}.get(planes, f"{planes} planes")
+def nearest_sizes(size: tuple[int, int], multiple: int, smallest: int) -> str:
+    """Return the multiples on either side of a size, as text for a message; no side below ``smallest``."""
+    candidates = []
+    for round_up in (0, multiple - 1):
+        height, width = (max((side + round_up) // multiple * multiple, smallest) for side in size)
+        candidates.append(recipe_size((height, width)))
+    return " or ".join(dict.fromkeys(candidates))
+
+
+def recipe_size(size: tuple[int, int]) -> str:
+    """Height and width as a recipe has them: ``96``, or ``[64, 96]``."""
+    height, width = size
+    return str(height) if height == width else f"[{height}, {width}]"

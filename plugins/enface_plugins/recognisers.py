@@ -20,6 +20,7 @@ from torch.nn import functional
 from enface import RecipeError, WeightsError
 from enface_plugins.frozen import Frozen, user_network_name
 from enface_plugins.masks.landmarks import find_face, import_dlib, model_file
+from enface_plugins.planes import as_rgb, centred_square
 
 Colour = Literal["rgb", "bgr"]
 Undetected = Literal["whole", "leave_out"]
@@ -36,7 +37,7 @@ _CACHE: dict[bytes, tuple[npt.NDArray[np.float32], bool]] = {}
 
 
 class Recogniser(nn.Module):
-    """Images in [0, 1], float32 (N, 3, H, W) -> embeddings, float32 (N, D).
+    """Images in [0, 1], float32 (N, 3 or 1, H, W) -> embeddings, float32 (N, D); a grey image's plane is repeated.
 
     Attributes:
         card: Entries for the card of a metric that uses it.
@@ -129,8 +130,9 @@ class Dlib(Recogniser):
 
 
 def _levels(image: Tensor) -> npt.NDArray[np.uint8]:
-    levels: npt.NDArray[np.uint8] = (image * 255).round().clamp(0, 255).permute(0, 2, 3, 1).byte().cpu().numpy()
-    return levels
+    levels = (as_rgb(image) * 255).round().clamp(0, 255).permute(0, 2, 3, 1)
+    array: npt.NDArray[np.uint8] = levels.byte().cpu().numpy()
+    return array
 
 
 def _dlib_descriptor(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], bool]:
@@ -150,7 +152,7 @@ def _dlib_model() -> Any:
 
 
 class FileRecogniser(Recogniser):
-    """A user's recogniser, applied to the whole image, resized."""
+    """A user's recogniser, applied to the largest centred square of the image, resized."""
 
     def __init__(self, network: nn.Module, file: Path, size: int, range: tuple[float, float], colour: Colour) -> None:
         super().__init__()
@@ -170,7 +172,7 @@ class FileRecogniser(Recogniser):
         self._check(file)
 
     def forward(self, image: Tensor) -> Tensor:
-        side = (self.size, self.size)
+        image, side = centred_square(as_rgb(image)), (self.size, self.size)
         if image.shape[-2:] != side:
             image = functional.interpolate(image, side, mode="bilinear", antialias=True)
         scaled = self.low + image * (self.high - self.low)

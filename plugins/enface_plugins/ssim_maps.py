@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from enface import RecipeError
 from enface_plugins.filters import convolve
+from enface_plugins.planes import side_text
 
 WINDOW, SIGMA = 11, 1.5
 """Size and standard deviation of the Gaussian window, in pixels."""
@@ -66,19 +67,20 @@ def multi_scale_ssim(output: Tensor, target: Tensor, exponents: Sequence[float],
     return torch.stack(factors).prod(0).unflatten(0, output.shape[:2]).mean(1)
 
 
-def exponents_for(size: int, scales: int | None = None) -> list[float]:
-    """The exponents of MS-SSIM for images of ``size`` px, from the finest scale (default: as many scales as fit).
+def exponents_for(size: tuple[int, int], scales: int | None = None) -> list[float]:
+    """The exponents of MS-SSIM for images of a size, from the finest scale (default: as many scales as fit both sides).
 
     Raises:
         RecipeError: when the scales do not fit, naming the size they need.
     """
-    fitting = sum(size > _too_small(number) for number in range(1, 6))
+    fitting = sum(min(size) > _too_small(number) for number in range(1, 6))
     wanted = scales or fitting
     if not 0 < wanted <= fitting:
         needed = max(wanted, 1)
         advice = f"; {fitting} fit (scales: {fitting})" if fitting else ""
         raise RecipeError(
-            f"ms_ssim at {needed} scales needs images larger than {_too_small(needed)} px; these have {size}{advice}"
+            f"ms_ssim at {needed} scales needs images larger than {_too_small(needed)} px; "
+            f"these have {side_text(size)}{advice}"
         )
     first = FIVE_WEIGHTS[:wanted]
     return [weight / sum(first) * sum(FIVE_WEIGHTS) for weight in first]

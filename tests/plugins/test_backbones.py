@@ -54,7 +54,7 @@ def images(size: int = 64, count: int = 2) -> torch.Tensor:
     ],
 )
 def test_features_are_those_torchvision_computes(name, layers, file):
-    backbone, reference, expected = Backbone(name, layers, 64, file(name)), network(name), {}
+    backbone, reference, expected = Backbone(name, layers, (64, 64), file(name)), network(name), {}
     for layer in layers:
         hook = lambda module, inputs, output, layer=layer: expected.update({layer: output.clone()})  # noqa: E731
         reference.get_submodule(layer).register_forward_hook(hook)
@@ -70,7 +70,7 @@ def test_features_are_those_torchvision_computes(name, layers, file):
 
 
 def test_layers_past_the_deepest_one_are_removed(file):
-    backbone = Backbone("alexnet", ["relu2", "features.0"], 64, file("alexnet"))
+    backbone = Backbone("alexnet", ["relu2", "features.0"], (64, 64), file("alexnet"))
     convolutions = [name for name, module in backbone.network.named_modules() if isinstance(module, nn.Conv2d)]
     assert convolutions == ["features.0", "features.3"]
     assert list(backbone(images())) == ["relu2", "features.0"]
@@ -96,7 +96,7 @@ def test_the_papers_layer_names(name, known):
 
 def test_it_stays_frozen_in_eval_mode_and_draws_no_random_numbers(file):
     path, before = file("resnet18"), torch.get_rng_state()
-    backbone = nn.Sequential(Backbone("resnet18", ["layer2"], 64, path))
+    backbone = nn.Sequential(Backbone("resnet18", ["layer2"], (64, 64), path))
     assert torch.equal(torch.get_rng_state(), before)
     state = {name: item.clone() for name, item in backbone.state_dict().items()}
     backbone.train()
@@ -118,14 +118,14 @@ def test_dropout_in_a_frozen_network_stays_off():
 
 
 def test_channels_last_gives_the_same(file):
-    backbone = Backbone("alexnet", ["relu2", "relu5"], 64, file("alexnet"))
+    backbone = Backbone("alexnet", ["relu2", "relu5"], (64, 64), file("alexnet"))
     plain, last = backbone(images()), backbone(images().to(memory_format=torch.channels_last))
     for layer in plain:
         torch.testing.assert_close(plain[layer], last[layer], rtol=1e-4, atol=1e-5)
 
 
 def test_detached_features_are_equal_and_carry_no_graph(file):
-    backbone = Backbone("alexnet", ["relu2"], 64, file("alexnet"))
+    backbone = Backbone("alexnet", ["relu2"], (64, 64), file("alexnet"))
     source = images().requires_grad_()
     assert torch.equal(backbone.detached(source)["relu2"], backbone(source)["relu2"])
     assert not backbone.detached(source)["relu2"].requires_grad
@@ -137,21 +137,21 @@ def test_detached_features_are_equal_and_carry_no_graph(file):
 def test_missing_weights_are_an_error_that_names_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="enface weights fetch vgg16"):
-        Backbone("vgg16", ["relu3_3"], 64)
+        Backbone("vgg16", ["relu3_3"], (64, 64))
     with pytest.raises(WeightsError, match=r"no weights for backbone 'resnet18': set 'weights' .*, or use vgg16"):
-        Backbone("resnet18", ["layer1"], 64)
+        Backbone("resnet18", ["layer1"], (64, 64))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("vgg17", ["x"], 64), "no classification network 'vgg17'; did you mean 'vgg1"),
-        (("vgg16", ["relu3_9"], 64), "'relu3_9'; did you mean 'relu3_"),
-        (("vgg16", ["features.99"], 64), "'features.99'; did you mean 'features.9'"),
-        (("vgg16", ["nothing"], 64), "it has conv1_1, relu1_1, conv1_2"),
-        (("vgg16", ["relu5_1"], 8), "does not accept images of 8 px; use 16 px"),
-        (("vit_b_16", ["encoder.ln"], 200), "use 224 px, the next larger size"),
-        (("regnet_y_400mf", ["trunk_output"], 64), "use another backbone"),
+        (("vgg17", ["x"], (64, 64)), "no classification network 'vgg17'; did you mean 'vgg1"),
+        (("vgg16", ["relu3_9"], (64, 64)), "'relu3_9'; did you mean 'relu3_"),
+        (("vgg16", ["features.99"], (64, 64)), "'features.99'; did you mean 'features.9'"),
+        (("vgg16", ["nothing"], (64, 64)), "it has conv1_1, relu1_1, conv1_2"),
+        (("vgg16", ["relu5_1"], (8, 8)), "does not accept images of 8 px; use 16 px"),
+        (("vit_b_16", ["encoder.ln"], (200, 200)), "use 224 px, the next larger size"),
+        (("regnet_y_400mf", ["trunk_output"], (64, 64)), "use another backbone"),
     ],
 )
 def test_an_unknown_name_or_size_is_an_error_with_a_suggestion(arguments, message):
@@ -175,8 +175,8 @@ def test_a_file_without_the_weights_is_an_error(tmp_path, file):
         (tmp_path / "none.pth", "there is no such file"),
     ):
         with pytest.raises(WeightsError, match=message):
-            Backbone("alexnet", ["relu2"], 64, path)
-    assert Backbone("alexnet", ["relu1"], 64, part)(images())["relu1"].shape == (2, 64, 15, 15)
+            Backbone("alexnet", ["relu2"], (64, 64), path)
+    assert Backbone("alexnet", ["relu1"], (64, 64), part)(images())["relu1"].shape == (2, 64, 15, 15)
 
 
 class Trap:
@@ -192,5 +192,5 @@ class Trap:
 def test_a_file_with_code_is_an_error_and_the_code_does_not_run(tmp_path):
     torch.save({"features.0.weight": Trap(tmp_path / "sprung")}, tmp_path / "trap.pth")
     with pytest.raises(WeightsError, match="cannot be read as a state dict"):
-        Backbone("alexnet", ["relu1"], 64, tmp_path / "trap.pth")
+        Backbone("alexnet", ["relu1"], (64, 64), tmp_path / "trap.pth")
     assert not (tmp_path / "sprung").exists()

@@ -30,7 +30,7 @@ def test_the_mean_of_the_map_is_pytorch_msssims_ssim(size, noise):
 @pytest.mark.parametrize("scales", [1, 2, 3, 4, 5])
 def test_any_number_of_scales_is_pytorch_msssims_with_these_weights(size, scales):
     output, target = pair(size)
-    exponents = exponents_for(size, scales)
+    exponents = exponents_for((size, size), scales)
     expected = pytorch_msssim.ms_ssim(output, target, data_range=1.0, size_average=False, weights=exponents)
     torch.testing.assert_close(multi_scale_ssim(output, target, exponents), expected, rtol=0, atol=5e-6)
 
@@ -38,4 +38,4 @@ def test_any_number_of_scales_is_pytorch_msssims_with_these_weights(size, scales
 def test_five_exponents_are_pytorch_msssims():
     output, target = pair(176)
     expected = pytorch_msssim.ms_ssim(output, target, data_range=1.0, size_average=False)
-    torch.testing.assert_close(multi_scale_ssim(output, target, exponents_for(176)), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(multi_scale_ssim(output, target, exponents_for((176, 176))), expected, rtol=0, atol=1e-6)

@@ -21,7 +21,8 @@ class DiffAugment(Augmentation):
 
     color: brightness + u, then saturation times 2v about each pixel's grey, then contrast times w + 1/2 about the
     image's mean, with u in [-1/2, 1/2) and v, w in [0, 1) (the paper's values, for images in [-1, 1] here).
-    translation: by up to an eighth of the side, padded with zeros. cutout: a square of half the side becomes zero.
+    Images that are not RGB have no saturation. translation: by up to an eighth of each side, padded with zeros. cutout:
+    a rectangle of half the height and half the width becomes zero.
     After Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020.
 
     With a ``target`` the strength adapts as in Karras et al., "Training generative adversarial networks with limited
@@ -74,8 +75,9 @@ class DiffAugment(Augmentation):
 def _color(image: Tensor) -> Tensor:
     brightness, saturation, contrast = torch.rand(3, len(image), 1, 1, 1, device=image.device)
     image = image + (brightness - 0.5)
-    grey = image.mean(1, keepdim=True)
-    image = (image - grey) * (2 * saturation) + grey
+    if image.shape[1] == 3:
+        grey = image.mean(1, keepdim=True)
+        image = (image - grey) * (2 * saturation) + grey
     mean = image.mean((1, 2, 3), keepdim=True)
     return (image - mean) * (contrast + 0.5) + mean
 
@@ -93,7 +95,7 @@ def _translation(image: Tensor) -> Tensor:
 def _cutout(image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     rows, columns = torch.arange(height, device=image.device), torch.arange(width, device=image.device)
-    # The square's centre may lie anywhere, so part of the square may lie outside the image.
+    # The rectangle's centre may lie anywhere, so part of it may lie outside the image.
     centre = torch.rand(2, len(image), 1, device=image.device)
     down = (rows - centre[0] * height).abs() <= height / 4
     across = (columns - centre[1] * width).abs() <= width / 4

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from enface import DataInfo, Discriminator, RecipeError
 from enface_plugins.discriminators.blocks import DiscriminatorOutput, class_count
+from enface_plugins.planes import side_text
 
 DEFAULT_COLUMNS = ("identity", "pose", "light")
 # In each line but the first, the first layer halves the size.
@@ -30,15 +31,15 @@ class Attributes(Discriminator):
     The classes are those of the whole data, as counted by ``COLUMN_class``. A term ``against`` it requests a head's
     logits as ``real_pose_logits`` and ``fake_pose_logits``.
 
-    Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits`` (N,); for each column ``COLUMN_logits`` (N, classes); and
-    ``features``: the trunk's activations at H, H/2, H/4, H/8 and H/16, rounded up.
+    Shapes: image (N, C, H, W) in [-1, 1] -> ``logits`` (N,); for each column ``COLUMN_logits`` (N, classes); and
+    ``features``: the trunk's activations at 1, 1/2, 1/4, 1/8 and 1/16 of the size, rounded up.
 
     Args:
         columns: Columns of the data to classify. Default: those of identity, pose and light that the data has.
         width: Factor on the trunk's channel counts, which are then rounded to a multiple of 8.
 
     Raises:
-        RecipeError: when the data lacks a column, or the images are below 32 px.
+        RecipeError: when the data lacks a column, or a side of the images is below 32 px.
     """
 
     def __init__(
@@ -47,13 +48,13 @@ class Attributes(Discriminator):
         super().__init__()
         if data.shorter_side < _SMALLEST:
             raise RecipeError(
-                f"attributes needs images of at least {_SMALLEST} px, these have {data.shorter_side}; "
+                f"attributes needs images of at least {_SMALLEST} px, these have {side_text(data.size)}; "
                 "use larger images, or projection with fewer levels"
             )
         if columns is None:
             columns = tuple(name for name in DEFAULT_COLUMNS if name in data.classes)
         classes = {name: class_count("attributes", name, data) for name in columns}
-        self.stages, channels = nn.ModuleList(), 3
+        self.stages, channels = nn.ModuleList(), data.channels["target"]
         for number, layout in enumerate(_LAYOUT):
             stage = nn.Sequential()
             for index, unscaled in enumerate(layout):

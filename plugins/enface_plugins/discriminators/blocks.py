@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from enface import DataInfo, RecipeError
+from enface_plugins.planes import side_text
 
 Norm = Literal["batch", "instance", "none"]
 DiscriminatorOutput = dict[str, Tensor | tuple[Tensor, ...]]
@@ -68,22 +69,23 @@ def logits_and_features(blocks: nn.ModuleList, to_logits: nn.Module, image: Tens
 
 
 def smallest_size(layers: int) -> int:
-    """Return the side of the smallest image for which a patch discriminator has a logit."""
+    """Return the shorter side of the smallest image for which a patch discriminator has a logit."""
     return 3 * 2**layers
 
 
-def check_patch_size(name: str, size: int, layers: int) -> None:
+def check_patch_size(name: str, size: tuple[int, int], layers: int) -> None:
     """Check that images are large enough for a patch discriminator's number of layers.
 
     Raises:
         RecipeError: when they are too small; the message names the number of layers that fits.
     """
-    if size >= smallest_size(layers):
+    if min(size) >= smallest_size(layers):
         return
-    fitting = max((fewer for fewer in range(1, layers) if size >= smallest_size(fewer)), default=None)
+    fitting = max((fewer for fewer in range(1, layers) if min(size) >= smallest_size(fewer)), default=None)
     hint = f"use layers: {fitting} or larger images" if fitting else "use larger images"
     raise RecipeError(
-        f"{name} with layers: {layers} needs images of at least {smallest_size(layers)} px, these have {size}; {hint}"
+        f"{name} with layers: {layers} needs images of at least {smallest_size(layers)} px, "
+        f"these have {side_text(size)}; {hint}"
     )
 
 

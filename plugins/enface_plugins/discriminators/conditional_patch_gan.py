@@ -23,13 +23,13 @@ from enface_plugins.discriminators.blocks import (
 class ConditionalPatchGAN(Discriminator):
     """Patch discriminator on source and image together: a patch must match the source and not only look real.
 
-    The network of ``patch_gan`` on the six channels of source and image, in that order, so a logit compares the two at
+    The network of ``patch_gan`` on the planes of source and image, in that order, so a logit compares the two at
     one position. Meant for aligned pairs; if the face turns, the two show different parts of it there. Conditional as
     in Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017.
     With 3 layers a logit sees 70x70 pixels (1: 16, 2: 34, 4: 142).
 
-    Shapes: image, source (N, 3, H, H) in [-1, 1] -> ``logits`` (N, 1, h, h) with h = floor(H / 2^layers) - 2, and
-    ``features``: the ``layers + 1`` activations before them, first to last.
+    Shapes: image, source (N, C, H, W) in [-1, 1] -> ``logits`` (N, 1, h, w) with h = floor(H / 2^layers) - 2 and w
+    likewise, and ``features``: the ``layers + 1`` activations before them, first to last.
 
     Args:
         width: Channels of the first layer; each further layer has twice as many, up to 8 times.
@@ -52,8 +52,9 @@ class ConditionalPatchGAN(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        check_patch_size("conditional_patch_gan", data.shorter_side, layers)
-        self.blocks, self.judge = patch_layers(6, width, layers, norm, spectral_norm)
+        check_patch_size("conditional_patch_gan", data.size, layers)
+        planes = data.channels["source"] + data.channels["target"]
+        self.blocks, self.judge = patch_layers(planes, width, layers, norm, spectral_norm)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:

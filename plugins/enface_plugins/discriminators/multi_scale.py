@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from torch.nn import functional
 from enface import DataInfo, Discriminator, RecipeError
 from enface_plugins.discriminators.blocks import Norm, smallest_size
 from enface_plugins.discriminators.patch_gan import PatchGAN
+from enface_plugins.planes import side_text
 
 
 class MultiScale(Discriminator):
@@ -23,9 +25,9 @@ class MultiScale(Discriminator):
     33, 67 with 1). After Wang et al., "High-resolution image synthesis and semantic manipulation with
     conditional GANs" (pix2pixHD), CVPR 2018, which has three scales, for larger images; unconditional here.
 
-    Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits``: a tensor for each scale, the full size first, as ``patch_gan``
-    gives for images of H, H/2, ... rounded up; and ``features``: the ``layers + 1`` activations of the first scale,
-    then the second's, and so on.
+    Shapes: image (N, C, H, W) in [-1, 1] -> ``logits``: a tensor for each scale, the full size first, as ``patch_gan``
+    gives for images of that size, half the size, ... rounded up; and ``features``: the ``layers + 1`` activations of
+    the first scale, then the second's, and so on.
 
     Args:
         scales: Number of discriminators.
@@ -50,12 +52,11 @@ class MultiScale(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.shorter_side, scales, layers)
+        _check_size(data.size, scales, layers)
         self.logit_scales = scales
-        sizes = [-(-data.shorter_side // 2**scale) for scale in range(scales)]
         self.scales = nn.ModuleList(
-            PatchGAN(width=width, layers=layers, norm=norm, spectral_norm=spectral_norm, data=DataInfo.square(size))
-            for size in sizes
+            PatchGAN(width=width, layers=layers, norm=norm, spectral_norm=spectral_norm, data=_halved(data, times))
+            for times in range(scales)
         )
 
     @classmethod
@@ -74,16 +75,23 @@ class MultiScale(Discriminator):
         return {"logits": tuple(logits), "features": tuple(features)}
 
 
-def _check_size(size: int, scales: int, layers: int) -> None:
-    if size >= _smallest(scales, layers):
+def _halved(data: DataInfo, times: int) -> DataInfo:
+    """Return the facts of images halved several times, rounded up."""
+    height, width = (-(-side // 2**times) for side in data.size)
+    return replace(data, size=(height, width))
+
+
+def _check_size(size: tuple[int, int], scales: int, layers: int) -> None:
+    shorter = min(size)
+    if shorter >= _smallest(scales, layers):
         return
-    fewer = max((number for number in range(1, scales) if size >= _smallest(number, layers)), default=None)
-    shorter = max((number for number in range(1, layers) if size >= _smallest(scales, number)), default=None)
-    fitting = [f"scales: {fewer}"] * bool(fewer) + [f"layers: {shorter}"] * bool(shorter)
+    fewer = max((number for number in range(1, scales) if shorter >= _smallest(number, layers)), default=None)
+    flatter = max((number for number in range(1, layers) if shorter >= _smallest(scales, number)), default=None)
+    fitting = [f"scales: {fewer}"] * bool(fewer) + [f"layers: {flatter}"] * bool(flatter)
     hint = ", ".join([*fitting, "or larger images"]) if fitting else "larger images"
     raise RecipeError(
         f"multi_scale with scales: {scales} and layers: {layers} needs images of at least "
-        f"{_smallest(scales, layers)} px, these have {size}; use {hint}"
+        f"{_smallest(scales, layers)} px, these have {side_text(size)}; use {hint}"
     )
 
 

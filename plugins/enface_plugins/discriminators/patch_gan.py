@@ -26,8 +26,8 @@ class PatchGAN(Discriminator):
     The first has no norm. With 3 layers a logit sees 70x70 pixels (1: 16, 2: 34, 4: 142). After Isola et al.,
     "Image-to-image translation with conditional adversarial networks", CVPR 2017; unconditional here.
 
-    Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits`` (N, 1, h, h) with h = floor(H / 2^layers) - 2, and
-    ``features``: the ``layers + 1`` activations before them, first to last.
+    Shapes: image (N, C, H, W) in [-1, 1] -> ``logits`` (N, 1, h, w) with h = floor(H / 2^layers) - 2 and w
+    likewise, and ``features``: the ``layers + 1`` activations before them, first to last.
 
     Args:
         width: Channels of the first layer; each further layer has twice as many, up to 8 times.
@@ -50,8 +50,8 @@ class PatchGAN(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        check_patch_size("patch_gan", data.shorter_side, layers)
-        self.blocks, self.judge = patch_layers(3, width, layers, norm, spectral_norm)
+        check_patch_size("patch_gan", data.size, layers)
+        self.blocks, self.judge = patch_layers(data.channels["target"], width, layers, norm, spectral_norm)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:

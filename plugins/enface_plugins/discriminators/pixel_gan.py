@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from enface import Discriminator
+from enface import DataInfo, Discriminator
 from enface_plugins.discriminators.blocks import DiscriminatorOutput, Norm, block, conv, logits_and_features
 
 
@@ -21,8 +21,8 @@ class PixelGAN(Discriminator):
     (``instance``) or batch. After Isola et al., "Image-to-image translation with conditional adversarial networks",
     CVPR 2017, where it increased colourfulness but not sharpness; unconditional here.
 
-    Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits`` (N, 1, H, H), and ``features``: the two activations before
-    them, (N, width, H, H) and (N, 2 width, H, H).
+    Shapes: image (N, C, H, W) in [-1, 1] -> ``logits`` (N, 1, H, W), and ``features``: the two activations before
+    them, (N, width, H, W) and (N, 2 width, H, W).
 
     Args:
         width: Channels of the first layer.
@@ -32,12 +32,17 @@ class PixelGAN(Discriminator):
     """
 
     def __init__(
-        self, *, width: Annotated[int, Ge(1)] = 64, norm: Norm = "instance", spectral_norm: bool = False
+        self,
+        *,
+        width: Annotated[int, Ge(1)] = 64,
+        norm: Norm = "instance",
+        spectral_norm: bool = False,
+        data: DataInfo,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             [
-                block(3, width, "none", kernel=1, spectral=spectral_norm),
+                block(data.channels["target"], width, "none", kernel=1, spectral=spectral_norm),
                 block(width, 2 * width, norm, kernel=1, spectral=spectral_norm),
             ]
         )

@@ -15,6 +15,7 @@ from torch.nn import functional
 from enface import DataInfo, Discriminator, RecipeError
 from enface_plugins.backbones import Backbone, backbone_network_name
 from enface_plugins.discriminators.blocks import DiscriminatorOutput, conv, logits_and_features
+from enface_plugins.planes import require_rgb
 
 DEFAULT_LAYERS = {
     "vgg16": ("relu2_2", "relu3_3", "relu4_3", "relu5_3"),
@@ -34,8 +35,8 @@ class Projected(Discriminator):
     Checkpoints do not contain the backbone; a resumed run needs it in the same place. Its features are biased towards
     ImageNet, that is, towards textures rather than faces.
 
-    Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits``: a tensor (N, 1, h, h) for each layer, where h is half the side
-    of that layer's features, rounded up (96 px, VGG-16: 24, 12, 6, 3); and ``features``: the two activations of the
+    Shapes: image (N, 3 or 1, H, W) in [-1, 1] -> ``logits``: a tensor (N, 1, h, w) for each layer, half the size of
+    that layer's features, rounded up (96 px, VGG-16: 24, 12, 6, 3); and ``features``: the two activations of the
     first layer's head, then the second's, and so on.
 
     Args:
@@ -48,7 +49,8 @@ class Projected(Discriminator):
         width: Channels of each head's first layer; the second has twice as many.
 
     Raises:
-        RecipeError: when the backbone or layer does not exist, or does not accept images of this size.
+        RecipeError: when the backbone or layer does not exist, or does not accept images of this size, or the images
+            are neither RGB nor grey.
         WeightsError: when the weights are missing or do not fit.
     """
 
@@ -67,7 +69,8 @@ class Projected(Discriminator):
         if not names:
             raise RecipeError(f"projected with backbone: {backbone} needs 'layers', at least one")
         self.logit_scales = len(names)
-        self.backbone = Backbone(backbone, names, data.shorter_side, weights)
+        require_rgb("projected", data)
+        self.backbone = Backbone(backbone, names, data.size, weights)
         # Hooks rather than non-persistent buffers, because batch norm that spans processes needs parameters.
         self.backbone.register_state_dict_post_hook(_remove_tensors)
         self.register_load_state_dict_post_hook(_ignore_missing_backbone)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from enface import DataInfo, Discriminator, RecipeError
 from enface_plugins.discriminators.blocks import DiscriminatorOutput, class_count, conv, spectral_norm
+from enface_plugins.planes import side_text
 
 
 class Projection(Discriminator):
@@ -25,8 +26,8 @@ class Projection(Discriminator):
 
     ``label`` is the image's class, counted from 0: ``inputs: {label: target_pose_class}`` with ``column: pose``.
 
-    Shapes: image (N, 3, H, H) in [-1, 1], label (N,) int64 in [0, classes) -> ``logits`` (N,), and ``features``: the
-    outputs of the ``levels + 1`` blocks, of sizes H/2, ..., H/2^levels, H/2^levels, rounded down.
+    Shapes: image (N, C, H, W) in [-1, 1], label (N,) int64 in [0, classes) -> ``logits`` (N,), and ``features``: the
+    outputs of the ``levels + 1`` blocks, at 1/2, ..., 1/2^levels, 1/2^levels of the size, rounded down.
 
     Args:
         column: Column of the data with the label's classes.
@@ -46,9 +47,9 @@ class Projection(Discriminator):
         data: DataInfo,
     ) -> None:
         super().__init__()
-        _check_size(data.shorter_side, levels)
+        _check_size(data.size, levels)
         self.column, self.classes = column, class_count("projection", column, data)
-        widths = [3, *(width * min(2**level, 8) for level in range(levels))]
+        widths = [data.channels["target"], *(width * min(2**level, 8) for level in range(levels))]
         blocks = [_Residual(widths[i], widths[i + 1], halve=True, first=i == 0) for i in range(levels)]
         self.blocks = nn.ModuleList([*blocks, _Residual(widths[-1], widths[-1], halve=False)])
         self.psi = spectral_norm(nn.Linear(widths[-1], 1))
@@ -105,11 +106,12 @@ class _Residual(nn.Module):
         return functional.avg_pool2d(features, 2) if self.halve else features
 
 
-def _check_size(size: int, levels: int) -> None:
-    if size >= 2**levels:
+def _check_size(size: tuple[int, int], levels: int) -> None:
+    if min(size) >= 2**levels:
         return
-    fitting = max((fewer for fewer in range(1, levels) if size >= 2**fewer), default=None)
+    fitting = max((fewer for fewer in range(1, levels) if min(size) >= 2**fewer), default=None)
     hint = f"use levels: {fitting} or larger images" if fitting else "use larger images"
     raise RecipeError(
-        f"projection with levels: {levels} needs images of at least {2**levels} px, these have {size}; {hint}"
+        f"projection with levels: {levels} needs images of at least {2**levels} px, "
+        f"these have {side_text(size)}; {hint}"
     )

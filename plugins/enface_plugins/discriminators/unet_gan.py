@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from enface import DataInfo, Discriminator, RecipeError
 from enface_plugins.discriminators.blocks import DiscriminatorOutput, block, conv
+from enface_plugins.planes import nearest_sizes, side_text
 
 
 class UnetGAN(Discriminator):
@@ -25,24 +26,24 @@ class UnetGAN(Discriminator):
     That simplifies Schoenfeld et al., "A U-Net based discriminator for generative adversarial networks", CVPR 2020,
     without the encoder's logit for the whole image and the mixing of real and fake images.
 
-    Shapes: image (N, 3, H, H) in [-1, 1] -> ``logits`` (N, 1, H, H), and ``features``: the ``2 levels + 1``
-    activations of encoder and decoder, first to last, of sizes H, H/2, ..., H/2^levels, ..., H/2, H.
+    Shapes: image (N, C, H, W) in [-1, 1] -> ``logits`` (N, 1, H, W), and ``features``: the ``2 levels + 1``
+    activations of encoder and decoder, first to last, at 1, 1/2, ..., 1/2^levels, ..., 1/2, 1 of the size.
 
     Args:
         width: Channels at full size; each level has twice as many.
         levels: Number of times the size is halved.
 
     Raises:
-        RecipeError: when the images' side is not a multiple of 2^levels.
+        RecipeError: when height or width is not a multiple of 2^levels.
     """
 
     def __init__(
         self, *, width: Annotated[int, Ge(1)] = 64, levels: Annotated[int, Ge(1), Le(6)] = 3, data: DataInfo
     ) -> None:
         super().__init__()
-        _check_size(data.shorter_side, levels)
+        _check_size(data.size, levels)
         widths = [width * 2**level for level in range(levels + 1)]
-        self.first = nn.Sequential(conv(3, width, kernel=3), nn.LeakyReLU(0.2))
+        self.first = nn.Sequential(conv(data.channels["target"], width, kernel=3), nn.LeakyReLU(0.2))
         self.down = nn.ModuleList(_block(widths[i], widths[i + 1], stride=2) for i in range(levels))
         self.up = nn.ModuleList(_block(widths[i + 1], widths[i]) for i in reversed(range(levels)))
         self.judge = nn.Sequential(_block(width, width), _block(width, width), conv(width, 1, kernel=3))
@@ -70,15 +71,14 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return block(inputs, outputs, "none", kernel=4 if stride == 2 else 3, stride=stride, spectral=True)
 
 
-def _check_size(size: int, levels: int) -> None:
+def _check_size(size: tuple[int, int], levels: int) -> None:
     multiple = 2**levels
-    if size % multiple == 0:
+    if all(side % multiple == 0 for side in size):
         return
-    fewer = max((level for level in range(1, levels) if size % 2**level == 0), default=None)
-    below = size // multiple * multiple
-    sizes = f"size: {below} or {below + multiple}" if below else f"size: {multiple}"
+    fewer = max((level for level in range(1, levels) if all(side % 2**level == 0 for side in size)), default=None)
+    sizes = f"size: {nearest_sizes(size, multiple, multiple)}"
     hint = f"levels: {fewer}, or {sizes}" if fewer else sizes
     raise RecipeError(
-        f"unet_gan with levels: {levels} needs images whose side is a multiple of {multiple}, these have {size}; "
-        f"use {hint}"
+        f"unet_gan with levels: {levels} needs images whose height and width are a multiple of {multiple}, "
+        f"these have {side_text(size)}; use {hint}"
     )

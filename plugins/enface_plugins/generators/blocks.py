@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from enface import DataInfo, RecipeError
+from enface_plugins.planes import nearest_sizes, recipe_size
 
 
 def initialize(module: nn.Module) -> None:
@@ -36,20 +37,5 @@ def check_multiple(name: str, data: DataInfo, multiple: int, *, smallest: int = 
     least = f" and at least {smallest}" if smallest > multiple else ""
     raise RecipeError(
         f"{name} needs images whose height and width are a multiple of {multiple}{least}; "
-        f"for size: {_yaml(data.size)} use {_nearest_sizes(data.size, multiple, smallest)}{remedy}"
+        f"for size: {recipe_size(data.size)} use {nearest_sizes(data.size, multiple, smallest)}{remedy}"
     )
-
-
-def _nearest_sizes(size: tuple[int, int], multiple: int, smallest: int) -> str:
-    """Return the multiples on either side of a size, as text for a message; no side below ``smallest``."""
-    candidates = []
-    for round_up in (0, multiple - 1):
-        height, width = (max((side + round_up) // multiple * multiple, smallest) for side in size)
-        candidates.append(_yaml((height, width)))
-    return " or ".join(dict.fromkeys(candidates))
-
-
-def _yaml(size: tuple[int, int]) -> str:
-    """A size as a recipe has it: ``96`` or ``[64, 96]``."""
-    height, width = size
-    return str(height) if height == width else f"[{height}, {width}]"

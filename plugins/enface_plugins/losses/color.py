@@ -8,8 +8,9 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor
 
-from enface import DataInfo, Loss, RecipeError
+from enface import DataInfo, Loss
 from enface_plugins.filters import blur, gaussian_taps
+from enface_plugins.planes import require_side
 
 
 class Color(Loss):
@@ -25,7 +26,7 @@ class Color(Loss):
         sigma: Standard deviation of the Gaussian, in pixels; smaller detail hardly counts.
 
     Raises:
-        RecipeError: when the images are not larger than 3 sigma.
+        RecipeError: when a side of the images is not larger than 3 sigma.
     """
 
     unit = "per pixel"
@@ -35,10 +36,7 @@ class Color(Loss):
     def __init__(self, *, data: DataInfo, sigma: Annotated[float, Ge(0.1)] = 3.0) -> None:
         super().__init__()
         radius = math.ceil(3 * sigma)
-        if data.shorter_side <= radius:
-            raise RecipeError(
-                f"color: sigma {sigma:g} needs images of at least {radius + 1} px; these have {data.shorter_side}"
-            )
+        require_side(f"color: sigma {sigma:g}", data, radius + 1)
         self.taps = gaussian_taps(sigma, radius)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
 from enface_plugins.backbones import Backbone, backbone_network_name
+from enface_plugins.planes import require_rgb
 
 
 class Contextual(Loss):
@@ -31,7 +32,7 @@ class Contextual(Loss):
 
     No gradient flows through the target. The distances take ``points``^2 numbers per image.
 
-    Shapes: output, target (N, 3, H, W) in [-1, 1] -> (N,). Range: [0, log of the number of positions], 0 if every
+    Shapes: output, target (N, 3 or 1, H, W) in [-1, 1] -> (N,). Range: [0, log of the number of positions], 0 if every
     feature of the target has a distinct match in the output.
 
     Args:
@@ -42,7 +43,8 @@ class Contextual(Loss):
         points: Maximum number of positions compared; larger maps are sampled at every second, third ... row and column.
 
     Raises:
-        RecipeError: when the backbone or layer does not exist, or does not accept images of this size.
+        RecipeError: when the backbone or layer does not exist, or does not accept images of this size, or the images
+            are neither RGB nor grey.
         WeightsError: when the weights are missing or do not fit.
     """
 
@@ -61,7 +63,8 @@ class Contextual(Loss):
     ) -> None:
         super().__init__()
         self.layer, self.bandwidth = layer, bandwidth
-        self.backbone = Backbone(backbone, [layer], data.shorter_side, weights)
+        require_rgb("contextual", data)
+        self.backbone = Backbone(backbone, [layer], data.size, weights)
         shape = self.backbone.shapes[layer]
         if len(shape) != 3:
             raise RecipeError(f"contextual: layer {layer!r} of {backbone} has no maps (C, H, W); use another layer")

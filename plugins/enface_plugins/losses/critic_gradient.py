@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 Critic = Callable[[Tensor], dict[str, Any]]
-"""A critic as a function: images (N, 3, H, W) -> what it provides, including ``logits``."""
+"""A critic as a function: images (N, C, H, W) -> what it provides, including ``logits``."""
 
 
 def critic_gradient(critic: Critic, images: Tensor) -> Tensor:
-    """Return the gradient of each image's logits with respect to the image, (N, 3, H, W); itself differentiable.
+    """Return the gradient of each image's logits with respect to the image, (N, C, H, W); itself differentiable.
 
     A patch critic's logits are summed over positions and averaged over scales.
     """
@@ -26,5 +26,5 @@ def critic_gradient(critic: Critic, images: Tensor) -> Tensor:
 
 
 def squared_norm(gradient: Tensor) -> Tensor:
-    """Return the squared norm of each image's gradient, (N, 3, H, W) -> (N,)."""
+    """Return the squared norm of each image's gradient, (N, C, H, W) -> (N,)."""
     return gradient.float().flatten(1).square().sum(1)

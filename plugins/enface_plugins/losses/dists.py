@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from enface import Loss, WeightsError
+from enface import DataInfo, Loss, WeightsError
 from enface_plugins.backbones import assign_weights
 from enface_plugins.frozen import Frozen
+from enface_plugins.planes import as_rgb, require_rgb
 from enface_plugins.pretrained import Weights
 from enface_plugins.pretrained.networks import VGG16
 
@@ -41,10 +42,11 @@ class DISTS(Loss):
     structure and texture similarity", IEEE TPAMI 2022. alpha and beta come with the authors' package (``pip install
     DISTS-pytorch``), VGG's weights with ``enface weights fetch vgg16``. No gradient flows through the target.
 
-    Shapes: output, target (N, 3, H, W) in [-1, 1] -> (N,). Range: [0, 2], nearly always below 1; 0 for equal images.
-    The human ratings it was fitted to were of images whose shorter side is 256 px.
+    Shapes: output, target (N, 3 or 1, H, W) in [-1, 1] -> (N,). Range: [0, 2], nearly always below 1; 0 for equal
+    images. The human ratings it was fitted to were of images whose shorter side is 256 px.
 
     Raises:
+        RecipeError: when the images are neither RGB nor grey.
         WeightsError: when VGG's weights or those of DISTS are missing or damaged.
     """
 
@@ -57,8 +59,9 @@ class DISTS(Loss):
     structure: Tensor
     texture: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *, data: DataInfo) -> None:
         super().__init__()
+        require_rgb("dists", data)
         learned = _learned_weights()
         with torch.device("meta"):
             network = _trunk()
@@ -88,7 +91,7 @@ class DISTS(Loss):
         return (self.texture * (1 - texture)).sum(1) + (self.structure * (1 - structure)).sum(1)
 
     def _features(self, image: Tensor) -> list[Tensor]:
-        image = (image + 1) / 2
+        image = (as_rgb(image) + 1) / 2
         features, layers = (image - self.mean) / self.std, [image]
         for block in _blocks(self.trunk.network):
             for layer in block:

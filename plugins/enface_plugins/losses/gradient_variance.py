@@ -9,8 +9,9 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional
 
-from enface import DataInfo, Loss, RecipeError
+from enface import DataInfo, Loss
 from enface_plugins.filters import forward_differences
+from enface_plugins.planes import require_side
 
 
 class GradientVariance(Loss):
@@ -22,15 +23,15 @@ class GradientVariance(Loss):
     structure-enhanced image super-resolution", ICASSP 2022, with plain differences instead of Sobel's, which miss the
     finest detail, and each channel instead of the grey image.
 
-    Shapes: output, target (N, C, H, W) -> (N, 2 C, h, w), h = H // patch. Range: [0, 16] for images in [-1, 1],
-    usually below 0.01. Unit: the image's, to the fourth power.
+    Shapes: output, target (N, C, H, W) -> (N, 2 C, h, w), h = H // patch, w = W // patch. Range: [0, 16] for images in
+    [-1, 1], usually below 0.01. Unit: the image's, to the fourth power.
 
     Args:
         patch: Side of a patch in pixels; a remainder at the right and lower border is ignored. A mask fits the patches
-            exactly if the images' side is a multiple.
+            exactly if height and width are multiples.
 
     Raises:
-        RecipeError: when the images are smaller than a patch.
+        RecipeError: when a side of the images is smaller than a patch.
     """
 
     unit = "per patch"
@@ -38,11 +39,7 @@ class GradientVariance(Loss):
 
     def __init__(self, *, patch: Annotated[int, Ge(2)] = 8, data: DataInfo) -> None:
         super().__init__()
-        if data.shorter_side < patch:
-            raise RecipeError(
-                f"gradient_variance with patch: {patch} needs images of at least {patch} px; "
-                f"these have {data.shorter_side}"
-            )
+        require_side(f"gradient_variance with patch: {patch}", data, patch)
         self.patch = patch
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from enface import DataInfo, Loss, RecipeError
 from enface_plugins.frozen import Frozen, user_network_name
+from enface_plugins.planes import as_rgb, centred_square, require_rgb
 from enface_plugins.recognisers import load_torchscript, resize_matrix
 
 
@@ -21,7 +22,8 @@ class Identity(Loss):
     """Cosine distance between a frozen face recogniser's embeddings of output and target: 1 - cos.
 
     Recognisers differ in the images they expect, which their files do not say: set ``size``, ``range`` and ``colour``.
-    Images are resized bilinearly with antialiasing. As in Huang, Zhang, Li and He, "Beyond face rotation: global and
+    Images are cropped to the largest centred square and resized bilinearly with antialiasing; the plane
+    of grey images is repeated. As in Huang, Zhang, Li and He, "Beyond face rotation: global and
     local perception GAN", ICCV 2017, which preserves identity by a recogniser's features. No gradient flows through
     the target. Do not measure the result with the recogniser used for training; use another.
 
@@ -29,7 +31,7 @@ class Identity(Loss):
     TorchScript can read and write files: use one you trust. A torch.export program (``.pt2``) is not accepted, because
     reading one may unpickle it, which can run any code; an ONNX file has no gradients.
 
-    Shapes: output, target (N, 3, H, W) in [-1, 1] -> (N,). Range: [0, 2]; 1 for unrelated embeddings.
+    Shapes: output, target (N, 3 or 1, H, W) in [-1, 1] -> (N,). Range: [0, 2]; 1 for unrelated embeddings.
 
     Args:
         file: The recogniser: images (N, 3, size, size) -> embeddings (N, D), for any N.
@@ -39,8 +41,8 @@ class Identity(Loss):
 
     Raises:
         WeightsError: when the file is missing or not TorchScript.
-        RecipeError: when the recogniser does not accept such images, returns no embeddings, is not reproducible, or
-            lets no gradient through.
+        RecipeError: when the images are neither RGB nor grey, or the recogniser does not accept such images, returns no
+            embeddings, is not reproducible, or lets no gradient through.
     """
 
     unit = "per image"
@@ -59,6 +61,7 @@ class Identity(Loss):
         data: DataInfo,
     ) -> None:
         super().__init__()
+        require_rgb("identity", data)
         self.low, self.high = range
         if self.low >= self.high:
             raise RecipeError(f"identity: range: [{self.low:g}, {self.high:g}] must be ascending")
@@ -88,6 +91,7 @@ class Identity(Loss):
         return 1 - (self._embedding(output) * target_embedding).sum(1)
 
     def _embedding(self, image: Tensor) -> Tensor:
+        image = centred_square(as_rgb(image))
         if self.resize is not None:
             # Two matrix products, because torch's interpolation has no deterministic gradient on CUDA.
             image = self.resize @ image @ self.resize.mT

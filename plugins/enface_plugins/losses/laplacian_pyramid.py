@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 
 from enface import DataInfo, Loss, RecipeError
 from enface_plugins.filters import blur
+from enface_plugins.planes import side_text
 
 TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
@@ -28,8 +29,8 @@ class LaplacianPyramid(Loss):
     image's: a constant difference gives its magnitude, as in L1.
 
     Args:
-        levels: Number of levels besides the residual; default: as many as fit. A level fits while it is at least
-            as large as the filter, 5 px.
+        levels: Number of levels besides the residual; default: as many as fit. A level fits while both its sides are
+            at least as large as the filter, 5 px.
 
     Raises:
         RecipeError: when the levels do not fit the images.
@@ -45,7 +46,7 @@ class LaplacianPyramid(Loss):
         self.levels = levels or fitting
         if self.levels > fitting:
             raise RecipeError(
-                f"laplacian_pyramid: {self.levels} levels do not fit images of {data.shorter_side} px; "
+                f"laplacian_pyramid: {self.levels} levels do not fit images of {side_text(data.size)} px; "
                 f"use at most {fitting}"
             )
 

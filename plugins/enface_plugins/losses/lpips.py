@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from enface import DataInfo, Loss, RecipeError
+from enface import DataInfo, Loss
 from enface_plugins.frozen import Frozen
+from enface_plugins.planes import as_rgb, require_rgb, require_side
 from enface_plugins.pretrained.networks import SMALLEST, TRUNK_OF, Trunk, lpips_network
 
 
@@ -22,8 +23,8 @@ class LPIPS(Loss):
     perceptual metric", CVPR 2018. Equal to the ``lpips`` metric; measure with another trunk than the one trained on.
     No gradient flows through the target.
 
-    Shapes: output, target (N, 3, H, W) in [-1, 1] -> (N,), or (N, 1, H, W) with ``spatial``. Range: [0, inf), below 1
-    for most pairs of photographs.
+    Shapes: output, target (N, 3 or 1, H, W) in [-1, 1] -> (N,), or (N, 1, H, W) with ``spatial``. Range: [0, inf),
+    below 1 for most pairs of photographs.
 
     Args:
         net: The trunk: ``vgg`` (the authors' choice for optimising) or ``alex``; their values are not comparable.
@@ -31,7 +32,7 @@ class LPIPS(Loss):
 
     Raises:
         WeightsError: when the trunk's weights are missing or damaged: ``enface weights fetch``.
-        RecipeError: when the images are too small for the trunk.
+        RecipeError: when the images are too small for the trunk, or neither RGB nor grey.
     """
 
     distance = True
@@ -39,10 +40,8 @@ class LPIPS(Loss):
 
     def __init__(self, *, net: Literal["alex", "vgg"] = "vgg", spatial: bool = False, data: DataInfo) -> None:
         super().__init__()
-        if data.shorter_side < SMALLEST[net]:
-            raise RecipeError(
-                f"lpips with net: {net} needs images of at least {SMALLEST[net]} px; these have {data.shorter_side}"
-            )
+        require_rgb("lpips", data)
+        require_side(f"lpips with net: {net}", data, SMALLEST[net])
         self.spatial = spatial
         self.frozen = Frozen(lpips_network(net))
 
@@ -63,7 +62,7 @@ class LPIPS(Loss):
 
     def _features(self, image: Tensor) -> list[Tensor]:
         network = self.frozen.network
-        return [_unit(features) for features in network.net(network.scaling_layer(image))]
+        return [_unit(features) for features in network.net(network.scaling_layer(as_rgb(image)))]
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class MsSsim(Loss):
     structure in common at some scale. A mask needs ``mask_on: images``.
 
     Args:
-        scales: Number of scales (default: as many as fit the images). Five need images larger than 160 px.
+        scales: Number of scales (default: as many as fit the images). Five need sides larger than 160 px.
 
     Raises:
         RecipeError: when the scales do not fit the images, naming the size they need.
@@ -41,7 +41,7 @@ class MsSsim(Loss):
 
     def __init__(self, *, data: DataInfo, scales: Annotated[int, Ge(1), Le(5)] | None = None) -> None:
         super().__init__()
-        self.exponents = exponents_for(data.shorter_side, scales)
+        self.exponents = exponents_for(data.size, scales)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return 1 - multi_scale_ssim((output + 1) / 2, (target + 1) / 2, self.exponents, floor=FLOOR)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from enface import DataInfo, Loss, RecipeError
 from enface_plugins.backbones import Backbone, backbone_network_name, default_layers
+from enface_plugins.planes import require_rgb
 
 
 class Perceptual(Loss):
@@ -28,8 +29,8 @@ class Perceptual(Loss):
     relu3_3 (``layers: {relu3_3: 1}, distance: l2``) sees 40 pixels, less than half of a small face. No gradient flows
     through the target.
 
-    Shapes: output, target (N, 3, H, W) in [-1, 1] -> (N,). Range: [0, inf), in units of the features, so the values of
-    different backbones and layers are not comparable.
+    Shapes: output, target (N, 3 or 1, H, W) in [-1, 1] -> (N,). Range: [0, inf), in units of the features, so the
+    values of different backbones and layers are not comparable.
 
     Args:
         backbone: A classification network of torchvision. ``enface weights fetch`` downloads the weights of ``vgg16``
@@ -41,7 +42,8 @@ class Perceptual(Loss):
         style: Weight of the Gram term, relative to the distance; 0 disables it.
 
     Raises:
-        RecipeError: when the backbone or layer does not exist, or does not accept images of this size.
+        RecipeError: when the backbone or layer does not exist, or does not accept images of this size, or the images
+            are neither RGB nor grey.
         WeightsError: when the weights are missing or do not fit.
     """
 
@@ -64,7 +66,8 @@ class Perceptual(Loss):
         if not self.layers:
             raise RecipeError(f"perceptual with backbone: {backbone} needs 'layers' with a weight above 0")
         self.distance, self.style = distance, style
-        self.backbone = Backbone(backbone, self.layers, data.shorter_side, weights)
+        require_rgb("perceptual", data)
+        self.backbone = Backbone(backbone, self.layers, data.size, weights)
         flat = [layer for layer, shape in self.backbone.shapes.items() if len(shape) != 3]
         if style and flat:
             raise RecipeError(f"perceptual: layer {flat[0]!r} of {backbone} has no maps (C, H, W); set 'style' to 0")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from enface import DataInfo, Loss, RecipeError
+from enface import DataInfo, Loss
 from enface_plugins.filters import blur, gaussian_taps
+from enface_plugins.planes import require_side
 from enface_plugins.ssim_maps import C1, C2, SIGMA, WINDOW
 
 TAPS = gaussian_taps(SIGMA, WINDOW // 2)
@@ -16,7 +17,7 @@ class SSIM(Loss):
     """Structural dissimilarity, 1 - SSIM, at every pixel.
 
     SSIM is Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
-    similarity", IEEE TIP 2004: Gaussian window of 11 px, sigma 1.5, K 0.01 and 0.03, on each colour channel
+    similarity", IEEE TIP 2004: Gaussian window of 11 px, sigma 1.5, K 0.01 and 0.03, on each plane
     separately, of images rescaled to [0, 1].
 
     The map has the size of the image, so that masks fit it: within 5 px of the border the window sees the image
@@ -27,7 +28,7 @@ class SSIM(Loss):
     no structure in common.
 
     Raises:
-        RecipeError: when the images are smaller than the window.
+        RecipeError: when a side of the images is smaller than the window.
     """
 
     unit = "per pixel"
@@ -36,8 +37,7 @@ class SSIM(Loss):
 
     def __init__(self, *, data: DataInfo) -> None:
         super().__init__()
-        if data.shorter_side < WINDOW:
-            raise RecipeError(f"ssim needs images of at least {WINDOW} px; these have {data.shorter_side}")
+        require_side("ssim", data, WINDOW)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         # SSIM is luminance times structure, and 1 minus either is a square of the difference over a sum of squares.

@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from enface import DataInfo, EnfaceError, Metric
-from enface_plugins.metrics.cards import PIXELS
+from enface import DataInfo, Metric
+from enface_plugins.metrics.cards import mean_colour_text, pixel_card
 from enface_plugins.metrics.spectra import amplitudes
+from enface_plugins.planes import require_side
 
 SMALLEST = 32
 PERIOD = 4
@@ -26,16 +27,16 @@ class Checkerboard(Metric):
     4 px: Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts", Distill 2016. Their frequencies are
     (k, l) / 4 per pixel, except (0, 0). With A the amplitudes of the Hann-windowed Fourier transform of an image minus
     its mean, the peak at f is E(f) = max(0, A(f) - the median of A at the frequencies 3 to 5 steps from f); the value
-    is the sum over these frequencies of max(0, E_output(f) - E_target(f)), averaged over channels.
+    is the sum over these frequencies of max(0, E_output(f) - E_target(f)), averaged over planes.
 
     A wave of amplitude a gives a: a grid of +-1/255 gives 0.004. Blur gives 0. Noise has hardly any peaks: with a
     standard deviation of 0.1 it gives 0.004 to 0.01 at 64 px.
 
-    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, inf), in practice below 1; 0 is best. Unit: the
+    Shapes: output, target (N, C, H, W) in [0, 1] -> (N,). Range: [0, inf), in practice below 1; 0 is best. Unit: the
     range of the images.
 
     Raises:
-        EnfaceError: when the images are smaller than 32 px, too small to separate a peak from its surroundings.
+        RecipeError: when a side of the images is below 32 px, too small to separate a peak from its surroundings.
     """
 
     higher_is_better: ClassVar[bool] = False
@@ -44,14 +45,14 @@ class Checkerboard(Metric):
 
     def __init__(self, *, data: DataInfo) -> None:
         super().__init__()
-        if data.shorter_side < SMALLEST:
-            raise EnfaceError(f"checkerboard needs images of at least {SMALLEST} px; these have {data.shorter_side}")
+        self.data = data
+        require_side("checkerboard", data, SMALLEST)
 
     @property
     def card(self) -> dict[str, str]:
         return {
-            **PIXELS,
-            "colour": "RGB, mean of channels",
+            **pixel_card(self.data),
+            "colour": mean_colour_text(self.data),
             "crop": "rows and columns at the end, to a multiple of 4",
             "periods": "2 and 4 px",
             "window": "Hann",

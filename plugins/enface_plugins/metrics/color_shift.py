@@ -9,7 +9,9 @@ from typing import Annotated, ClassVar
 from annotated_types import Gt
 from torch import Tensor
 
-from enface import Metric
+from enface import DataInfo, Metric
+from enface_plugins.metrics.cards import rgb_text
+from enface_plugins.planes import as_rgb, require_rgb
 
 
 class ColorShift(Metric):
@@ -21,19 +23,24 @@ class ColorShift(Metric):
     difference is about 2.3 (Mahy et al., 1994). The formula overstates differences between saturated colours, which
     CIEDE2000 corrects.
 
-    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, about 260], 0 is best. Unit: Delta E*ab; black and
-    white are 100 apart.
+    Shapes: output, target (N, 3 or 1, H, W) in [0, 1] -> (N,). Range: [0, about 260], 0 is best. Unit: Delta E*ab;
+    black and white are 100 apart.
 
     Args:
         sigma: Standard deviation of the blur, as a fraction of the image width.
+
+    Raises:
+        RecipeError: when the images are neither RGB nor grey.
     """
 
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     unit: ClassVar[str] = "Delta E*ab"
 
-    def __init__(self, *, sigma: Annotated[float, Gt(0)] = 1 / 24) -> None:
+    def __init__(self, *, sigma: Annotated[float, Gt(0)] = 1 / 24, data: DataInfo) -> None:
         super().__init__()
+        require_rgb("color_shift", data)
+        self.data = data
         self.sigma = sigma
 
     @property
@@ -43,7 +50,7 @@ class ColorShift(Metric):
             "formula": "CIE 1976 (Delta E*ab), D65",
             "blur": f"Gaussian of sRGB values, sigma {self.sigma:.4g} of the width, reflected at the border",
             "data_range": "1",
-            "colour": "RGB to L*a*b*",
+            "colour": f"{rgb_text(self.data)} to L*a*b*",
             "crop": "none",
             "resize": "none",
         }
@@ -60,6 +67,7 @@ class ColorShift(Metric):
         from kornia.color import rgb_to_lab
         from kornia.filters import gaussian_blur2d
 
+        image = as_rgb(image)
         sigma = self.sigma * image.shape[-1]
         # Three sigmas to each side, limited to what reflection allows.
         reach = min(math.ceil(3 * sigma), min(image.shape[-2:]) - 1)

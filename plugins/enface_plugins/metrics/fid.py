@@ -25,16 +25,17 @@ class FID(InceptionMetric):
     sources it has; every output counts. With few images it is far too high, by an amount that depends on the number of
     images and on the network: Binkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", ICLR 2018; Chong and
     Forsyth, "Effectively unbiased FID and Inception Score and where to find them", CVPR 2020. Below 10,000 images, the
-    minimum that FID's authors recommend, an evaluation has a caveat; ``kid`` is unbiased. Small images are enlarged to
-    299 px.
+    minimum that FID's authors recommend, an evaluation has a caveat; ``kid`` is unbiased. Images are
+    resized to 299 x 299 px.
 
-    Shapes: features of (N, 3, H, W) in [0, 1]. Range: [0, inf), 0 for equal sets.
+    Shapes: features of (N, 3 or 1, H, W) in [0, 1]. Range: [0, inf), 0 for equal sets.
 
     Args:
         weights: File of Inception's weights, weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release
             v0.2.0 (pytorch-fid's pt_inception-2015-12-05-6726825d.pth is the same).
 
     Raises:
+        RecipeError: when the images are neither RGB nor grey.
         WeightsError: when torch-fidelity or the file is missing, or the file is of another network.
     """
 

@@ -17,13 +17,13 @@ class Identity(RecogniserMetric):
     whole image if no face is detected, which a caveat counts. King, "High quality face recognition with deep metric
     learning", dlib's blog, 2017. It was trained for Euclidean distances, below 0.6 for the same person; the cosine of
     different people is near 0.9 as well, so compare with the baselines rather than with 1. A file, such as an ArcFace
-    network, receives the whole image instead. Huang, Zhang, Li and He, "Beyond face rotation", ICCV 2017, measure in
-    this way how well frontalization preserves identity.
+    network, receives the image's largest centred square instead. Huang, Zhang, Li and He, "Beyond face rotation", ICCV
+    2017, measure in this way how well frontalization preserves identity.
 
     dlib runs on the CPU and takes a few tenths of a second for each new image. Its landmark model was trained on iBUG
     300-W, whose terms exclude commercial use. TorchScript can read and write files: use only files you trust.
 
-    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [-1, 1], 1 for the same image.
+    Shapes: output, target (N, 3 or 1, H, W) in [0, 1] -> (N,). Range: [-1, 1], 1 for the same image.
 
     Args:
         recogniser: TorchScript (``.pt``, ``.ts``) or ONNX file (``.onnx``) that maps images (N, 3, size, size) to
@@ -35,7 +35,8 @@ class Identity(RecogniserMetric):
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
-        RecipeError: when the file does not accept such images, returns no embeddings, or is not in eval mode.
+        RecipeError: when the images are neither RGB nor grey, or the file does not accept such images, returns no
+            embeddings, or is not in eval mode.
     """
 
     higher_is_better: ClassVar[bool] = True

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enface import SetMetric, WeightsError
+from enface import DataInfo, SetMetric, WeightsError
+from enface_plugins.metrics.cards import rgb_text
+from enface_plugins.planes import as_rgb, require_rgb
 
 FID_INCEPTION = "fid_inception"
 """Name of the network, shared by all metrics that use it."""
@@ -27,9 +29,10 @@ _REMEDY = (
 
 
 class Inception(nn.Module):
-    """Images in [0, 1], float32 (N, 3, H, W) -> the 2048 features before the classifier, float32 (N, 2048).
+    """Images in [0, 1], float32 (N, 3 or 1, H, W) -> the 2048 features before the classifier, float32 (N, 2048).
 
-    As in torch-fidelity, images are rounded to 8 bits and resized to 299 px as TensorFlow 1 did.
+    As in torch-fidelity, images are rounded to 8 bits, also those of 16, and resized to 299 x 299 px as TensorFlow 1
+    did. The plane of grey images is repeated.
 
     Args:
         file: State dict of the weights.
@@ -62,7 +65,7 @@ class Inception(nn.Module):
             ) from error
 
     def forward(self, image: Tensor) -> Tensor:
-        levels = (image * 255).round().clamp(0, 255).byte()
+        levels = (as_rgb(image) * 255).round().clamp(0, 255).byte()
         features: Tensor = self.network(levels)[0]
         return features.float()
 
@@ -110,11 +113,14 @@ class InceptionMetric(SetMetric):
         weights: File of Inception's weights.
 
     Raises:
+        RecipeError: when the images are neither RGB nor grey.
         WeightsError: when torch-fidelity or the file is missing, or the file is of another network.
     """
 
-    def __init__(self, *, weights: Path | None = None) -> None:
+    def __init__(self, *, weights: Path | None = None, data: DataInfo) -> None:
         super().__init__()
+        require_rgb(type(self).__name__.lower(), data)
+        self.data = data
         self.inception = Inception(weights)
 
     @classmethod
@@ -123,7 +129,7 @@ class InceptionMetric(SetMetric):
 
     @property
     def card(self) -> dict[str, str]:
-        return self.inception.card
+        return {**self.inception.card, "colour": rgb_text(self.data)}
 
     def features(self, image: Tensor) -> Tensor:
         return self.inception(image)

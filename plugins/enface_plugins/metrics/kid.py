@@ -30,14 +30,15 @@ class KID(InceptionMetric):
 
     Like ``fid`` it ignores pairs. An estimate may be slightly below 0; the sets are then indistinguishable.
 
-    Shapes: features of (N, 3, H, W) in [0, 1]. Range: about 0 for sets of the same distribution, higher for others;
-    papers often multiply it by 1000.
+    Shapes: features of (N, 3 or 1, H, W) in [0, 1]. Range: about 0 for sets of the same distribution, higher for
+    others; papers often multiply it by 1000.
 
     Args:
         weights: File of Inception's weights, weights-inception-2015-12-05-6726825d.pth of torch-fidelity's release
             v0.2.0 (pytorch-fid's pt_inception-2015-12-05-6726825d.pth is the same).
 
     Raises:
+        RecipeError: when the images are neither RGB nor grey.
         WeightsError: when torch-fidelity or the file is missing, or the file is of another network.
     """
 

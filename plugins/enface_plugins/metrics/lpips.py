@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from enface import DataInfo, EnfaceError, Metric, weighted_mean
+from enface import DataInfo, Metric, weighted_mean
+from enface_plugins.metrics.cards import rgb_text
+from enface_plugins.planes import as_rgb, require_rgb, require_side
 from enface_plugins.pretrained.networks import SMALLEST, TRUNK_OF, Trunk, lpips_network
-
-# The trunk's pooling leaves less than a pixel of smaller images.
 
 
 class LPIPS(Metric):
@@ -25,14 +25,14 @@ class LPIPS(Metric):
     Over a region: the sum over layers of the weighted mean of each layer's map, with the weights averaged down to its
     size. Deep layers have large receptive fields (195 px at AlexNet's last), so pixels outside the region contribute.
 
-    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, inf), 0 for equal images.
+    Shapes: output, target (N, 3 or 1, H, W) in [0, 1] -> (N,). Range: [0, inf), 0 for equal images.
 
     Args:
         net: The trunk: ``alex`` (the authors' choice for evaluation) or ``vgg``; their values are not comparable.
 
     Raises:
         WeightsError: when the trunk's weights are missing or damaged.
-        EnfaceError: when the images are too small for the trunk.
+        RecipeError: when the images are too small for the trunk, or neither RGB nor grey.
     """
 
     higher_is_better: ClassVar[bool] = False
@@ -41,10 +41,9 @@ class LPIPS(Metric):
 
     def __init__(self, *, data: DataInfo, net: Literal["alex", "vgg"] = "alex") -> None:
         super().__init__()
-        if data.shorter_side < SMALLEST[net]:
-            raise EnfaceError(
-                f"lpips with net: {net} needs images of at least {SMALLEST[net]} px; these have {data.shorter_side}"
-            )
+        require_rgb("lpips", data)
+        require_side(f"lpips with net: {net}", data, SMALLEST[net])
+        self.data = data
         self.trunk = TRUNK_OF[net]
         # The fastest layout for convolutions on a CPU.
         self.network = lpips_network(net).to(memory_format=torch.channels_last)
@@ -60,7 +59,7 @@ class LPIPS(Metric):
             "implementation": f"lpips {version('lpips')}, LPIPS version {self.network.version}",
             "trunk": f"{self.trunk.name}, weights {self.trunk.digest}",
             "data_range": "1, shown to the network as [-1, 1]",
-            "colour": "RGB",
+            "colour": rgb_text(self.data),
             "crop": "none",
             "resize": "none",
         }
@@ -77,6 +76,6 @@ class LPIPS(Metric):
 
         network = self.network
         # One pass for both, because with few images preparing the weights takes a good part of the time.
-        layers = network.net(network.scaling_layer(2 * torch.cat([output, target]) - 1))
+        layers = network.net(network.scaling_layer(2 * as_rgb(torch.cat([output, target])) - 1))
         halves = (normalize_tensor(layer).chunk(2) for layer in layers)
         return [lin((one - other).square()) for lin, (one, other) in zip(network.lins, halves, strict=True)]

@@ -6,14 +6,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from enface import Metric
-from enface_plugins.metrics.cards import PIXELS
+from enface import DataInfo, Metric
+from enface_plugins.metrics.cards import pixel_card
 
 
 class MAE(Metric):
     """Mean absolute error, mean |output - target|.
 
-    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 1], 0 for equal images. Half the
+    Shapes: output, target (N, C, H, W) in [0, 1] -> (N,). Range: [0, 1], 0 for equal images. Half the
     value of the loss ``l1``, which takes images in [-1, 1].
     """
 
@@ -23,9 +23,13 @@ class MAE(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     unit: ClassVar[str] = "range from black to white"
 
+    def __init__(self, *, data: DataInfo) -> None:
+        super().__init__()
+        self.data = data
+
     @property
     def card(self) -> dict[str, str]:
-        return dict(PIXELS)
+        return pixel_card(self.data)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return self.map(output, target).flatten(1).mean(1)

@@ -10,6 +10,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from enface import DataInfo, Metric
+from enface_plugins.metrics.cards import mean_colour_text
 from enface_plugins.metrics.ssim import channels_last
 from enface_plugins.ssim_maps import FIVE_WEIGHTS, SIGMA, WINDOW, exponents_for, multi_scale_ssim
 
@@ -19,15 +20,15 @@ class MsSsim(Metric):
 
     Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image quality assessment", Asilomar
     2003: the product over scales of contrast and structure, and of luminance at the coarsest, each raised to its
-    exponent; computed per colour channel, then averaged. Negative factors count as 0.
+    exponent; computed per plane, then averaged. Negative factors count as 0.
 
-    Five scales, computed by pytorch-msssim, need images larger than 160 px. With fewer, the first exponents are used,
+    Five scales, computed by pytorch-msssim, need sides larger than 160 px. With fewer, the first exponents are used,
     rescaled to the same sum, and the card states the number: values at different scales are not comparable.
 
     It has no value for a region: the window at the coarsest scale covers 11 * 2^(scales - 1) px, most of the image,
     and fits only near the middle, if at all. Use ``ssim`` for regions.
 
-    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [0, 1], 1 for equal images.
+    Shapes: output, target (N, C, H, W) in [0, 1] -> (N,). Range: [0, 1], 1 for equal images.
 
     Args:
         scales: Number of scales (default: as many as fit the images).
@@ -42,7 +43,8 @@ class MsSsim(Metric):
 
     def __init__(self, *, data: DataInfo, scales: Annotated[int, Ge(1), Le(5)] | None = None) -> None:
         super().__init__()
-        self.exponents = exponents_for(data.shorter_side, scales)
+        self.data = data
+        self.exponents = exponents_for(data.size, scales)
         self._all_scales = len(self.exponents) == len(FIVE_WEIGHTS)
 
     @property
@@ -54,7 +56,7 @@ class MsSsim(Metric):
             "exponents": " ".join(f"{exponent:.4f}" for exponent in self.exponents),
             "window": f"Gaussian, {WINDOW} px, sigma {SIGMA}, inside the image",
             "data_range": "1",
-            "colour": "RGB, mean of channels",
+            "colour": mean_colour_text(self.data),
             "crop": "none",
             "resize": "none",
         }

@@ -24,7 +24,7 @@ class Rank_1(GalleryRecogniserMetric):
     guessing gives 1 / size. Outputs made from their person's gallery image are no probes. The target is in the gallery,
     so a perfect output is always recognised; compare with the same number of the sources (baseline ``source``).
 
-    Shapes: features of (N, 3, H, W) in [0, 1]. Range: 0 or 1 for each image; 1 is best.
+    Shapes: features of (N, 3 or 1, H, W) in [0, 1]. Range: 0 or 1 for each image; 1 is best.
 
     Args:
         recogniser: TorchScript or ONNX file, as for ``identity`` (default: dlib's recogniser).
@@ -35,7 +35,8 @@ class Rank_1(GalleryRecogniserMetric):
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
-        RecipeError: when the file does not accept such images, returns no embeddings, or is not in eval mode.
+        RecipeError: when the images are neither RGB nor grey, or the file does not accept such images, returns no
+            embeddings, or is not in eval mode.
     """
 
     def matched(

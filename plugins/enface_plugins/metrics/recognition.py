@@ -11,8 +11,10 @@ import numpy.typing as npt
 from annotated_types import Ge
 from torch import Tensor
 
-from enface import GalleryMetric, Metric
-from enface_plugins.recognisers import Colour, Undetected, open_recogniser, recogniser_network
+from enface import DataInfo, GalleryMetric, Metric
+from enface_plugins.metrics.cards import rgb_text
+from enface_plugins.planes import require_rgb
+from enface_plugins.recognisers import Colour, FileRecogniser, Undetected, open_recogniser, recogniser_network
 
 
 class RecogniserMetric(Metric):
@@ -27,7 +29,8 @@ class RecogniserMetric(Metric):
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
-        RecipeError: when the file does not accept such images, returns no embeddings, or is not in eval mode.
+        RecipeError: when the images are neither RGB nor grey, or the file does not accept such images, returns no
+            embeddings, or is not in eval mode.
     """
 
     def __init__(
@@ -38,8 +41,11 @@ class RecogniserMetric(Metric):
         range: tuple[float, float] = (-1.0, 1.0),
         colour: Colour = "rgb",
         undetected: Undetected = "whole",
+        data: DataInfo,
     ) -> None:
         super().__init__()
+        require_rgb(type(self).__name__.lower(), data)
+        self.data = data
         self.recogniser = open_recogniser(recogniser, size, range, colour, undetected)
         self.undetected = undetected
 
@@ -49,7 +55,12 @@ class RecogniserMetric(Metric):
 
     @property
     def card(self) -> dict[str, str]:
-        return {**self.recogniser.card, "similarity": "cosine"}
+        card = {**self.recogniser.card, "similarity": "cosine"}
+        if self.data.channels["target"] == 1:
+            card["colour"] = rgb_text(self.data)
+        if isinstance(self.recogniser, FileRecogniser) and self.data.size[0] != self.data.size[1]:
+            card["crop"] = "the largest centred square"
+        return card
 
     @property
     def fallback_words(self) -> tuple[str, str]:

@@ -25,9 +25,9 @@ def amplitudes(image: Tensor) -> Tensor:
     return torch.fft.fft2((image - mean) * window).abs()
 
 
-def rounding_power(height: int, width: int, like: Tensor) -> Tensor:
-    """Expected power of rounding to 8 bits at each frequency of :func:`amplitudes`, a number.
+def rounding_power(height: int, width: int, like: Tensor, depth: int) -> Tensor:
+    """Expected power of rounding to ``depth`` bits at each frequency of :func:`amplitudes`, a number.
 
     Rounding errors are independent with variance 1/12 of a squared step, so the window's squares add up.
     """
-    return hann(height, width, like).square().sum() / (12 * 255**2)
+    return hann(height, width, like).square().sum() / (12 * (2**depth - 1) ** 2)

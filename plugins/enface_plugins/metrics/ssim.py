@@ -9,7 +9,9 @@ import pytorch_msssim
 import torch
 from torch import Tensor
 
-from enface import DataInfo, EnfaceError, Metric, weighted_mean
+from enface import DataInfo, Metric, weighted_mean
+from enface_plugins.metrics.cards import mean_colour_text
+from enface_plugins.planes import require_side
 from enface_plugins.ssim_maps import SIGMA, WINDOW, planes, similarity
 
 MARGIN = WINDOW // 2
@@ -20,15 +22,15 @@ class SSIM(Metric):
 
     Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
     similarity", IEEE TIP 2004: Gaussian window of 11 px, sigma 1.5, K 0.01 and 0.03, in each place where the whole
-    window lies inside the image; mean over colour channels (the paper has grey images).
+    window lies inside the image; mean over planes (the paper has grey images).
 
     Over a region: the mean over the windows centred in it, weighted by the weight at the centre. A region within 5 px
     of the image's border has no such window, and its value is NaN.
 
-    Shapes: output, target (N, 3, H, W) in [0, 1] -> (N,). Range: [-1, 1], 1 for equal images.
+    Shapes: output, target (N, C, H, W) in [0, 1] -> (N,). Range: [-1, 1], 1 for equal images.
 
     Raises:
-        EnfaceError: when the images are smaller than the window.
+        RecipeError: when a side of the images is smaller than the window.
     """
 
     higher_is_better: ClassVar[bool] = True
@@ -37,8 +39,8 @@ class SSIM(Metric):
 
     def __init__(self, *, data: DataInfo) -> None:
         super().__init__()
-        if data.shorter_side < WINDOW:
-            raise EnfaceError(f"ssim needs images of at least {WINDOW} px; these have {data.shorter_side}")
+        self.data = data
+        require_side("ssim", data, WINDOW)
 
     @property
     def card(self) -> dict[str, str]:
@@ -47,7 +49,7 @@ class SSIM(Metric):
             "regions": "mean of enface's map of the same formula",
             "window": f"Gaussian, {WINDOW} px, sigma {SIGMA}, inside the image",
             "data_range": "1",
-            "colour": "RGB, mean of channels",
+            "colour": mean_colour_text(self.data),
             "crop": "none",
             "resize": "none",
         }
@@ -56,7 +58,7 @@ class SSIM(Metric):
         return pytorch_msssim.ssim(*channels_last(output, target), data_range=1.0, size_average=False)
 
     def map(self, output: Tensor, target: Tensor) -> Tensor:
-        """The similarity of the window around each pixel whose whole window is inside: (N, 3, H - 10, W - 10)."""
+        """The similarity of the window around each pixel whose whole window is inside: (N, C, H - 10, W - 10)."""
         whole, _ = similarity(planes(output), planes(target))
         return whole[0].unflatten(0, output.shape[:2])
 

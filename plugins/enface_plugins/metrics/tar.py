@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Lt
 
+from enface import DataInfo
 from enface_plugins.metrics.recognition import GalleryRecogniserMetric, scores
 from enface_plugins.recognisers import Colour, Undetected
 
@@ -31,7 +32,7 @@ class TAR(GalleryRecogniserMetric):
     threshold that rests on fewer than 30 of them a caveat: Doddington, Przybocki, Martin and Reynolds, "The NIST
     speaker recognition evaluation", Speech Communication 2000. N outputs of P people give N (P - 1) impostor scores.
 
-    Shapes: features of (N, 3, H, W) in [0, 1]. Range: 0 or 1 for each image; 1 is best.
+    Shapes: features of (N, 3 or 1, H, W) in [0, 1]. Range: 0 or 1 for each image; 1 is best.
 
     Args:
         far: False accept rate: the share of impostor scores that are accepted.
@@ -43,7 +44,8 @@ class TAR(GalleryRecogniserMetric):
 
     Raises:
         WeightsError: when dlib, its model or the file is missing, or the file cannot be read.
-        RecipeError: when the file does not accept such images, returns no embeddings, or is not in eval mode.
+        RecipeError: when the images are neither RGB nor grey, or the file does not accept such images, returns no
+            embeddings, or is not in eval mode.
     """
 
     pooled: ClassVar[bool] = True
@@ -57,8 +59,9 @@ class TAR(GalleryRecogniserMetric):
         range: tuple[float, float] = (-1.0, 1.0),
         colour: Colour = "rgb",
         undetected: Undetected = "whole",
+        data: DataInfo,
     ) -> None:
-        super().__init__(recogniser=recogniser, size=size, range=range, colour=colour, undetected=undetected)
+        super().__init__(recogniser=recogniser, size=size, range=range, colour=colour, undetected=undetected, data=data)
         self.far = far
 
     @property

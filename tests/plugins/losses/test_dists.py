@@ -7,10 +7,12 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from enface import WeightsError
+from enface import DataInfo, WeightsError
 from enface_plugins.losses import dists
 from enface_plugins.losses.dists import DISTS, SmoothPool, _similarities
 from enface_plugins.pretrained.networks import VGG16
+
+DATA = DataInfo.square(96)
 
 needs_weights = pytest.mark.skipif(
     VGG16.find() is None or find_spec("DISTS_pytorch") is None,
@@ -47,7 +49,7 @@ def test_numbers_and_gradients_are_the_authors(authors, size):
     output.requires_grad_()
     expected = authors(output, target, require_grad=True)
     (gradient,) = torch.autograd.grad(expected.sum(), output)
-    distance = DISTS()(2 * output - 1, 2 * target - 1)
+    distance = DISTS(data=DATA)(2 * output - 1, 2 * target - 1)
     assert distance.shape == (3,)
     assert (expected > 0.05).all()
     torch.testing.assert_close(distance, expected, rtol=1e-3, atol=1e-5)
@@ -58,7 +60,7 @@ def test_numbers_and_gradients_are_the_authors(authors, size):
 
 @needs_weights
 def test_equal_images_give_0_and_constant_ones_a_finite_gradient():
-    loss = DISTS().train()
+    loss = DISTS(data=DATA).train()
     _, target = pair(48)
     assert torch.equal(loss(target, target), torch.zeros(3))
     flat = torch.zeros(1, 3, 48, 48, requires_grad=True)
@@ -86,7 +88,7 @@ def test_similarities_by_hand():
 def test_a_missing_package_or_another_file_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(dists, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="pip install DISTS-pytorch"):
-        DISTS()
+        DISTS(data=DATA)
 
     class Spec:
         origin = str(tmp_path / "__init__.py")
@@ -94,4 +96,4 @@ def test_a_missing_package_or_another_file_is_an_error(monkeypatch, tmp_path):
     torch.save({"alpha": torch.ones(1, 1475, 1, 1), "beta": torch.ones(1, 1475, 1, 1)}, tmp_path / "weights.pt")
     monkeypatch.setattr(dists, "find_spec", lambda name: Spec)
     with pytest.raises(WeightsError, match=r"weights.pt: not the weights 'dists': the digest"):
-        DISTS()
+        DISTS(data=DATA)

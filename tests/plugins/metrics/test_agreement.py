@@ -23,6 +23,8 @@ from enface import DataInfo
 from enface_plugins.metrics import LPIPS, MAE, PSNR, SSIM, Checkerboard, ColorShift, MsSsim, Sharpness, Spectrum
 from enface_plugins.pretrained.networks import ALEXNET, TRUNK_OF, VGG16
 
+DATA = DataInfo.square(96)
+
 SIZES = (64, 96, 176)
 needs_trunks = pytest.mark.skipif(
     ALEXNET.find() is None or VGG16.find() is None, reason="needs: enface weights fetch alexnet vgg16"
@@ -62,7 +64,7 @@ def test_mae():
         "mae",
         "NumPy, float64",
         1e-6,
-        [MAE()(*pair) for pair in given],
+        [MAE(data=DATA)(*pair) for pair in given],
         [by_numpy(lambda o, t: np.abs(o - t).mean(), *pair) for pair in given],
     )
 
@@ -70,7 +72,7 @@ def test_mae():
 def test_psnr():
     given = list(pairs())
     expected = [by_numpy(lambda o, t: peak_signal_noise_ratio(t, o, data_range=1), *pair) for pair in given]
-    agree("psnr", "scikit-image, float64", 2e-5, [PSNR()(*pair) for pair in given], expected)
+    agree("psnr", "scikit-image, float64", 2e-5, [PSNR(data=DATA)(*pair) for pair in given], expected)
 
 
 def ssim_of(output: np.ndarray, target: np.ndarray) -> float:
@@ -161,7 +163,7 @@ def bounded(ratio: float) -> float:
 def test_sharpness():
     given = list(pairs())
     expected = [by_numpy(lambda o, t: bounded(energy(o) / energy(t)), *pair) for pair in given]
-    ratios = [Sharpness()(*pair) / each.float() for pair, each in zip(given, expected, strict=True)]
+    ratios = [Sharpness(data=DATA)(*pair) / each.float() for pair, each in zip(given, expected, strict=True)]
     agree("sharpness", "NumPy, float64 (relative)", 1e-5, ratios, [torch.ones_like(each) for each in expected])
 
 
@@ -174,7 +176,7 @@ def delta_e(output: np.ndarray, target: np.ndarray) -> float:
 
 def test_color_shift():
     given = list(pairs())
-    values = [ColorShift()(*pair) for pair in given]
+    values = [ColorShift(data=DATA)(*pair) for pair in given]
     agree("color_shift", "scikit-image, float64", 1e-3, values, [by_numpy(delta_e, *pair) for pair in given])
 
 
@@ -194,7 +196,7 @@ def powers(image: np.ndarray) -> np.ndarray:
 def test_spectrum():
     given = list(pairs())
     expected = [by_numpy(lambda o, t: np.abs(np.log10(powers(o) / powers(t))).mean(), *pair) for pair in given]
-    agree("spectrum", "NumPy, float64", 1e-4, [Spectrum()(*pair) for pair in given], expected)
+    agree("spectrum", "NumPy, float64", 1e-4, [Spectrum(data=DATA)(*pair) for pair in given], expected)
 
 
 def peaks(image: np.ndarray) -> np.ndarray:

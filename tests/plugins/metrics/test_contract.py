@@ -9,9 +9,11 @@ from enface import DataInfo
 from enface_plugins.metrics import MAE, PSNR, SSIM, MsSsim
 
 DATA = DataInfo.square(96)
+
+DATA = DataInfo.square(96)
 METRICS = [
-    pytest.param(MAE(), 0.0, 1.0, id="mae"),
-    pytest.param(PSNR(), 100.0, 0.0, id="psnr"),
+    pytest.param(MAE(data=DATA), 0.0, 1.0, id="mae"),
+    pytest.param(PSNR(data=DATA), 100.0, 0.0, id="psnr"),
     pytest.param(SSIM(data=DATA), 1.0, -1.0, id="ssim"),
     pytest.param(MsSsim(data=DATA), 1.0, 0.0, id="ms_ssim"),
 ]

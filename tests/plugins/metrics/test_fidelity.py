@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from enface import WeightsError
+from enface import DataInfo, WeightsError
 from enface.plugin.catalog import Catalog
 from enface.plugin.manager import load_plugins
 from enface_plugins.metrics import FID, KID
@@ -50,12 +50,12 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fid(weights):
-    return FID(weights=weights)
+    return FID(weights=weights, data=DataInfo.square(64))
 
 
 @pytest.fixture(scope="module")
 def kid(weights):
-    return KID(weights=weights)
+    return KID(weights=weights, data=DataInfo.square(64))
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_the_sets_may_have_different_sizes(fid, kid, few, images):
 
 def test_building_draws_no_random_numbers_and_leaves_nothing_to_train(weights):
     before = torch.get_rng_state()
-    metric = FID(weights=weights)
+    metric = FID(weights=weights, data=DataInfo.square(64))
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(each.requires_grad for each in metric.parameters())
 
@@ -253,11 +253,11 @@ def test_weights_that_are_refused(metric, tmp_path):
         ("other.pth", "is not of the Inception network"),
     ):
         with pytest.raises(WeightsError, match=message) as caught:
-            metric(weights=None if name is None else tmp_path / name)
+            metric(weights=None if name is None else tmp_path / name, data=DataInfo.square(64))
         assert where in str(caught.value)
 
 
 def test_without_torch_fidelity_the_error_says_how_to_install_it(monkeypatch, weights):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     with pytest.raises(WeightsError, match=r'pip install "enface\[fidelity\]"'):
-        FID(weights=weights)
+        FID(weights=weights, data=DataInfo.square(64))

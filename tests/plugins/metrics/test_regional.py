@@ -11,16 +11,18 @@ from enface import DataInfo
 from enface_plugins.metrics import LPIPS, MAE, PSNR, SSIM, MsSsim, Sharpness
 from enface_plugins.pretrained.networks import ALEXNET, VGG16
 
+DATA = DataInfo.square(96)
+
 SIZE = 48
 DATA = DataInfo.square(SIZE)
 needs_trunks = pytest.mark.skipif(
     ALEXNET.find() is None or VGG16.find() is None, reason="needs: enface weights fetch alexnet vgg16"
 )
 MAKERS = [
-    pytest.param(MAE, id="mae"),
-    pytest.param(PSNR, id="psnr"),
+    pytest.param(lambda: MAE(data=DATA), id="mae"),
+    pytest.param(lambda: PSNR(data=DATA), id="psnr"),
     pytest.param(lambda: SSIM(data=DATA), id="ssim"),
-    pytest.param(Sharpness, id="sharpness"),
+    pytest.param(lambda: Sharpness(data=DATA), id="sharpness"),
     pytest.param(lambda: LPIPS(data=DATA), id="lpips-alex", marks=needs_trunks),
     pytest.param(lambda: LPIPS(data=DATA, net="vgg"), id="lpips-vgg", marks=needs_trunks),
 ]
@@ -66,12 +68,12 @@ def test_the_scale_of_weights_does_not_matter_and_an_empty_region_has_no_value(m
 
 def test_psnr_is_that_of_the_cropped_region(pair):
     cut = tuple(image[..., : SIZE // 2] for image in pair)
-    torch.testing.assert_close(over(PSNR(), *pair, half()), PSNR()(*cut))
+    torch.testing.assert_close(over(PSNR(data=DATA), *pair, half()), PSNR(data=DATA)(*cut))
 
 
 def test_psnr_of_an_equal_region_is_the_highest(pair):
     output = torch.where(half() > 0, pair[1], pair[0])
-    assert over(PSNR(), output, pair[1], half()).tolist() == [100.0, 100.0]
+    assert over(PSNR(data=DATA), output, pair[1], half()).tolist() == [100.0, 100.0]
 
 
 def test_ssim_is_of_the_windows_centred_in_the_region(pair):
@@ -90,7 +92,7 @@ def test_ssims_region_at_the_border_has_no_window(pair):
 
 def test_sharpness_is_that_of_the_cropped_region(pair):
     cut = tuple(image[..., : SIZE // 2] for image in pair)
-    torch.testing.assert_close(over(Sharpness(), *pair, half()), Sharpness()(*cut))
+    torch.testing.assert_close(over(Sharpness(data=DATA), *pair, half()), Sharpness(data=DATA)(*cut))
 
 
 def test_ms_ssim_has_too_large_windows_for_a_region():
