@@ -349,7 +349,7 @@ class StageBuilder:
         return use
 
     def _check_mask(self, use: MaskUse) -> None:
-        check_weights(use({"step": 0}), self.data.shorter_side, self.loaded.place(("masks", use.name)))
+        check_weights(use({"step": 0}), self.data.size, self.loaded.place(("masks", use.name)))
 
     def _arguments(
         self,

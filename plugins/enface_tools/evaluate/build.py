@@ -111,5 +111,5 @@ def static_weights(loaded: LoadedRecipe, name: str, mask: Mask, data: DataInfo) 
         )
     weights = mask(**dict.fromkeys(asked, 0))
     assert isinstance(weights, Tensor)
-    check_weights(weights, data.shorter_side, loaded.place(("masks", name)))
+    check_weights(weights, data.size, loaded.place(("masks", name)))
     return weights
