@@ -66,11 +66,13 @@ def _spread(table: pd.DataFrame, sources: npt.NDArray[np.int64]) -> npt.NDArray[
     """Six sources, of different people if there are as many, at different places in their rows."""
     people = table["identity"].iloc[sources].to_numpy()
     names = pd.unique(people)
-    chosen = []
-    for number in range(min(PAIRS, len(sources))):
-        own = sources[people == names[number * len(names) // PAIRS % len(names)]]
-        chosen.append(own[number * len(own) // PAIRS % len(own)])
-    return np.unique(np.array(chosen))
+    chosen: list[int] = []
+    for number in range(PAIRS):
+        own = sources[people == names[number * len(names) // PAIRS]]
+        turned = np.roll(own, -(number * len(own) // PAIRS))
+        free = [row for row in (*turned.tolist(), *sources.tolist()) if row not in chosen]
+        chosen += free[:1]
+    return np.array(chosen, np.int64)
 
 
 def _shown(image: npt.NDArray[Any], data: DataModel) -> Image.Image:
