@@ -3,7 +3,7 @@
 import typing
 
 from .cli.options import Terminal as Terminal
-from .data.images import natural_key as natural_key
+from .data.images import natural_key as natural_key, planes_of as planes_of, to_depth as to_depth
 from .errors import (
     CheckpointError as CheckpointError,
     DataError as DataError,
@@ -32,7 +32,7 @@ from .plugin.components import (
 from .plugin.hooks import Run as Run, Validator as Validator, hookimpl as hookimpl
 from .recipe.load import LoadedRecipe as LoadedRecipe, load_recipe as load_recipe
 from .system.atomic import atomic_write as atomic_write
-from .system.cache import cache_folder as cache_folder, is_offline as is_offline, is_offline as is_offline
+from .system.cache import cache_folder as cache_folder, is_offline as is_offline
 from .training.prepare import train as train
 from .training.trainer import Interrupted as Interrupted
 

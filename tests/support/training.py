@@ -107,7 +107,7 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
         pack = make_pack(loaded.recipe, loaded.catalog)
         run = Run(Path(), loaded, engine, pack, split_rows(pack.table, loaded.recipe.data.split))
         pairs = run.pairs("train")
-        columns = Batches(pack, pairs.roles, engine.device, run.info.shorter_side)
+        columns = Batches(pack, pairs.roles, engine.device, run.info.size)
         generator = engine.place(build_generator(loaded, run.info))
         builder = StageBuilder(loaded, "one", generator, run.info, columns.names, engine)
         return Bench(loaded, pack, engine, generator, columns, pairs, builder, builder.build())

@@ -41,31 +41,32 @@ class CropFlipSpace:
     """Every crop and flip that can be drawn, numbered from 0 to ``count`` - 1.
 
     Attributes:
-        first: The smallest first row, and first column.
+        first: The smallest first row, and the smallest first column.
         span: Number of first rows, and of first columns.
         flips: 2 if images may be flipped, else 1.
     """
 
-    first: int
-    span: int
+    first: tuple[int, int]
+    span: tuple[int, int]
     flips: int
 
     @property
     def count(self) -> int:
         """Number of crops and flips."""
-        return self.span**2 * self.flips
+        return self.span[0] * self.span[1] * self.flips
 
     def index(self, crops: CropFlip) -> Indices:
         """Return the number of each image's crop and flip."""
-        return (crops.flipped * self.span + crops.top - self.first) * self.span + crops.left - self.first
+        (top, left), (rows, columns) = self.first, self.span
+        return (crops.flipped * rows + crops.top - top) * columns + crops.left - left
 
     def at(self, index: int, count: int) -> CropFlip:
         """Return the crop and flip of a number, for ``count`` images."""
-        rest, left = divmod(index, self.span)
-        flipped, top = divmod(rest, self.span)
+        rest, left = divmod(index, self.span[1])
+        flipped, top = divmod(rest, self.span[0])
         return CropFlip(
-            np.full(count, top + self.first, np.int64),
-            np.full(count, left + self.first, np.int64),
+            np.full(count, top + self.first[0], np.int64),
+            np.full(count, left + self.first[1], np.int64),
             np.full(count, bool(flipped)),
         )
 
@@ -91,24 +92,27 @@ class Augment:
     @property
     def space(self) -> CropFlipSpace:
         """Every crop and flip that can be drawn."""
-        margin = self.data.packed_size - self.data.size
         by = self.model.shift.by if self.model.shift else 0
-        first, span = (0, margin + 1) if self.model.crop else (margin // 2, 1)
-        return CropFlipSpace(first - by, span + 2 * by, 2 if self.model.flip else 1)
+        axes = [(0, margin + 1) if self.model.crop else (margin // 2, 1) for margin in self._margins]
+        (top, rows), (left, columns) = [(first - by, span + 2 * by) for first, span in axes]
+        return CropFlipSpace((top, left), (rows, columns), 2 if self.model.flip else 1)
+
+    @property
+    def _margins(self) -> tuple[int, int]:
+        (tall, wide), (height, width) = self.data.packed_size, self.data.image_size
+        return tall - height, wide - width
 
     def draw(self, seed: int, stage: int, step: int, batch: int) -> dict[str, CropFlip]:
         """Draw the crops and flips of each role at a step."""
         rng = np.random.default_rng([seed, stage, step, 2])
-        margin = self.data.packed_size - self.data.size
-        middle = np.full(batch, margin // 2, np.int64)
+        margins = self._margins
         crop, shift, flip = self.model.crop, self.model.shift, self.model.flip
-        top, left = dict.fromkeys(self.roles, middle), dict.fromkeys(self.roles, middle)
+        top, left = (dict.fromkeys(self.roles, np.full(batch, margin // 2, np.int64)) for margin in margins)
         flipped = dict.fromkeys(self.roles, np.zeros(batch, bool))
         if crop is not None:
             for group in self._groups(crop):
-                corner = rng.integers(0, margin, size=(2, batch), endpoint=True)
-                top |= dict.fromkeys(group, corner[0])
-                left |= dict.fromkeys(group, corner[1])
+                top |= dict.fromkeys(group, rng.integers(0, margins[0], size=batch, endpoint=True))
+                left |= dict.fromkeys(group, rng.integers(0, margins[1], size=batch, endpoint=True))
         if shift is not None:
             for group in self._groups(shift):
                 offset = rng.integers(-shift.by, shift.by, size=(2, batch), endpoint=True)

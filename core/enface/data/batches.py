@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from enface.data.augment import CropFlip
+from enface.data.images import Pixels, Size, planes_of
 from enface.data.pack import Pack
 from enface.data.pairs import Indices
 from enface.errors import DataError
@@ -24,13 +25,14 @@ LabelFlip = Literal["negate"] | Mapping[Any, Any]
 class Batches:
     """The tensors of a batch by name, gathered from a pack on a device.
 
-    Names: ``source target partner`` are images, float (N, 3, H, W) in [-1, 1]; a column of the table is the
+    Names: ``source target partner`` are images, float (N, C, H, W) in [-1, 1]; a column of the table is the
     source's value, ``COLUMN_class`` its index among the values that occur; prefixed with ``target_`` or ``partner_``,
     the other image's; ``same_COLUMN`` is 1.0 where source and partner agree; ``ROLE_regions`` is the region map,
     int64 (N, H, W).
 
     Args:
         size: Height and width of the returned images, at most the pack's.
+        channels: Number of planes of ``source`` (and ``partner``) and ``target`` images; default: all of the pack.
         channels_last: Return images in this memory format.
         mirror: How labels change if an image is flipped, as in a recipe's ``augment.flip.mirror``.
         sharpen: Amount by which targets are sharpened in training, as in a recipe's ``augment.sharpen``.
@@ -43,8 +45,9 @@ class Batches:
         pack: Pack,
         roles: tuple[str, ...],
         device: torch.device,
-        size: int,
+        size: Size,
         *,
+        channels: Mapping[str, int] | None = None,
         channels_last: bool = False,
         mirror: Mapping[str, LabelFlip] | None = None,
         sharpen: float | None = None,
@@ -52,6 +55,10 @@ class Batches:
         self.pack = pack
         self.roles = roles
         self.size = size
+        planes = channels or dict.fromkeys(("source", "target"), pack.info.channels)
+        self._planes = {role: planes["target" if role == "target" else "source"] for role in roles}
+        # The value that becomes 0 in [-1, 1].
+        self._half = (2**pack.info.depth - 1) / 2
         self._sharpen = sharpen
         self._device = device
         self._format = torch.channels_last if channels_last else torch.contiguous_format
@@ -83,11 +90,11 @@ class Batches:
     ) -> dict[str, Tensor]:
         """Gather several names for training, as :meth:`gather` does for each; the images of all roles together."""
         roles = [name for name in names if name in self.roles]
-        if self._resident is None or len(roles) < 2 or len({role in crops for role in roles}) > 1:
+        if self._resident is None or len(roles) < 2 or len({(role in crops, self._planes[role]) for role in roles}) > 1:
             return {name: self.gather(name, rows, crops) for name in names}
         # A device takes as long to launch a handful of small kernels for one role as for three.
         crop = CropFlip.concatenate([crops[role] for role in roles]) if crops else None
-        pixels = self._images(np.concatenate([rows[role] for role in roles]), crop)
+        pixels = self._images(np.concatenate([rows[role] for role in roles]), crop, self._planes[roles[0]])
         images = dict(zip(roles, torch.split(pixels, [len(rows[role]) for role in roles]), strict=True))
         if self._sharpen is not None and "target" in images:
             images["target"] = sharpen(images["target"], self._sharpen)
@@ -103,7 +110,7 @@ class Batches:
         training = crops is not None
         crops = crops or {}
         if name in self.roles:
-            images = self._images(rows[name], crops.get(name))
+            images = self._images(rows[name], crops.get(name), self._planes[name])
             amount = self._sharpen if training and name == "target" else None
             return images if amount is None else sharpen(images, amount)
         if name.startswith("same_") and name not in self._numeric:
@@ -138,14 +145,15 @@ class Batches:
         codes, mirrored_codes = self._codes[column]
         return codes[rows] if crop is None else np.where(crop.flipped, mirrored_codes[rows], codes[rows])
 
-    def _images(self, rows: Indices, crop: CropFlip | None) -> Tensor:
+    def _images(self, rows: Indices, crop: CropFlip | None, planes: int) -> Tensor:
         # A pack's pixels are channels last, so that format needs no copy.
         if self._resident is not None:
-            pixels = gather_crops(self._resident, rows, self.size, crop)
+            pixels: Tensor = planes_of(gather_crops(self._resident, rows, self.size, crop), planes)
             # A device divides bytes as it reads them; a host's arithmetic is faster on floats.
-            return (pixels / 127.5).sub_(1).contiguous(memory_format=self._format)
-        pixels = self._tensor(self._cropper(rows, crop))
-        return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=self._format)
+            scaled = pixels / self._half if pixels.dtype == torch.uint8 else pixels.float().div_(self._half)
+            return scaled.sub_(1).contiguous(memory_format=self._format)
+        pixels = planes_of(self._tensor(self._cropper(rows, crop)), planes)
+        return pixels.float().div_(self._half).sub_(1).contiguous(memory_format=self._format)
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
         return to_device(values, self._device)
@@ -158,30 +166,30 @@ def to_device(values: npt.NDArray[Any], device: torch.device) -> Tensor:
 
 
 class Cropper:
-    """Crops images to ``size`` x ``size`` pixels.
+    """Crops images to a height and width.
 
     Args:
-        images: (N, 3, H, W) or (N, H, W), in memory or memory-mapped.
+        images: (N, C, H, W) or (N, H, W), in memory or memory-mapped.
     """
 
-    def __init__(self, images: npt.NDArray[np.uint8], size: int) -> None:
+    def __init__(self, images: Pixels, size: Size) -> None:
         self._planes = images.ndim == 4
         self._pixels = images.transpose(0, 2, 3, 1) if self._planes else images
         self._size = size
 
-    def __call__(self, rows: Indices, crop: CropFlip | None = None) -> npt.NDArray[np.uint8]:
+    def __call__(self, rows: Indices, crop: CropFlip | None = None) -> Pixels:
         """Crop the images of some rows.
 
         Args:
             crop: Default: the middle of each image.
 
         Returns:
-            (M, 3, size, size), channels last in memory, or (M, size, size); a copy.
+            (M, C, height, width), channels last in memory, or (M, height, width); a copy.
         """
         height, width = self._pixels.shape[1:3]
         top, left, flipped = _corners(len(rows), (height, width), self._size, crop)
         before = -min(top.min(initial=0), left.min(initial=0))
-        beyond = max(before, top.max(initial=0) + self._size - height, left.max(initial=0) + self._size - width)
+        beyond = max(before, top.max(initial=0) + self._size[0] - height, left.max(initial=0) + self._size[1] - width)
         if beyond > 0:
             frame = [(0, 0), (beyond, beyond), (beyond, beyond), (0, 0)][: self._pixels.ndim]
             windows = self._views(np.pad(self._pixels[rows], frame, mode="edge"))
@@ -194,27 +202,27 @@ class Cropper:
         return cropped
 
     @cached_property
-    def _windows(self) -> npt.NDArray[np.uint8]:
+    def _windows(self) -> Pixels:
         # Cached: making the view takes as long as copying fifteen images.
         return self._views(self._pixels)
 
-    def _views(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def _views(self, pixels: Pixels) -> Pixels:
         # Every window as a view: one gather copies whole lines, ten times as fast as an index for each pixel.
-        windows = np.lib.stride_tricks.sliding_window_view(pixels, (self._size, self._size), axis=(1, 2))
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, self._size, axis=(1, 2))
         return np.moveaxis(windows, 3, -1) if self._planes else windows
 
 
 def _corners(
-    count: int, sides: tuple[int, int], size: int, crop: CropFlip | None
+    count: int, sides: Size, size: Size, crop: CropFlip | None
 ) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
     """Return first rows, first columns and flips of ``count`` images."""
     if crop is not None:
         return crop.top, crop.left, crop.flipped
-    top, left = (np.full(count, (side - size) // 2) for side in sides)
+    top, left = (np.full(count, (side - inner) // 2) for side, inner in zip(sides, size, strict=True))
     return top, left, np.zeros(count, bool)
 
 
-def _flip(images: npt.NDArray[np.uint8], rows: Indices) -> None:
+def _flip(images: Pixels, rows: Indices) -> None:
     """Flip some images left to right, in place."""
     # torch moves a pixel's three bytes together, NumPy byte by byte; one image at a time stays in the cache.
     tensor = torch.from_numpy(images)
@@ -223,24 +231,24 @@ def _flip(images: npt.NDArray[np.uint8], rows: Indices) -> None:
         image.copy_(image.flip(-1))
 
 
-def gather_crops(pixels: Tensor, rows: Indices, size: int, crop: CropFlip | None = None) -> Tensor:
+def gather_crops(pixels: Tensor, rows: Indices, size: Size, crop: CropFlip | None = None) -> Tensor:
     """Crop images that are on a device, as :class:`Cropper` does on the host.
 
     Args:
-        pixels: (N, H, W, 3).
+        pixels: (N, H, W, C).
         rows: Indices of M images.
 
     Returns:
-        (M, 3, size, size), channels last in memory.
+        (M, C, height, width), channels last in memory.
     """
     height, width = pixels.shape[1:3]
     top, left, flipped = _corners(len(rows), (height, width), size, crop)
-    steps = np.arange(size)
-    down = (top[:, None] + steps).clip(0, height - 1)
+    lines, steps = (np.arange(side) for side in size)
+    down = (top[:, None] + lines).clip(0, height - 1)
     across = (left[:, None] + np.where(flipped[:, None], steps[::-1], steps)).clip(0, width - 1)
     # One transfer of all indices, and one gather of all images; a library's crop loops over them, or resamples.
     indices = to_device(np.concatenate([rows[:, None], down, across], axis=1), pixels.device)
-    image, line, place = indices[:, :1, None], indices[:, 1 : 1 + size, None], indices[:, None, 1 + size :]
+    image, line, place = indices[:, :1, None], indices[:, 1 : 1 + size[0], None], indices[:, None, 1 + size[0] :]
     return pixels[image, line, place].permute(0, 3, 1, 2)
 
 
@@ -248,7 +256,7 @@ def sharpen(images: Tensor, amount: float) -> Tensor:
     """Add ``amount`` of the difference between images and their blur (Gaussian, sigma 1 px): an unsharp mask.
 
     Args:
-        images: float (N, 3, H, W) in [-1, 1]; the result is clipped to that, in the same memory format.
+        images: float (N, C, H, W) in [-1, 1]; the result is clipped to that, in the same memory format.
 
     Source:
         Sharpened targets: Wang et al., Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure
@@ -283,8 +291,8 @@ def _lookup(labels: Mapping[Any, Any], value: Any) -> Any:
     return next((labels[key] for key in (value, str(value), str(whole)) if key in labels), value)
 
 
-def _resident(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor | None:
-    """Copy the pack to a CUDA device, (N, H, W, 3), if that takes less than half of its free memory."""
+def _resident(images: Pixels, device: torch.device) -> Tensor | None:
+    """Copy the pack to a CUDA device, (N, H, W, C), if that takes less than half of its free memory."""
     if device.type != "cuda" or images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return None
     # Channels last, so that the colours of a pixel are gathered together.

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from enface.data.images import ImageFormat, px
 from enface.data.pack import Pack, make_pack, read_pack
 from enface.errors import DataError
 from enface.plugin.catalog import Catalog
@@ -52,10 +53,19 @@ def _check_fits(pack: Pack, data: DataModel, catalog: Catalog) -> None:
     """Raise DataError if a pack does not match the recipe's ``data``."""
     if pack.size != data.packed_size:
         key = "size" if data.load_size is None else "load_size"
+        side = pack.size[0] if len({*pack.size}) == 1 else list(pack.size)
         raise DataError(
-            f"data.pack: {data.pack} holds images of {pack.size} px, the recipe requests {data.packed_size}; "
-            f"set data.{key} to {pack.size}" + (", or data.load_size and a smaller size" if key == "size" else "")
+            f"data.pack: {data.pack} holds images of {px(pack.size)} px, the recipe requests {px(data.packed_size)}; "
+            f"set data.{key} to {side}" + (", or data.load_size and a smaller size" if key == "size" else "")
         )
+    wanted = ImageFormat.of(data)
+    for key, packed, differs in (
+        ("channels", pack.info.channels, pack.info.channels < wanted.planes),
+        ("depth", pack.info.depth, pack.info.depth != wanted.depth),
+        ("fit", pack.info.fit, pack.info.fitted.images and pack.info.fit != wanted.fit),
+    ):
+        if differs:
+            raise DataError(f"data.pack: {data.pack} was made with {key} {packed}; set data.{key} to fit it")
     if not data.use:
         return
     if pack.info.dataset != data.use:

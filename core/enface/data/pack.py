@@ -1,4 +1,4 @@
-"""Packs: a dataset prepared once on disk, ``images.npy`` (uint8, N x H x W x 3), ``table.csv``, ``pack.json``."""
+"""Packs: a dataset prepared once on disk, ``images.npy`` (N x H x W x C), ``table.csv``, ``pack.json``."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
 
-from enface.data.packing import DatasetRef, Failures, ReadSpec, fill_arrays
+from enface.data.images import ImageFormat, Pixels
+from enface.data.packing import LOST, DatasetRef, Failures, ReadSpec, fill_arrays, with_format
 from enface.errors import DataError
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import DataInfo, Dataset
-from enface.recipe.models import Recipe
+from enface.recipe.models import Fit, Recipe
 from enface.system.atomic import publish_folder, staging_folder
 from enface.system.cache import cache_folder
 from enface.system.messages import Progress
 
-Images = TypeVar("Images", npt.NDArray[np.uint8], Tensor)
-FORMAT = 2
+FORMAT = 3
 INFO_FILE = "pack.json"
 """Describes a pack; written last, so that a folder that has it is a complete pack."""
 
@@ -40,12 +39,23 @@ class PackedFile(BaseModel):
     sha256: str
 
 
+class Fitted(BaseModel):
+    """Number of images whose shape was changed, and the mean and largest share of these that was."""
+
+    images: int = Field(ge=0)
+    mean: float
+    largest: float
+
+
 class PackInfo(BaseModel):
     """The contents of ``pack.json``.
 
     Attributes:
         dataset: Name of the dataset that was packed, with its ``parameters``.
         size: Height and width of the images.
+        channels: Their number of planes.
+        depth: Bits per sample.
+        fit: Way to fit images of other shapes, which ``fitted`` counts.
         digest: Digest of everything the pack depends on.
         images: Number of images.
         columns: Types of the table's numeric columns.
@@ -57,7 +67,11 @@ class PackInfo(BaseModel):
     format: int
     dataset: str
     parameters: dict[str, Any]
-    size: int = Field(gt=0)
+    size: tuple[int, int]
+    channels: int = Field(gt=0)
+    depth: int
+    fit: Fit
+    fitted: Fitted
     digest: str
     images: int = Field(gt=0)
     columns: dict[str, str]
@@ -91,6 +105,17 @@ class PackInfo(BaseModel):
             )
 
     @property
+    def fit_report(self) -> str:
+        """A sentence on the images that were fitted; empty if all had the wanted shape."""
+        text = {
+            "crop": "were cropped; of these {} is lost",
+            "pad": "were padded; of these {} is padding",
+            "stretch": "were stretched; the aspect ratio of these changed by {}",
+        }[self.fit]
+        share = f"{self.fitted.mean:.1%} on average, {self.fitted.largest:.1%} at most"
+        return f"{self.fitted.images} of {self.images} images {text.format(share)}" if self.fitted.images else ""
+
+    @property
     def file_names(self) -> tuple[str, ...]:
         """The pack's other files, the smallest first."""
         return ("table.csv", *(["regions.npy"] if self.region_names else []), "images.npy")
@@ -98,7 +123,9 @@ class PackInfo(BaseModel):
     def check_array(self, path: Path) -> None:
         """Raise ValueError if an array file of the pack is missing, truncated or of another shape."""
         name = path.name
-        shape = (self.images, self.size, self.size, *([3] if name == "images.npy" else []))
+        is_image = name == "images.npy"
+        shape = (self.images, *self.size, *([self.channels] if is_image else []))
+        wanted = np.dtype(np.uint16 if is_image and self.depth == 16 else np.uint8)
         try:
             with path.open("rb") as file:
                 version = np.lib.format.read_magic(file)
@@ -109,9 +136,9 @@ class PackInfo(BaseModel):
             raise ValueError(f"{name}: there is no such file") from error
         except ValueError as error:
             raise ValueError(f"{name}: is no NumPy array ({error})") from error
-        if (actual, fortran, dtype) != (shape, False, np.dtype(np.uint8)):
-            raise ValueError(f"{name}: is {dtype} {actual}; {INFO_FILE} says uint8 {shape}")
-        size, expected = path.stat().st_size, start + int(np.prod(shape, dtype=np.int64))
+        if (actual, fortran, dtype) != (shape, False, wanted):
+            raise ValueError(f"{name}: is {dtype} {actual}; {INFO_FILE} says {wanted} {shape}")
+        size, expected = path.stat().st_size, start + int(np.prod(shape, dtype=np.int64)) * wanted.itemsize
         if size != expected:
             raise ValueError(f"{name} is not whole: {size:,} bytes instead of {expected:,}")
 
@@ -121,34 +148,28 @@ class Pack:
     """A packed dataset.
 
     Attributes:
-        images: uint8 (N, 3, H, W), memory-mapped; channels last in the file, which networks read fastest.
+        images: uint8 or uint16 (N, C, H, W), memory-mapped; channels last in the file, which networks read fastest.
         regions: uint8 (N, H, W) of indices into ``info.region_names``, memory-mapped; None without regions.
         table: One row per image, in the images' order.
         address: The recipe's ``data.pack``; None for a pack that was made here.
     """
 
     folder: Path
-    images: npt.NDArray[np.uint8]
+    images: Pixels
     regions: npt.NDArray[np.uint8] | None
     table: pd.DataFrame
     info: PackInfo
     address: str | None = None
 
     @property
-    def size(self) -> int:
+    def size(self) -> tuple[int, int]:
         """Height and width of the images."""
-        return int(self.images.shape[-1])
+        return self.info.size
 
     @cached_property
     def classes(self) -> dict[str, int]:
         """Number of distinct values in each column of the table."""
         return {str(name): int(self.table[name].nunique()) for name in self.table.columns}
-
-
-def center_crop(images: Images, size: int) -> Images:
-    """Return the middle ``size`` x ``size`` pixels of images (..., H, W)."""
-    top, left = ((side - size) // 2 for side in images.shape[-2:])
-    return images[..., top : top + size, left : left + size]
 
 
 @dataclass(frozen=True)
@@ -173,14 +194,14 @@ class PackBuilder:
     def of(cls, recipe: Recipe, catalog: Catalog) -> PackBuilder:
         """Return the builder for a recipe. Raise DataError if there is nothing to read."""
         data = recipe.data
-        arguments = catalog.arguments("dataset", data.use, data.params, DataInfo.square(data.packed_size))
+        info = DataInfo(data.packed_size, channels=data.channels.model_dump(), depth=data.depth)
+        arguments = catalog.arguments("dataset", data.use, data.params, info)
         component = catalog.get("dataset", data.use).component
-        dataset = component(**arguments)
-        assert isinstance(dataset, Dataset)
+        dataset = with_format(component(**arguments), info)
         reference = DatasetRef.of(component, arguments)
-        spec = ReadSpec(tuple(recipe.plugins), data.use, data.params, data.packed_size, reference)
+        spec = ReadSpec(tuple(recipe.plugins), data.use, data.params, ImageFormat.of(data), info, reference)
         digest = _digest(spec, dataset, data.on_error)
-        folder = cache_folder() / "packs" / f"{data.use}-{data.packed_size}-{digest}"
+        folder = cache_folder() / "packs" / f"{data.use}-{'x'.join(map(str, info.size))}-{digest}"
         return cls(dataset, spec, data.on_error, digest, folder)
 
     @property
@@ -209,17 +230,21 @@ class PackBuilder:
             raise DataError(f"dataset {use}: key {duplicates.iloc[0]!r} occurs more than once")
         return table
 
-    def new_arrays(self, work: Path, count: int) -> dict[str, np.memmap[Any, np.dtype[np.uint8]]]:
+    def new_arrays(self, work: Path, count: int) -> dict[str, np.memmap[Any, np.dtype[Any]]]:
         """Create the pack's arrays in a folder, filled with 0; return them by file name.
 
         Returns:
-            ``images.npy`` uint8 (count, H, W, 3); if the dataset has regions, ``regions.npy`` uint8 (count, H, W).
+            ``images.npy`` (count, H, W, C) and ``lost.npy`` float32 (count,); if the dataset has regions,
+            ``regions.npy`` uint8 (count, H, W).
         """
-        size = self.spec.size
-        shapes: dict[str, tuple[int, ...]] = {"images.npy": (count, size, size, 3)}
+        form = self.spec.format
+        arrays: dict[str, tuple[Any, tuple[int, ...]]] = {
+            "images.npy": (form.dtype, (count, *form.size, form.planes)),
+            LOST: (np.float32, (count,)),
+        }
         if self.dataset.region_names:
-            shapes["regions.npy"] = (count, size, size)
-        return {name: np.lib.format.open_memmap(work / name, "w+", np.uint8, of) for name, of in shapes.items()}
+            arrays["regions.npy"] = (np.uint8, (count, *form.size))
+        return {name: np.lib.format.open_memmap(work / name, "w+", *of) for name, of in arrays.items()}
 
     def read(self, work: Path, table: pd.DataFrame, progress: Progress) -> Failures:
         """Read every image of a table into new arrays in a folder.
@@ -248,11 +273,18 @@ class PackBuilder:
                 raise DataError(f"no image could be read; the first: {skipped[min(skipped)]}")
             table = _drop_skipped(work, table, sorted(skipped))
         table.to_csv(work / "table.csv", index=False)
+        lost, form = np.load(work / LOST), self.spec.format
+        (work / LOST).unlink()
+        lost = lost[lost > 0]
         info = PackInfo(
             format=FORMAT,
             dataset=self.spec.use,
             parameters=json.loads(json.dumps(self.spec.params, default=str)),
-            size=self.spec.size,
+            size=form.size,
+            channels=form.planes,
+            depth=form.depth,
+            fit=form.fit,
+            fitted=Fitted(images=len(lost), mean=lost.mean() if len(lost) else 0, largest=lost.max(initial=0)),
             digest=self.digest,
             images=len(table),
             columns={str(name): str(kind) for name, kind in table.dtypes.items() if kind.kind in "iufb"},
@@ -295,7 +327,7 @@ def read_pack(folder: Path, remedy: str = "delete that folder to have it made ag
         info = PackInfo.parse((folder / INFO_FILE).read_bytes())
     info.check_format(str(folder), remedy)
     with _damage_reported(folder, remedy):
-        arrays: dict[str, npt.NDArray[np.uint8]] = {}
+        arrays: dict[str, npt.NDArray[Any]] = {}
         for name in info.file_names[1:]:
             info.check_array(folder / name)
             arrays[name] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
@@ -323,16 +355,17 @@ def _typed(texts: pd.Series[str], kind: str) -> npt.NDArray[Any]:
 
 def _digest(spec: ReadSpec, dataset: Dataset, on_error: str) -> str:
     # With the module, because two plugin files may each have a dataset of the same name.
-    parts = [FORMAT, type(dataset).__module__, spec.use, spec.params, spec.size, on_error, dataset.fingerprint()]
+    form = asdict(spec.format)
+    parts = [FORMAT, type(dataset).__module__, spec.use, spec.params, form, on_error, dataset.fingerprint()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _drop_skipped(work: Path, table: pd.DataFrame, skipped: list[int]) -> pd.DataFrame:
     kept = np.setdiff1d(np.arange(len(table)), skipped)
-    for name in ("images.npy", "regions.npy"):
+    for name in ("images.npy", "regions.npy", LOST):
         if (work / name).is_file():
             full = np.load(work / name, mmap_mode="r", allow_pickle=False)
-            small = np.lib.format.open_memmap(work / f"kept-{name}", "w+", np.uint8, (len(kept), *full.shape[1:]))
+            small = np.lib.format.open_memmap(work / f"kept-{name}", "w+", full.dtype, (len(kept), *full.shape[1:]))
             for place, index in enumerate(kept):
                 small[place] = full[index]
             small.flush()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from enface.data.images import resized, resized_map
+from enface.data.images import ImageFormat
 from enface.errors import DataError
 from enface.plugin.bases import DataInfo, Dataset
 from enface.plugin.manager import load_plugins
@@ -30,6 +30,8 @@ CHUNK = 60
 """Images that a process is given together; neighbours, which may share what is expensive to compute."""
 AHEAD = 4
 """Chunks per process that are handed out at a time, which bounds the memory."""
+LOST = "lost.npy"
+"""Array of the share of each image that fitting changes, float32 (N,); only while a pack is made."""
 Failures = dict[int, str]
 """Error messages of unreadable images, by their place in the table."""
 
@@ -76,14 +78,16 @@ class ReadSpec:
         plugins: Files and modules to load first, because one may bring an image format.
         use: The dataset's name.
         params: Its parameters, as a recipe gives them.
-        size: Height and width of the images in the pack.
+        format: Shape and samples of the images in the pack.
+        data: The same for the dataset.
         reference: The dataset's class and checked arguments; None if they cannot be sent.
     """
 
     plugins: tuple[str, ...]
     use: str
     params: Mapping[str, Any]
-    size: int
+    format: ImageFormat
+    data: DataInfo
     reference: DatasetRef | None = None
 
     def build(self) -> Dataset:
@@ -95,9 +99,15 @@ class ReadSpec:
             # The catalog loads every component of every plugin, and most of them load torch.
             from enface.plugin.catalog import Catalog
 
-            dataset = Catalog(manager).build("dataset", self.use, self.params, DataInfo.square(self.size))
-        assert isinstance(dataset, Dataset)
-        return dataset
+            dataset = Catalog(manager).build("dataset", self.use, self.params, self.data)
+        return with_format(dataset, self.data)
+
+
+def with_format(dataset: Any, data: DataInfo) -> Dataset:
+    """Set the planes and the depth that a dataset is to read."""
+    assert isinstance(dataset, Dataset)
+    dataset.channels, dataset.depth = data.channels, data.depth
+    return dataset
 
 
 def fill_arrays(folder: Path, table: pd.DataFrame, spec: ReadSpec, dataset: Dataset) -> Iterator[tuple[int, Failures]]:
@@ -116,7 +126,7 @@ def fill_arrays(folder: Path, table: pd.DataFrame, spec: ReadSpec, dataset: Data
     chunks = [(start, min(start + CHUNK, len(table))) for start in range(0, len(table), CHUNK)]
     workers = min(cores(), len(chunks))
     if workers == 1:
-        reader = PackReader(folder, dataset, spec.size)
+        reader = PackReader(folder, dataset, spec.format)
         for start, stop in chunks:
             yield stop - start, reader(start, _records(table, start, stop))
         return
@@ -150,10 +160,10 @@ def _records(table: pd.DataFrame, start: int, stop: int) -> list[dict[str, Any]]
 class PackReader:
     """Reads images of a dataset into a pack's arrays."""
 
-    def __init__(self, folder: Path, dataset: Dataset, size: int) -> None:
+    def __init__(self, folder: Path, dataset: Dataset, form: ImageFormat) -> None:
         self._dataset = dataset
-        self._size = size
-        self._images = np.lib.format.open_memmap(folder / "images.npy", "r+")
+        self._format = form
+        self._images, self._lost = (np.lib.format.open_memmap(folder / name, "r+") for name in ("images.npy", LOST))
         regions = folder / "regions.npy"
         self._regions = np.lib.format.open_memmap(regions, "r+") if dataset.region_names else None
 
@@ -163,11 +173,10 @@ class PackReader:
         for index, row in enumerate(rows, first):
             try:
                 image = self._dataset.image(row)
-                if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                    raise DataError(f"image {row['key']} is {image.dtype} {image.shape}; uint8 (H, W, 3) is needed")
-                self._images[index] = resized(image, self._size)
+                self._images[index] = self._format.image(image, row["key"])
+                self._lost[index] = self._format.lost(image.shape[:2])
                 if self._regions is not None:
-                    self._regions[index] = resized_map(self._dataset.regions(row), self._size)
+                    self._regions[index] = self._format.regions(self._dataset.regions(row))
             except DataError as error:
                 failed[index] = str(error)
             except Exception as error:
@@ -187,7 +196,7 @@ def _init_worker(folder: Path, spec: ReadSpec) -> None:
     dataset = spec.build()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    _reader = PackReader(folder, dataset, spec.size)
+    _reader = PackReader(folder, dataset, spec.format)
 
 
 def _read_chunk(first: int, rows: list[dict[str, Any]]) -> Failures:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,13 +27,13 @@ class Targets:
 
     Attributes:
         keys: Keys of their rows.
-        images: uint8 (N, 3, H, W).
+        images: uint8, or uint16 for data of 16 bits, (N, C, H, W).
         regions: uint8 (N, H, W) of indices into ``region_names``; None if the data has no region maps.
         region_names: Names of the regions, by index; empty without region maps.
     """
 
     keys: tuple[str, ...]
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8 | np.uint16]
     regions: npt.NDArray[np.uint8] | None
     region_names: tuple[str, ...]
 
@@ -112,12 +113,16 @@ class Dataset(Component, ABC):
         splits: Named splits (``split: NAME`` in a recipe), in the form of a recipe's ``data.split``.
         mirror: Changes of labels when an image is mirrored, in the form of a recipe's ``augment.flip.mirror``.
         region_names: Names of the values in :meth:`regions`, by index; empty without region maps.
+        channels: Number of planes of ``source`` and ``target`` images; the core sets it before images are read.
+        depth: Bits per sample that the pack will have, 8 or 16; likewise.
     """
 
     pairs: ClassVar[Mapping[str, Any]] = {}
     splits: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     mirror: ClassVar[Mapping[str, Any]] = {}
     region_names: ClassVar[tuple[str, ...]] = ()
+    channels: Mapping[str, int] = MappingProxyType({"source": 3, "target": 3})
+    depth: int = 8
 
     @classmethod
     def split(cls, params: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -143,8 +148,10 @@ class Dataset(Component, ABC):
         """
 
     @abstractmethod
-    def image(self, row: Row) -> npt.NDArray[np.uint8]:
-        """Return the image of a row: uint8 (H, W, 3), sRGB, any size; the pack resizes it.
+    def image(self, row: Row) -> npt.NDArray[np.uint8 | np.uint16]:
+        """Return the image of a row: uint8 or uint16 (H, W, C), sRGB, any size; the pack fits it to its own.
+
+        C is a number in :attr:`channels`; of RGB the pack also makes grey.
 
         Raises:
             DataError: if it cannot be read; names the file.

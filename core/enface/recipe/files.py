@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from enface.errors import RecipeError
 
 # Keys beside a component's parameters, which keep their meaning when a child recipe names another component.
-KEPT_WITH_NEW_USE = {"data": ("size", "load_size", "split", "on_error")}
+KEPT_WITH_NEW_USE = {"data": ("size", "load_size", "fit", "fill", "channels", "depth", "split", "on_error")}
 
 
 @dataclass

@@ -32,6 +32,13 @@ SchedulableNumber = float | ScheduleSpec
 Value = int | float | str
 Where = dict[str, Value | list[Value]]
 Role = Literal["source", "target", "partner"]
+Fit = Literal["crop", "pad", "stretch"]
+Side = Annotated[int, Ge(8), Le(2048)]
+# The tags are in brackets, like pydantic's names of a union's branches, because they are not part of a key's path.
+ImageSize = Annotated[
+    Annotated[Side, Tag("[side]")] | Annotated[tuple[Side, Side], Tag("[sides]")],
+    Discriminator(lambda value: "[sides]" if isinstance(value, list | tuple) else "[side]"),
+]
 
 NOT_TRAINING = {"name", "log", "metrics", "evaluation", "claim"}
 """Keys that training does not depend on; they may change when a run is resumed."""
@@ -89,25 +96,36 @@ class SplitModel(Model):
         return plain if self.shuffle else {key: value for key, value in plain.items() if key != "shuffle"}
 
 
+class ChannelsModel(Model):
+    """Number of planes of source and target images; partners have those of sources."""
+
+    source: Annotated[int, Ge(1), Le(64)] = 3
+    target: Annotated[int, Ge(1), Le(64)] = 3
+
+
 class DataModel(Spec):
-    """The dataset, the size of its images, and the split.
+    """The dataset, the size and samples of its images, and the split.
 
     Images are packed at ``load_size`` (default: ``size``), which leaves room for crops; images that are not cropped
-    at random are cropped in the middle.
+    at random are cropped in the middle. Both are a number of pixels, or ``[height, width]``.
 
     ``pack`` is the address of an existing pack, a folder or a URL. Nothing is packed then, and ``use`` is needed only
     for the pairs, splits and mirrored labels that the dataset declares.
     """
 
     pack: Annotated[str, Field(min_length=1)] | None = None
-    size: Annotated[int, Ge(8), Le(2048)] = 96
-    load_size: Annotated[int, Ge(8), Le(2048)] | None = None
+    size: ImageSize = 96
+    load_size: ImageSize | None = None
+    fit: Fit = "crop"
+    fill: Share = 0.0
+    channels: ChannelsModel = Field(default_factory=ChannelsModel)
+    depth: Literal[8, 16] = 8
     split: SplitModel = Field(default_factory=SplitModel)
     on_error: Literal["raise", "skip"] = "raise"
 
     @model_validator(mode="after")
     def _loads_at_least_its_size(self) -> DataModel:
-        if self.load_size is not None and self.load_size < self.size:
+        if any(loaded < side for loaded, side in zip(self.packed_size, self.image_size, strict=True)):
             raise ValueError(f"load_size {self.load_size} is smaller than size {self.size}")
         return self
 
@@ -117,9 +135,15 @@ class DataModel(Spec):
         return None if self.pack is None or "://" in self.pack or "::" in self.pack else Path(self.pack)
 
     @property
-    def packed_size(self) -> int:
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def packed_size(self) -> tuple[int, int]:
         """Height and width of the images in the pack."""
-        return self.load_size or self.size
+        size = self.load_size or self.size
+        return (size, size) if isinstance(size, int) else size
 
 
 class PairRule(Model):
@@ -294,7 +318,6 @@ class StartModel(Model):
         return self
 
 
-# The tags are in brackets, like pydantic's names of a union's branches, because they are not part of a key's path.
 Start = Annotated[
     Annotated[Literal["previous", "scratch"], Tag("[word]")] | Annotated[StartModel, Tag("[map]")],
     Discriminator(lambda value: "[map]" if isinstance(value, dict | StartModel) else "[word]"),

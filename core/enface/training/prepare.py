@@ -95,9 +95,11 @@ def prepare_pack(loaded: LoadedRecipe, progress: Reporter | None = None) -> Pack
 
 
 def report_skipped(pack: Pack, reporter: Reporter) -> None:
-    """Report how many images a pack lacks."""
+    """Report how many images a pack lacks, and how many were fitted to its shape."""
     if pack.info.skipped:
         reporter.say(f"skipped {len(pack.info.skipped)} unreadable images; {pack.folder}/pack.json names them")
+    if pack.info.fit_report:
+        reporter.say(f"data.fit: {pack.info.fit_report}")
 
 
 def build_trainer(run: Run, *, check: bool = True) -> Trainer:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from enface.data.pack import Pack, center_crop
+from enface.data.images import center_crop, planes_of
+from enface.data.pack import Pack
 from enface.data.pairs import Indices, Pairs
 from enface.errors import CheckpointError, RecipeError
 from enface.plugin.components import DataInfo, Targets
@@ -66,7 +67,8 @@ class Run:
     @cached_property
     def info(self) -> DataInfo:
         """Image size, label classes and training targets, for components."""
-        return DataInfo.square(self.recipe.data.size, self.pack.classes, self._targets)
+        data = self.recipe.data
+        return DataInfo(data.image_size, self.pack.classes, self._targets, data.channels.model_dump(), data.depth)
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call an observing hook of the plugins that ``log.observers`` selects, on the main process only."""
@@ -113,10 +115,10 @@ class Run:
 
     def targets(self, rows: Indices) -> Targets:
         """Return rows of the pack as targets, for components."""
-        pack, size = self.pack, self.recipe.data.size
+        pack, size = self.pack, self.recipe.data.image_size
         return Targets(
             tuple(pack.table["key"].to_numpy()[rows]),
-            center_crop(pack.images[rows], size),
+            planes_of(center_crop(pack.images[rows], size), self.recipe.data.channels.target),
             None if pack.regions is None else center_crop(pack.regions[rows], size),
             tuple(pack.info.region_names),
         )

@@ -67,7 +67,8 @@ class Trainer:
             run.pack,
             self._pairs.roles,
             run.engine.device,
-            run.info.shorter_side,
+            run.info.size,
+            channels=run.info.channels,
             channels_last=run.engine.channels_last,
             mirror=flip.mirror if flip else None,
             sharpen=run.recipe.augment.sharpen,
@@ -362,7 +363,7 @@ class Trainer:
             "stage_step": done,
             "stage_ended": ends,
             "recipe": run.recipe.training_digest(),
-            "data": {"size": run.info.shorter_side, "classes": dict(run.info.classes)},
+            "data": {name: getattr(run.info, name) for name in ("size", "classes", "channels", "depth")},
             # Random number generators are seeded from these at each step; see enface.training.engine.reseed.
             "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
             "optimizers": optimizers,

@@ -86,9 +86,9 @@ class LabelledFolder(Dataset):
             about = {group: values[index] for group, values in columns.items()}
             yield {"key": name, **about, **({"split": splits[name]} if splits else {})}
 
-    def image(self, row: Row) -> npt.NDArray[np.uint8]:
+    def image(self, row: Row) -> npt.NDArray[np.uint8 | np.uint16]:
         """The image of a row."""
-        return read_image(self._root / str(row["key"]))
+        return read_image(self._root / str(row["key"]), max(self.channels.values()), self.depth)
 
     def fingerprint(self) -> str:
         """Digest of the names, sizes and modification times of the files."""

@@ -123,9 +123,9 @@ class Multipie(Dataset):
             )
         yield from rows
 
-    def image(self, row: Row) -> npt.NDArray[np.uint8]:
+    def image(self, row: Row) -> npt.NDArray[np.uint8 | np.uint16]:
         """The image of a row."""
-        return read_image(self._root / str(row["key"]))
+        return read_image(self._root / str(row["key"]), max(self.channels.values()), self.depth)
 
     def fingerprint(self) -> str:
         """Digest of the names, sizes and modification times of the files."""

@@ -126,7 +126,7 @@ class PairedFolders(Dataset):
             for role in ROLES:
                 yield {"key": f"{role}/{prefix}{pair.names[role]}", "role": role, **about}
 
-    def image(self, row: Row) -> npt.NDArray[np.uint8]:
+    def image(self, row: Row) -> npt.NDArray[np.uint8 | np.uint16]:
         """The image of a row.
 
         Raises:
@@ -135,7 +135,7 @@ class PairedFolders(Dataset):
         role, _, name = str(row["key"]).partition("/")
         split, name = ("", name) if "" in self._folders else name.split("/", 1)
         path = self._folders[split][role] / name
-        return self._half(path, role) if self._halves else read_image(path)
+        return self._half(path, role) if self._halves else read_image(path, self.channels[role], self.depth)
 
     def fingerprint(self) -> str:
         """Digest of the names, sizes and modification times of the files."""
@@ -212,8 +212,8 @@ class PairedFolders(Dataset):
             f"{', '.join(f'{key}: {value}' for key, value in keys.items())}; set these keys of data"
         )
 
-    def _half(self, path: Path, role: str) -> npt.NDArray[np.uint8]:
-        both = read_image(path)
+    def _half(self, path: Path, role: str) -> npt.NDArray[np.uint8 | np.uint16]:
+        both = read_image(path, self.channels[role], self.depth)
         width = both.shape[1]
         if width % 2:
             raise DataError(

@@ -13,7 +13,9 @@ from enface.system.messages import Reporter, Silent
 from enface.training.prepare import prepare_pack
 from enface_tools.audit.checks import Audit, run_checks
 from enface_tools.audit.duplicates import DEFAULT_BITS
+from enface_tools.audit.faces import DEFAULT_FACES
 from enface_tools.audit.findings import AuditedData
+from enface_tools.evaluate.grid import displayed
 
 
 def audit(
@@ -21,6 +23,7 @@ def audit(
     *,
     overrides: Sequence[str] = (),
     bits: int = DEFAULT_BITS,
+    faces: int = DEFAULT_FACES,
     progress: Reporter | None = None,
 ) -> Audit:
     """Check the image pairs of a recipe: duplicates, leaks, misaligned images, missing targets. Nothing is trained.
@@ -29,6 +32,7 @@ def audit(
         recipe: A loaded recipe, or the path of a recipe file or run directory.
         overrides: Recipe keys to change, as ``data.size=64``; only if ``recipe`` is a path.
         bits: Of a perceptual hash's 64 bits, how many may differ between near duplicates, 0 to 16.
+        faces: Number of images whose faces are compared, if a recogniser is installed; 0 to skip.
         progress: Receives messages and progress; default: silent.
 
     Raises:
@@ -38,8 +42,8 @@ def audit(
     loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(recipe, overrides)
     reporter = progress or Silent()
     data = read_data(loaded, reporter)
-    with reporter.progress("hashing") as report:
-        return run_checks(data, bits=bits, progress=report)
+    with reporter.progress("comparing images") as report:
+        return run_checks(data, bits=bits, faces=faces, progress=report)
 
 
 def read_data(loaded: LoadedRecipe, progress: Reporter | None = None) -> AuditedData:
@@ -58,7 +62,7 @@ def read_data(loaded: LoadedRecipe, progress: Reporter | None = None) -> Audited
         pack = prepare_pack(_skipping(loaded), progress)
         stops = True
     parts = split_rows(pack.table, loaded.recipe.data.split, loaded.recipe.seed, refuse_shared=False)
-    return AuditedData(loaded.recipe, pack.table, pack.images, parts, pack.info.skipped, stops)
+    return AuditedData(loaded.recipe, pack.table, displayed(pack.images), parts, pack.info.skipped, stops)
 
 
 def _skipping(loaded: LoadedRecipe) -> LoadedRecipe:

@@ -66,11 +66,11 @@ def _column_names(fixture: Fixture) -> None:
 
 @rule("images")
 def _images(fixture: Fixture) -> None:
-    """An image is uint8 (H, W, 3)."""
+    """An image is uint8 or uint16 (H, W, 3), if the recipe requests three planes."""
     dataset = fixture.build()
     for row in _first_middle_last(_rows(dataset)):
         image = dataset.image(row)
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16) or image.shape[2:] != (3,):
             raise RuleViolation(f"image {row['key']!r} is {_type_and_shape(image)}; uint8 (H, W, 3) is needed")
 
 

@@ -70,7 +70,7 @@ def load_network(run: Run, path: Path | None = None, *, raw: bool = False) -> nn
 
 def open_network(
     loaded: LoadedRecipe, directory: Path, path: Path | None, device: torch.device, *, raw: bool = False
-) -> tuple[nn.Module, Checkpoint]:
+) -> tuple[Generator, Checkpoint]:
     """Load a run's network without its data; return it in eval mode, with its checkpoint.
 
     Args:
@@ -81,12 +81,16 @@ def open_network(
         CheckpointError: if it does not exist or does not fit the recipe.
     """
     saved = _saved(directory, path)
-    data, size = saved.state["data"], loaded.recipe.data.size
-    if data["size"] != size:
-        raise CheckpointError(
-            f"{saved.path} was trained at {data['size']} px, {directory}/recipe.yaml is for {size} px"
-        )
-    network = _network(loaded, DataInfo.square(size, data["classes"]), saved, device, raw=raw)
+    data, of_recipe = saved.state["data"], loaded.recipe.data
+    channels: dict[str, int] = of_recipe.channels.model_dump()
+    wanted = {"size": [*of_recipe.image_size], "channels": channels, "depth": of_recipe.depth}
+    for name, value in wanted.items():
+        if data.get(name) != value:
+            raise CheckpointError(
+                f"{saved.path} was trained with data.{name}: {data.get(name)}, {directory}/recipe.yaml says {value}"
+            )
+    info = DataInfo(of_recipe.image_size, data["classes"], channels=channels, depth=of_recipe.depth)
+    network = _network(loaded, info, saved, device, raw=raw)
     return network.eval().requires_grad_(False), saved
 
 
@@ -115,7 +119,7 @@ def _no_checkpoint(directory: Path) -> str:
 
 def _network(
     loaded: LoadedRecipe, info: DataInfo, saved: Checkpoint, device: torch.device, *, raw: bool = False
-) -> nn.Module:
+) -> Generator:
     generator: Generator = build_generator(loaded, info)
     generator.to(device)
     if raw or not saved.part("ema"):
@@ -123,4 +127,5 @@ def _network(
         return generator
     average = AveragedModel(generator, use_buffers=True)
     saved.load("ema", average)
+    assert isinstance(average.module, Generator)
     return average.module

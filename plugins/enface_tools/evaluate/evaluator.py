@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from enface.data.batches import Batches
-from enface.data.pack import center_crop
+from enface.data.images import center_crop, planes_of
 from enface.data.pairs import Indices
 from enface.plugin.hooks import Validation
 from enface.training.build import output_of
@@ -22,7 +23,7 @@ from enface.training.run import Run
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks, run_caveats
 from enface_tools.evaluate.direction import Direction
-from enface_tools.evaluate.grid import grid, to_pixels
+from enface_tools.evaluate.grid import grid, shown, to_pixels
 from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, unit
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import CheckpointInfo, SelfPairs, Summary
@@ -70,9 +71,9 @@ class Evaluator:
         info = evaluation_info(run)
         built, self.unavailable = build_metrics(run.loaded, info)
         self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
-        self._measure = Measure(self.metrics)
+        self._measure = Measure(self.metrics, depth=info.depth)
         self.rows, self.self_pairs = self._draw()
-        self._columns = Batches(run.pack, ("source", "target"), run.engine.device, info.shorter_side)
+        self._columns = Batches(run.pack, ("source", "target"), run.engine.device, info.size, channels=info.channels)
         regions, absent = build_regions(run.loaded, info, self._columns.names)
         self._regions = {name: region.to(run.engine.device) for name, region in regions.items()}
         self.unavailable |= absent
@@ -157,12 +158,12 @@ class Evaluator:
         return len(self.rows["source"])
 
     def baselines(self) -> dict[str, Scores]:
-        """Scores of copying the source, and of the mean target of the training split."""
+        """Scores of copying the source, if it has as many planes as the target, and of the mean training target."""
         mean = mean_target(self.run).to(self.run.engine.device)
-        return {
-            "source": self.measure(lambda source: source),
-            "mean_target": self.measure(lambda source: mean.expand_as(source)),
-        }
+        planes = self.run.info.channels
+        same = planes["source"] == planes["target"]
+        copied = {"source": self.measure(lambda source: source)} if same else {}
+        return {**copied, "mean_target": self.measure(lambda source: mean.expand(len(source), -1, -1, -1))}
 
     def about(self) -> pd.DataFrame:
         """The table's columns for each source image, with the key of its target."""
@@ -179,7 +180,7 @@ class Evaluator:
         return {name: unit(image).cpu() for name, image in images.items()}
 
     def _batches(self) -> Iterator[dict[str, Indices]]:
-        size = self.run.recipe.evaluation.batch or batch_for(self.run.engine.device, self.run.info.shorter_side**2)
+        size = self.run.recipe.evaluation.batch or batch_for(self.run.engine.device, math.prod(self.run.info.size))
         for start in range(0, len(self), size):
             yield {role: rows[start : start + size] for role, rows in self.rows.items()}
 
@@ -193,17 +194,16 @@ def _validation(scores: Scores, name: str, direction: Direction) -> Validation:
 
 
 def mean_target(run: Run) -> Tensor:
-    """The mean of the targets drawn for all training sources: float (3, H, W) in [-1, 1]."""
+    """The mean of the targets drawn for all training sources: float (C, H, W) in [-1, 1]."""
     pairs = fixed_pairs(run, run.rows["train"])
     targets, counts = np.unique(fixed_targets(run, pairs, pairs.sources), return_counts=True)
-    size = run.info.shorter_side
-    total = np.zeros((run.pack.images.shape[1], size, size), np.float64)
+    size, planes = run.info.size, run.info.channels["target"]
+    total = np.zeros((planes, *size), np.float64)
     for start in range(0, len(targets), 256):
         chunk = slice(start, start + 256)
-        total += np.tensordot(
-            counts[chunk].astype(np.float64), center_crop(run.pack.images[targets[chunk]], size), axes=1
-        )
-    return torch.from_numpy(total / counts.sum() / 127.5 - 1).float()
+        images = planes_of(center_crop(run.pack.images[targets[chunk]], size), planes)
+        total += np.tensordot(counts[chunk].astype(np.float64), images, axes=1)
+    return torch.from_numpy(total / counts.sum() / ((2**run.info.depth - 1) / 2) - 1).float()
 
 
 def evaluate_network(
@@ -274,5 +274,5 @@ def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, pat
         chosen.append(int(group.index[number * 7 % len(group)]))
     rows = {role: indices[chosen] for role, indices in evaluator.rows.items()}
     images = evaluator.images(network, rows)
-    lines = [to_pixels(images[name]) for name in ("source", "output", "target")]
+    lines = [to_pixels(shown(images[name])) for name in ("source", "output", "target")]
     Image.fromarray(grid(lines, gap=2, border=2)).save(path)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from enface_tools.evaluate.grid import to_pixels
+from enface_tools.evaluate.grid import to_samples
 from enface_tools.evaluate.metrics import GalleryMetric, SetMetric
 
 Numbers = npt.NDArray[np.float32]
@@ -20,9 +20,9 @@ Digests = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 
 
-def digests(images: Tensor) -> Digests:
-    """A digest of the 8-bit pixels of each image: (N, 3, H, W) in [0, 1] -> (N,)."""
-    hashes = [hashlib.blake2b(pixels.tobytes(), digest_size=8).digest() for pixels in to_pixels(images)]
+def digests(images: Tensor, depth: int = 8) -> Digests:
+    """A digest of the pixels of each image, with ``depth`` bits: (N, C, H, W) in [0, 1] -> (N,)."""
+    hashes = [hashlib.blake2b(pixels.tobytes(), digest_size=8).digest() for pixels in to_samples(images, depth)]
     return np.frombuffer(b"".join(hashes), np.uint64)
 
 

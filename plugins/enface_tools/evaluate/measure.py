@@ -15,9 +15,6 @@ from enface_tools.evaluate.features import Digests, FeatureSet, Flags, Numbers, 
 from enface_tools.evaluate.metrics import FeatureMetric, GalleryMetric, Metric, SetMetric
 from enface_tools.evaluate.results import AT, Scores
 
-LEVELS = 255
-ROUNDING = {"rounding": "output and target to 8 bits"}
-"""Entry of every metric's card."""
 # On a CPU, a batch should fit into the cache; much smaller batches are slowed by weights and kernel launches.
 BATCH_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 20}
 MAX_BATCH = 64
@@ -45,17 +42,19 @@ class BatchScores:
 
 
 class Measure:
-    """Measures outputs against targets, both rounded to 8 bits.
+    """Measures outputs against targets, both rounded to the bits of the data.
 
-    A saved image has 8 bits, so an output has the same numbers before and after it is saved.
+    A saved image has these, so an output has the same numbers before and after it is saved.
 
     Args:
         metrics: By name, built and on the device of the images.
+        depth: Bits per sample, 8 or 16.
         digests: Digest the pixels of targets and sources even if no metric compares features.
     """
 
-    def __init__(self, metrics: Mapping[str, Metric], *, digests: bool = False) -> None:
+    def __init__(self, metrics: Mapping[str, Metric], *, depth: int = 8, digests: bool = False) -> None:
         self.metrics = dict(metrics)
+        self._depth = depth
         self._digests = digests or any(isinstance(metric, FeatureMetric) for metric in metrics.values())
 
     @torch.no_grad()
@@ -72,17 +71,17 @@ class Measure:
         """Measure a batch.
 
         Args:
-            output: float (N, 3, H, W) in [0, 1]; ``target`` likewise.
+            output: float (N, C, H, W) in [0, 1]; ``target`` likewise.
             regions: Weights (N or 1, 1, H, W) >= 0 of each region, by name.
             undetected: :attr:`BatchScores.undetected`.
             source: The images that the outputs were made from, like ``output``, if known.
             target_features: :attr:`BatchScores.targets` of another batch with the same targets, to compute them once.
         """
         scores = BatchScores(undetected={name: flags.cpu().numpy() for name, flags in (undetected or {}).items()})
-        output, target = rounded(output), rounded(target)
+        output, target = rounded(output, self._depth), rounded(target, self._depth)
         if self._digests:
             images = {"target": target} if source is None else {"target": target, "source": source}
-            scores.digests = {name: digests(of_role) for name, of_role in images.items()}
+            scores.digests = {name: digests(of_role, self._depth) for name, of_role in images.items()}
         for name, metric in self.metrics.items():
             outputs, targets = metric.fallback(output), metric.fallback(target)
             if outputs is not None and targets is not None:
@@ -158,14 +157,15 @@ def unit(image: Tensor) -> Tensor:
     return ((image.float() + 1) / 2).clamp(0, 1)
 
 
-def rounded(image: Tensor) -> Tensor:
-    """An image in [0, 1] as float32, rounded to 8 bits, half up, as saving it does."""
-    return image.float().mul(LEVELS).add(0.5).floor().clamp(0, LEVELS).div(LEVELS)
+def rounded(image: Tensor, depth: int = 8) -> Tensor:
+    """An image in [0, 1] as float32, rounded to 8 or 16 bits, half up, as saving it does."""
+    levels = 2**depth - 1
+    return image.float().mul(levels).add(0.5).floor().clamp(0, levels).div(levels)
 
 
-def card_of(metric: Metric) -> dict[str, str]:
+def card_of(metric: Metric, depth: int = 8) -> dict[str, str]:
     """A metric's card with the rounding that all metrics share."""
-    return {**metric.card, **ROUNDING}
+    return {**metric.card, "rounding": f"output and target to {depth} bits"}
 
 
 def _joined(arrays: list[Numbers]) -> Numbers:

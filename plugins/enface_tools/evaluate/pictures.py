@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.transforms.functional import resize
 
-from enface_tools.evaluate.grid import Pixels, grid, to_pixels
+from enface_tools.evaluate.grid import Pixels, grid, shown, to_pixels
 from enface_tools.evaluate.models import LargePictures, PictureIndex
 from enface_tools.evaluate.results import PICTURES
 
@@ -30,8 +31,9 @@ class PictureWriter:
     """Writes sprites of source, output, target and error map, batch by batch.
 
     ``pictures/NNN-ROLE.webp`` holds up to 64 tiles below each other, with the pixels that are measured; a file of one
-    role is smaller, because targets repeat. Images larger than a tile are reduced to it, which removes fine patterns;
-    up to 100 of them, evenly spread, are also written at full size. ``pictures.json`` is the index.
+    role is smaller, because targets repeat. Tiles are square; other images have black borders. Images larger than a
+    tile are reduced to it, which removes fine patterns; up to 100 of them, evenly spread, are also written at full
+    size. ``pictures.json`` is the index.
 
     Args:
         total: Number of images to come.
@@ -49,9 +51,10 @@ class PictureWriter:
         (folder / PICTURES).unlink(missing_ok=True)
 
     def add(self, images: Mapping[str, Tensor]) -> None:
-        """Add a batch: ``output``, ``target`` and, with ``sources``, ``source``, (N, 3, H, W) in [0, 1]."""
+        """Add a batch: ``output``, ``target`` and, with ``sources``, ``source``, (N, C, H, W) in [0, 1]."""
         batch = {name: image.detach().float().cpu() for name, image in images.items()}
         batch["error"] = error_map(batch["output"], batch["target"])
+        batch = {name: squared(shown(image)) for name, image in batch.items()}
         self._size = batch["target"].shape[-1]
         self._tile = min(self._size, TILE)
         tiles = [to_pixels(resize(batch[name], [self._tile, self._tile], antialias=True)) for name in self._names]
@@ -88,11 +91,18 @@ class PictureWriter:
         Image.fromarray(grid(rows)).save(self._folder / "pictures" / name, **LOSSLESS)
 
 
+def squared(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in the middle of black squares (N, C, S, S)."""
+    height, width = images.shape[-2:]
+    down, across = max(width - height, 0), max(height - width, 0)
+    return pad(images, [across // 2, across - across // 2, down // 2, down - down // 2])
+
+
 def error_map(output: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error of each pixel, coloured from black (0) to pale yellow (0.5 and above).
 
     Args:
-        output: (N, 3, H, W) in [0, 1], as ``target`` and the result.
+        output: (N, C, H, W) in [0, 1], as ``target``; the result is (N, 3, H, W).
     """
     error = ((output - target).abs().mean(1) / MAX_ERROR).clamp(0, 1)
     colours = torch.from_numpy(matplotlib.colormaps["inferno"](np.arange(256))[:, :3]).float()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +57,7 @@ def evaluation_info(run: Run) -> DataInfo:
         pairs = fixed_pairs(run, np.concatenate(parts))
         return run.targets(fixed_targets(run, pairs, run.first_sources(pairs, count)))
 
-    return DataInfo(run.info.size, run.info.classes, targets)
+    return replace(run.info, targets=targets)
 
 
 def without_self_pairs(same: npt.NDArray[np.bool_], *, measured: bool, refusal: str) -> tuple[Indices, SelfPairs]:

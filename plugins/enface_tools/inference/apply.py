@@ -1,36 +1,39 @@
-"""Apply a trained network to image files: plan the outputs, fit images to the network's size, write PNGs."""
+"""Apply a trained network to image files: plan the outputs, read images, write outputs."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from enface import list_images, read_image
-from enface.data.images import resized
+from enface import list_images, read_image, write_image
 
-# The same resizing as packing, so that photographs are prepared like the training images.
-from enface.data.pack import center_crop
+# The same fitting as packing, so that photographs are prepared like the training images.
+from enface.data.images import ImageFormat, Size, center_crop, px
 from enface.errors import DataError, EnfaceError
+from enface.plugin.components import Generator
 from enface.recipe.load import load_recipe
-from enface.recipe.models import DataModel
-from enface.system.atomic import atomic_write
+from enface.recipe.models import DataModel, Fit
 from enface.system.messages import Progress, Reporter, Silent
 from enface.training.build import output_of
 from enface.training.run import Run
 from enface_tools.evaluate.checkpoints import open_network
-from enface_tools.evaluate.grid import Pixels, grid as image_grid, to_pixels
+from enface_tools.evaluate.grid import Pixels, grid as image_grid, shown, to_pixels, to_samples
+from enface_tools.evaluate.measure import unit
 from enface_tools.evaluate.run import require_run
+from enface_tools.inference.tiles import Tiling
 
 # Decoding and resizing release the GIL; more threads than this wait for the disk.
 THREADS = min(8, os.cpu_count() or 1)
+SIZES = ("trained", "native")
 GRID_COLUMNS = 10
 GRID_GAP = 4
 GRID_MAX_PAIRS = 100
@@ -44,7 +47,10 @@ def apply(
     *,
     checkpoint: Path | str | None = None,
     average: bool = True,
-    fit: str = "stretch",
+    fit: Fit | None = None,
+    size: str = "trained",
+    tile: int | None = None,
+    overlap: int = 64,
     grid: bool = False,
     batch: int = 32,
     device: str = "auto",
@@ -55,10 +61,14 @@ def apply(
     Args:
         run: A run, or its directory.
         images: Image files, and folders to search; outputs keep their paths within a folder.
-        out: Folder of the outputs, ``NAME.png`` for each image; default: ``RUN/outputs``.
+        out: Folder of the outputs, ``NAME.png`` for each image; default: ``RUN/outputs``. Outputs of another number
+            of planes than 1 or 3 are also written as ``NAME.npy``.
         checkpoint: A checkpoint file; default: the latest of the run.
         average: Use the running average of the weights if the checkpoint has one.
-        fit: Way to make an image square: one of :data:`FITS`.
+        fit: Way to fit an image to the network's size, ``crop``, ``pad`` or ``stretch``; default: as in training.
+        size: ``trained``, or ``native`` to keep each image's own size, if the network is fully convolutional.
+        tile: Height and width of the tiles into which large images are cut; only with ``native``; default: none.
+        overlap: Pixels that neighbouring tiles share.
         grid: Also write ``grid.png`` with inputs above outputs.
         batch: Images per batch.
         device: ``cpu``, ``cuda`` or ``auto``.
@@ -71,32 +81,45 @@ def apply(
         DataError: if an image does not exist or would be overwritten; nothing is written then. Also if images could
             not be read, after all others were written.
         CheckpointError: if there is no checkpoint, or it does not fit the recipe.
-        EnfaceError: if ``run`` is not a run directory, ``fit`` is unknown, or the device is not available or has too
-            little memory.
+        EnfaceError: if ``run`` is not a run directory, ``fit`` or ``size`` is unknown or not possible, or the device is
+            not available or has too little memory.
     """
     directory, reporter = run.directory if isinstance(run, Run) else Path(run), progress or Silent()
     require_run(directory)
-    if fit not in FITS:
-        raise EnfaceError(f"no fit is called {fit!r}; known: {', '.join(FITS)}")
+    for name, value, known in (("fit", fit, (None, *get_args(Fit))), ("size", size, SIZES)):
+        if value not in known:
+            raise EnfaceError(f"no {name} is called {value!r}; known: {', '.join(filter(None, known))}")
     folder = directory / "outputs" if out is None else Path(out)
     paths = [images] if isinstance(images, Path | str) else images
     grid_path = folder / "grid.png" if grid else None
-    tasks, target = plan_tasks([Path(path) for path in paths], folder, grid_path), device_of(device)
-    loaded = load_recipe(directory)
-    network, _ = open_network(loaded, directory, Path(checkpoint) if checkpoint else None, target, raw=not average)
+    loaded, target = load_recipe(directory), device_of(device)
     data = loaded.recipe.data
-    translator = ImageTranslator(network, data, target, fit, batch)
-    pairs = PairGrid(len(tasks), data.size) if grid else None
+    with_arrays = data.channels.target not in (1, 3)
+    tasks = plan_tasks([Path(path) for path in paths], folder, grid_path, arrays=with_arrays)
+    network, _ = open_network(loaded, directory, Path(checkpoint) if checkpoint else None, target, raw=not average)
+    tiling = _tiling(network, loaded.recipe.generator.use, tile, overlap) if size == "native" else None
+    translator = ImageTranslator(network, data, target, fit, batch, tiling)
+    pairs = PairGrid(len(tasks), data.image_size) if grid else None
     with reporter.progress("applying") as report:
         errors = translator(tasks, pairs, report)
     if grid_path is not None and pairs is not None and pairs.save(grid_path):
         reporter.say(f"grid: {grid_path}")
     written = [task.output for task in tasks if task not in errors]
     reporter.say(f"{len(written)} images written to {folder}")
+    if translator.fitted:
+        action = {"crop": "cropped to", "pad": "padded to", "stretch": "stretched to"}[fit or data.fit]
+        remedy = "" if network.multiple is None else "; --size native keeps their own size"
+        reporter.say(f"{translator.fitted} of them were {action} the shape of {px(data.image_size)} px{remedy}")
     if errors:
         reasons = "\n  ".join(errors.values())
         raise DataError(f"{len(errors)} of {len(tasks)} images could not be read:\n  {reasons}")
     return written
+
+
+def _tiling(network: Generator, name: str, tile: int | None, overlap: int) -> Tiling:
+    if network.multiple is None:
+        raise EnfaceError(f"generator {name} accepts only the size that it was trained at; use --size trained")
+    return Tiling(network.multiple, tile, overlap)
 
 
 @dataclass(frozen=True)
@@ -107,7 +130,7 @@ class ImageTask:
     output: Path
 
 
-def plan_tasks(images: Sequence[Path], out: Path, grid: Path | None = None) -> list[ImageTask]:
+def plan_tasks(images: Sequence[Path], out: Path, grid: Path | None = None, *, arrays: bool = False) -> list[ImageTask]:
     """A task for each image file; files of a folder keep their paths within it.
 
     If ``out`` lies within one of the folders, its content is not used as input.
@@ -115,6 +138,7 @@ def plan_tasks(images: Sequence[Path], out: Path, grid: Path | None = None) -> l
     Args:
         images: Image files, and folders to search.
         grid: A further file that will be written.
+        arrays: A NumPy file will be written beside each output.
 
     Raises:
         DataError: if a path does not exist or has no image, two images have the same output, or an output would
@@ -134,7 +158,7 @@ def plan_tasks(images: Sequence[Path], out: Path, grid: Path | None = None) -> l
                 )
     if not tasks:
         raise DataError("no image is given; name image files or folders of them")
-    _refuse_overwriting(list(tasks.values()), grid)
+    _refuse_overwriting(list(tasks.values()), grid, arrays)
     return list(tasks.values())
 
 
@@ -156,11 +180,13 @@ def _sources(path: Path, out: Path) -> Iterator[tuple[Path, str]]:
     yield from ((path / name, name) for name in names)
 
 
-def _refuse_overwriting(tasks: Sequence[ImageTask], grid: Path | None) -> None:
+def _refuse_overwriting(tasks: Sequence[ImageTask], grid: Path | None, arrays: bool) -> None:
     if grid is not None and any(task.output == grid for task in tasks):
         raise DataError(f"an output and the grid would both be written to {grid}; rename that image, or omit --grid")
     inputs = {_file_id(task.source): task.source for task in tasks}
-    for output in [task.output for task in tasks] + ([grid] if grid else []):
+    outputs = [task.output for task in tasks]
+    outputs += [output.with_suffix(".npy") for output in outputs] if arrays else []
+    for output in [*outputs, *([grid] if grid else [])]:
         file_id = _file_id(output)
         if file_id is not None and file_id in inputs:
             raise DataError(f"{output} would overwrite the input {inputs[file_id]}; give --out another folder")
@@ -177,39 +203,6 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 def _same_file(first: Path, second: Path) -> bool:
     return _file_id(first) is not None and _file_id(first) == _file_id(second)
-
-
-# ------------------------------------------------------------------ fitting
-
-
-def stretched(image: Pixels, size: int) -> Pixels:
-    """The whole image (H, W, 3) as a square, ignoring its aspect ratio; the same as in packing."""
-    return resized(image, size)
-
-
-def cropped(image: Pixels, size: int) -> Pixels:
-    """The central square of an image (H, W, 3)."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return resized(np.ascontiguousarray(image[top : top + side, left : left + side]), size)
-
-
-def padded(image: Pixels, size: int) -> Pixels:
-    """The whole image (H, W, 3) with its aspect ratio, padded to a square by repeating its edge."""
-    height, width = image.shape[:2]
-    if height == width:
-        return resized(image, size)
-    # Resize before padding: the square around a long strip might not fit into memory.
-    scale = size / max(height, width)
-    tall, wide = max(1, round(height * scale)), max(1, round(width * scale))
-    small = np.asarray(Image.fromarray(image).resize((wide, tall), Image.Resampling.LANCZOS))
-    above, before = (size - tall) // 2, (size - wide) // 2
-    return np.pad(small, ((above, size - tall - above), (before, size - wide - before), (0, 0)), mode="edge")
-
-
-FITS: Mapping[str, Callable[[Pixels, int], Pixels]] = {"stretch": stretched, "crop": cropped, "pad": padded}
-"""Ways to make an image square, by name."""
 
 
 # ------------------------------------------------------------------ applying
@@ -236,16 +229,28 @@ class ImageTranslator:
 
     Args:
         network: A generator in eval mode, on ``device``.
-        data: The recipe's ``data``, for the sizes: images are fitted to the packed size and cropped to their centre.
-        fit: One of :data:`FITS`.
+        data: The recipe's ``data``: images are fitted to the packed size and cropped to their centre.
+        fit: Way to fit images; default: that of ``data``.
         batch: Images per batch.
+        tiling: Keeps the size of images instead, one by one.
+
+    Attributes:
+        fitted: Number of images whose shape was changed so far.
     """
 
-    network: nn.Module
+    network: Generator
     data: DataModel
     device: torch.device
-    fit: str = "stretch"
+    fit: Fit | None = None
     batch: int = 32
+    tiling: Tiling | None = None
+    fitted: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._half = (2**self.data.depth - 1) / 2
+        self._format = replace(
+            ImageFormat.of(self.data), channels=(self.data.channels.source,), fit=self.fit or self.data.fit
+        )
 
     def __call__(
         self, tasks: Sequence[ImageTask], grid: PairGrid | None = None, progress: Progress | None = None
@@ -260,54 +265,53 @@ class ImageTranslator:
             EnfaceError: if a batch does not fit into the device's memory.
         """
         errors: dict[ImageTask, str] = {}
+        batch = 1 if self.tiling else self.batch
         with ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, len(tasks), self.batch):
-                part = range(start, min(start + self.batch, len(tasks)))
+            for start in range(0, len(tasks), batch):
+                part = range(start, min(start + batch, len(tasks)))
                 read = dict(zip(part, pool.map(self._read, [tasks[index].source for index in part]), strict=True))
                 errors |= {tasks[index]: item for index, item in read.items() if isinstance(item, str)}
                 sources = {index: item for index, item in read.items() if not isinstance(item, str)}
-                outputs = dict(zip(sources, self._outputs(list(sources.values())), strict=True))
-                list(pool.map(_save, outputs.values(), [tasks[index].output for index in outputs]))
+                results = self._outputs([image for image, _ in sources.values()])
+                self.fitted += sum(fitted for _, fitted in sources.values())
+                outputs = dict(zip(sources, results, strict=True))
+                samples = [to_samples(output[None], self.data.depth)[0] for output in outputs.values()]
+                list(pool.map(write_image, [tasks[index].output for index in outputs], samples))
                 if grid is not None:
-                    grid.add(sources, outputs)
+                    grid.add({index: unit(image) for index, (image, _) in sources.items()}, outputs)
                 if progress is not None:
                     progress(part.stop, len(tasks))
         return errors
 
-    def _read(self, path: Path) -> Pixels | str:
-        """The network's input uint8 (S, S, 3), or the reason why the image cannot be read."""
+    def _read(self, path: Path) -> tuple[Tensor, bool] | str:
+        """The network's input (C, H, W) in [-1, 1], and True if its shape was changed; or why it cannot be read."""
         try:
-            image = FITS[self.fit](read_image(path), self.data.packed_size)
+            image = read_image(path, self.data.channels.source, self.data.depth)
         except DataError as error:
             return str(error)
-        return center_crop(image.transpose(2, 0, 1), self.data.size).transpose(1, 2, 0)
+        fitted = False
+        if self.tiling is None:
+            fitted = self._format.lost(image.shape[:2]) > 0
+            image = center_crop(self._format.image(image).transpose(2, 0, 1), self.data.image_size).transpose(1, 2, 0)
+        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float().div_(self._half).sub_(1), fitted
 
-    def _outputs(self, sources: list[Pixels]) -> list[Pixels]:
+    def _outputs(self, sources: list[Tensor]) -> list[Tensor]:
+        """Outputs (C, H, W) in [0, 1] on the CPU."""
         if not sources:
             return []
-        pixels = torch.from_numpy(np.stack(sources)).permute(0, 3, 1, 2).to(self.device)
         try:
             with torch.inference_mode():
-                output = output_of(self.network, (pixels.float() / 127.5 - 1).contiguous())
+                source = torch.stack(sources).contiguous().to(self.device)
+                output = self.tiling(self._network, source) if self.tiling else self._network(source)
         except torch.OutOfMemoryError as error:
+            choice = "--tile" if self.tiling else "--batch"
             raise EnfaceError(
-                f"{len(sources)} images do not fit into the memory of {self.device}; choose a smaller --batch"
+                f"{len(sources)} images do not fit into the memory of {self.device}; choose a smaller {choice}"
             ) from error
-        return list(output_pixels(output))
+        return list(unit(output).cpu())
 
-
-def output_pixels(output: Tensor) -> Pixels:
-    """Outputs (N, 3, S, S) in [-1, 1] as uint8 (N, S, S, 3), rounded as in evaluation."""
-    return to_pixels(((output.float() + 1) / 2).clamp(0, 1))
-
-
-def _save(image: Pixels, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
-            Image.fromarray(image).save(temporary, format="PNG")
-    except OSError as error:
-        raise DataError(f"cannot write {path} ({error.strerror or error})") from error
+    def _network(self, source: Tensor) -> Tensor:
+        return output_of(self.network, source)
 
 
 @dataclass
@@ -316,26 +320,28 @@ class PairGrid:
 
     Args:
         count: Number of all images.
-        size: Their height and width.
+        size: Height and width of the tiles, in which larger and smaller images are shown whole.
     """
 
     count: int
-    size: int
+    size: Size
     _pairs: list[Pixels] = field(default_factory=list)
     _chosen: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        limit = max(1, min(GRID_MAX_PAIRS, GRID_MAX_PIXELS // (2 * self.size**2), self.count))
+        limit = max(1, min(GRID_MAX_PAIRS, GRID_MAX_PIXELS // (2 * math.prod(self.size)), self.count))
         self._chosen = set(np.linspace(0, self.count - 1, limit).round().astype(int).tolist())
 
-    def add(self, sources: Mapping[int, Pixels], outputs: Mapping[int, Pixels]) -> None:
-        """Keep the chosen ones of these images, given by their index among all."""
+    def add(self, sources: Mapping[int, Tensor], outputs: Mapping[int, Tensor]) -> None:
+        """Keep the chosen ones of these images (C, H, W) in [0, 1], given by their index among all."""
+        form = ImageFormat(self.size, fit="pad")
         for index in sorted(self._chosen & sources.keys()):
-            self._pairs.append(np.concatenate([sources[index], outputs[index]]))
+            pair = (to_pixels(shown(images[index][None]))[0] for images in (sources, outputs))
+            self._pairs.append(np.concatenate([form.image(image) for image in pair]))
 
     def save(self, path: Path) -> bool:
         """Write the picture; return False if there is no image to show."""
         rows = [self._pairs[start : start + GRID_COLUMNS] for start in range(0, len(self._pairs), GRID_COLUMNS)]
         if rows:
-            _save(image_grid(rows, gap=GRID_GAP), path)
+            write_image(path, image_grid(rows, gap=GRID_GAP))
         return bool(rows)

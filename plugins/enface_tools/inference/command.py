@@ -13,11 +13,18 @@ from enface.cli.options import Device, RunPath, Runs, Terminal, say
 
 
 class Fit(StrEnum):
-    """Ways to make an image square."""
+    """Ways to fit an image to the network's size."""
 
-    stretch = "stretch"
     crop = "crop"
     pad = "pad"
+    stretch = "stretch"
+
+
+class Size(StrEnum):
+    """Sizes at which a network is applied."""
+
+    trained = "trained"
+    native = "native"
 
 
 class Format(StrEnum):
@@ -38,9 +45,21 @@ def apply(
     images: Annotated[list[Path], typer.Argument(help="Image files, and folders to search.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the outputs.", show_default=False)],
     checkpoint: CheckpointPath = None,
+    size: Annotated[
+        Size, typer.Option("--size", help="The size of training, or the image's own if the network allows it.")
+    ] = Size.trained,
     fit: Annotated[
-        Fit, typer.Option("--fit", help="Make an image square: stretch it, crop its centre, or pad by its edge.")
-    ] = Fit.stretch,
+        Fit | None,
+        typer.Option(
+            "--fit",
+            help="Way to fit images to the size of training; default: as in training.",
+            show_default=False,
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option("--tile", min=1, metavar="PX", help="Cut larger images into tiles (--size native).")
+    ] = None,
+    overlap: Annotated[int, typer.Option("--overlap", min=0, metavar="PX", help="Overlap of the tiles.")] = 64,
     grid: Annotated[bool, typer.Option("--grid", help="Also write DIR/grid.png with inputs above outputs.")] = False,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images per batch.")] = 32,
     raw: Raw = False,
@@ -59,7 +78,10 @@ def apply(
         out,
         checkpoint=checkpoint,
         average=not raw,
-        fit=fit.value,
+        fit=fit.value if fit else None,
+        size=size.value,
+        tile=tile,
+        overlap=overlap,
         grid=grid,
         batch=batch,
         device=device.value,

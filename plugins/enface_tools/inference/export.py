@@ -23,6 +23,7 @@ from torch.export import Dim, ExportedProgram
 
 import enface
 from enface.errors import EnfaceError
+from enface.plugin.components import Generator
 from enface.recipe.models import Recipe
 from enface.training.build import output_of
 from enface.training.checkpoint import Checkpoint, digest
@@ -32,11 +33,12 @@ FILES = {"onnx": "generator.onnx", "torch": "generator.pt2"}
 """File name of each format."""
 METADATA = "export.json"
 BATCHES = (1, 3)
+SIDES = ("height", "width")
 LIMIT = 1e-4
 
 
 class OutputPath(nn.Module):
-    """A generator with a single output: source (N, 3, S, S) -> output (N, 3, S, S), float32, both in [-1, 1].
+    """A generator with a single output: source (N, C, H, W) -> output (N, C', H, W), float32, both in [-1, 1].
 
     The output is clipped as in evaluation, so that the range holds for any generator.
     """
@@ -65,13 +67,13 @@ class Exporter:
     """Exports one network.
 
     Args:
-        network: The generator, in eval mode, on the CPU.
+        network: The generator, in eval mode, on the CPU. If it is fully convolutional, so are the files.
         saved: The checkpoint of its weights.
         raw: True if these are the plain weights although the checkpoint may have a running average.
     """
 
     recipe: Recipe
-    network: nn.Module
+    network: Generator
     saved: Checkpoint
     raw: bool = False
 
@@ -79,7 +81,7 @@ class Exporter:
         """Write a file for each format and ``export.json`` into a folder, all or none.
 
         Each file is read back and must give the network's outputs for batches of 1 and 3 images of random numbers
-        in [-1, 1].
+        in [-1, 1]; if it accepts other sizes, also for a larger image.
 
         Returns:
             Content of ``export.json``.
@@ -104,7 +106,7 @@ class Exporter:
         model = OutputPath(self.network).to(memory_format=torch.contiguous_format).eval()
         differences: dict[str, float] = {}
         with _quiet():
-            program = self._attempt("torch", _traced, model, self.recipe.data.size)
+            program = self._attempt("torch", _traced, model, self._sources(), self.network.multiple)
             for kind in dict.fromkeys(formats):
                 path = work / FILES[kind]
                 self._attempt(kind, WRITERS[kind], program, path)
@@ -128,7 +130,7 @@ class Exporter:
     def _compare(self, model: nn.Module, kind: str, path: Path) -> float:
         """Largest absolute difference between the outputs of a file and of the network."""
         exported, largest = self._attempt(kind, READERS[kind], path), 0.0
-        for source in check_sources(self.recipe.data.size):
+        for source in self._sources():
             with torch.inference_mode():
                 expected = model(source)
             output = self._attempt(kind, exported, source)
@@ -142,15 +144,42 @@ class Exporter:
             largest = max(largest, difference)
         return largest
 
+    def _sources(self) -> list[Tensor]:
+        """Fixed inputs in [-1, 1] for comparing exports: one image, three, and a larger one if other sizes fit."""
+        planes, (height, width) = self.recipe.data.channels.source, self.recipe.data.image_size
+        random = torch.Generator().manual_seed(0)
+        shapes = [(count, planes, height, width) for count in BATCHES]
+        if self.network.multiple is not None:
+            shapes.append((1, planes, height + self.network.multiple, width + 2 * self.network.multiple))
+        return [torch.rand(shape, generator=random) * 2 - 1 for shape in shapes]
+
     def _metadata(self, work: Path, differences: Mapping[str, float]) -> dict[str, Any]:
         data, state = self.recipe.data, self.saved.state
-        shape = {"shape": ["batch", 3, data.size, data.size], "dtype": "float32", "range": [-1, 1], "colors": "RGB"}
+        planes, levels = data.channels, 2**data.depth - 1
+        multiple = self.network.multiple
+        sides = [*data.image_size] if multiple is None else [f"{side}, a multiple of {multiple}" for side in SIDES]
+
+        def image(planes: int) -> dict[str, Any]:
+            colors = {1: "grey", 3: "RGB"}.get(planes, f"{planes} planes")
+            return {"shape": ["batch", planes, *sides], "dtype": "float32", "range": [-1, 1], "colors": colors}
+
         return {
             "recipe": self.recipe.name,
             "generator": self.recipe.generator.use,
-            "source": {"name": "source", **shape, "from_pixels": "pixel / 127.5 - 1"},
-            "output": {"name": "output", **shape, "to_pixels": "floor((value + 1) / 2 * 255 + 0.5)"},
-            "resize": {"to": data.packed_size, "filter": "lanczos", "keep_aspect": False, "crop_middle": data.size},
+            "source": {"name": "source", **image(planes.source), "from_pixels": f"pixel / {levels / 2:g} - 1"},
+            "output": {
+                "name": "output",
+                **image(planes.target),
+                "to_pixels": f"floor((value + 1) / 2 * {levels} + 0.5)",
+            },
+            "resize": {
+                "fit": data.fit,
+                **({"fill": data.fill} if data.fit == "pad" else {}),
+                "to": [*data.packed_size],
+                "filter": "lanczos",
+                "keep_aspect": data.fit != "stretch",
+                "crop_middle": [*data.image_size],
+            },
             "checkpoint": self.saved.path.name,
             "step": state["step"],
             "running_average": not self.raw and bool(self.saved.part("ema")),
@@ -162,19 +191,17 @@ class Exporter:
         }
 
 
-def check_sources(size: int) -> list[Tensor]:
-    """Fixed inputs for comparing exports: float (1, 3, S, S) and (3, 3, S, S) in [-1, 1]."""
-    random = torch.Generator().manual_seed(0)
-    return [torch.rand(count, 3, size, size, generator=random) * 2 - 1 for count in BATCHES]
-
-
 # ------------------------------------------------------------------ formats
 
 
-def _traced(model: nn.Module, size: int) -> ExportedProgram:
+def _traced(model: nn.Module, sources: Sequence[Tensor], multiple: int | None) -> ExportedProgram:
     # Two images, because torch.export specialises a size of 1 to a constant.
-    example = torch.zeros(2, 3, size, size)
-    return torch.export.export(model, (example,), dynamic_shapes={"source": {0: Dim("batch", min=1)}})
+    example = torch.zeros(2, *sources[0].shape[1:])
+    dynamic: dict[int, Any] = {0: Dim("batch", min=1)}
+    if multiple is not None:
+        # At least two units: a network may need more than one pixel at its coarsest scale.
+        dynamic |= {axis: multiple * Dim(f"{name}_units", min=2) for axis, name in enumerate(SIDES, 2)}
+    return torch.export.export(model, (example,), dynamic_shapes={"source": dynamic})
 
 
 def _write_onnx(program: ExportedProgram, path: Path) -> None:

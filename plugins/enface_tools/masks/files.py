@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from enface.errors import EnfaceError
+from enface_tools.evaluate.grid import displayed
 
 # Side of the picture in pixels, at least.
 PICTURE_SIZE = 480
@@ -46,9 +47,9 @@ def save_mask(weights: npt.NDArray[np.float32], backdrop: npt.NDArray[np.uint8],
     return picture
 
 
-def mean_image(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Mean of images (N, 3, H, W), as a backdrop (H, W, 3)."""
-    return np.ascontiguousarray(images.mean(axis=0).round().astype(np.uint8).transpose(1, 2, 0))
+def mean_image(images: npt.NDArray[np.uint8 | np.uint16]) -> npt.NDArray[np.uint8]:
+    """Mean of images (N, C, H, W), as a backdrop (H, W, 3)."""
+    return np.ascontiguousarray(displayed(images).mean(axis=0).round().astype(np.uint8).transpose(1, 2, 0))
 
 
 def check_mask_path(path: Path) -> None:

@@ -23,6 +23,7 @@ from PIL import Image
 
 from enface.errors import DataError, EnfaceError
 from enface.plugin.components import Targets
+from enface_tools.evaluate.grid import displayed
 from enface_tools.masks.annotations import (
     Annotation,
     annotations_path,
@@ -115,7 +116,7 @@ def open_session(
             f"--inside {inside:g} must be above --outside {outside:g}, and both >= 0: "
             "the highest value of a mask file is the marked region"
         )
-    faces = dict(zip(targets.keys, targets.images, strict=True))
+    faces = dict(zip(targets.keys, displayed(targets.images), strict=True))
     annotations = read_annotations(annotations_path(out), (targets.images.shape[2], targets.images.shape[3]))
     return AnnotationSession(name, faces, out, inside, outside, width, annotations)
 

@@ -49,6 +49,7 @@ def pack(
     ] = None,
 ) -> None:
     """Write a recipe's pack to a folder or a URL, for training with data.pack; or make a part of it."""
+    from enface.data.images import px
     from enface.recipe.load import load_recipe
     from enface.training.prepare import prepare_pack
     from enface_tools.packs.remote import write_pack
@@ -64,12 +65,15 @@ def pack(
     with progress_bar("writing the pack, files") as progress:
         info = write_pack(source, out, progress)
     size = sum(file.bytes for file in info.files.values())
-    say(f"pack: {out} ({info.images} images of {info.size} px, {size / 2**20:,.1f} MiB)")
-    sizes = f"size: {data.size}" + (f", load_size: {data.load_size}" if data.load_size else "")
+    say(f"pack: {out} ({info.images} images of {px(info.size)} px, {size / 2**20:,.1f} MiB)")
+    keys = ("size", "load_size", "fit", "fill", "channels", "depth")
+    chosen = {"size": data.size, **data.model_dump(mode="json", include={*keys}, exclude_defaults=True)}
+    sizes = ", ".join(f"{key}: {value}".replace("'", "") for key, value in chosen.items())
     say(f"to train from it: data: {{pack: {out}, use: {info.dataset}, {sizes}, split: ...}}")
 
 
 def _pack_part(loaded: LoadedRecipe, text: str) -> None:
+    from enface.data.images import px
     from enface.training.prepare import report_skipped
     from enface_tools.packs.shards import Part, pack_part
 
@@ -84,7 +88,7 @@ def _pack_part(loaded: LoadedRecipe, text: str) -> None:
         say(f"part {part} is packed; {len(missing)} to come: {', '.join(map(str, missing[:LISTED]))}{more}")
         return
     report_skipped(made, Terminal())
-    say(f"pack: {made.folder} ({len(made.table)} images of {made.size} px)")
+    say(f"pack: {made.folder} ({len(made.table)} images of {px(made.size)} px)")
 
 
 @hookimpl

@@ -9,7 +9,7 @@ from PIL import Image
 
 from enface.data.pack import Pack
 from enface.errors import DataError
-from enface_tools.evaluate.grid import Pixels, grid
+from enface_tools.evaluate.grid import Pixels, displayed, grid
 
 COLUMNS = 10
 # Distinct on grey: background, then one colour per region.
@@ -32,7 +32,7 @@ def contact_sheet(pack: Pack, people: int, path: Path) -> None:
         rows = np.flatnonzero(identities == name)
         # Shifted by a different phase in each row, or a regular table would show every person in the same lights.
         chosen = rows[(np.linspace(0, len(rows) - 1, COLUMNS).astype(int) + number * 7) % len(rows)]
-        tiles = [pack.images[index].transpose(1, 2, 0) for index in chosen]
+        tiles = [displayed(pack.images[index]).transpose(1, 2, 0) for index in chosen]
         if pack.regions is not None:
             tiles.append(PALETTE[pack.regions[chosen[COLUMNS // 2]] % len(PALETTE)])
         lines.append(tiles)

@@ -14,7 +14,8 @@ from torchvision.transforms import functional as vision
 
 from enface.data.augment import Augment, CropFlip
 from enface.data.batches import Batches, Cropper, gather_crops, sharpen
-from enface.data.pack import Pack, center_crop, make_pack
+from enface.data.images import center_crop
+from enface.data.pack import Pack, make_pack
 from enface.data.pairs import ROLES, BatchPlan
 from enface.errors import DataError
 from enface.recipe.models import AugmentModel, DataModel, FlipModel
@@ -147,7 +148,7 @@ CROPS = CropFlip(np.array([0, 4, 2, 1, 3, 0]), np.array([6, 0, 3, 5, 2, 1]), np.
 
 def cropped(pixels, size, crop):
     """Crop images as on a device."""
-    return gather_crops(pixels.permute(0, 2, 3, 1), np.arange(len(pixels)), size, crop)
+    return gather_crops(pixels.permute(0, 2, 3, 1), np.arange(len(pixels)), (size, size), crop)
 
 
 def by_kornia(pixels, crop, size):
@@ -172,7 +173,7 @@ def test_pixels_equal_those_of_a_known_crop_and_flip(pixels):
 
 def test_region_maps_are_cropped_like_their_images(pixels):
     maps, every = pixels[:, 0].numpy(), np.arange(len(pixels))
-    assert np.array_equal(Cropper(maps, 7)(every, CROPS), cropped(pixels, 7, CROPS)[:, 0])
+    assert np.array_equal(Cropper(maps, (7, 7))(every, CROPS), cropped(pixels, 7, CROPS)[:, 0])
 
 
 def test_the_edge_is_repeated(pixels):
@@ -197,8 +198,8 @@ def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, cr
     np.save(tmp_path / "pack.npy", pixels[:, planes].numpy())
     mapped = np.load(tmp_path / "pack.npy", mmap_mode="r")
     rows = np.array([3, 0, 5, 3, 1, 2])
-    shown = Cropper(mapped, 7)(rows, crop)
-    there = gather_crops(pixels.permute(0, 2, 3, 1), rows, 7, crop)
+    shown = Cropper(mapped, (7, 7))(rows, crop)
+    there = gather_crops(pixels.permute(0, 2, 3, 1), rows, (7, 7), crop)
     assert shown.dtype == np.uint8
     assert there.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(shown, there[:, planes].numpy())
@@ -206,13 +207,13 @@ def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, cr
 
 def test_an_empty_batch(pixels):
     nothing = np.zeros(0, np.int64)
-    assert Cropper(pixels.numpy(), 7)(nothing, CropFlip(nothing, nothing, nothing.astype(bool))).shape == (0, 3, 7, 7)
+    assert Cropper(pixels.numpy(), (7, 7))(nothing, CropFlip(nothing, nothing, nothing.astype(bool))).shape == (0, 3, 7, 7)
 
 
 def test_every_pixel_value_is_scaled_exactly(load):
     images = np.arange(256, dtype=np.uint8).repeat(48).reshape(1, 3, 64, 64)
     pack = replace(make_pack(load().recipe, load().catalog), images=images)
-    gathered = Batches(pack, ROLES, torch.device("cpu"), 64).gather("source", {"source": np.zeros(1, np.int64)})
+    gathered = Batches(pack, ROLES, torch.device("cpu"), (64, 64)).gather("source", {"source": np.zeros(1, np.int64)})
     assert torch.equal(gathered, torch.from_numpy(images).float() / 127.5 - 1)
 
 
@@ -242,18 +243,18 @@ def centered(count, flipped):
 
 
 def test_the_default_is_the_middle(pack):
-    columns = Batches(pack, ROLES, CPU, 32)
+    columns = Batches(pack, ROLES, CPU, (32, 32))
     rows = dict.fromkeys(ROLES, np.array([3, 17]))
     wanted = torch.from_numpy(np.array(pack.images[[3, 17], :, 4:36, 4:36])).float() / 127.5 - 1
     assert torch.equal(columns.gather("source", rows), wanted)
     assert torch.equal(columns.gather("source", rows, {"source": centered(2, [False, False])}), wanted)
     regions = np.array(pack.regions[[3, 17], 4:36, 4:36]).astype(np.int64)
     assert torch.equal(columns.gather("partner_regions", rows), torch.from_numpy(regions))
-    assert np.array_equal(center_crop(pack.images[[3, 17]], 32), pack.images[[3, 17], :, 4:36, 4:36])
+    assert np.array_equal(center_crop(pack.images[[3, 17]], (32, 32)), pack.images[[3, 17], :, 4:36, 4:36])
 
 
 def test_each_role_has_its_own_crops(pack):
-    columns = Batches(pack, ROLES, CPU, 32)
+    columns = Batches(pack, ROLES, CPU, (32, 32))
     rows = dict.fromkeys(ROLES, np.arange(8))
     crops = augment(load_size=41, **EVERYTHING).draw(0, 0, 0, 8)
     for role in ROLES:
@@ -267,8 +268,8 @@ def test_each_role_has_its_own_crops(pack):
 @pytest.mark.parametrize("crop", [None, {"source": centered(3, [True, False, True])}])
 def test_the_memory_format_is_kept(pack, crop):
     rows = dict.fromkeys(ROLES, np.arange(3))
-    last = Batches(pack, ROLES, CPU, 32, channels_last=True).gather("source", rows, crop)
-    first = Batches(pack, ROLES, CPU, 32).gather("source", rows, crop)
+    last = Batches(pack, ROLES, CPU, (32, 32), channels_last=True).gather("source", rows, crop)
+    first = Batches(pack, ROLES, CPU, (32, 32)).gather("source", rows, crop)
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert first.is_contiguous()
     assert torch.equal(last, first)
@@ -279,13 +280,13 @@ def test_a_pack_is_stored_channels_last(pack, crop):
     stored = np.load(pack.folder / "images.npy", mmap_mode="r")
     assert stored.shape == (len(pack.table), 41, 41, 3)
     assert np.array_equal(pack.images[5], stored[5].transpose(2, 0, 1))
-    shown = Cropper(pack.images, 32)(np.arange(3), crop)
+    shown = Cropper(pack.images, (32, 32))(np.arange(3), crop)
     assert shown.shape == (3, 3, 32, 32)
     assert shown.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 def test_labels_are_those_of_the_mirrored_image(pack):
-    columns = Batches(pack, ROLES, CPU, 32, mirror={"pose": "negate", "light": {0: 1, 1: 0}})
+    columns = Batches(pack, ROLES, CPU, (32, 32), mirror={"pose": "negate", "light": {0: 1, 1: 0}})
     source = rows_where(pack, pose=[-30, -30, 15, 0], light=[0, 0, 1, 1])
     rows, crops = dict.fromkeys(ROLES, source), {"source": centered(4, [True, False, True, True])}
     assert columns.gather("pose", rows, crops).tolist() == [30, -30, -15, 0]
@@ -297,7 +298,7 @@ def test_labels_are_those_of_the_mirrored_image(pack):
 
 
 def test_same_columns_compare_the_labels_of_flipped_images(pack):
-    columns = Batches(pack, ROLES, CPU, 32, mirror={"pose": "negate"})
+    columns = Batches(pack, ROLES, CPU, (32, 32), mirror={"pose": "negate"})
     source, partner = rows_where(pack, pose=[15, 15, 15, 15]), rows_where(pack, pose=[-15, 15, 15, -15])
     rows = {"source": source, "target": source, "partner": partner}
     crops = {"source": centered(4, [True, True, True, False]), "partner": centered(4, [False, False, True, False])}
@@ -307,7 +308,7 @@ def test_same_columns_compare_the_labels_of_flipped_images(pack):
 
 
 def test_a_column_of_text_is_mirrored_by_a_map(pack):
-    columns = Batches(pack, ROLES, CPU, 32, mirror={"identity": {"000": "002", "002": "000"}})
+    columns = Batches(pack, ROLES, CPU, (32, 32), mirror={"identity": {"000": "002", "002": "000"}})
     rows = dict.fromkeys(ROLES, rows_where(pack, identity=["000", "002", "001"]))
     crops = {"source": centered(3, [True, True, True])}
     assert columns.gather("identity_class", rows, crops).tolist() == [2, 0, 1]
@@ -323,7 +324,7 @@ def test_a_resolved_recipe_keeps_its_mirrors(pack, kind, keys):
     table = pack.table.assign(light=pack.table["light"].astype(kind))
     lights = Pack(pack.folder, pack.images, pack.regions, table, pack.info)
     rows = dict.fromkeys(ROLES, rows_where(pack, light=[0, 1]))
-    columns = Batches(lights, ROLES, CPU, 32, mirror=flip.mirror)
+    columns = Batches(lights, ROLES, CPU, (32, 32), mirror=flip.mirror)
     assert columns.gather("light", rows, {"source": centered(2, [True, True])}).tolist() == [1, 0]
 
 
@@ -338,7 +339,7 @@ def test_a_resolved_recipe_keeps_its_mirrors(pack, kind, keys):
 )
 def test_mirrored_labels_that_the_data_does_not_have(pack, mirror, says):
     with pytest.raises(DataError, match=says):
-        Batches(pack, ROLES, CPU, 32, mirror=mirror)
+        Batches(pack, ROLES, CPU, (32, 32), mirror=mirror)
 
 
 # ------------------------------------------------------------------ runs
@@ -412,8 +413,8 @@ def test_evaluation_and_samples_use_the_middle(new_trainer):
     evaluator = Evaluator(trainer.run)
     seen = []
     evaluator.measure(lambda source: seen.append(source) or source)
-    wanted = center_crop(trainer.run.pack.images[evaluator.rows["source"]], 32)
-    assert wanted.shape[-1] == 32 < trainer.run.pack.size
+    wanted = center_crop(trainer.run.pack.images[evaluator.rows["source"]], (32, 32))
+    assert wanted.shape[-1] == 32 < trainer.run.pack.size[0]
     assert torch.equal(torch.cat(seen), torch.from_numpy(wanted).float() / 127.5 - 1)
     assert mean_target(trainer.run).shape == (3, 32, 32)
     shown = []
@@ -421,7 +422,7 @@ def test_evaluation_and_samples_use_the_middle(new_trainer):
         shown.append(arguments["images"]) if hook == "samples_ready" else None
     )
     trainer._show_samples(trainer._builder("main"))
-    wanted = center_crop(trainer.run.pack.images[trainer._samples["source"]], 32)
+    wanted = center_crop(trainer.run.pack.images[trainer._samples["source"]], (32, 32))
     assert torch.equal(shown[0]["source"], torch.from_numpy(wanted).float() / 127.5 - 1)
 
 
@@ -491,7 +492,7 @@ def test_the_range_of_sharpen(load, amount):
 def test_a_pack_has_the_load_size(load):
     plain, roomy = (load({"data": {"load_size": size}}) for size in (None, 40))
     packs = [make_pack(loaded.recipe, loaded.catalog) for loaded in (plain, roomy)]
-    assert [pack.size for pack in packs] == [32, 40]
+    assert [pack.size for pack in packs] == [(32, 32), (40, 40)]
     assert packs[0].folder != packs[1].folder
     assert isinstance(packs[1].table, pd.DataFrame)
     assert plain.recipe.training_digest() != roomy.recipe.training_digest()

@@ -193,7 +193,7 @@ def test_a_pack_of_another_format_is_not_read(load, tmp_path):
     about = json.loads((folder / "pack.json").read_text())
     (folder / "pack.json").write_text(json.dumps({**about, "format": 1}))
     with pytest.raises(
-        DataError, match=f"{folder} is a pack of format 1; this version of enface reads format 2; delete that folder"
+        DataError, match=f"{folder} is a pack of format 1; this version of enface reads format 3; delete that folder"
     ):
         read_pack(folder)
 

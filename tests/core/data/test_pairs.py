@@ -360,7 +360,7 @@ def test_a_batch_is_a_function_of_seed_stage_and_step_alone(pairs):
 def toy(load):
     loaded = load()
     pack = make_pack(loaded.recipe, loaded.catalog)
-    return pack, Batches(pack, ("source", "target", "partner"), torch.device("cpu"), 32)
+    return pack, Batches(pack, ("source", "target", "partner"), torch.device("cpu"), (32, 32))
 
 
 def test_columns_have_the_values_of_the_table(toy):
@@ -410,5 +410,5 @@ def test_every_name_can_be_gathered(toy):
 
 def test_without_a_partner_there_are_no_columns_of_one(toy):
     pack, _ = toy
-    names = Batches(pack, ("source", "target"), torch.device("cpu"), 32).names
+    names = Batches(pack, ("source", "target"), torch.device("cpu"), (32, 32)).names
     assert not [name for name in names if "partner" in name or name.startswith("same_")]
