@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ PHRASES: dict[Outcome, str] = {
 
 def change_outcome(change: Estimate, direction: Direction) -> Outcome:
     """The outcome of a difference of compared numbers: ``better`` if all of its interval is; ``unclear`` without."""
-    if change.mean is None:
+    if change.mean is None or math.isnan(change.mean):
         return "none"
     if change.low is None or change.high is None or change.low <= 0 <= change.high:
         return "unclear"

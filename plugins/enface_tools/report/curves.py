@@ -11,7 +11,6 @@ import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
 from enface_tools.report.files import rounded
-from enface_tools.report.numbers import labelled
 
 POINTS = 2000
 """A longer curve is drawn as the means of this many segments."""
@@ -174,15 +173,6 @@ def training_plots(log: Log) -> dict[str, list[Plot]]:
             plot = Plot(f"curve-{total}", title, about, "step", panels, linked=True, marks=marks)
             plots.setdefault(heading, []).append(plot)
     return plots
-
-
-def label_plot(name: str, metric: str, column: str, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
-    """A metric over a label with numeric values: output and baselines."""
-    traces = [
-        Trace(labelled(key), role, rounded(curve["x"]), rounded(curve["y"]))
-        for (key, curve), role in zip(curves.items(), ROLES, strict=False)
-    ]
-    return Plot(name, metric, f"mean at each {column}", column, [Panel(metric, traces)])
 
 
 def _discriminators(log: Log) -> list[tuple[str, str, list[Panel]]]:

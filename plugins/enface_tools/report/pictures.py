@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
+from enface_tools.evaluate.grid import to_pixels
 from enface_tools.evaluate.models import PictureIndex
+from enface_tools.evaluate.pictures import MAX_ERROR, error_map
 from enface_tools.report.files import FolderReader, PageWriter, Picture
+from enface_tools.report.rows import ROLES, PictureRows, Size, cells, part
 
 SAMPLE = re.compile(r"(\d+)-(\w+)\.png")
 OUTPUTS = "outputs"
@@ -21,6 +25,8 @@ MAX_LARGE_BYTES = 24_000_000
 """Total size of the large pictures copied to a page."""
 FILE = re.compile(r"[\w-]+(\.[\w-]+)*\.webp")
 NAMES = {"error": "error map"}
+SCALE_STOPS = 17
+"""Colours of the scale of the error map; a browser interpolates between them."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,12 @@ class Samples:
 
     Attributes:
         outputs: (step, grid), in order.
-        fixed: Grids that are the same at every step: inputs and targets.
+        rows: Each image beside its source and target, with the output of the last step.
         total: Number of output grids that the run wrote.
     """
 
     outputs: list[tuple[int, Picture]]
-    fixed: list[Picture]
+    rows: PictureRows | None
     total: int
 
 
@@ -86,34 +92,60 @@ class SpriteSheet:
         }
 
 
-def sample_grids(reader: FolderReader, page: PageWriter) -> Samples:
-    """Copy the grids in ``samples/``; damaged ones are added to the problems."""
+def sample_grids(reader: FolderReader, page: PageWriter, size: Size | None) -> Samples:
+    """Copy the grids in ``samples/``; damaged ones are added to the problems.
+
+    Args:
+        size: Of an image; None if it is not known.
+    """
     kinds: dict[str, dict[int, Path]] = {}
     for path in sorted((reader.directory / "samples").glob("*.png")):
         name = SAMPLE.fullmatch(path.name)
         if name:
             kinds.setdefault(name[2], {})[int(name[1])] = path
-    outputs = kinds.pop(OUTPUTS, {})
-    shown = {
-        step: page.picture(
-            reader,
-            outputs[step],
-            f"samples/{step:08d}-outputs",
-            f"Grid of the fixed images: outputs at step {step:,}.",
-        )
+    outputs = kinds.get(OUTPUTS, {})
+    copies = {
+        step: page.picture(reader, outputs[step], f"samples/{step:08d}-outputs", f"Outputs at step {step:,}.")
         for step in _evenly_spread(sorted(outputs))
     }
-    fixed = [
-        page.picture(
-            reader, grids[max(grids)], f"samples/{kind}", f"Grid of the fixed images: {kind}.", kind.capitalize()
-        )
-        for kind, grids in sorted(kinds.items())
+    shown = [(step, grid) for step, grid in copies.items() if grid is not None]
+    grids = {
+        role: page.picture(reader, kinds[kind][max(kinds[kind])], f"samples/{kind}", f"{kind.capitalize()}.")
+        for role, kind in (("source", "inputs"), ("target", "targets"))
+        if kind in kinds
+    }
+    known = {role: grid for role, grid in (grids | {"output": shown[-1][1] if shown else None}).items() if grid}
+    columns = {role: known[role] for role in ROLES if role in known}
+    return Samples(shown, _sample_rows(columns, size, page.folder) if columns else None, len(outputs))
+
+
+def _sample_rows(grids: Mapping[str, Picture], size: Size | None, folder: Path) -> PictureRows:
+    """One row per image, or one with the whole grids if their images have another size."""
+    first, *others = grids.values()
+    places = cells(first.width, first.height, size) if size else []
+    alike = all((grid.width, grid.height) == (first.width, first.height) for grid in others)
+    if size and places and alike:
+        count = _images(folder / first.file, places, size)
+        rows = [
+            [part(grid, *place, size, f"{role} of image {number + 1}") for role, grid in grids.items()]
+            for number, place in enumerate(places[:count])
+        ]
+    else:
+        rows = [[part(grid, 0, 0, (grid.height, grid.width), f"{role} of all images") for role, grid in grids.items()]]
+    return PictureRows(list(grids), [list(row) for row in rows])
+
+
+def _images(path: Path, places: Sequence[tuple[int, int]], size: Size) -> int:
+    """Number of images of a grid, whose last row may end with black cells."""
+    height, width = size
+    with Image.open(path) as image:
+        pixels = image.convert("RGB")
+    filled = [
+        place
+        for place, (left, top) in enumerate(places)
+        if pixels.crop((left, top, left + width, top + height)).getbbox()
     ]
-    return Samples(
-        [(step, grid) for step, grid in shown.items() if grid is not None],
-        [grid for grid in fixed if grid is not None],
-        len(outputs),
-    )
+    return filled[-1] + 1 if filled else 0
 
 
 def _evenly_spread(steps: Sequence[int]) -> list[int]:
@@ -160,6 +192,26 @@ def _sprite(reader: FolderReader, page: PageWriter, folder: str, file: str, name
         return page.copy(path, f"assets/{name}/{file}") or ""
     reader.problems.append(f"{folder}/{file} is missing.")
     return ""
+
+
+@dataclass(frozen=True)
+class ErrorScale:
+    """Colours of the error map.
+
+    Attributes:
+        gradient: CSS gradient from no error to ``highest``.
+        highest: The error of the last colour and above, in the range of images, [0, 1].
+    """
+
+    gradient: str
+    highest: float
+
+
+def error_scale() -> ErrorScale:
+    """The colours of the error map, as :func:`enface_tools.evaluate.pictures.error_map` gives them."""
+    errors = torch.linspace(0, MAX_ERROR, SCALE_STOPS).expand(1, 3, 1, -1)
+    pixels = to_pixels(error_map(errors, torch.zeros_like(errors)))[0, 0]
+    return ErrorScale(f"linear-gradient(to right, {', '.join(f'rgb({r} {g} {b})' for r, g, b in pixels)})", MAX_ERROR)
 
 
 def tile_name(tile: str) -> str:

@@ -14,14 +14,15 @@ from enface_tools.evaluate.openings import OPENINGS, caveats_of_openings, read_o
 from enface_tools.evaluate.results import BASELINES, SUMMARY
 from enface_tools.report import tables
 from enface_tools.report.claims import read_claim
-from enface_tools.report.curves import Plot, label_plot, read_log, training_plots
+from enface_tools.report.curves import read_log, training_plots
 from enface_tools.report.files import FolderReader, PageWriter, make_folder
 from enface_tools.report.gallery import gallery
 from enface_tools.report.numbers import KeyNumber, baseline_names, digits_by_metric, key_numbers, labelled, verdicts
-from enface_tools.report.pictures import sample_grids, sprite_sheet
+from enface_tools.report.pictures import error_scale, sample_grids, sprite_sheet
 from enface_tools.report.provenance import Provenance
 from enface_tools.report.render import rendered
-from enface_tools.report.stages import CheckpointTable, checkpoint_table, opening_rows, stage_table
+from enface_tools.report.rows import ROLES, Size, grid_rows, image_size, stage_rows
+from enface_tools.report.stages import CheckpointTable, checkpoint_table, opening_rows, stage_metrics, stage_table
 
 DOWNLOADS = {
     "summary.json": "all means, intervals and metric cards",
@@ -69,10 +70,10 @@ def _contents(reader: FolderReader, page: PageWriter, run: Path) -> tuple[Conten
     # The folder of enface pairs is the evaluation itself; a run has it in a subfolder.
     folder = "" if _is_pairs(reader) else _folder(reader)
     summary = reader.model(f"{folder}summary.json", Summary)
-    evaluation = _evaluation(reader, page, folder, summary)
-    training = _training(reader, page)
-    label_plots = _label_plots(evaluation["by"])
-    plots = {plot.id: plot for group in [*training["plots"].values(), label_plots] for plot in group}
+    size = image_size(reader.text("recipe.yaml"))
+    training = _training(reader, page, size)
+    evaluation = _evaluation(reader, page, folder, summary, size)
+    plots = {plot.id: plot for group in training["plots"].values() for plot in group}
     contents: Contents = {
         **{"kind": "run" if folder else "pairs", "run": reader.directory.name, "summary": summary},
         **evaluation,
@@ -80,8 +81,6 @@ def _contents(reader: FolderReader, page: PageWriter, run: Path) -> tuple[Conten
         **_provenance(reader, run, summary),
         **_openings(reader, run),
         "claim": read_claim(run),
-        "by_plots": {(plot.x, plot.title): plot.id for plot in label_plots},
-        "all_plots": plots,
         "downloads": _downloads(reader, page, folder),
         "plotly": page.plotly() if plots else "",
         "problems": reader.problems,
@@ -95,7 +94,9 @@ def _contents(reader: FolderReader, page: PageWriter, run: Path) -> tuple[Conten
     return contents, data
 
 
-def _evaluation(reader: FolderReader, page: PageWriter, folder: str, summary: Summary | None) -> Contents:
+def _evaluation(
+    reader: FolderReader, page: PageWriter, folder: str, summary: Summary | None, size: Size | None
+) -> Contents:
     numbers = key_numbers(summary.metrics) if summary else []
     directions = {item.name: item.direction for item in numbers}
     decimals = digits_by_metric(summary) if summary else {}
@@ -103,14 +104,20 @@ def _evaluation(reader: FolderReader, page: PageWriter, folder: str, summary: Su
     images = reader.table(f"{folder}images.csv")
     baseline_tables = {name: reader.table(f"{folder}{name}.csv") for name in BASELINES}
     sheet = sprite_sheet(reader, page, folder)
-    grid = reader.directory / folder / "grid.png"
     split = (summary.split if summary else None) or "test"
+    roles = ROLES if folder or "source" in baselines else ROLES[1:]
+    grid = page.picture(
+        reader, reader.directory / folder / "grid.png", "grid", f"{split.capitalize()} images: {', '.join(roles)}."
+    )
     return {
         "numbers": numbers,
         "verdicts": verdicts(numbers),
         "baselines": baselines,
         "labels": {name: labelled(name) for name in baselines},
-        "grid": page.picture(reader, grid, "grid", f"{split.capitalize()} images: sources, outputs, targets."),
+        "grid": grid,
+        "grid_rows": grid_rows(grid, roles, size),
+        "roles": roles,
+        "scale": error_scale() if sheet and "error" in sheet.tiles else None,
         "gallery": gallery(images, baseline_tables, directions, decimals, sheet),
         "sheet": sheet,
         "spread": tables.spread(images, directions, decimals),
@@ -119,7 +126,7 @@ def _evaluation(reader: FolderReader, page: PageWriter, folder: str, summary: Su
         "by": tables.label_tables(summary) if summary else {},
         "heat": tables.heat_maps(summary) if summary else {},
         "recognition": tables.recognition(summary) if summary else [],
-        **_stages(reader, page, folder, numbers),
+        **_stages(reader, page, folder, numbers, size),
         "checkpoints": _checkpoints(reader, folder, directions),
     }
 
@@ -153,7 +160,9 @@ def _openings(reader: FolderReader, run: Path) -> Contents:
         return {"openings": [], "opened": []}
 
 
-def _stages(reader: FolderReader, page: PageWriter, folder: str, numbers: list[KeyNumber]) -> Contents:
+def _stages(
+    reader: FolderReader, page: PageWriter, folder: str, numbers: list[KeyNumber], size: Size | None
+) -> Contents:
     # Comparing stages is choosing, so validation people come first.
     if folder and (reader.directory / VALIDATION / "stages.json").is_file():
         folder = VALIDATION
@@ -168,18 +177,23 @@ def _stages(reader: FolderReader, page: PageWriter, folder: str, numbers: list[K
         )
         for index, name in enumerate(stages)
     }
-    rows = stage_table(stages, {item.name: item.direction for item in numbers}, pictures)
-    return {"stage_rows": rows, "stage_split": split}
+    directions = {item.name: item.direction for item in numbers}
+    return {
+        "stage_rows": stage_table(stages, directions, pictures),
+        "stage_pictures": stage_rows(pictures, size),
+        "stage_metrics": [list(directions).index(name) for name in stage_metrics(directions)],
+        "stage_split": split,
+    }
 
 
-def _training(reader: FolderReader, page: PageWriter) -> Contents:
+def _training(reader: FolderReader, page: PageWriter, size: Size | None) -> Contents:
     log = read_log(reader.text("log.jsonl"))
     return {
         "stages": [(name, start, ", ".join(log.terms.get(name, {}).values())) for name, start in log.stages],
         "last_step": log.last_step,
         "plots": training_plots(log),
         "inactive": log.inactive,
-        "samples": sample_grids(reader, page),
+        "samples": sample_grids(reader, page, size),
     }
 
 
@@ -200,9 +214,9 @@ def _parts(contents: Mapping[str, Any]) -> list[tuple[str, str]]:
     training = contents["kind"] == "run"
     return [
         ("numbers", "Key numbers"),
+        *([("stages", "Stages")] if contents["stage_rows"] else []),
         ("images", "Images"),
         *([("where", "Breakdown")] if contents["summary"] else []),
-        *([("stages", "Stages")] if contents["stage_rows"] else []),
         *([("training", "Training"), ("samples", "Samples")] if training else []),
         ("made", "Provenance"),
     ]
@@ -210,14 +224,6 @@ def _parts(contents: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _is_pairs(reader: FolderReader) -> bool:
     return (reader.directory / "summary.json").is_file() and not (reader.directory / "recipe.yaml").is_file()
-
-
-def _label_plots(labels: Mapping[str, list[tables.Table]]) -> list[Plot]:
-    numeric = [(column, table) for column, group in labels.items() for table in group if table.curves]
-    return [
-        label_plot(f"label-{number}", table.metric, column, table.curves)
-        for number, (column, table) in enumerate(numeric)
-    ]
 
 
 def _downloads(reader: FolderReader, page: PageWriter, folder: str) -> list[tuple[str, str, str]]:

@@ -23,6 +23,7 @@ class Line:
 
     Attributes:
         best: True if the output is better than every baseline.
+        bar: Positions in percent of ``zero``, ``mean``, ``low``, ``high``, ``ideal`` and each baseline on the axis.
     """
 
     value: str
@@ -32,20 +33,18 @@ class Line:
     interval: str
     baselines: list[str]
     best: bool
+    bar: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Table:
-    """One metric by the values of a label, or by region.
-
-    Attributes:
-        curves: For output and baselines ``{"x": [...], "y": [...]}`` if the values are numbers; else empty.
-    """
+    """One metric by the values of a label, or by region; all bars share one axis from ``low`` to ``high``."""
 
     metric: str
     direction: Direction
     lines: list[Line]
-    curves: dict[str, dict[str, list[float]]]
+    low: str
+    high: str
 
 
 @dataclass(frozen=True)
@@ -112,39 +111,47 @@ def _table(
     name: str, direction: Direction, groups: Sequence[tuple[str, GroupSummary]], baselines: Sequence[str]
 ) -> Table:
     items = [(value, group.metrics[name]) for value, group in groups]
-    means = [
-        [number(item.mean), *(number(item.baselines.get(baseline)) for baseline in baselines)] for _, item in items
+    numbers = [
+        {
+            **{"low": number(item.low), "mean": number(item.mean), "high": number(item.high)},
+            "ideal": number(direction.ideal),
+            **{baseline: number(item.baselines.get(baseline)) for baseline in baselines},
+        }
+        for _, item in items
     ]
+    (low, high), bars = _bars(numbers)
     lines = [
         Line(
             value,
             count(item.images),
             count(item.identities),
-            shown(mean, digits(item)),
+            shown(numbers["mean"], digits(item)),
             interval_text(item),
-            [shown(other, digits(item)) for other in others],
+            [shown(numbers[baseline], digits(item)) for baseline in baselines],
             _beats(item, direction),
+            bar,
         )
-        for (value, item), (mean, *others) in zip(items, means, strict=True)
+        for (value, item), numbers, bar in zip(items, numbers, bars, strict=True)
     ]
-    return Table(name, direction, lines, _curves([value for value, *_ in items], means, baselines))
+    return Table(name, direction, lines, f"{low:.2g}", f"{high:.2g}")
+
+
+def _bars(lines: Sequence[Mapping[str, float]]) -> tuple[tuple[float, float], list[dict[str, float]]]:
+    """Ends of the axis, and for each line the positions of its numbers on it in percent.
+
+    The axis has 0, because a bar's length is compared; ``zero`` is its position. Undefined numbers are missing.
+    """
+    finite = [value for line in lines for value in line.values() if math.isfinite(value)]
+    low, high = min([0.0, *finite]), max([0.0, *finite])
+    span = (high - low) or 1.0
+    known = [{"zero": 0.0} | {name: value for name, value in line.items() if math.isfinite(value)} for line in lines]
+    return (low, high), [{name: round(100 * (value - low) / span, 2) for name, value in line.items()} for line in known]
 
 
 def interval_text(item: Estimate) -> str:
     """An interval as text; empty without one."""
     low, high, places = number(item.low), number(item.high), digits(item)
     return "" if math.isnan(low) or math.isnan(high) else f"[{shown(low, places)}, {shown(high, places)}]"
-
-
-def _curves(
-    values: Sequence[str], means: Sequence[Sequence[float]], baselines: Sequence[str]
-) -> dict[str, dict[str, list[float]]]:
-    places = [_as_number(value) for value in values]
-    if len(places) < 3 or not all(map(math.isfinite, places)):
-        return {}
-    return {
-        name: {"x": places, "y": [row[index] for row in means]} for index, name in enumerate(("output", *baselines))
-    }
 
 
 def heat_maps(summary: Summary) -> dict[str, tuple[list[str], list[HeatMap]]]:
@@ -232,10 +239,3 @@ def _beats(item: Measured, direction: Direction) -> bool:
     others = [value for name in item.baselines if not math.isnan(value := number(item.compared(name)))]
     score = direction.change.score
     return bool(others) and not math.isnan(own) and all(score(own) > score(value) for value in others)
-
-
-def _as_number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

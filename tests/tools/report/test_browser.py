@@ -36,6 +36,10 @@ class Reader:
     def choose(self, label, option):
         self.page.locator("#filters label").filter(has_text=label).locator("select").select_option(label=option)
 
+    def every(self):
+        """Show every image, not one per person."""
+        self.page.locator("#people").select_option("all")
+
     def sort(self, place):
         self.page.locator("#sort").select_option(place)
 
@@ -85,6 +89,7 @@ def ranked(evaluations, name, *, worst=True, where=slice(None)):
 @pytest.mark.parametrize("name", ["ssim", "lpips", "sharpness"])
 @pytest.mark.parametrize("worst", [True, False])
 def test_faces_are_sorted_by_any_metric_in_its_direction(opened, evaluations, name, worst):
+    opened.every()
     opened.sort(str(list(evaluations.METRICS).index(name)))
     opened.page.locator("#order").select_option("worst" if worst else "best")
     keys = opened.keys()
@@ -93,6 +98,7 @@ def test_faces_are_sorted_by_any_metric_in_its_direction(opened, evaluations, na
 
 
 def test_images_without_a_number_come_last(opened):
+    opened.every()
     opened.sort("3")
     while opened.page.locator("#more").is_visible():
         opened.page.locator("#more").click()
@@ -105,6 +111,7 @@ def test_images_without_a_number_come_last(opened):
 
 def test_faces_are_chosen_by_labels_and_searched(opened, evaluations):
     images = evaluations.numbers(COUNT)
+    opened.every()
     opened.choose("pose", "-15")
     opened.choose("light", "2")
     where = ((images["pose"] == -15) & (images["light"] == 2)).to_numpy()
@@ -123,7 +130,56 @@ def test_faces_are_chosen_by_labels_and_searched(opened, evaluations):
     assert opened.page.locator("#count").inner_text() == f"0 of {COUNT} images"
 
 
+@pytest.mark.parametrize("worst", [True, False])
+def test_a_ranking_shows_one_image_of_each_person(opened, evaluations, worst):
+    images = evaluations.numbers(COUNT).set_index("key")["identity"]
+    opened.page.locator("#order").select_option("worst" if worst else "best")
+    order = ranked(evaluations, "ssim", worst=worst)
+    firsts = images[order].drop_duplicates().index.tolist()
+    assert opened.keys() == firsts
+    counts = images.value_counts()
+    others = {who: f"{count - 1} more of {who}" for who, count in counts.items() if count > 1}
+    expected = [others[images[key]] for key in firsts if images[key] in others]
+    assert opened.page.locator(".others").all_text_contents() == expected
+    people = f"the {'worst' if worst else 'best'} of each of {len(counts)} people"
+    assert opened.page.locator("#count").inner_text() == f"{COUNT} images · {people}"
+
+
+def test_the_other_images_of_a_person_are_a_click_away(opened, evaluations):
+    images = evaluations.numbers(COUNT).set_index("key")["identity"]
+    order = ranked(evaluations, "ssim")
+    first = opened.page.locator("#faces li").filter(has=opened.page.locator(".others")).first
+    who = images[first.locator(".key").inner_text()]
+    first.locator(".others").click()
+    assert opened.keys() == [key for key in order if images[key] == who]
+    assert opened.evaluate("document.activeElement.className") == "card"
+    opened.page.get_by_role("button", name="All people").click()
+    assert len(opened.keys()) == min(images.nunique(), 24)
+    assert not opened.page.get_by_role("button", name="All people").is_visible()
+
+
+def test_a_phone_says_how_many_columns_a_table_hides(browser, written):
+    page = browser.new_page(viewport=PHONE)
+    page.goto(written.as_uri())
+    box = page.locator('.scroll[aria-label="Key numbers"]')
+    cue = box.locator("xpath=preceding-sibling::p[1]")
+    hidden = box.evaluate(
+        "(box) => [...box.querySelectorAll('thead th')]"
+        ".filter((head) => head.getBoundingClientRect().right > box.getBoundingClientRect().right + 4).length"
+    )
+    assert hidden > 0
+    assert cue.inner_text().startswith(f"scroll for {hidden} more column")
+    box.evaluate("(box) => box.scrollTo(10000, 0)")
+    page.wait_for_function("document.querySelector('.scroll').previousElementSibling.textContent.includes('end')")
+    page.close()
+
+
+def test_a_table_that_fits_has_no_cue(opened):
+    assert opened.page.locator(".cue:visible").count() == 0
+
+
 def test_faces_come_a_few_at_a_time(opened):
+    opened.every()
     shown = [len(opened.keys())]
     while opened.page.locator("#more").is_visible():
         opened.page.locator("#more").click()
@@ -202,6 +258,7 @@ def test_a_large_file_is_taken_where_there_is_one(opened, until):
 
 def test_the_dialog_is_used_with_keys(opened, evaluations, until):
     order = ranked(evaluations, "ssim")
+    opened.every()
     opened.page.locator(".card").nth(1).focus()
     opened.press("Enter")
     dialog = opened.page.get_by_role("dialog")
@@ -290,19 +347,20 @@ def test_plots_name_hostile_stages_as_text(opened):
 
 def test_a_slider_leads_through_the_sample_grids(opened, until):
     slider = opened.page.locator("#sample")
-    image = opened.page.locator("#sample-grid")
+    tile = opened.page.locator("[data-sample]")
     seen = []
     slider.focus()
     opened.press("Home")
     for _ in range(5):
-        seen.append((opened.page.locator("#sample-step").inner_text(), image.get_attribute("src")))
+        seen.append(
+            (opened.page.locator("#sample-step").inner_text(), tile.evaluate("(tile) => tile.style.backgroundImage"))
+        )
         opened.press("ArrowRight")
     assert [caption for caption, _ in seen] == [
         f"Step {step} · {place} of 5" for place, step in enumerate((0, 10, 20, 30, 40), 1)
     ]
     assert len({src for _, src in seen}) == 5
-    until(lambda: image.evaluate("(shown) => shown.naturalWidth") == 6)
-    assert image.get_attribute("alt") == "Grid of the fixed images: outputs at step 40."
+    assert seen[-1][1].endswith('00000040-outputs.webp")')
 
 
 def test_a_metric_is_chosen_for_a_table(opened):
@@ -418,7 +476,7 @@ def test_all_that_can_be_clicked_has_a_name_and_shows_its_focus(opened):
         assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-def test_without_the_plotting_library_the_rest_works(browser, written, tmp_path):
+def test_without_the_plotting_library_the_rest_works(browser, written, tmp_path, evaluations):
     alone = tmp_path / "index.html"
     alone.write_bytes(written.read_bytes())
     page = browser.new_page()
@@ -427,7 +485,7 @@ def test_without_the_plotting_library_the_rest_works(browser, written, tmp_path)
     page.goto(alone.as_uri())
     page.locator("[data-plot^=curve]").first.scroll_into_view_if_needed()
     page.locator("[data-no-plots]").last.wait_for()
-    assert page.locator("#faces .key").count() == 24
+    assert page.locator("#faces .key").count() == len(set(evaluations.numbers(COUNT)["identity"]))
     page.close()
     assert not errors
 
@@ -488,6 +546,7 @@ def compared(tmp_path_factory, evaluations):
 
 def test_compared_faces_are_sorted_by_what_was_lost(reader, compared, evaluations):
     reader.open(compared)
+    reader.every()
     shared = evaluations.numbers(70)[:-1]
     order = shared["key"].iloc[np.argsort(shared["ssim"].to_numpy(), kind="stable")].tolist()
     keys = reader.keys()

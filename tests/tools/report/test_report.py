@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -19,9 +20,9 @@ from enface_tools.report.curves import LOSSES, POINTS, read_log, training_plots
 from enface_tools.report.files import embedded, rounded
 from enface_tools.report.gallery import gallery
 from enface_tools.report.numbers import MINUS, NONE, Direction, key_numbers, shown
-from enface_tools.report.pictures import MAX_GRIDS
+from enface_tools.report.pictures import MAX_GRIDS, error_scale
 from enface_tools.report.run_page import write_report
-from enface_tools.report.stages import stage_table
+from enface_tools.report.stages import stage_metrics, stage_table
 from enface_tools.report.tables import heat_maps, label_tables, spread
 
 
@@ -117,7 +118,12 @@ def test_html_is_well_formed_and_images_have_alternative_text(text, whole):
     outline = Outline(text)
     assert outline.open == []
     images = [attributes for tag, attributes in outline.tags if tag == "img"]
-    assert len(images) == 1 + 1 + 2
+    assert len(images) == 1
+    tiles = [attributes for _, attributes in outline.tags if attributes.get("class") == "tile"]
+    assert [tile["aria-label"] for tile in tiles] == [
+        f"{role} of all images" for role in ("source", "output", "target")
+    ]
+    assert all(tile["role"] == "img" for tile in tiles)
     assert all(image["alt"] and (whole / "report" / image["src"]).is_file() for image in images)
     ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -171,6 +177,43 @@ def test_verdict_names_better_worse_and_unclear(text):
     ]
 
 
+def test_categories_are_bars_from_zero_with_whiskers(evaluations):
+    content = evaluations.summary()
+    content["metrics"] = {"d": evaluations.metric(0.0, -1.0, 1.0, 3.0, 2.0) | {"ideal": 2.0}}
+
+    def group(mean):
+        item = {"mean": mean, "low": mean - 0.5, "high": mean + 0.5, "images": 5, "identities": 5}
+        return {"images": 5, "metrics": {"d": {**item, "baselines": {"source": 3.0, "mean_target": None}}}}
+
+    content |= {"regions": {}, "by_two": {}, "by": {"pose": {"-15": group(-0.5), "0": group(1.0)}}}
+    ((table,),) = label_tables(Summary(**content)).values()
+    # The axis goes from -1 to 3: 0 is at a quarter.
+    assert (table.low, table.high) == ("-1", "3")
+    first, second = (line.bar for line in table.lines)
+    assert first == {"zero": 25.0, "low": 0.0, "mean": 12.5, "high": 25.0, "source": 100.0, "ideal": 75.0}
+    assert second == {"zero": 25.0, "low": 37.5, "mean": 50.0, "high": 62.5, "source": 100.0, "ideal": 75.0}
+
+
+def test_the_error_map_has_a_scale(tmp_path, evaluations):
+    scale = error_scale()
+    colours = re.findall(r"rgb\((\d+) (\d+) (\d+)\)", scale.gradient)
+    # Inferno goes from black to pale yellow.
+    assert (colours[0], colours[-1]) == (("0", "0", "4"), ("252", "255", "164"))
+    assert scale.highest == 0.5
+    text = page(evaluations.write_evaluation(tmp_path / "pairs", 5))
+    ticks = re.findall(r'<span class="ticks" aria-hidden="true">(.*?)</span></span>', text)
+    # Above the gallery and in the dialog.
+    assert [plain(one) for one in ticks] == ["0 0.25 ≥ 0.5"] * 2
+
+
+def test_reasons_keep_their_lines(run, evaluations):
+    summary = evaluations.summary() | {"unavailable": {"lpips": "first line\nsecond line"}}
+    (run / "evaluation" / "summary.json").write_text(json.dumps(summary))
+    text = page(run)
+    assert "<dd>first line\nsecond line</dd>" in text
+    assert re.search(r"\bdd \{[^}]*white-space: pre-line", text)
+
+
 def test_poses_are_in_the_order_of_numbers(text):
     table = re.search(r'aria-label="ssim by pose">(.*?)</table>', text, re.S)[1]
     assert re.findall(r'<tr><th scope="row">(.*?)</th>', table) == [f"{MINUS}90", f"{MINUS}15", "0", "90"]
@@ -196,7 +239,9 @@ def test_the_folder_alone_is_the_report(text, whole, tmp_path):
     shutil.copytree(whole / "report", copied)
     shutil.rmtree(tmp_path / "whole", ignore_errors=True)
     wanted = {attributes.get("src") or attributes.get("href") for tag, attributes in Outline(text).tags if tag != "use"}
-    wanted |= {grid["file"] for grid in data(text, "samples")}
+    wanted |= {grid["file"] for grid in data(text, "samples")} | set(
+        re.findall(r"background-image:url\('(.*?)'\)", html.unescape(text))
+    )
     files = [name for name in wanted if name and name[0] != "#" and name != "data:,"]
     assert len(files) > 10
     assert all((copied / name).is_file() for name in files)
@@ -337,9 +382,11 @@ def test_pairs_without_sources_do_not_mention_them(tmp_path, evaluations):
         item["baselines"], item["gains"] = {}, {}
     summary["by"], summary["kind"] = {}, "pairs"
     (folder / "summary.json").write_text(json.dumps(summary))
-    text = Outline(page(folder)).text
-    assert "Rows: output, target." in text
-    assert "unchanged source image" not in text
+    text = page(folder)
+    assert "unchanged source image" not in Outline(text).text
+    # Two rows of images of 1 x 1 px: two images.
+    assert headings_of(text) == ["output", "target"]
+    assert text.count('<span class="tile"') == 4
 
 
 # ------------------------------------------------------------------ the gallery
@@ -580,13 +627,12 @@ def test_each_stage_has_its_numbers_and_changes(run):
     table = re.search(r'aria-label="Metrics of each stage">(.*?)</table>', text, re.S)[1]
     rows = re.findall(r"<tr>(.*?)</tr>", table, re.S)
     cells = [[plain(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S)] for row in rows]
-    assert cells[0][:3] == ["Stage", "Step", "Weights"]
-    assert cells[0][3] == "Started from"
-    assert cells[1] == ["warm", "3,000", NONE, NONE, "0.8", "0.3", "22"]
+    assert cells[0][0] == "Stage"
+    assert cells[0][-3:] == ["Step", "Weights", "Started from"]
+    assert cells[1] == ["warm", "0.8", "0.3", "22", "3,000", NONE, NONE]
     assert cells[2] == [
-        *("main", "12,000", "average", "warm"),
-        *("1 +0.012 ✓ [+0.010, +0.020]", "0 +0.050 ✗ [+0.040, +0.060]"),
-        f"22 {MINUS}0.2 [{MINUS}0.5, +0.1]",
+        *("main", "1 +0.012 ✓ [+0.010, +0.020]", "0 +0.050 ✗ [+0.040, +0.060]"),
+        *(f"22 {MINUS}0.2 [{MINUS}0.5, +0.1]", "12,000", "average", "warm"),
     ]
     assert re.findall(rf'<span class="under (\w+)">[+{MINUS}]', table) == ["better", "worse", "unclear"]
 
@@ -604,6 +650,110 @@ def test_each_stage_shows_the_same_faces(run):
     text = page(run)
     assert "after stage" not in text
     assert "evaluation/stages/main.png is not an image that can be read" in text
+
+
+# ------------------------------------------------------------------ rows of pictures
+
+
+def numbered(path, rows, columns, size, black=()):
+    """A grid whose images are colours: the row in red, the column in green, plus 1."""
+    height, width = size
+    pixels = np.zeros((rows * (height + 2) + 2, columns * (width + 2) + 2, 3), np.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = 2 + row * (height + 2), 2 + column * (width + 2)
+            colour = (0, 0, 0) if (row, column) in black else (10 * row + 1, 10 * column + 1, 200)
+            pixels[top : top + height, left : left + width] = colour
+    Image.fromarray(pixels).save(path)
+
+
+def headings_of(text, number=0):
+    table = re.findall(r'<table class="seen">(.*?)</table>', text, re.S)[number]
+    return re.findall(r'<th scope="col">(.*?)</th>', table)
+
+
+def colours(text, folder, number=0):
+    """The colour that each tile of a table shows in its middle, by its CSS."""
+    table = re.findall(r'<table class="seen">(.*?)</table>', text, re.S)[number]
+    return [
+        [colour(folder, html.unescape(style)) for style in re.findall(r'style="(.*?)"', row)]
+        for row in re.findall(r"<tr><td>(.*?)</tr>", table, re.S)
+    ]
+
+
+def colour(folder, style):
+    file, across, down, x, y, shape = re.search(
+        r"url\('(.*?)'\);background-size:(\S+)% (\S+)%;background-position:(\S+)% (\S+)%;aspect-ratio:(\S+)", style
+    ).groups()
+    image = Image.open(folder / file).convert("RGB")
+    # A background of w px on a box of 1000 px begins at x % of the difference.
+    box = (1000.0, 1000.0 / float(shape))
+    size = [side * float(percent) / 100 for side, percent in zip(box, (across, down), strict=True)]
+    start = [(whole - side) * float(percent) / 100 for whole, side, percent in zip(size, box, (x, y), strict=True)]
+    middle = [
+        (begin + side / 2) * pixels / whole
+        for begin, side, pixels, whole in zip(start, box, image.size, size, strict=True)
+    ]
+    return image.getpixel(tuple(map(int, middle)))
+
+
+@pytest.mark.parametrize("size", [(6, 6), (9, 4)])
+def test_the_evaluation_is_shown_as_rows_of_source_output_and_target(run, size):
+    numbered(run / "evaluation" / "grid.png", 3, 4, size)
+    (run / "recipe.yaml").write_text(f"name: rows\ndata: {{size: {list(size)}}}\n")
+    text = page(run)
+    assert headings_of(text) == ["source", "output", "target"]
+    shown = [row for table in range(3) for row in colours(text, run / "report", table)]
+    assert shown == [[(10 * role + 1, 10 * image + 1, 200) for role in range(3)] for image in range(4)]
+    assert "Rows: " not in text
+
+
+def test_many_images_are_folded_away(run):
+    numbered(run / "evaluation" / "grid.png", 3, 12, (4, 4))
+    text = page(run)
+    first, rest = text.partition('<details class="rest"><summary>6 more images')[::2]
+    assert first.count('<span class="tile"') == 6 * 3
+    assert rest.partition("</details>")[0].count('<span class="tile"') == 6 * 3
+
+
+def test_samples_are_rows_and_black_cells_are_no_images(run):
+    (run / "recipe.yaml").write_text("name: rows\ndata: {size: 5}\n")
+    for path in (run / "samples").glob("*.png"):
+        path.unlink()
+    # Nine images, eight a row.
+    black = [(1, column) for column in range(1, 8)]
+    for step in (0, 10):
+        for kind in ("inputs", "outputs", "targets"):
+            numbered(run / "samples" / f"{step:08d}-{kind}.png", 2, 8, (5, 5), black)
+    text = page(run)
+    part = text[text.index('id="samples"') :]
+    tables = len(re.findall('<table class="seen">', part))
+    shown = [row for table in range(tables) for row in colours(part, run / "report", table)]
+    assert len(shown) == 9
+    assert shown[8] == [(11, 1, 200)] * 3
+    assert part.count(" data-sample") == 9
+    assert headings_of(part) == ["source", "output", "target"]
+
+
+def test_each_stage_is_a_column_between_source_and_target(run):
+    stages = stages_measured()
+    write_stages(run, stages)
+    for name in stages:
+        numbered(run / "evaluation" / "stages" / f"{name}.png", 3, 2, (6, 6))
+    text = page(run)
+    part = text[text.index('id="stages"') :]
+    assert headings_of(part) == ["source", "after warm", "after main", "target"]
+    assert colours(part, run / "report") == [[(1, 1, 200), (11, 1, 200), (11, 1, 200), (21, 1, 200)]]
+    assert re.findall(r"background-image:url\(&#39;(.*?)&#39;", part)[1:3] == [
+        "assets/stages/0.webp",
+        "assets/stages/1.webp",
+    ]
+    assert 'aria-label="output of image 1 after stage warm"' in part
+
+
+def test_the_table_of_stages_is_small():
+    assert stage_metrics(["mae", "psnr", "sharpness", "ssim", "lpips"]) == ["ssim", "lpips", "sharpness"]
+    assert stage_metrics(["mae", "psnr", "fid", "rank_1"]) == ["mae", "psnr", "fid"]
 
 
 def test_a_run_without_measured_stages_does_not_mention_them(run):

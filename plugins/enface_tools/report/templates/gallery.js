@@ -6,8 +6,10 @@
   const AT_ONCE = innerWidth < 640 ? 12 : 24;
   const sort = document.getElementById("sort"), first = document.getElementById("order"), search = document.getElementById("search");
   const chosen = document.getElementById("filters"), count = document.getElementById("count"), more = document.getElementById("more");
+  const people = document.getElementById("people"), everyone = document.getElementById("everyone");
   const metrics = data.metrics;
-  let order = [], shown = 0;
+  // The images of a person other than the one shown; the person whose images alone are shown.
+  let order = [], shown = 0, others = new Map(), person = null;
 
   const row = (sheet, item) => data.rows[sheet] ? data.rows[sheet][item] : item;
 
@@ -40,7 +42,28 @@
       enface.make("span", { class: "tiles" }, ...data.tiles.map((part) => tile(part, item))),
       enface.make("span", { class: "key" }, data.keys[item]), enface.make("span", { class: "number" }, number));
     button.addEventListener("click", () => enface.gallery.open(item));
-    return enface.make("li", {}, button);
+    const more = others.get(item);
+    if (!more) return enface.make("li", {}, button);
+    const who = data.identities[item];
+    const rest = enface.make("button", { type: "button", class: "plain others" }, `${more.toLocaleString("en")} more of ${who}`);
+    rest.addEventListener("click", () => {
+      person = who;
+      update();
+      list.querySelector("button")?.focus();
+    });
+    return enface.make("li", {}, button, rest);
+  }
+
+  // The first image of every person; counts the others.
+  function perPerson(items) {
+    const firsts = new Map();
+    others = new Map();
+    for (const item of items) {
+      const who = data.identities[item];
+      if (firsts.has(who)) others.set(firsts.get(who), (others.get(firsts.get(who)) || 0) + 1);
+      else firsts.set(who, item);
+    }
+    return [...firsts.values()];
   }
 
   function render() {
@@ -57,7 +80,7 @@
     const wanted = filters.filter((filter) => filter.value !== "").map((filter) => [data.labels[filter.dataset.label], filter]);
     order = data.keys.map((_, item) => item).filter((item) => {
       const names = [data.keys[item], data.identities[item], data.targets[item]];
-      return wanted.every(([label, filter]) => label.values[item] === label.choices[filter.value])
+      return (person === null || data.identities[item] === person) && wanted.every(([label, filter]) => label.values[item] === label.choices[filter.value])
         && (!text || names.some((name) => name !== undefined && name.toLowerCase().includes(text)));
     });
     const metric = metrics[sort.value];
@@ -72,6 +95,14 @@
     shown = 0;
     const all = data.keys.length.toLocaleString("en");
     count.textContent = order.length === data.keys.length ? `${all} images` : `${order.length.toLocaleString("en")} of ${all} images`;
+    // A ranking would show the images of the worst person only.
+    others = new Map();
+    if (metric && grouped && person === null && people.value === "one") {
+      order = perPerson(order);
+      count.textContent += ` · the ${first.value} of each of ${order.length.toLocaleString("en")} people`;
+    }
+    if (person !== null) count.textContent += ` · ${person}`;
+    everyone.hidden = person === null;
     render();
   }
 
@@ -83,7 +114,14 @@
   });
   metrics.forEach((metric, place) => sort.append(enface.make("option", { value: place }, `${metric.name} ${metric.arrow}`)));
   if (metrics.length) sort.value = String(Math.max(data.sort ?? 0, 0));
-  [sort, first].forEach((item) => item.addEventListener("change", update));
+  const grouped = new Set(data.identities).size < data.identities.length;
+  document.getElementById("per").hidden = !grouped;
+  [sort, first, people].forEach((item) => item.addEventListener("change", update));
+  everyone.addEventListener("click", () => {
+    person = null;
+    update();
+    count.scrollIntoView({ block: "nearest" });
+  });
   chosen.addEventListener("change", update);
   search.addEventListener("input", update);
   more.addEventListener("click", () => {

@@ -31,6 +31,16 @@ const enface = {
     get(name) { try { return sessionStorage.getItem(name); } catch { return null; } },
     set(name, value) { try { sessionStorage.setItem(name, value); } catch { /* Not stored. */ } },
   },
+  // Counts the columns beyond the right edge of a scrolling table.
+  cue(box) {
+    const cue = box.previousElementSibling, edge = box.getBoundingClientRect().right;
+    const heads = [...(box.querySelector("tr")?.cells ?? [])];
+    const hidden = heads.filter((head) => head.getBoundingClientRect().right > edge + 4).length;
+    const more = box.scrollWidth - box.clientWidth > 4 && hidden > 0;
+    cue.hidden = box.scrollWidth - box.clientWidth <= 4;
+    cue.textContent = more ? `scroll for ${hidden} more column${hidden > 1 ? "s" : ""} →` : "← scrolled to the end";
+    box.classList.toggle("more", more);
+  },
   color(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); },
 };
 
@@ -52,6 +62,18 @@ const enface = {
   });
   system.addEventListener("change", changed);
   changed();
+})();
+
+// Tables that are wider than the screen say so: a phone shows no scroll bar.
+(() => {
+  const watch = new ResizeObserver((entries) => entries.forEach((entry) => enface.cue(entry.target.closest(".scroll"))));
+  document.querySelectorAll(".scroll").forEach((box) => {
+    const cue = enface.make("p", { class: "cue", "aria-hidden": "true", hidden: true });
+    box.before(cue);
+    watch.observe(box);
+    if (box.firstElementChild) watch.observe(box.firstElementChild);
+    box.addEventListener("scroll", () => enface.cue(box), { passive: true });
+  });
 })();
 
 // The page of a training run reloads, and keeps the scroll position and the open details.

@@ -1,13 +1,12 @@
 "use strict";
-// The slider over the sample grids.
+// The slider over the outputs of the fixed images.
 (() => {
   const grids = enface.data("samples"), slider = document.getElementById("sample");
   if (!slider || !grids?.length) return;
-  const image = document.getElementById("sample-grid"), caption = document.getElementById("sample-step");
+  const tiles = [...document.querySelectorAll("[data-sample]")], caption = document.getElementById("sample-step");
   function show() {
     const place = Number(slider.value), grid = grids[place];
-    image.src = grid.file;
-    image.alt = grid.alt;
+    tiles.forEach((tile) => { tile.style.backgroundImage = `url("${grid.file}")`; });
     const text = `Step ${grid.step.toLocaleString("en")}`;
     caption.textContent = `${text} · ${place + 1} of ${grids.length}`;
     slider.setAttribute("aria-valuetext", text);
@@ -16,5 +15,6 @@
   }
   slider.addEventListener("input", show);
   // A browser may restore the slider's position when the page is reloaded.
-  show();
+  if (Number(slider.value) !== grids.length - 1) show();
+  else caption.textContent = `Step ${grids.at(-1).step.toLocaleString("en")} · ${grids.length} of ${grids.length}`;
 })();
