@@ -93,7 +93,7 @@ def _data(t: Translation) -> None:
     for option in (f"{TRAIN}.meta_info_file", f"{TRAIN}.meta_info"):
         if t.get(option, ""):
             t.drop(option, "all images of the folders are used")
-    split = {"by": "identity", "train": 0.8, "val": 0.1, "test": 0.1}
+    split = {"by": "identity", "train": 0.8, "val": 0.1}
     t.set("data.split", split, "the training folder holds all pairs")
     if "datasets.val.dataroot_gt" in t.options:
         reason = "a tenth of the training pairs validates; enface apply and enface pairs measure other folders"

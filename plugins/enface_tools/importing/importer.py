@@ -9,6 +9,7 @@ from typing import Any
 
 from enface.errors import EnfaceError, RecipeError
 from enface.recipe.load import load_recipe
+from enface.recipe.models import DataModel
 from enface_plugins.datasets.paired_folders import PairedFolders
 from enface_tools.importing import basicsr, joligen, pix2pix
 from enface_tools.importing.common import count_images, located, portable
@@ -122,10 +123,11 @@ def _place_data(translation: Translation, data: Path | None, recipe: Path) -> st
 
 def _split(data: dict[str, Any]) -> dict[str, Any]:
     """Return the split of a folder: none if its folders name train, val and test; a part of train as val if not."""
-    names = set(PairedFolders.named_splits({key: value for key, value in data.items() if key != "use"}))
+    own = {key: value for key, value in data.items() if key not in DataModel.model_fields}
+    names = set(PairedFolders.named_splits(own))
     if {"val", "test"} <= names:
         return {}
-    return {"val": 0.1} if names else {"by": "identity", "train": 0.8, "val": 0.1, "test": 0.1}
+    return {"val": 0.1} if names else {"by": "identity", "train": 0.8, "val": 0.1}
 
 
 def _problems(path: Path) -> list[str]:

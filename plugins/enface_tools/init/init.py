@@ -46,7 +46,7 @@ def start(folder: Path, *, task: Task | None = None, out: Path | None = None, fo
         EnfaceError: if a file exists or cannot be written.
     """
     layout = _recognised(folder)
-    recipe = out or Path(f"{recipe_name(folder)}.yaml")
+    recipe = out or Path(f"{recipe_name(folder.expanduser().resolve().name)}.yaml")
     picture = recipe.with_suffix(".pairs.png")
     for path in (recipe, picture):
         if path.exists() and not force:

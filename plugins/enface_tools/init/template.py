@@ -39,9 +39,9 @@ def guess_task(found: Survey) -> tuple[Task, str]:
     return "translate", "the usual one for pairs"
 
 
-def recipe_name(folder: Path) -> str:
-    """Return the name of the recipe for a folder."""
-    name = re.sub(r"[^A-Za-z0-9_\-]+", "-", folder.expanduser().resolve().name).strip("-")
+def recipe_name(text: str) -> str:
+    """Return a name that a recipe may have, made from that of a folder or file."""
+    name = re.sub(r"[^A-Za-z0-9_\-]+", "-", text).strip("-")
     return name if name[:1].isalpha() or name[:1] == "_" else f"data-{name}".strip("-")
 
 
@@ -63,7 +63,7 @@ def recipe_text(found: Survey, task: Task, recipe: Path) -> str:
     return template.render(
         title=TITLES[task],
         summary=summary(found),
-        name=_scalar(recipe_name(found.layout.root)),
+        name=_scalar(recipe_name(recipe.stem)),
         data={key: _scalar(value) for key, value in _data(found, recipe).items()},
         identity_hint=found.layout.kind in ("folders", "side_by_side") and not found.layout.identity,
         side_by_side=found.layout.kind == "side_by_side",

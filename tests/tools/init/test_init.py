@@ -203,6 +203,21 @@ def test_the_root_is_relative_below_the_recipe_and_absolute_elsewhere(enface, tm
     assert (tmp_path / "recipes" / "there.pairs.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"), [("2024 faces", "data-2024-faces"), ("visages é", "visages"), ("a.b", "a-b")]
+)
+def test_any_folder_name_becomes_the_name_of_a_recipe(enface, tmp_path, folder, name):
+    toy_pairs.source_target(tmp_path / folder)
+    assert enface("init", folder).code == 0
+    assert load_recipe(tmp_path / f"{name}.yaml").recipe.name == name
+
+
+def test_recipes_of_one_folder_have_the_names_of_their_files(enface, tmp_path):
+    toy_pairs.source_target(tmp_path / "faces")
+    enface("init", "faces", "--task", "restore", "--out", "restored.yaml")
+    assert read(tmp_path / "restored.yaml")["name"] == "restored"
+
+
 # ---------------------------------------------------------------------- refusals
 
 
