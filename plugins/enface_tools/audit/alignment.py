@@ -28,7 +28,7 @@ def misaligned(data: AuditedData) -> Finding:
     ones by correlation, relative to the spread within its own view:
 
     - *moved*: the cross-correlation with its own typical image peaks at a shift that exceeds its view's median by a
-      tenth of the size and by four robust standard deviations, and is higher there than with any other view's.
+      tenth of the shorter side and by four robust standard deviations, and is higher there than with any other view's.
     - *swapped*: it correlates better with another view's typical image than with its own, by more than 0.1 and by
       more than three and a half robust standard deviations above its view's median. This finds a target swapped with
       its source and a yaw with the wrong sign. If two images of one person each fit the other's view better, 0.05 and
@@ -62,7 +62,7 @@ def _suspects(data: AuditedData, similarity: ViewSimilarity) -> list[Suspect]:
     ranked: list[tuple[float, Suspect]] = []
     for place, example in examples.items():
         members = similarity.members(place)
-        max_shift = robust_limit(shift[members], SHIFT_TIMES, SHIFT * data.images.shape[-1])
+        max_shift = robust_limit(shift[members], SHIFT_TIMES, SHIFT * min(data.images.shape[-2:]))
         max_margin = max(MARGIN, robust_limit(margin[members], MARGIN_TIMES, 0.0))
         min_peak = -robust_limit(-similarity.peak[members], UNLIKE_TIMES, UNLIKE)
         for index in map(int, members):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +16,7 @@ from enface.system.messages import Progress
 from enface_tools.audit.alignment import misaligned
 from enface_tools.audit.duplicates import DEFAULT_BITS, duplicates
 from enface_tools.audit.exposure import exposure
+from enface_tools.audit.faces import DEFAULT_FACES, same_face
 from enface_tools.audit.findings import SEVERITIES, AuditedData, Finding, Suspect
 from enface_tools.audit.identities import identity_leak, missing_frontals
 from enface_tools.audit.labels import LabelDistribution, distributions, labels, unreadable
@@ -26,6 +28,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "missing_frontals": missing_frontals,
         "identity_leak": identity_leak,
         "duplicates": duplicates,
+        "same_face": same_face,
         "misaligned": misaligned,
         "exposure": exposure,
         "labels": labels,
@@ -89,19 +92,24 @@ class Audit:
         return str(table.to_html(index=False))
 
 
-def run_checks(data: AuditedData, *, bits: int = DEFAULT_BITS, progress: Progress | None = None) -> Audit:
+def run_checks(
+    data: AuditedData, *, bits: int = DEFAULT_BITS, faces: int = DEFAULT_FACES, progress: Progress | None = None
+) -> Audit:
     """Run all checks.
 
     Args:
         bits: Of a perceptual hash's 64 bits, how many may differ between near duplicates, 0 to 16.
-        progress: Receives the progress of hashing, the longest step.
+        faces: Number of images whose faces are compared; 0 to skip that check.
+        progress: Receives the progress of hashing and of comparing faces, the longest steps.
 
     Raises:
         DataError: if the recipe's pairs name a column that is not in the data.
     """
-    findings = [
-        duplicates(data, bits, progress) if name == "duplicates" else check(data) for name, check in CHECKS.items()
-    ]
+    slow = {
+        "duplicates": partial(duplicates, bits=bits, progress=progress),
+        "same_face": partial(same_face, faces=faces, progress=progress),
+    }
+    findings = [slow.get(name, check)(data) for name, check in CHECKS.items()]
     return Audit(data, findings, distributions(data))
 
 

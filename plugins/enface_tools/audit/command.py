@@ -16,8 +16,6 @@ from enface.cli.options import Overrides, RecipePath, Runs, Terminal, say
 if TYPE_CHECKING:
     from enface_tools.audit.checks import Audit
 
-FILE_WIDTH = 200
-
 
 def audit_command(
     recipe: RecipePath,
@@ -29,6 +27,10 @@ def audit_command(
         int,
         typer.Option("--bits", min=0, max=16, help="Of 64 hash bits, how many may differ between near duplicates."),
     ] = 4,
+    faces: Annotated[
+        int,
+        typer.Option("--faces", min=0, help="Images whose faces are compared, up to 0.3 s each; 0 to skip."),
+    ] = 200,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -55,7 +57,7 @@ def audit_command(
     check_folder(folder)
     # Messages of packing are not part of the JSON.
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        result = audit(loaded, bits=bits, progress=Terminal())
+        result = audit(loaded, bits=bits, faces=faces, progress=Terminal())
     page = write_audit(result, folder)
     if as_json:
         typer.echo(json.dumps(audit_content(result), indent=2))
@@ -70,26 +72,18 @@ def audit_command(
 
 def _show(audit: Audit) -> None:
     """Print a row per check."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from enface_tools.evaluate.terminal import styled, table
 
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        # A file has no width, so lines need not be folded.
-        console = Console(highlight=False, markup=False, width=FILE_WIDTH)
     styles = {"error": "red", "warning": "yellow", "note": "blue", "ok": "green"}
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, header in enumerate(("check", "severity", "suspects", "")):
-        table.add_column(header, justify="right" if index == 2 else "left", overflow="fold")
+    rows = []
     for finding in audit.findings:
         description = finding.looks_for
         if len(finding.counts) > 1:
             counts = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in finding.counts.items()]
             description = f"{description} ({', '.join(counts)})"
-        severity = Text(finding.severity, styles[finding.severity])
-        table.add_row(finding.check, severity, str(len(finding.suspects)), description)
-    console.print(table)
+        severity = styled(finding.severity, styles[finding.severity])
+        rows.append((finding.check, severity, str(len(finding.suspects)), description))
+    say(table(("check", "severity", "suspects", ""), rows, left=("severity",), prose=True))
 
 
 @hookimpl

@@ -146,13 +146,12 @@ def coarse(images: npt.NDArray[np.uint8], rows: Indices) -> npt.NDArray[np.float
     Returns:
         float16 (M, 256).
     """
-    size = images.shape[-1]
-    grid = min(GRID, size)
-    side = size // grid
-    reduced = np.zeros((len(rows), grid * grid), np.float16)
+    down, across = (min(GRID, size) for size in images.shape[-2:])
+    high, wide = images.shape[-2] // down, images.shape[-1] // across
+    reduced = np.zeros((len(rows), down * across), np.float16)
     for start in range(0, len(rows), CHUNK):
-        grey = (images[rows[start : start + CHUNK], :, : grid * side, : grid * side] * GREY).sum(axis=1)
-        blocks = grey.reshape(-1, grid, side, grid, side).mean(axis=(2, 4)).reshape(len(grey), -1)
+        grey = (images[rows[start : start + CHUNK], :, : down * high, : across * wide] * GREY).sum(axis=1)
+        blocks = grey.reshape(-1, down, high, across, wide).mean(axis=(2, 4)).reshape(len(grey), -1)
         blocks -= blocks.mean(axis=1, keepdims=True)
         reduced[start : start + CHUNK] = blocks / np.maximum(np.abs(blocks).mean(axis=1, keepdims=True), 1)
     return reduced

@@ -15,6 +15,8 @@ from enface.recipe.models import Recipe
 
 SEVERITIES = ("error", "warning", "note")
 """From the worst: training or measuring is wrong; probably wrong, inspect the images; for information."""
+ID_COLUMNS = ("key", "identity", "pair")
+"""Columns that name an image, a person or a pair, and are no labels."""
 MIN_GROUP = 8
 """Images that a view must have before one of them can be called unusual."""
 BLANK = 3.0
@@ -62,12 +64,12 @@ class AuditedData:
 
     @cached_property
     def view_columns(self) -> list[str]:
-        """Columns in the recipe's pair rules other than the identity: they define the view of an image."""
+        """Columns in the recipe's pair rules that are labels: they define the view of an image."""
         rules = self.recipe.pairs
         names = [*rules.target.where, *rules.source.where, *rules.target.same]
         if rules.partner is not None:
             names += [*([rules.partner.adjacent] if rules.partner.adjacent else []), *rules.partner.same]
-        return [name for name in dict.fromkeys(names) if name in self.table and name not in ("identity", "key")]
+        return [name for name in dict.fromkeys(names) if name in self.table and name not in ID_COLUMNS]
 
     @cached_property
     def view(self) -> npt.NDArray[np.int64]:

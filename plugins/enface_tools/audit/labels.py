@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from enface.data.images import natural_key
-from enface_tools.audit.findings import AuditedData, Finding, Suspect
+from enface_tools.audit.findings import ID_COLUMNS, AuditedData, Finding, Suspect
 
 MAX_VALUES = 40
 RARE = 0.2
@@ -31,8 +31,8 @@ class LabelDistribution:
 
 
 def distributions(data: AuditedData) -> list[LabelDistribution]:
-    """Return the distribution of every column except ``key`` and ``identity``."""
-    return [_distribution(data, str(name)) for name in data.table if name not in ("key", "identity")]
+    """Return the distribution of every label."""
+    return [_distribution(data, str(name)) for name in data.table if name not in ID_COLUMNS]
 
 
 def _distribution(data: AuditedData, column: str) -> LabelDistribution:

@@ -136,8 +136,7 @@ def _cards(audit: Audit, finding: Finding) -> list[dict[str, Any]]:
 
 def _picture(audit: Audit, row: int) -> str:
     image = Image.fromarray(np.ascontiguousarray(audit.data.images[row].transpose(1, 2, 0)))
-    if image.width > TILE:
-        image = image.resize((TILE, TILE), Image.Resampling.LANCZOS)
+    image.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -75,7 +75,7 @@ class ViewSimilarity:
 
 
 def edge_maps(images: npt.NDArray[np.uint8]) -> Maps:
-    """Compute standardised edge maps of 64 pixels or slightly less.
+    """Compute standardised edge maps, whose longer side is 64 pixels or slightly less.
 
     Args:
         images: uint8 (M, 3, H, W).
@@ -84,9 +84,9 @@ def edge_maps(images: npt.NDArray[np.uint8]) -> Maps:
         float32 (M, h, w), each with mean 0 and standard deviation 1 (all 0 for a blank image).
     """
     grey = images.mean(axis=1, dtype=np.float32)
-    factor = -(-grey.shape[-1] // SIDE)
-    side = grey.shape[-1] // factor
-    grey = grey[:, : side * factor, : side * factor].reshape(-1, side, factor, side, factor).mean(axis=(2, 4))
+    factor = -(-max(grey.shape[1:]) // SIDE)
+    high, wide = grey.shape[1] // factor, grey.shape[2] // factor
+    grey = grey[:, : high * factor, : wide * factor].reshape(-1, high, factor, wide, factor).mean(axis=(2, 4))
     down, right = np.gradient(grey, axis=(1, 2))
     edges = np.hypot(down, right)
     edges = np.minimum(edges, 2 * edges.mean(axis=(1, 2), keepdims=True))
@@ -128,16 +128,16 @@ def view_similarity(data: AuditedData, typical: TypicalViews) -> ViewSimilarity:
         correlation = edges.reshape(len(edges), -1) @ flat.T / flat.shape[1]
         chunks.append((*_shifts(edges, spectra[own]), correlation))
     shift, peak, views = (np.concatenate(part) for part in zip(*chunks, strict=True))
-    scale = data.images.shape[-1] // typical.maps.shape[-1]
+    scale = max(data.images.shape[-2:]) // max(typical.maps.shape[-2:])
     return ViewSimilarity(rows, place, shift * scale, peak, views)
 
 
 def _shifts(edges: Maps, spectra: npt.NDArray[np.complexfloating]) -> tuple[npt.NDArray[np.int64], Maps]:
     """Peaks of the cross-correlation with a typical image: position (M, 2) down and right, and height (M,)."""
-    side = edges.shape[-1]
+    sides = np.array(edges.shape[1:])
     correlation = np.fft.irfft2(np.fft.rfft2(edges) * spectra, s=edges.shape[1:]).reshape(len(edges), -1)
     top = correlation.argmax(axis=1)
-    shift = np.stack([top // side, top % side], axis=1)
-    shift = np.where(shift > side // 2, shift - side, shift).astype(np.int64)
-    peak = correlation[np.arange(len(edges)), top] / side**2
+    shift = np.stack(np.unravel_index(top, edges.shape[1:]), axis=1)
+    shift = np.where(shift > sides // 2, shift - sides, shift).astype(np.int64)
+    peak = correlation[np.arange(len(edges)), top] / sides.prod()
     return shift, peak.astype(np.float32)
