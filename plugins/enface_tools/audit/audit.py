@@ -15,6 +15,7 @@ from enface_tools.audit.checks import Audit, run_checks
 from enface_tools.audit.duplicates import DEFAULT_BITS
 from enface_tools.audit.faces import DEFAULT_FACES
 from enface_tools.audit.findings import AuditedData
+from enface_tools.evaluate.grid import displayed
 
 
 def audit(
@@ -61,7 +62,7 @@ def read_data(loaded: LoadedRecipe, progress: Reporter | None = None) -> Audited
         pack = prepare_pack(_skipping(loaded), progress)
         stops = True
     parts = split_rows(pack.table, loaded.recipe.data.split, loaded.recipe.seed, refuse_shared=False)
-    return AuditedData(loaded.recipe, pack.table, pack.images, parts, pack.info.skipped, stops)
+    return AuditedData(loaded.recipe, pack.table, displayed(pack.images), parts, pack.info.skipped, stops)
 
 
 def _skipping(loaded: LoadedRecipe) -> LoadedRecipe:
