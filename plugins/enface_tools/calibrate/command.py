@@ -77,18 +77,18 @@ def _train(recipe: Path, seeds: int, runs: Path, jobs: int | None, split: Split)
 
 
 def _show(result: Calibration) -> None:
-    from enface_tools.compare.console import print_table
+    from enface_tools.evaluate.terminal import table, wrapped
 
     say(f"{result.name}: {len(result.seeds)} seeds, {result.identities} people")
     rows = [
         (name, f"{result.seed_sd[name]:.2g}", f"{result.half_width[name]:.2g}", *_counts(result, name))
         for name in result.seed_sd
     ]
-    print_table(("metric", "sd over seeds", "interval of people", "one by one", "several"), rows)
-    say(_sentence("one run against one", result.trainings, "true of these trainings, not of the recipe"))
+    say(table(("metric", "sd over seeds", "interval of people", "one by one", "several"), rows))
+    say(wrapped(_sentence("one run against one", result.trainings, "true of these trainings, not of the recipe")))
     if result.recipes is not None:
         size = result.recipes.runs
-        say(_sentence(f"{size} runs against {size}", result.recipes, "false: the recipe is the same"))
+        say(wrapped(_sentence(f"{size} runs against {size}", result.recipes, "false: the recipe is the same")))
 
 
 def _counts(result: Calibration, name: str) -> tuple[str, str]:

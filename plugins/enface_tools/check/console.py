@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from enface.system.messages import Reporter
 from enface_tools.check.contributions import StageContributions, TermContribution
+from enface_tools.evaluate.terminal import table, wrapped
 
-FILE_WIDTH = 200
 VALUES = ("weight", "mean", "value", "weighted", "share")
 
 
@@ -27,37 +26,19 @@ class StageInspection:
         for player in dict.fromkeys(term.player for term in stage.terms):
             terms = [term for term in stage.terms if term.player == player]
             title = f"losses of {'generator' if player == 'generator' else f'critic {player}'}"
-            reporter.say(_table((title, *VALUES), [(_name(term), *_values(term)) for term in terms]))
+            reporter.say(table((title, *VALUES), [(_name(term), *_values(term)) for term in terms], left=("mean",)))
             places = tuple(terms[0].gradients)
             rows = [(_name(term), *_shares(term)) for term in terms]
             # A single term has all of the gradient.
             if len(terms) > 1:
-                reporter.say(_table(("gradient", *places), rows))
+                reporter.say(table(("gradient", *places), rows))
             for note in filter(None, map(_note, terms)):
-                reporter.say(f"  {note}")
+                reporter.say(wrapped(f"  {note}", "    "))
         reporter.say("")
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self.stage)
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        # Files have no width, so do not fold.
-        console = Console(highlight=False, markup=False, width=FILE_WIDTH)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index == 0 or header == "mean" else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get().removesuffix("\n")
 
 
 def _name(term: TermContribution) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from enface.cli.options import say
 from enface_tools.compare.comparison import Comparison, GroupComparison, changes_of
@@ -14,18 +14,16 @@ from enface_tools.compare.means import GroupMean
 from enface_tools.compare.outcomes import QuantityResult
 from enface_tools.compare.quantities import Quantity
 from enface_tools.evaluate.precision import places, plain, signed
+from enface_tools.evaluate.terminal import escaped, table, terminal_width, wrapped
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-FILE_WIDTH = 200
 MAX_CHANGES = 12
 MAX_VALUE = 60
+FILE_WIDTH = 200
 # Width of a value and its number of images.
 LABEL_WIDTH = 12
-HEADS = ("metric", "better", "control", "group", "difference", "95 % interval", "p (Holm)", "detects", "")
+HEADS = ("metric", "better", "control", "group", "difference", "95 % interval", "p (Holm)", "detects", "outcome")
 # Columns that a narrow terminal lacks, in this order; most of them are in the sentences below the table.
-LESS_IMPORTANT = ("detects", "better", "p (Holm)", "")
+LESS_IMPORTANT = ("detects", "better", "p (Holm)", "outcome")
 
 
 def show(comparison: Comparison) -> None:
@@ -33,15 +31,10 @@ def show(comparison: Comparison) -> None:
     for group, means in zip(comparison.groups, comparison.means, strict=True):
         _say_group(group, means, control=group is comparison.control)
     for text in comparison.caveats:
-        say(f"note: {escaped(text)}")
+        say(wrapped(escaped(f"note: {text}"), "  "))
     for item in comparison.comparisons:
         say("")
         _show_comparison(comparison, item)
-
-
-def escaped(text: str) -> str:
-    """Return text with control characters written out, so that it cannot affect the terminal."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _say_group(group: Group, means: Mapping[str, GroupMean], *, control: bool) -> None:
@@ -53,7 +46,7 @@ def _say_group(group: Group, means: Mapping[str, GroupMean], *, control: bool) -
     for name, item in means.items():
         if item.seeds.sd is not None:
             values = ", ".join(f"{value:.4f}" for value in item.seeds.by_seed.values())
-            say(escaped(f"  {name} by seed: {values} (sd {item.seeds.sd:.4f})"))
+            say(wrapped(escaped(f"  {name} by seed: {values} (sd {item.seeds.sd:.4f})"), "    "))
     for path, reason in group.skipped:
         say(escaped(f"  skipped: {path} ({reason})"))
 
@@ -63,19 +56,20 @@ def _show_comparison(comparison: Comparison, item: GroupComparison) -> None:
     say(escaped(f"{group.name} against {control.name}: {len(pairing.about)} images of {pairing.identities} people"))
     _say_changes(control, group)
     if item.results:
-        print_table(*_fitting(HEADS, [_cells(result) for result in item.results]))
+        rows = [_cells(result) for result in item.results]
+        say(table(HEADS, rows, left=("better", "outcome"), drop=LESS_IMPORTANT))
     if item.sets:
         rows = [
             (result.quantity.name, _better(result.quantity), f"{result.control:.4g}", f"{result.group:.4g}")
             for result in item.sets
         ]
-        print_table(("whole set", "better", "control", "group"), rows)
+        say(table(("whole set", "better", "control", "group"), rows, left=("better",)))
     if item.claim is not None:
         result = item.claim.reason or f"p {p_text(item.claim.p)}"
         say(escaped(f"claim registered {item.claim.registered}: {item.claim.text}: {item.claim.outcome} ({result})"))
         say("exploratory, because nothing else was claimed before training:")
     for _, text in item.verdicts:
-        say(escaped(text))
+        say(wrapped(escaped(text), "  "))
     for column in comparison.by:
         say("")
         _show_subsets(column, item)
@@ -83,7 +77,7 @@ def _show_comparison(comparison: Comparison, item: GroupComparison) -> None:
         say(escaped(f"skipped: {reason}"))
     own = [f"{side.name}: {text}" for side in (control, group) for text in side.caveats]
     for text in [*item.caveats, *own]:
-        say(escaped(f"note: {text}"))
+        say(wrapped(escaped(f"note: {text}"), "  "))
 
 
 def _say_changes(control: Group, group: Group) -> None:
@@ -115,17 +109,6 @@ def _cells(result: QuantityResult) -> tuple[str, ...]:
     )
 
 
-def _fitting(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """Leave out columns until the table is as wide as the terminal."""
-    for name in LESS_IMPORTANT:
-        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-        if sum(widths) + 2 * (len(widths) - 1) <= _console().width:
-            break
-        place = heads.index(name)
-        heads, *rows = ([*row[:place], *row[place + 1 :]] for row in (heads, *rows))
-    return heads, rows
-
-
 def _better(quantity: Quantity) -> str:
     ideal = quantity.direction.ideal
     return f"nearer {ideal:g}" if ideal is not None else "higher" if quantity.direction.higher else "lower"
@@ -142,14 +125,14 @@ def _show_subsets(column: str, item: GroupComparison) -> None:
     cells = [[_difference(result) for result in subset.results] for subset in subsets]
     names = [result.quantity.name for result in item.results]
     widest = max(map(len, [*names, *(text for row in cells for text in row)]), default=0) + 2
-    count = max((_console().width - 2 * LABEL_WIDTH) // widest, 1)
+    count = max(((terminal_width() or FILE_WIDTH) - 2 * LABEL_WIDTH) // widest, 1)
     for start in range(0, len(names), count):
         shown = slice(start, start + count)
         rows = [
             (subset.value or "(none)", str(subset.images), *row[shown])
             for subset, row in zip(subsets, cells, strict=True)
         ]
-        print_table((column, "images", *names[shown]), rows)
+        say(table((column, "images", *names[shown]), rows))
 
 
 def _difference(result: QuantityResult) -> str:
@@ -158,25 +141,3 @@ def _difference(result: QuantityResult) -> str:
     ends = [interval.mean, interval.low, interval.high]
     mean, low, high = (signed(value, places(*ends)) for value in ends)
     return f"{mean} [{low}, {high}]{f' {result.outcome}' if result.outcome not in ('unclear', 'none') else ''}"
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    if console.is_terminal:
-        return console
-    # A file has no width, so lines need not be folded.
-    return Console(highlight=False, markup=False, emoji=False, width=FILE_WIDTH)
-
-
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; its cells are escaped."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, head in enumerate(heads):
-        table.add_column(escaped(head), justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(escaped, row))
-    _console().print(table)

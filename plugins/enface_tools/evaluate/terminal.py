@@ -29,23 +29,24 @@ def table(
 ) -> str:
     """Return the text of a table that fits the terminal without breaking a word.
 
-    Empty columns are left out, and on a narrow terminal others until it fits. If it still does not, each row becomes a paragraph. In a file or a pipe the
-    table is as wide as its cells, without colours.
+    Empty columns are left out, and on a narrow terminal others until it fits. If it still does not, each row becomes a
+    paragraph. In a file or a pipe the table is as wide as its cells, without colours.
 
     Args:
         heads: Heads of the columns.
         rows: Cells; rich's ``Text`` for coloured ones. Control characters are written out.
         drop: Heads of columns to leave out on a narrow terminal, the least important first.
         left: Heads of further columns of words, which are aligned left as the first one is.
-        prose: The last column holds sentences, which are wrapped between words.
+        prose: The last column holds sentences, which are wrapped between words, if it is shown.
     """
     console = _console()
     width = terminal_width()
     cells = [[_text(cell) for cell in row] for row in rows]
     columns = [index for index in range(len(heads)) if not index or any(row[index].plain for row in cells)]
     for name in (*drop, None):
-        if width is None or _width(heads, cells, columns, prose) <= width:
-            return _aligned(console, heads, cells, columns, left=left, prose=prose)
+        wraps = prose and columns[-1] == len(heads) - 1
+        if width is None or _width(heads, cells, columns, wraps) <= width:
+            return _aligned(console, heads, cells, columns, left=left, prose=wraps)
         if name is not None and heads.index(name) in columns:
             columns.remove(heads.index(name))
     return _paragraphs(console, heads, cells, width or 0)
@@ -76,7 +77,9 @@ def wrapped(text: str, indent: str = "") -> str:
     width = terminal_width()
     if width is None:
         return text
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        text, width, replace_whitespace=False, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def escaped(text: str) -> str:
@@ -110,7 +113,8 @@ def _text(cell: str | Text) -> Text:
 def _width(heads: Sequence[str], rows: Sequence[Sequence[Text]], columns: Sequence[int], prose: bool) -> int:
     widths = [max([len(heads[index]), *(row[index].cell_len for row in rows)]) for index in columns]
     if prose:
-        widths[-1] = min(widths[-1], MIN_PROSE)
+        words = [len(word) for row in rows for word in row[columns[-1]].plain.split()]
+        widths[-1] = max(min(widths[-1], MIN_PROSE), *words, 0)
     return sum(widths) + GAP * (len(columns) - 1)
 
 

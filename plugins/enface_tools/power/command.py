@@ -37,6 +37,7 @@ def power(
     and people.
     """
     from enface_tools.compare.command import metric_numbers
+    from enface_tools.evaluate.terminal import wrapped
     from enface_tools.power.plan import plan_power
     from enface_tools.runs.names import find_runs
 
@@ -50,11 +51,11 @@ def power(
     for plan in result.plans:
         _show(plan)
     for text in result.caveats:
-        say(f"note: {text}")
+        say(wrapped(f"note: {text}", "  "))
 
 
 def _show(plan: Plan) -> None:
-    from enface_tools.compare.console import print_table
+    from enface_tools.evaluate.terminal import table
 
     spread = ", ".join(f"{sd:.2g}" for sd in plan.seed_sd)
     say(f"\n{plan.metric} (sd between trainings: {spread})")
@@ -62,7 +63,7 @@ def _show(plan: Plan) -> None:
         (f"{people} people", *(f"{value:.2g}" for value in row))
         for people, row in zip(plan.people, plan.table, strict=True)
     ]
-    print_table(("", *(f"{count} seeds" for count in plan.seeds)), rows)
+    say(table(("", *(f"{count} seeds" for count in plan.seeds)), rows))
     for people, seeds in zip(plan.people, plan.needed, strict=False):
         answer = "no number of seeds up to 200 suffices" if seeds is None else f"{seeds} seeds"
         say(f"to detect {plan.detect:g} with {people} people: {answer}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -64,26 +65,46 @@ def sweep(
         say(f"{states[job]:8} {job.label}")
     if dry_run:
         return
-    failed, detached = _launch(chosen, pending, jobs, runs, logs, file) if pending else ([], [])
-    _report_end(all_jobs, detached, chosen, runs, file, split)
+    again = _same_command(file, runs, jobs, launcher, split)
+    failed, detached = _launch(chosen, pending, len(all_jobs), jobs, runs, logs, again) if pending else ([], [])
+    _report_end(all_jobs, failed, detached, chosen, runs, split, again)
     if failed:
         raise typer.Exit(1)
 
 
-def _report_end(jobs: list[Job], detached: list[Job], launcher: Launcher, runs: Path, file: Path, split: Split) -> None:
+def _same_command(file: Path, runs: Path, jobs: int | None, launcher: str | None, split: Split) -> str:
+    """Return the command with all options that were given, ready for a shell."""
+    options = ["--runs", str(runs)] if runs != Path("runs") else []
+    options += ["--jobs", str(jobs)] if jobs is not None else []
+    options += ["--launcher", launcher] if launcher is not None else []
+    options += ["--split", split] if split != "val" else []
+    return shlex.join(["enface", "sweep", str(file), *options])
+
+
+def _report_end(
+    jobs: list[Job],
+    failed: list[Job],
+    detached: list[Job],
+    launcher: Launcher,
+    runs: Path,
+    split: Split,
+    again: str,
+) -> None:
     from enface_tools.runs.locks import is_locked
+    from enface_tools.sweep.progress import table_of_jobs
 
     states = {job: job.find(runs)[0] for job in jobs}
     for job in jobs:
         if states[job] == "running" and job not in detached:
             lock = next(filter(is_locked, job.locks(runs)), job.lock(runs))
             say(f"{job.label}: another process is training it (if no process does, remove {lock})")
+    say(table_of_jobs(jobs, failed, runs, split))
     counts = Counter(states.values())
     say(f"{counts['done']} of {len(jobs)} runs are done")
     if detached:
         say(f"{len(detached)} runs continue on {_name(launcher)}")
     if detached or counts["running"]:
-        say(f"check again with: enface sweep {file}")
+        say(f"check again with: {again}")
     names = list(dict.fromkeys(job.name for job in jobs))
     if len(names) > 1 and not detached and not counts["running"]:
         option = "" if split == "val" else f" --split {split}"
@@ -99,24 +120,31 @@ def _queued(launcher: Launcher, pending: list[Job], runs: Path, logs: Path) -> l
 
 
 def _launch(
-    launcher: Launcher, pending: list[Job], at_once: int | None, runs: Path, logs: Path, file: Path
+    launcher: Launcher, pending: list[Job], total: int, at_once: int | None, runs: Path, logs: Path, again: str
 ) -> tuple[list[Job], list[Job]]:
-    """Run jobs; return those that failed, and those that continue without this process."""
+    """Run jobs; return those that failed, and those that continue without this process.
+
+    Args:
+        total: Number of all jobs of the sweep.
+        again: The command that resumes, for messages.
+    """
     from enface.system.locks import LOCK_FILE, hold_lock
     from enface_tools.sweep.launcher import Stopped, run_all
+    from enface_tools.sweep.progress import SweepProgress
 
     logs.mkdir(parents=True, exist_ok=True)
-    refusal = f"{file}: another sweep of this name is running under {runs}; wait until it ends, or stop it"
+    refusal = f"{logs.name}: another sweep of this name is running under {runs}; wait until it ends, or stop it"
     try:
         with hold_lock(logs / LOCK_FILE, refusal), launcher.open(at_once, runs, logs) as session:
             taken = session.taken(pending)
             for job in taken:
                 say(f"{job.label}: still on {_name(launcher)}")
             new = [job for job in pending if job not in taken]
-            failed = run_all(session, new, runs, say)
+            with SweepProgress(runs, total - len(pending), total) as progress:
+                failed = run_all(session, new, runs, progress.say, progress.update)
             return failed, [*taken, *new] if session.detached else taken
     except Stopped:
-        say(f"stopped; resume with: enface sweep {file}")
+        say(f"stopped; resume with: {again}")
         raise typer.Exit(130) from None
 
 

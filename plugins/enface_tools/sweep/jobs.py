@@ -22,9 +22,11 @@ from enface.recipe.models import Model, Name, Recipe, Spec
 from enface.system.locks import LOCK_FILE
 from enface.system.processes import set_arguments
 from enface_tools.evaluate.splits import Split, is_evaluated, no_people, without_validation
-from enface_tools.sweep.base import Launcher
 from enface_tools.runs.locks import is_locked
+from enface_tools.sweep.base import Launcher
 
+COMMON = ("evaluation.split", "name", "seed")
+"""Keys that a sweep sets for every run."""
 State = Literal["done", "running", "cut off", "new"]
 
 
@@ -83,6 +85,11 @@ class Job:
     recipe: Path
     overrides: tuple[str, ...]
     digest: str
+
+    @property
+    def changes(self) -> list[str]:
+        """The overrides that its variant and cell of the grid make."""
+        return [item for item in self.overrides if item.partition("=")[0] not in COMMON]
 
     @property
     def label(self) -> str:

@@ -37,12 +37,17 @@ def import_package(package: str, launcher: str) -> Any:
 
 
 def run_all(
-    launcher: LauncherSession, jobs: Sequence[Job], runs: Path, say: Callable[[str], None] = print
+    launcher: LauncherSession,
+    jobs: Sequence[Job],
+    runs: Path,
+    say: Callable[[str], None] = print,
+    watch: Callable[[Sequence[Job], int], None] = lambda running, ended: None,
 ) -> list[Job]:
     """Run all jobs; a job that fails does not stop the others.
 
     Args:
         say: Receives a line for each event.
+        watch: Called all the time with the jobs that the launcher has accepted and the number of those that have ended.
 
     Returns:
         The jobs that failed.
@@ -70,6 +75,7 @@ def run_all(
                     running += _start(launcher, now, runs, say)
                 if launcher.detached:
                     return []
+                watch([item.job for item in running], len(jobs) - len(waiting) - len(running))
                 time.sleep(POLL)
                 for item in running[:]:
                     code = item.code()

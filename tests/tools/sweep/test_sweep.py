@@ -13,8 +13,10 @@ import yaml
 from enface.errors import EnfaceError, RecipeError
 from enface.recipe.models import save_recipe
 from enface.system.locks import LOCK_FILE, hold_lock
-from enface_tools.sweep.base import LauncherSession
-from enface_tools.sweep.jobs import read_sweep
+from enface_tools.sweep import jobs, launcher, progress
+from enface_tools.sweep.base import LauncherSession, RunningJob
+from enface_tools.sweep.jobs import Job, read_sweep
+from enface_tools.sweep.launcher import Stopped
 from enface_tools.sweep.local import Local
 from enface_tools.sweep.ray import Ray
 from enface_tools.sweep.slurm import Slurm
@@ -214,13 +216,18 @@ def test_a_run_of_another_process_is_skipped(toy, enface, tmp_path, is_starting)
     with hold_lock(lock, ""):
         outcome = enface("sweep", toy, "--runs", runs)
     assert outcome.code == 0, outcome.err
-    assert outcome.out.split("\n")[:5] == [
+    lines = outcome.out.split("\n")
+    assert lines[:3] == [
         "running  toy-a seed 0",
         "done     toy-b seed 0",
         f"toy-a seed 0: another process is training it (if no process does, remove {lock})",
-        "1 of 2 runs are done",
-        f"check again with: enface sweep {toy}",
     ]
+    assert [line.split()[:4] for line in lines[3:6]] == [
+        ["run", "state", "step", "set"],
+        ["toy-a", "seed", "0", "running" if is_starting else "training"],
+        ["toy-b", "seed", "0", "died"],
+    ]
+    assert lines[6:8] == ["1 of 2 runs are done", f"check again with: enface sweep {toy} --runs {runs}"]
 
 
 def test_a_second_sweep_of_the_same_name_is_refused(toy, enface, tmp_path):
@@ -231,6 +238,70 @@ def test_a_second_sweep_of_the_same_name_is_refused(toy, enface, tmp_path):
     assert outcome.code == 2
     assert "another sweep of this name is running" in outcome.err
     assert not (tmp_path / "runs" / "toy-a").exists()
+
+
+def test_the_command_that_resumes_repeats_every_option(toy, enface, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise Stopped
+
+    monkeypatch.setattr("enface_tools.sweep.launcher.run_all", stop)
+    runs = tmp_path / "my runs"
+    outcome = enface("sweep", toy, "--runs", runs, "--jobs", 3, "--launcher", "local", "--split", "test")
+    assert outcome.code == 130
+    again = f"enface sweep {toy} --runs '{runs}' --jobs 3 --launcher local --split test"
+    assert outcome.out.splitlines()[-1] == f"stopped; resume with: {again}"
+    assert enface("sweep", toy, "--runs", "runs").out.splitlines()[-1] == f"stopped; resume with: enface sweep {toy}"
+
+
+class Working(RunningJob):
+    """A job that writes its log and ends at the fourth look."""
+
+    def __init__(self, job, log, runs):
+        super().__init__(job, log)
+        self.directory = write_run(job, runs, "1", evaluated=False)
+        self.looks = 0
+
+    def code(self):
+        self.looks += 1
+        entry = {"event": "step", "time": 100.0 + self.looks, "step": self.looks, "stage": "main", "values": {}}
+        with (self.directory / "log.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        return 3 if self.looks == 4 else None
+
+    def stop(self):
+        """Nothing runs."""
+
+    def wait(self):
+        """Nothing runs."""
+
+
+class WorkingSession(LauncherSession):
+    at_once = 1
+
+    def __init__(self, runs):
+        self.runs = runs
+
+    def start(self, jobs):
+        return [Working(job, self.runs / "logs" / "none.log", self.runs) for job in jobs]
+
+
+def test_a_sweep_shows_the_step_of_running_jobs_and_ends_with_a_table(toy, enface, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    monkeypatch.setattr(Local, "open", lambda *_: WorkingSession(runs))
+    monkeypatch.setattr(progress, "REFRESH", 0.0)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(launcher, "POLL", 0.01)
+    monkeypatch.setattr(Job, "locks", lambda job, runs: [])
+    monkeypatch.setattr(jobs, "is_locked", lambda path: path.parent.name == "1" and path.parent.exists())
+    monkeypatch.setattr(launcher, "_start", lambda session, jobs, *_: session.start(jobs))
+    outcome = enface("sweep", toy, "--runs", runs)
+    assert outcome.code == 1
+    assert "0 of 2 runs have ended; toy-a seed 0 2/6" in outcome.out
+    assert "1 of 2 runs have ended; toy-b seed 0 2/3" in outcome.out
+    rows = [line.split() for line in outcome.out.splitlines()]
+    start = rows.index(["run", "state", "step", "time", "set"])
+    assert rows[start + 1] == ["toy-a", "seed", "0", "failed", "4/6", "0:03"]
+    assert rows[start + 2] == ["toy-b", "seed", "0", "failed", "4/3", "0:03", "stages.main.steps=3"]
 
 
 class Cluster(LauncherSession):
