@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from enface_tools.compare.models import (
     RunEntry,
     read_comparison,
 )
+from enface_tools.compare.opening import curves, side_by_side
 from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.precision import places
 from enface_tools.evaluate.statistics import Outcome
@@ -127,6 +128,9 @@ def _contents(
     sheets = [_sheet(reader, writer, group, place) for place, group in enumerate(groups)]
     tables = [(item.group, reader.table(_images_file(item))) for item in comparisons]
     gallery = compared_gallery(names, tables, list(directions), _decimals(comparisons), sheets)
+    plots, last_step = curves(groups, reader.directory, reader.problems)
+    shown = side_by_side(gallery)
+    drawn = {plot.id: asdict(plot) for items in plots.values() for plot in items}
     own_caveats = [f"{group.name}: {text}" for group in groups for text in group.caveats]
     files = [*DOWNLOADS, *map(_images_file, comparisons)]
     contents = {
@@ -147,8 +151,13 @@ def _contents(
         },
         "downloads": [name for name in files if (reader.directory / name).is_file()],
         "problems": reader.problems,
-        "plotly": "",
+        "plotly": writer.plotly() if plots else "",
+        "shown": shown,
+        "plots": plots,
+        "last_step": last_step,
         "parts": [
+            *([("pictures", "Side by side")] if shown else []),
+            *([("curves", "Curves")] if plots else []),
             ("verdicts", "Verdicts"),
             ("images", "Images"),
             *([("by", "Subsets of images")] if any(item.by for item in comparisons) else []),
@@ -156,7 +165,7 @@ def _contents(
             ("files", "Runs and files"),
         ],
     }
-    return contents, {"gallery": gallery}
+    return contents, {"gallery": gallery, "plots": drawn}
 
 
 def _decimals(comparisons: Sequence[GroupComparisonEntry]) -> dict[tuple[int, str], int]:

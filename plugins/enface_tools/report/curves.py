@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from enface_tools.report.files import rounded
 POINTS = 2000
 """A longer curve is drawn as the means of this many segments."""
 ROLES = ("first", "second", "third", "fourth")
+DASHES = ("solid", "dash", "dot", "dashdot")
 BALANCE, LOSSES, VALIDATION, RATES = "Discriminators", "Losses", "Validation metrics", "Learning rates and speed"
 ENDS = ("reported", "interrupted", "non_finite")
 """Events that end a log, unless the run is resumed."""
@@ -73,12 +75,17 @@ class Log:
 
 @dataclass(frozen=True)
 class Trace:
-    """One line of a plot; ``role`` determines its colour and dashes, so that colour alone never distinguishes lines."""
+    """One line of a plot, with a colour and dashes, so that colour alone never distinguishes lines.
+
+    Attributes:
+        role: Determines the colour, and the dashes if ``dashes`` is empty, by the position in ``ROLES``.
+    """
 
     name: str
     role: str
     x: list[float | None]
     y: list[float | None]
+    dashes: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,36 @@ def training_plots(log: Log) -> dict[str, list[Plot]]:
     return plots
 
 
+def overlaid_plots(logs: Sequence[tuple[str, int, Log]]) -> dict[str, list[Plot]]:
+    """Validation metrics and raw losses of several runs by heading: a plot of each, with a line for each run.
+
+    Args:
+        logs: (name, group, log) of each run; runs of a group have one colour.
+    """
+    plots: dict[str, list[Plot]] = {VALIDATION: [], LOSSES: []}
+    for name in dict.fromkeys(name for _, _, log in logs for name in log.curves):
+        kind, _, rest = name.partition("/")
+        known = [item for item in logs if name in item[2].curves]
+        if kind == "val":
+            heading, title, about = VALIDATION, rest, "mean over the validation split"
+        elif kind == "term":
+            heading, title, about = LOSSES, known[0][2].label(rest), "raw loss"
+        else:
+            continue
+        plot = Plot(f"{kind}-{len(plots[heading])}", title, about, "step", [_overlaid(name, known)], linked=True)
+        plots[heading].append(plot)
+    return {heading: items for heading, items in plots.items() if items}
+
+
+def _overlaid(name: str, logs: Sequence[tuple[str, int, Log]]) -> Panel:
+    panel = _panel("", {run: log.curves[name] for run, _, log in logs})
+    traces = [
+        replace(trace, role=ROLES[group % len(ROLES)], dashes=DASHES[(group + group // len(ROLES)) % len(DASHES)])
+        for trace, (_, group, _) in zip(panel.traces, logs, strict=True)
+    ]
+    return replace(panel, traces=traces)
+
+
 def _discriminators(log: Log) -> list[tuple[str, str, list[Panel]]]:
     """Each discriminator term with the generator's term of the same name."""
     plots = []
@@ -199,7 +236,7 @@ def _term(name: str, log: Log) -> tuple[str, str, list[Panel]]:
 
 def _panel(label: str, curves: Mapping[str, Curve], *, zero: bool = False, first: int = 0) -> Panel:
     traces, values = [], []
-    for role, (name, curve) in zip(ROLES[first:], curves.items(), strict=False):
+    for role, (name, curve) in zip(itertools.cycle(ROLES[first:]), curves.items(), strict=False):
         steps, numbers = _columns(curve)
         values.append(numbers)
         # Gaps first, so that no mean covers the steps on both sides of one.

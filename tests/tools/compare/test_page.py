@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -23,8 +24,8 @@ def visible_text(text):
     return outline.text
 
 
-def data(text):
-    return json.loads(re.search(r'id="data-gallery">(.*?)</script>', text, re.S)[1])
+def data(text, name="gallery"):
+    return json.loads(re.search(rf'id="data-{name}">(.*?)</script>', text, re.S)[1])
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,63 @@ def test_several_groups_share_one_gallery(tmp_path, evaluations):
     ]
     assert len(gallery["rows"]) == 3
     assert visible_text(text)
+
+
+def test_the_page_opens_with_all_runs_in_a_row(tmp_path, evaluations):
+    text = page(evaluations.write_comparison(tmp_path / "many", groups=3))
+    assert text.index('id="pictures"') < text.index('id="verdicts"')
+    tables = re.findall(r'<table class="seen">(.*?)</table>', text, re.S)
+    heads = [html.unescape(head) for head in re.findall(r'<th scope="col">(.*?)</th>', tables[0])]
+    assert heads == ["source", "control", evaluations.HOSTILE, "third", "target"]
+    labels = re.findall(r'aria-label="(.*?)" style', "".join(tables))
+    keys = [html.unescape(label).partition(" of ")[2] for label in labels]
+    # One image of each of six people, the k-th of the k-th person's ten, seven further each time.
+    images = evaluations.numbers(70)[:-1]
+    people = [group["key"].tolist() for _, group in images.groupby("identity", sort=False)][:6]
+    assert keys[::5] == [own[number * 7 % len(own)] for number, own in enumerate(people)]
+    assert all(len(set(keys[start : start + 5])) == 1 for start in range(0, len(keys), 5))
+
+
+def test_side_by_side_pictures_are_those_of_the_image(text, evaluations):
+    table = re.search(r'<table class="seen">(.*?)</table>', text, re.S)[1]
+    second = re.findall(r"<tr><td>(.*?)</tr>", table, re.S)[1]
+    key = html.unescape(re.search(r'aria-label="source of (.*?)"', second)[1])
+    row = evaluations.numbers(70)["key"].tolist().index(key)
+    places = [float(y) for y in re.findall(r"background-position:0% ([\d.]+)%", second)]
+    # The control has this row; the group has the images in the opposite order. Sprites of 64 and of 6 images.
+    control, group = (100 * (one % 64) / (63 if one < 64 else 5) for one in (row, 69 - row))
+    assert places == pytest.approx([control, control, group, control], abs=0.01)
+
+
+def test_curves_of_all_runs_are_laid_over_each_other(tmp_path, evaluations):
+    folder = evaluations.write_comparison(tmp_path / "curves", pictures=False)
+    for place, end in enumerate((0.5, 0.6)):
+        (tmp_path / f"run-{place}").mkdir()
+        events = [
+            *({"event": "step", "step": step, "stage": "main", "values": {"term/l1": 1 / step}} for step in (10, 20)),
+            {"event": "validated", "step": 20 + place, "values": {"ssim": end}},
+        ]
+        if place:
+            events.append({"event": "step", "step": 30, "stage": "main", "values": {"term/gan": 2.0}})
+        (tmp_path / f"run-{place}" / "log.jsonl").write_text("\n".join(map(json.dumps, events)))
+    text = page(folder)
+    plots = {plot["title"]: plot for plot in data(text, "plots").values()}
+    assert list(plots) == ["ssim", "l1", "gan"]
+    first, second = plots["ssim"]["panels"][0]["traces"]
+    assert (first["name"], first["x"], first["y"]) == ("control", [20], [0.5])
+    assert (second["name"], second["x"], second["y"]) == (evaluations.HOSTILE, [21], [0.6])
+    assert first["role"] != second["role"]
+    assert first["dashes"] != second["dashes"]
+    (only,) = plots["gan"]["panels"][0]["traces"]
+    assert (only["role"], only["dashes"]) == (second["role"], second["dashes"])
+    assert text.index('id="curves"') < text.index('id="verdicts"')
+    assert 'id="step-to" min="0" max="30"' in text
+    assert (folder / "assets" / "plotly.js").is_file()
+
+
+def test_without_logs_there_are_no_curves(text, compared):
+    assert 'id="curves"' not in text
+    assert not (compared / "assets" / "plotly.js").exists()
 
 
 def test_without_pictures_the_numbers_are_there(tmp_path, evaluations):

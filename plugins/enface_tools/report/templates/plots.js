@@ -23,7 +23,7 @@
       return {
         type: "scatter", mode: few || alone.includes(true) ? "lines+markers" : "lines", name: shown(trace.name), x: trace.x, y: trace.y,
         yaxis: row ? `y${row + 1}` : "y", connectgaps: false,
-        line: { color, width: 1.6, dash: dashes[trace.role] }, marker: { color, size: few ? 5 : alone.map((one) => (one ? 5 : 0)) },
+        line: { color, width: 1.6, dash: trace.dashes || dashes[trace.role] }, marker: { color, size: few ? 5 : alone.map((one) => (one ? 5 : 0)) },
         hovertemplate: `%{y:.5g}<extra>${shown(trace.name)}</extra>`,
       };
     }));
@@ -36,7 +36,7 @@
       height: 130 + 110 * count, margin: { l: 8, r: 12, t: 20, b: 8 }, paper_bgcolor: "transparent",
       plot_bgcolor: "transparent", hovermode: "x unified", dragmode: coarse ? false : "zoom",
       font: { family: "system-ui, sans-serif", size: 12, color: muted },
-      showlegend: spec.panels.some((panel) => panel.traces.length > 1),
+      showlegend: spec.panels.some((panel) => panel.traces.length > 1 || panel.traces.some((trace) => trace.dashes)),
       legend: { orientation: "h", x: 0, y: -0.28, font: { color: enface.color("--ink") } },
       hoverlabel: { bgcolor: enface.color("--raised"), font: { color: enface.color("--ink") } },
       xaxis: { ...axis, title: { text: shown(spec.x), standoff: 6 }, showgrid: false, ticks: "outside", tickcolor: rule,
