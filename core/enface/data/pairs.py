@@ -81,6 +81,19 @@ def require_columns(table: pd.DataFrame, columns: Iterable[str], key: str) -> No
             raise DataError(f"{key}: no column {column!r}{closest(column, map(str, table.columns))}")
 
 
+def _require_values(table: pd.DataFrame, where: Mapping[str, object], key: str) -> None:
+    """Raise DataError if no row at all has what a condition requests, such as a number in a column of text."""
+    for column, wanted in where.items():
+        if not satisfies(table, np.arange(len(table)), {column: wanted}).any():
+            raise DataError(f"{key}.where: no image has {column}={wanted}; {_some(table[column])}")
+
+
+def _some(column: pd.Series[Any]) -> str:
+    values = sorted(column.unique().tolist(), key=natural_key)
+    more = ", ..." if len(values) > 10 else ""
+    return f"its values are {'numbers' if column.dtype.kind in 'iuf' else 'text'}: {str(values[:10])[1:-1]}{more}"
+
+
 def _choose(values: list[object], wanted: int | float | list[str | int], part: str, taken: set[object]) -> list[object]:
     if isinstance(wanted, list):
         return _named(sorted(values, key=natural_key), wanted, part)
@@ -126,6 +139,11 @@ class PairCandidates:
 
     def __init__(self, table: pd.DataFrame, rows: Indices, rule: PairRule, role: str) -> None:
         require_columns(table, [*rule.same, *rule.where, *([rule.adjacent] if rule.adjacent else [])], f"pairs.{role}")
+        _require_values(table, rule.where, f"pairs.{role}")
+        if rule.adjacent and table[rule.adjacent].dtype.kind not in "iuf":
+            raise DataError(
+                f"pairs.{role}.adjacent: column {rule.adjacent!r} has no order: {_some(table[rule.adjacent])}"
+            )
         self.chance = rule.chance
         pool = rows[satisfies(table, rows, rule.where)]
         group = _group_numbers(table, rule.same)
@@ -204,6 +222,7 @@ class Pairs:
 
     def __init__(self, table: pd.DataFrame, rows: Indices, rules: PairsModel) -> None:
         require_columns(table, rules.source.where, "pairs.source")
+        _require_values(table, rules.source.where, "pairs.source")
         self.sources = rows[satisfies(table, rows, rules.source.where)]
         if not len(self.sources):
             raise DataError(f"pairs.source: no image has {_conditions(rules.source.where)}")

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from enface.errors import EnfaceError, PluginError, RecipeError
 from enface.plugin.components import KINDS, Component, DataInfo, as_schedule
 from enface.plugin.manager import origin
-from enface.plugin.schema import GeneratorSpec, ScheduleSpec, closest, params_model, wants_data_info
+from enface.plugin.schema import GeneratorSpec, ScheduleSpec, closest, params_model, plain, wants_data_info
 
 
 def snake_case(name: str) -> str:
@@ -64,7 +64,7 @@ class Catalog:
         try:
             return self._entries[kind, name]
         except KeyError:
-            raise RecipeError(f"no {kind} is called {name!r}{self._suggestion(kind, name.lower())}") from None
+            raise RecipeError(f"no {kind} is called {name!r}{self._suggestion(kind, name)}") from None
 
     def build(self, kind: str, name: str, params: Mapping[str, Any], data: DataInfo | None = None) -> Any:
         """Build a component from checked parameters, and the schedules among them.
@@ -95,8 +95,10 @@ class Catalog:
 
     def _suggestion(self, kind: str, name: str) -> str:
         known = {entry.name: (entry.name, *entry.component.aliases) for entry in self if entry.kind == kind}
-        meant = sorted(repr(other) for other, names in known.items() if name in names)
-        return f"; did you mean {' or '.join(meant)}?" if meant else closest(name, known)
+        meant = sorted(other for other, names in known.items() if plain(name) in map(plain, names))
+        if len(meant) > 2:
+            return f"; did you mean one of {', '.join(meant)}?"
+        return f"; did you mean {' or '.join(map(repr, meant))}?" if meant else closest(name, known)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, GeneratorSpec):

@@ -110,11 +110,6 @@ def find_run(path: Path, runs: Path, recipe: bool) -> Path | None:
     """Return the directory of a run by its name below ``runs``; None if ``recipe``, and the path may be one."""
 
 
-@hookspec
-def fetch_requirements(loaded: Any, kinds: Collection[str] | None, reporter: Reporter) -> None:
-    """Fetch files that a recipe's components of these kinds (None: all) need. Called once a machine, before packing."""
-
-
 @hookspec(firstresult=True)
 def open_pack(
     address: str, progress: Callable[[int, int], None] | None, say: Callable[[str], None] | None

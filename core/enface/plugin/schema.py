@@ -98,11 +98,16 @@ def parameter_help(component: type) -> dict[str, str]:
 
 def closest(name: str, known: Iterable[str]) -> str:
     """Return a suggestion to append to a message: the nearest known name, or all of them."""
-    names = sorted(set(known))
-    match = difflib.get_close_matches(name, names, n=1)
+    names = {plain(item): item for item in sorted(set(known))}
+    match = difflib.get_close_matches(plain(name), names, n=1)
     if match:
-        return f"; did you mean {match[0]!r}?"
-    return f"; known: {', '.join(names)}" if names else ""
+        return f"; did you mean {names[match[0]]!r}?"
+    return f"; known: {', '.join(names.values())}" if names else ""
+
+
+def plain(name: str) -> str:
+    """Return a name without case and separators, and without the ``Loss`` at the end of torch's names."""
+    return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("loss") or name
 
 
 def explain(item: Any, known: Iterable[str]) -> tuple[tuple[str | int, ...], str]:
@@ -112,6 +117,8 @@ def explain(item: Any, known: Iterable[str]) -> tuple[tuple[str | int, ...], str
         return path, f"unknown key {path[-1]!r}{closest(str(path[-1]), known)}"
     if item["type"] == "missing":
         return path, "is required and missing"
+    if item["type"].startswith("model_") and (keys := ", ".join(known)):
+        return path, f"must be a map with some of the keys {keys} (given: {item['input']!r})"
     message = str(item["msg"]).removeprefix("Value error, ")
     return path, f"{message[0].lower()}{message[1:]} (given: {item['input']!r})"
 

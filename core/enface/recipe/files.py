@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 
 import yaml
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
@@ -35,20 +37,31 @@ class RecipeSource:
 
     def place(self, path: Sequence[str | int]) -> str:
         """Return ``FILE:LINE: a.b.c`` of a key, or of the nearest map above it."""
-        dotted = ".".join(map(str, path)) or "recipe"
+        dotted, (origin, _) = ".".join(map(str, path)) or "recipe", self._origin(path)
+        return f"{origin}: {dotted}" if origin else dotted
+
+    def absolute(self, value: Path | str, path: Sequence[str | int]) -> str:
+        """Return the path in a key made absolute: relative to its file, or with ``--set`` to the working directory."""
+        try:
+            return absolute_path(str(value), self._origin(path)[1])
+        except RecipeError as error:
+            raise self.error([(path, str(error))]) from None
+
+    def _origin(self, path: Sequence[str | int]) -> tuple[str, Path]:
+        """Return file and line of a key, or its override, and the folder of paths there."""
         for key, text in reversed(self.overrides):
             if tuple(map(str, path[: len(key)])) == key:
-                return f"--set {text}: {dotted}"
+                return f"--set {text}", Path.cwd()
         for cut in range(len(path), -1, -1):
             for file, root in self.files:
                 line = _line_of(root, path[:cut])
                 if line is not None:
-                    return f"{file}:{line}: {dotted}"
+                    return f"{file}:{line}", file.parent
             # A map that is in no file was created by an override of a key in it.
             texts = [text for key, text in self.overrides if cut and key[:cut] == tuple(map(str, path[:cut]))]
             if texts:
-                return f"--set {texts[-1]}: {dotted}"
-        return f"{self.files[0][0]}: {dotted}" if self.files else dotted
+                return f"--set {texts[-1]}", Path.cwd()
+        return (str(self.files[0][0]), self.files[0][0].parent) if self.files else ("", Path.cwd())
 
     def error(self, problems: Iterable[tuple[Sequence[str | int], str]]) -> RecipeError:
         """Return one error that lists all problems with their places."""
@@ -75,7 +88,7 @@ def read_chain(path: Path, source: RecipeSource, children: tuple[Path, ...] = ()
     # Paths of plugins are relative to the file that names them, so they are made absolute before merging.
     if OmegaConf.is_list(config.get("plugins")):
         config["plugins"] = [absolute_plugin(str(item), path.parent) for item in config["plugins"]]
-    base = config if parent is None else read_chain(path.parent / parent, source, (*children, path))
+    base = config if parent is None else read_chain(Path(absolute_path(parent, path.parent)), source, (*children, path))
     if not children:
         # A copy, because merging and overriding change their arguments.
         source.parent = copy.deepcopy(base)
@@ -143,7 +156,21 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str], source: Recipe
 
 def absolute_plugin(name: str, folder: Path) -> str:
     """Return the absolute path of a plugin file; a module's name unchanged."""
-    return str((folder / Path(name).expanduser()).resolve()) if name.endswith(".py") else name
+    return absolute_path(name, folder) if name.endswith(".py") else name
+
+
+def absolute_path(text: str, folder: Path) -> str:
+    """Return an absolute path; ``~`` and ``$VARIABLE`` are expanded, and ``$PWD`` is the working directory.
+
+    Raises RecipeError if a variable is not set.
+    """
+    try:
+        text = Template(text).substitute({**os.environ, "PWD": os.getcwd()})
+    except (KeyError, ValueError) as error:
+        if not (folder / text).exists():
+            unknown = f"environment variable {error} is not set" if isinstance(error, KeyError) else str(error)
+            raise RecipeError(f"{unknown} (in {text})") from error
+    return str((folder / Path(text).expanduser()).resolve())
 
 
 def _line_of(node: yaml.Node | None, path: Sequence[str | int]) -> int | None:

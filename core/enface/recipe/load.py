@@ -28,6 +28,8 @@ from enface.recipe.models import DataModel, OptimizerModel, Recipe, Spec, SplitM
 from enface.recipe.optimizers import check_optimizer
 
 KeyPath = tuple[str | int, ...]
+Problem = tuple[KeyPath, str]
+SPLIT_HINT = "a split says who is in each part: {by: identity, train: 0.8, val: 0.1, test: 0.1}"
 
 
 @dataclass
@@ -84,7 +86,8 @@ def _validated(
     try:
         plain = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
-        raise RecipeError(f"{path}: {error.full_key or 'recipe'}: {first_line(error)}") from error
+        hint = "; $NAME and ${oc.env:NAME} are environment variables" if "Interpolation key" in str(error) else ""
+        raise source.error([((error.full_key or "").split("."), f"{first_line(error)}{hint}")]) from error
     assert isinstance(plain, dict)
     plain.setdefault("name", path.stem)
     named = plain.get("plugins") or []
@@ -93,26 +96,51 @@ def _validated(
     plain["plugins"] = named = [absolute_plugin(item, Path.cwd()) for item in named]
     manager = load_plugins(named)
     catalog = Catalog(manager)
-    _fill_from_dataset(plain, catalog, source)
-    try:
-        recipe = Recipe.model_validate(plain)
-    except ValidationError as error:
-        raise source.error(
-            explain(item, _known_keys(Recipe, list(item["loc"][:-1]))) for item in error.errors()
-        ) from error
-    checker = _Checker(catalog)
-    checker.recipe(recipe, [name for name, _ in manager.list_name_plugin()])
-    if checker.problems:
-        raise source.error(checker.problems)
+    problems = _fill_from_dataset(plain, catalog)
+    recipe = _modelled(plain, problems)
+    checker = _Checker(catalog, source, tuple(path for path, _ in problems))
+    if recipe is not None:
+        checker.recipe(recipe, [name for name, _ in manager.list_name_plugin()])
+    if problems or checker.problems:
+        raise source.error([*problems, *checker.problems])
+    assert recipe is not None
     source.merged = merged
     return LoadedRecipe(recipe, catalog, manager, source.place, source, directory)
 
 
-def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, source: RecipeSource) -> None:
-    """Fill in the pairs, splits and mirrored labels that the dataset declares."""
-    data = plain.get("data")
-    if not isinstance(data, dict) or data.get("use") not in catalog.names("dataset"):
+def _modelled(plain: dict[Any, Any], problems: list[Problem]) -> Recipe | None:
+    """Return the recipe of plain values and list its problems; without wrong values, so that the rest is checked."""
+    for attempt in range(4):
+        try:
+            return Recipe.model_validate(plain)
+        except ValidationError as error:
+            wrong = [explain(item, _known_keys(Recipe, item)) for item in error.errors()]
+        # Later ones are consequences of what was removed.
+        problems += wrong if attempt == 0 else []
+        for path, _ in reversed(wrong):
+            _remove(plain, path)
+    return None
+
+
+def _remove(tree: Any, path: tuple[Any, ...]) -> None:
+    """Remove a value from maps and lists; put a number in the place of one that is missing."""
+    try:
+        for part in path[:-1]:
+            tree = tree[part]
+        del tree[path[-1]]
+    except KeyError:
+        tree[path[-1]] = 1
+    except (IndexError, TypeError):
+        # The error is about another form of the value, as of a list that stands for a map.
         return
+
+
+def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog) -> list[Problem]:
+    """Fill in the pairs, splits and mirrored labels that the dataset declares; return what is wrong."""
+    data = plain.get("data")
+    problems: list[Problem] = []
+    if not isinstance(data, dict) or data.get("use") not in catalog.names("dataset"):
+        return []
     dataset = catalog.get("dataset", data["use"]).component
     assert issubclass(dataset, Dataset)
     given = plain.get("pairs")
@@ -121,18 +149,19 @@ def _fill_from_dataset(plain: dict[Any, Any], catalog: Catalog, source: RecipeSo
     split = data.get("split")
     if isinstance(split, str):
         if split not in dataset.splits:
-            known = closest(split, dataset.splits) or f"; {data['use']} has none, so give a map (by, train, ...)"
-            raise source.error([(("data", "split"), f"no split is called {split!r}{known}")])
-        data["split"] = dict(dataset.splits[split])
+            known = closest(split, dataset.splits) if dataset.splits else f" ({data['use']} has no named splits)"
+            problems.append((("data", "split"), f"no split is called {split!r}{known}; {SPLIT_HINT}"))
+        data["split"] = dict(dataset.splits.get(split, {}))
     augment = plain.get("augment")
     flip = augment.get("flip") if isinstance(augment, dict) else None
     if isinstance(flip, dict) and dataset.mirror:
         flip.setdefault("mirror", dict(dataset.mirror))
+    return problems
 
 
-def _known_keys(model: Any, path: list[str | int]) -> list[str]:
-    """Return the keys that are allowed in the map at ``path``."""
-    for part in path:
+def _known_keys(model: Any, item: Any) -> list[str]:
+    """Return the keys that are allowed in the map with one of pydantic's errors."""
+    for part in item["loc"][: None if item["type"].startswith("model_") else -1]:
         fields = {info.alias or key: info.annotation for key, info in getattr(model, "model_fields", {}).items()}
         model = _inner_model(fields.get(part, model))
     return [info.alias or key for key, info in getattr(model, "model_fields", {}).items()]
@@ -164,17 +193,17 @@ def newest_run(folder: Path) -> Path:
     return runs[-1] if runs and not is_run(folder) else folder
 
 
-def _absolute(path: str | Path) -> str:
-    """Make a path independent of the working directory, because a run is resumed from any other."""
-    return str(Path(path).expanduser().resolve())
-
-
 @dataclass
 class _Checker:
-    """Finds the mistakes in a recipe that its models cannot see, and makes its paths absolute."""
+    """Finds the mistakes in a recipe that its models cannot see, and makes its paths absolute.
+
+    What depends on keys that are ``removed`` is not checked.
+    """
 
     catalog: Catalog
-    problems: list[tuple[KeyPath, str]] = field(default_factory=list)
+    source: RecipeSource
+    removed: tuple[KeyPath, ...] = ()
+    problems: list[Problem] = field(default_factory=list)
 
     def recipe(self, recipe: Recipe, observers: list[str]) -> None:
         self._data(recipe)
@@ -188,12 +217,13 @@ class _Checker:
             self.component("mask", region, "evaluation", "regions", name)
         for name, stage in recipe.stages.items():
             self._stage(stage, recipe, "stages", name)
-        if recipe.augment.crop is not None and recipe.data.packed_size == recipe.data.image_size:
+        is_cropped = recipe.augment.crop is not None and self._knows("size", "load_size")
+        if is_cropped and recipe.data.packed_size == recipe.data.image_size:
             self._add("needs a data.load_size larger than data.size", "augment", "crop")
         for index, name in enumerate(recipe.log.observers or []):
             if name not in observers:
                 self._add(f"no plugin is called {name!r}{closest(name, observers)}", "log", "observers", index)
-        best = recipe.log.best
+        best = recipe.log.best if self._knows("metrics", "split", "val", recipe.log.best) else None
         if best is not None and best not in recipe.metrics:
             self._add(f"no metric {best!r}; listed: {', '.join(recipe.metrics)}", "log", "best")
         if best is not None and recipe.data.split.val in (0, []):
@@ -207,7 +237,7 @@ class _Checker:
                 self._split(data)
             return
         if data.local_pack is not None:
-            data.pack = _absolute(data.local_pack)
+            data.pack = self.source.absolute(data.local_pack, ("data", "pack"))
         if data.use:
             self.component("dataset", data, "data", complete=False)
             return
@@ -253,21 +283,23 @@ class _Checker:
             return
         for key in checked.model_fields_set:
             value = getattr(checked, key)
-            self._nested(value, *path, key)
-            if isinstance(value, Path) and spec.model_extra is not None:
-                spec.model_extra[key] = _absolute(value)
+            assert spec.model_extra is not None
+            if isinstance(value, ComponentSpec):
+                spec.model_extra[key] = self._nested(value, *path, key)
+            elif isinstance(value, Path):
+                spec.model_extra[key] = self.source.absolute(value, (*path, key))
 
     def _start(self, start: StartModel, recipe: Recipe, *here: str) -> None:
         if start.run is None and start.checkpoint is None:
             names = list(recipe.stages)
             earlier = names[: names.index(here[1])]
-            if start.stage not in earlier:
+            if start.stage not in earlier and self._knows(start.stage):
                 known = closest(str(start.stage), earlier) if earlier else ""
                 self._add(f"no stage {start.stage!r} is trained before this one{known}", *here, "stage")
         if start.run is not None:
-            start.run = str(newest_run(Path(_absolute(start.run))))
+            start.run = str(newest_run(Path(self.source.absolute(start.run, (*here, "run")))))
         if start.checkpoint is not None:
-            start.checkpoint = _absolute(start.checkpoint)
+            start.checkpoint = self.source.absolute(start.checkpoint, (*here, "checkpoint"))
 
     def _stage(self, stage: StageModel, recipe: Recipe, *here: str) -> None:
         if isinstance(stage.start, StartModel):
@@ -296,14 +328,22 @@ class _Checker:
         for where, message in check_optimizer(self.catalog, model):
             self._add(message, *path, *where)
 
-    def _nested(self, value: Any, *path: str) -> None:
-        if isinstance(value, ComponentSpec):
-            self.component(value.kind, Spec.model_validate(value.model_dump()), *path)
+    def _nested(self, value: Any, *path: str) -> Any:
+        """Check a component that is the value of a key; return its map."""
+        if not isinstance(value, ComponentSpec):
+            return value
+        spec = Spec.model_validate(value.model_dump())
+        self.component(value.kind, spec, *path)
+        return spec.model_dump()
 
     def _defined(self, kind: str, name: str | None, known: list[str], *path: str) -> None:
-        if name is not None and name not in known:
+        if name is not None and name not in known and self._knows(name, f"{kind}s"):
             listed = ", ".join(known) or f"none; add it under '{kind}s:'"
             self._add(f"no {kind} {name!r}; defined: {listed}", *path)
 
     def _add(self, message: str, *path: str | int) -> None:
-        self.problems.append((path, message))
+        if not any(path == key[: len(path)] for key in self.removed):
+            self.problems.append((path, message))
+
+    def _knows(self, *keys: str | int | None) -> bool:
+        return not any(key and key[-1] in keys for key in self.removed)

@@ -43,6 +43,7 @@ class LabelledFolder(Dataset):
         extensions: File name extensions of images.
     """
 
+    aliases = ("labeled_folder", "image_folder", "folder")
     pairs: ClassVar[dict[str, Any]] = {"target": {"same": ["identity"], "where": {"pose": 0}}}
 
     def __init__(self, *, root: Path, pattern: str, extensions: tuple[str, ...] = IMAGE_EXTENSIONS) -> None:

@@ -71,6 +71,7 @@ class PairedFolders(Dataset):
             ``007_02``. Default: each pair is a person of its own.
     """
 
+    aliases = ("aligned", "pix2pix", "paired", "paired_image", "paired_image_folder", "folder")
     pairs: ClassVar[dict[str, Any]] = {
         "source": {"where": {"role": "source"}},
         "target": {"same": ["pair"], "where": {"role": "target"}},

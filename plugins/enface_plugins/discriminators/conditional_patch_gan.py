@@ -42,6 +42,8 @@ class ConditionalPatchGAN(Discriminator):
         RecipeError: when the images are too small for this number of layers.
     """
 
+    aliases = ("pix2pix", "conditional", "cgan")
+
     def __init__(
         self,
         *,

@@ -41,6 +41,8 @@ class MultiScale(Discriminator):
         RecipeError: when the images are too small for this number of scales and layers.
     """
 
+    aliases = ("pix2pixhd", "multiscale")
+
     def __init__(
         self,
         *,

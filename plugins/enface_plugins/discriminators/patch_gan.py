@@ -40,6 +40,8 @@ class PatchGAN(Discriminator):
         RecipeError: when the images are too small for this number of layers.
     """
 
+    aliases = ("basic", "n_layers", "nlayer", "patch", "pix2pix")
+
     def __init__(
         self,
         *,

@@ -31,6 +31,8 @@ class PixelGAN(Discriminator):
             ICLR 2018); usually with ``norm: none``.
     """
 
+    aliases = ("pixel",)
+
     def __init__(
         self,
         *,

@@ -54,6 +54,8 @@ class Projected(Discriminator):
         WeightsError: when the weights are missing or do not fit.
     """
 
+    aliases = ("projected_d", "projected_gan", "fastgan")
+
     def __init__(
         self,
         *,

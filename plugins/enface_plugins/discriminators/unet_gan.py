@@ -37,6 +37,8 @@ class UnetGAN(Discriminator):
         RecipeError: when height or width is not a multiple of 2^levels.
     """
 
+    aliases = ("unet", "unet_discriminator_sn", "real_esrgan")
+
     def __init__(
         self, *, width: Annotated[int, Ge(1)] = 64, levels: Annotated[int, Ge(1), Le(6)] = 3, data: DataInfo
     ) -> None:

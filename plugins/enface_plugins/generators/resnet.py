@@ -42,6 +42,8 @@ class Resnet(Generator):
         RecipeError: when height or width is not a multiple of 4, or is below 8.
     """
 
+    aliases = ("resnet_6blocks", "resnet_9blocks", "cyclegan", "pix2pixhd")
+
     def __init__(
         self,
         *,

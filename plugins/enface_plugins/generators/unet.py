@@ -41,6 +41,8 @@ class Unet(Generator):
         RecipeError: when height or width is not a multiple of 2^depth.
     """
 
+    aliases = ("unet_128", "unet_256", "pix2pix")
+
     def __init__(
         self,
         *,

@@ -48,6 +48,7 @@ class Contextual(Loss):
         WeightsError: when the weights are missing or do not fit.
     """
 
+    aliases = ("cx",)
     unit = "per image"
     non_negative = True
 

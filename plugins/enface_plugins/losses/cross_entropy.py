@@ -16,6 +16,7 @@ class CrossEntropy(Loss):
     Shapes: logits (N, K), labels (N,) int64 in [0, K) -> (N,). Range: [0, inf); log K for equal logits.
     """
 
+    aliases = ("ce", "nll", "classification")
     unit = "per image"
     non_negative = True
 

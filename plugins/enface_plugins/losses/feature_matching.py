@@ -19,6 +19,7 @@ class FeatureMatching(Loss):
     activations.
     """
 
+    aliases = ("fm", "feat", "gan_feat")
     unit = "per image"
     distance = True
     non_negative = True

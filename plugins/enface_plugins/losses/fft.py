@@ -27,6 +27,7 @@ class FFT(Loss):
             regardless of position.
     """
 
+    aliases = ("fourier", "frequency")
     unit = "per image"
     distance = True
     non_negative = True

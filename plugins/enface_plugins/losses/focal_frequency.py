@@ -26,6 +26,7 @@ class FocalFrequency(Loss):
         alpha: Strength of the weighting; at 0 all frequencies count alike, and the loss is the squared error.
     """
 
+    aliases = ("ffl", "frequency")
     unit = "per image"
     distance = True
     non_negative = True

@@ -27,6 +27,7 @@ class Gradient(Loss):
             lower neighbour minus the pixel, 0 in the last column or row.
     """
 
+    aliases = ("edge", "sobel", "gdl")
     unit = "per pixel"
     distance = True
     non_negative = True

@@ -26,6 +26,7 @@ class GradientPenalty(CriticLoss):
         center: Desired norm of the gradient.
     """
 
+    aliases = ("wgan_gp", "gp")
     unit = "per image"
     non_negative = True
     deterministic = False

@@ -17,6 +17,7 @@ class Hinge(AdversarialLoss):
     [0, inf): 2 for a critic that outputs 0, 0 for one that is confident and right.
     """
 
+    aliases = ("gan", "adversarial", "hinge_gan")
     unit = "per logit"
 
     def forward(self, fake_logits: Tensor) -> Tensor:

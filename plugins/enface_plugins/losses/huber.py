@@ -26,6 +26,7 @@ class Huber(Loss):
             about 13 of 255 grey levels.
     """
 
+    aliases = ("smooth_l1",)
     unit = "per pixel"
     distance = True
     non_negative = True

@@ -45,6 +45,7 @@ class Identity(Loss):
             embeddings, is not reproducible, or lets no gradient through.
     """
 
+    aliases = ("arcface", "face_id", "id", "facenet", "cosine")
     unit = "per image"
     distance = True
     non_negative = True

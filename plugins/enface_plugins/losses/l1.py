@@ -16,6 +16,7 @@ class L1(Loss):
     Shapes: output, target (N, C, H, W) -> (N, C, H, W). Range: [0, 2] for images in [-1, 1].
     """
 
+    aliases = ("mae", "mean_absolute_error", "pixel")
     unit = "per pixel"
     distance = True
     non_negative = True

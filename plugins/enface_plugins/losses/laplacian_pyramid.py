@@ -36,6 +36,7 @@ class LaplacianPyramid(Loss):
         RecipeError: when the levels do not fit the images.
     """
 
+    aliases = ("laplacian", "pyramid")
     unit = "per pixel"
     distance = True
     non_negative = True

@@ -17,6 +17,7 @@ class Lsgan(AdversarialLoss):
     generator. Unit: squared logits.
     """
 
+    aliases = ("gan", "adversarial", "least_squares")
     unit = "per logit"
     non_negative = True
 

@@ -16,6 +16,7 @@ class MSE(Loss):
     Shapes: output, target (N, C, H, W) -> (N, C, H, W). Range: [0, 4] for images in [-1, 1].
     """
 
+    aliases = ("l2", "mean_squared_error", "pixel")
     unit = "per pixel"
     distance = True
     non_negative = True

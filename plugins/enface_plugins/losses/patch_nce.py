@@ -30,6 +30,7 @@ class PatchNCE(Loss):
         temperature: Divisor of the similarities; smaller values sharpen the comparison.
     """
 
+    aliases = ("nce", "info_nce", "cut")
     unit = "per image"
     non_negative = True
 

@@ -47,6 +47,7 @@ class Perceptual(Loss):
         WeightsError: when the weights are missing or do not fit.
     """
 
+    aliases = ("vgg", "vgg16", "vgg19", "content", "style")
     unit = "per image"
     distance = True
     non_negative = True

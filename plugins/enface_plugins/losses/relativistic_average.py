@@ -24,6 +24,7 @@ class RelativisticAverage(AdversarialLoss):
     Unit: nats. An image's value depends on the others in its part of the batch (``accumulate``, processes).
     """
 
+    aliases = ("gan", "adversarial", "ragan", "relativistic")
     unit = "per logit"
     non_negative = True
     per_image = False

@@ -21,6 +21,7 @@ class RelativisticPaired(AdversarialLoss):
     nats.
     """
 
+    aliases = ("gan", "adversarial", "rpgan", "r3gan", "relativistic")
     unit = "per logit"
     non_negative = True
     paired = True

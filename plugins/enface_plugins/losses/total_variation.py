@@ -24,6 +24,7 @@ class TotalVariation(Loss):
         penalty: ``absolute`` keeps edges and flattens the areas between them; ``squared`` also blurs edges.
     """
 
+    aliases = ("tv", "weighted_tv")
     unit = "per pixel"
     non_negative = True
 

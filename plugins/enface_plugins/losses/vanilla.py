@@ -25,6 +25,7 @@ class Vanilla(AdversarialLoss):
         smoothing: Reduction of the critic's label for real images; 0.1 makes it 0.9.
     """
 
+    aliases = ("gan", "adversarial", "bce", "bce_with_logits", "non_saturating", "logistic", "dcgan", "minimax")
     unit = "per logit"
     non_negative = True
 

@@ -18,6 +18,7 @@ class Wgan(AdversarialLoss):
     estimates the distance between the two distributions.
     """
 
+    aliases = ("gan", "adversarial", "wgan_gp", "wasserstein")
     unit = "per logit"
 
     def forward(self, fake_logits: Tensor) -> Tensor:

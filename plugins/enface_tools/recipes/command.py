@@ -75,7 +75,15 @@ def commands(app: typer.Typer) -> None:
 
 @hookimpl
 def find_recipe(name: str) -> Path | None:
-    """Find the recipes that come with enface."""
+    """Find the recipes that come with enface. Raise RecipeError if the name is nearly one of theirs."""
+    from difflib import get_close_matches
+
     from enface_tools.recipes.shipped import shipped_recipes
 
-    return shipped_recipes().get(name)
+    known = shipped_recipes()
+    if name not in known and (near := get_close_matches(name.lower(), known, n=1)):
+        raise RecipeError(
+            f"no recipe or run is called {name!r}; did you mean {near[0]!r}? 'enface recipes' lists those that come "
+            "with enface"
+        )
+    return known.get(name)

@@ -152,7 +152,7 @@ def test_a_recipe_that_extends_itself_is_refused(recipe, fails):
         ({"augment": {"flip": {}}}, "augment.flip.mirror", "must say how labels change"),
         ({"augment": {"flip": {"mirror": {}, "chance": 2}}}, "augment.flip.chance", "less than or equal to 1"),
         ({"augment": {"crap": {}}}, "augment.crap", "did you mean 'crop'?"),
-        ({"data": {"split": "first_200"}}, "data.split", "toy_faces has none, so give a map (by, train, ...)"),
+        ({"data": {"split": "first_200"}}, "data.split", "(toy_faces has no named splits); a split says"),
         (stage(start="previus"), "stages.main.start", "'previous' or 'scratch'"),
         (stage(start={}), "stages.main.start", "name a run, a stage of this run, or a checkpoint"),
         (stage(start={"rnu": "x"}), "stages.main.start.rnu", "did you mean 'run'?"),

@@ -291,8 +291,12 @@ def test_sources_may_be_limited(table):
         ({"target": {"where": {"yav": 0}}}, r"pairs\.target: no column 'yav'"),
         ({"target": {"same": ["identity"]}, "partner": {"adjacent": "pose"}}, r"pairs\.partner: no column 'pose'"),
         ({"source": {"where": {"pose": 0}}}, r"pairs\.source: no column 'pose'"),
-        ({"source": {"where": {"yaw": 7}}}, r"pairs\.source: no image has yaw=7"),
-        ({"target": {"same": ["identity"], "where": {"yaw": 7}}}, r"12 identities have no image with yaw=7 .*p\d"),
+        ({"source": {"where": {"yaw": 7}}}, r"pairs\.source\.where: no image has yaw=7; "),
+        ({"target": {"same": ["identity"], "where": {"yaw": 7}}}, r"pairs\.target\.where: no image has yaw=7; "),
+        (
+            {"target": {"same": ["identity", "yaw"], "where": {"yaw": 0}}},
+            r"12 identities have no image with yaw=0 .*p\d",
+        ),
         ({"target": {"same": ["identity"], "chance": 0.5}}, r"pairs\.target\.chance: must be 1"),
     ],
 )
@@ -412,3 +416,49 @@ def test_without_a_partner_there_are_no_columns_of_one(toy):
     pack, _ = toy
     names = Batches(pack, ("source", "target"), torch.device("cpu"), (32, 32)).names
     assert not [name for name in names if "partner" in name or name.startswith("same_")]
+
+
+# ------------------------------------------------------------------ labels that are text
+
+
+@pytest.fixture
+def words():
+    """A table whose poses are words."""
+    rows = [
+        {"key": f"{who}-{pose}", "identity": f"p{who}", "pose": pose} for who in range(3) for pose in ("left", "front")
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (
+            {"target": {"same": ["identity"], "where": {"pose": 0}}},
+            r"pairs\.target\.where: no image has pose=0; its values are text: 'front', 'left'$",
+        ),
+        (
+            {"source": {"where": {"pose": ["up", "down"]}}, "target": {"same": ["identity"]}},
+            r"pairs\.source\.where: no image has pose=\['up', 'down'\]; its values are text: 'front', 'left'$",
+        ),
+        (
+            {"target": {"same": ["identity"]}, "partner": {"adjacent": "pose"}},
+            r"pairs\.partner\.adjacent: column 'pose' has no order: its values are text: 'front', 'left'$",
+        ),
+    ],
+)
+def test_a_number_or_order_is_not_looked_for_in_text(words, rules, message):
+    with pytest.raises(DataError, match=message):
+        Pairs(words, np.arange(len(words)), PairsModel.model_validate(rules))
+
+
+def test_text_that_is_there_is_found(words):
+    rules = PairsModel.model_validate({"target": {"same": ["identity"], "where": {"pose": "front"}}})
+    targets = Pairs(words, np.arange(len(words)), rules).draw(np.array([0, 2]), np.random.default_rng(0))["target"]
+    assert words["key"].iloc[targets].tolist() == ["0-front", "1-front"]
+
+
+def test_a_missing_number_is_named_beside_the_numbers_there_are(table):
+    rules = PairsModel.model_validate({"target": {"same": ["identity"], "where": {"yaw": 90}}})
+    with pytest.raises(DataError, match=r"no image has yaw=90; its values are numbers: -60, -45, -30, -15, 0, 15"):
+        Pairs(table, np.arange(len(table)), rules)
