@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from enface import Run
     from enface.system.messages import Reporter
     from enface.training.run import Run as TrainingRun
+    from enface_tools.report.progress import Progress
 
 
 def report(
@@ -36,6 +37,7 @@ def report(
     With --watch the page follows a run until it ends.
     """
     from enface.recipe.load import is_run
+    from enface_tools.report.progress import read_progress
     from enface_tools.report.run_page import write_report
     from enface_tools.report.watch import watch
 
@@ -47,11 +49,17 @@ def report(
     if not is_run(run):
         raise EnfaceError(f"{run} is not a run directory; omit --watch")
     try:
-        path = watch(run, written=lambda page: say(f"report: {page}; watching the run, Ctrl-C ends it"))
+        path = watch(run, written=lambda page: _say_watching(page, read_progress(run)))
     except KeyboardInterrupt:
         say("stopped watching; the report shows the run as it is now")
         raise typer.Exit(130) from None
     say(f"the run has ended. report: {path}")
+
+
+def _say_watching(page: Path, progress: Progress | None) -> None:
+    say(f"report: {page}; watching the run, Ctrl-C ends it")
+    if progress is not None:
+        say(progress.text)
 
 
 @hookimpl

@@ -28,6 +28,7 @@ class LogEvent(BaseModel):
 
     event: str
     step: int
+    time: float | None = None
     stage: str = ""
     terms: list[str] = []
     losses: dict[str, str] = {}
@@ -42,6 +43,7 @@ class Log:
         curves: Name of a value -> (step, value) over training.
         stages: (name, first step), in order.
         ended: True if the last event ends the run.
+        pace: (time, step) of the events of the current stage since it began or was resumed.
         terms: The terms of each stage, with the labels of their losses.
         logged: Names of the values that a stage has logged.
     """
@@ -49,6 +51,7 @@ class Log:
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     stages: list[tuple[str, int]] = field(default_factory=list)
     ended: bool = False
+    pace: list[tuple[float, int]] = field(default_factory=list)
     terms: dict[str, dict[str, str]] = field(default_factory=dict)
     logged: dict[str, set[str]] = field(default_factory=dict)
 
@@ -129,9 +132,12 @@ def read_log(text: str) -> Log:
     for event in _events(text.splitlines()):
         log.ended = event.event in ENDS
         if event.event == "stage_started":
+            log.pace = []
             log.terms[event.stage] = {term: event.losses.get(term, term) for term in event.terms}
             if event.stage not in dict(log.stages):
                 log.stages.append((event.stage, event.step))
+        if event.event in ("stage_started", "step") and event.time is not None:
+            log.pace.append((event.time, event.step))
         if event.event == "step":
             log.logged.setdefault(event.stage, set()).update(event.values)
         prefix = {"step": "", "validated": "val/"}.get(event.event)

@@ -19,6 +19,7 @@ from enface_tools.report.files import FolderReader, PageWriter, make_folder
 from enface_tools.report.gallery import gallery
 from enface_tools.report.numbers import KeyNumber, baseline_names, digits_by_metric, key_numbers, labelled, verdicts
 from enface_tools.report.pictures import error_scale, sample_grids, sprite_sheet
+from enface_tools.report.progress import progress_of
 from enface_tools.report.provenance import Provenance
 from enface_tools.report.render import rendered
 from enface_tools.report.rows import ROLES, Size, grid_rows, image_size, stage_rows
@@ -191,6 +192,7 @@ def _training(reader: FolderReader, page: PageWriter, size: Size | None) -> Cont
     return {
         "stages": [(name, start, ", ".join(log.terms.get(name, {}).values())) for name, start in log.stages],
         "last_step": log.last_step,
+        "progress": progress_of(log, reader.text("recipe.yaml")),
         "plots": training_plots(log),
         "inactive": log.inactive,
         "samples": sample_grids(reader, page, size),

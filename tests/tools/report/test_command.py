@@ -9,6 +9,8 @@ from threading import Thread
 import pytest
 
 from enface_tools.report import watch as watch_module
+from enface_tools.report.progress import duration, read_progress
+from enface_tools.report.run_page import write_report
 from enface_tools.report.watch import watch
 
 
@@ -82,6 +84,57 @@ def test_a_resumed_run_is_watched(run, monkeypatch):
     seen = []
     watch(run, written=seen.append)
     assert seen
+
+
+def started(name, time, step):
+    return {"event": "stage_started", "time": time, "step": step, "stage": name, "stage_step": 0}
+
+
+RECIPE = "name: x\nstages: {l1: {steps: 300}, cure: {steps: 100}}\n"
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        ([], "step 0 of 400, time left unknown before the first logged step"),
+        ([started("l1", 1000, 0)], "step 0 of 400, time left unknown before the first logged step"),
+        # 20 steps in 5 s: 380 steps in 95 s.
+        ([started("l1", 1000, 0), step(20) | {"time": 1005}], "step 20 of 400, about 2 min left"),
+        # The second stage is slower: 10 steps in 8 s, so that 90 take 72 s.
+        (
+            [
+                started("l1", 1000, 0),
+                step(300) | {"time": 1030},
+                started("cure", 1031, 300),
+                step(310) | {"time": 1039},
+            ],
+            "step 310 of 400, about 72 s left",
+        ),
+        # The pause before a run was resumed does not count.
+        (
+            [started("l1", 0, 0), step(100) | {"time": 10}, started("l1", 90000, 100), step(150) | {"time": 90005}],
+            "step 150 of 400, about 25 s left",
+        ),
+        ([started("cure", 0, 300), step(400) | {"time": 10}], "step 400 of 400, about 0 s left"),
+    ],
+)
+def test_step_total_and_time_left_are_shown_at_once(tmp_path, evaluations, events, text):
+    run = evaluations.write_run(tmp_path / "run", events)
+    (run / "recipe.yaml").write_text(RECIPE)
+    assert read_progress(run).text == text
+    assert text in write_report(run, refresh=5).read_text(encoding="utf-8")
+    assert text not in write_report(run).read_text(encoding="utf-8"), "the run has ended"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(89, "89 s"), (90, "2 min"), (5340, "89 min"), (5400, "1 h 30 min")])
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("recipe", ["", "name: x", "stages: 3", "stages: {a: {}}", "{", "stages: {a: {steps: x}}"])
+def test_a_recipe_without_stages_has_no_progress(tmp_path, recipe):
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    assert read_progress(tmp_path) is None
 
 
 # ------------------------------------------------------------------ the command
