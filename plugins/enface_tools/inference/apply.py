@@ -105,11 +105,11 @@ def apply(
     if grid_path is not None and pairs is not None and pairs.save(grid_path):
         reporter.say(f"grid: {grid_path}")
     written = [task.output for task in tasks if task not in errors]
-    reporter.say(f"{len(written)} images written to {folder}")
     if translator.fitted:
         action = {"crop": "cropped to", "pad": "padded to", "stretch": "stretched to"}[fit or data.fit]
         remedy = "" if network.multiple is None else "; --size native keeps their own size"
-        reporter.say(f"{translator.fitted} of them were {action} the shape of {px(data.image_size)} px{remedy}")
+        reporter.say(f"{translator.fitted} images were {action} the shape of {px(data.image_size)} px{remedy}")
+    reporter.say(f"{len(written)} images written to {folder}")
     if errors:
         reasons = "\n  ".join(errors.values())
         raise DataError(f"{len(errors)} of {len(tasks)} images could not be read:\n  {reasons}")

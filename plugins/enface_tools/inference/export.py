@@ -67,7 +67,8 @@ class Exporter:
     """Exports one network.
 
     Args:
-        network: The generator, in eval mode, on the CPU. If it is fully convolutional, so are the files.
+        network: The generator, in eval mode, on the CPU. If it is fully convolutional, so are the files, unless the
+            exporter cannot trace that.
         saved: The checkpoint of its weights.
         raw: True if these are the plain weights although the checkpoint may have a running average.
     """
@@ -103,15 +104,28 @@ class Exporter:
         return content
 
     def _write(self, work: Path, formats: Sequence[str]) -> dict[str, Any]:
+        multiple = self.network.multiple
+        # torch.export takes a side of one unit as a constant.
+        if multiple is not None and min(self.recipe.data.image_size) >= 2 * multiple:
+            try:
+                return self._write_files(work, formats, multiple)
+            except EnfaceError:
+                # Written for one size below, or refused.
+                pass
+        return self._write_files(work, formats, None)
+
+    def _write_files(self, work: Path, formats: Sequence[str], multiple: int | None) -> dict[str, Any]:
+        """Write files that accept the recipe's size, or all multiples of a number from two times that on."""
         model = OutputPath(self.network).to(memory_format=torch.contiguous_format).eval()
+        sources = self._sources(multiple)
         differences: dict[str, float] = {}
         with _quiet():
-            program = self._attempt("torch", _traced, model, self._sources(), self.network.multiple)
+            program = self._attempt("torch", _traced, model, sources[0], multiple)
             for kind in dict.fromkeys(formats):
                 path = work / FILES[kind]
                 self._attempt(kind, WRITERS[kind], program, path)
-                differences[kind] = self._compare(model, kind, path)
-        content = self._metadata(work, differences)
+                differences[kind] = self._compare(model, kind, path, sources)
+        content = self._metadata(work, differences, multiple)
         (work / METADATA).write_text(json.dumps(content, indent=1), encoding="utf-8")
         return content
 
@@ -127,10 +141,10 @@ class Exporter:
                 f"generator {self.recipe.generator.use} cannot be exported ({kind}): {lines[0]}"
             ) from error
 
-    def _compare(self, model: nn.Module, kind: str, path: Path) -> float:
+    def _compare(self, model: nn.Module, kind: str, path: Path, sources: Sequence[Tensor]) -> float:
         """Largest absolute difference between the outputs of a file and of the network."""
         exported, largest = self._attempt(kind, READERS[kind], path), 0.0
-        for source in self._sources():
+        for source in sources:
             with torch.inference_mode():
                 expected = model(source)
             output = self._attempt(kind, exported, source)
@@ -144,19 +158,18 @@ class Exporter:
             largest = max(largest, difference)
         return largest
 
-    def _sources(self) -> list[Tensor]:
+    def _sources(self, multiple: int | None) -> list[Tensor]:
         """Fixed inputs in [-1, 1] for comparing exports: one image, three, and a larger one if other sizes fit."""
         planes, (height, width) = self.recipe.data.channels.source, self.recipe.data.image_size
         random = torch.Generator().manual_seed(0)
         shapes = [(count, planes, height, width) for count in BATCHES]
-        if self.network.multiple is not None:
-            shapes.append((1, planes, height + self.network.multiple, width + 2 * self.network.multiple))
+        if multiple is not None:
+            shapes.append((1, planes, height + multiple, width + 2 * multiple))
         return [torch.rand(shape, generator=random) * 2 - 1 for shape in shapes]
 
-    def _metadata(self, work: Path, differences: Mapping[str, float]) -> dict[str, Any]:
+    def _metadata(self, work: Path, differences: Mapping[str, float], multiple: int | None) -> dict[str, Any]:
         data, state = self.recipe.data, self.saved.state
         planes, levels = data.channels, 2**data.depth - 1
-        multiple = self.network.multiple
         sides = [*data.image_size] if multiple is None else [f"{side}, a multiple of {multiple}" for side in SIDES]
 
         def image(planes: int) -> dict[str, Any]:
@@ -194,12 +207,11 @@ class Exporter:
 # ------------------------------------------------------------------ formats
 
 
-def _traced(model: nn.Module, sources: Sequence[Tensor], multiple: int | None) -> ExportedProgram:
+def _traced(model: nn.Module, source: Tensor, multiple: int | None) -> ExportedProgram:
     # Two images, because torch.export specialises a size of 1 to a constant.
-    example = torch.zeros(2, *sources[0].shape[1:])
+    example = torch.zeros(2, *source.shape[1:])
     dynamic: dict[int, Any] = {0: Dim("batch", min=1)}
     if multiple is not None:
-        # At least two units: a network may need more than one pixel at its coarsest scale.
         dynamic |= {axis: multiple * Dim(f"{name}_units", min=2) for axis, name in enumerate(SIDES, 2)}
     return torch.export.export(model, (example,), dynamic_shapes={"source": dynamic})
 

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from enface.errors import DataError, EnfaceError
+from enface.plugin.components import Generator
 from enface.recipe.models import DataModel
-from enface_tools.inference.apply import FITS, ImageTask, ImageTranslator, PairGrid, device_of, plan_tasks
+from enface_tools.inference.apply import ImageTask, ImageTranslator, PairGrid, device_of, plan_tasks
 
 CPU = torch.device("cpu")
 
@@ -28,7 +29,7 @@ def pixels_of(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
-class Negative(torch.nn.Module):
+class Negative(Generator):
     """Its output is the source's negative; it records its batch sizes."""
 
     def __init__(self, gain: float = 1.0) -> None:
@@ -124,38 +125,9 @@ def test_missing_images_are_named(tmp_path):
 # ------------------------------------------------------------------ fitting
 
 
-@pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize(("height", "width"), [(7, 30), (30, 7), (1, 300), (31, 30), (16, 16)])
-def test_every_fit_gives_a_square_of_any_image(fit, height, width):
-    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    assert FITS[fit](image, 16).shape == (16, 16, 3)
-
-
-@pytest.mark.parametrize("fit", FITS)
-def test_all_fits_agree_on_a_square_image(fit):
-    image = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
-    expected = np.asarray(Image.fromarray(image).resize((16, 16), Image.Resampling.LANCZOS))
-    np.testing.assert_array_equal(FITS[fit](image, 16), expected)
-
-
-def test_crop_takes_the_centre_and_pad_keeps_everything():
-    # Three squares beside each other: red, green, blue.
-    image = np.zeros((16, 48, 3), np.uint8)
-    for place in range(3):
-        image[:, 16 * place : 16 * (place + 1), place] = 200
-    assert (FITS["crop"](image, 16) == [0, 200, 0]).all()
-    padded = FITS["pad"](image, 48)
-    np.testing.assert_array_equal(padded[16:32], image)
-    assert (padded[:16] == image[0]).all()
-    assert (padded[32:] == image[-1]).all()
-    stretched = FITS["stretch"](image, 48)
-    assert (stretched[:, 4] == [200, 0, 0]).all()
-    assert (stretched[:, 44] == [0, 0, 200]).all()
-
-
 def test_images_are_loaded_larger_and_cropped_to_their_centre(tmp_path):
     path = picture(tmp_path / "a.png", 50, 40)
-    translator(size=16, load_size=24)([ImageTask(path, tmp_path / "out.png")])
+    translator(size=16, load_size=24, fit="stretch")([ImageTask(path, tmp_path / "out.png")])
     packed = np.asarray(Image.open(path).resize((24, 24), Image.Resampling.LANCZOS))
     np.testing.assert_array_equal(255 - pixels_of(tmp_path / "out.png"), packed[4:20, 4:20])
 
@@ -219,7 +191,7 @@ def test_cuda_is_refused_if_not_available(monkeypatch):
 
 
 def test_a_batch_too_large_for_the_device_is_reported(tmp_path):
-    class Greedy(torch.nn.Module):
+    class Greedy(Generator):
         def forward(self, wants, source):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -233,7 +205,7 @@ def test_a_batch_too_large_for_the_device_is_reported(tmp_path):
 def test_the_grid_shows_inputs_above_outputs(tmp_path):
     for number in range(12):
         picture(tmp_path / f"in/{number}.png", 16, 16, number)
-    tasks, pairs = plan_tasks([tmp_path / "in"], tmp_path / "out"), PairGrid(12, 16)
+    tasks, pairs = plan_tasks([tmp_path / "in"], tmp_path / "out"), PairGrid(12, (16, 16))
     translator(batch=5)(tasks, pairs)
     assert pairs.save(tmp_path / "grid.png")
     grid = pixels_of(tmp_path / "grid.png")
@@ -246,13 +218,13 @@ def test_the_grid_shows_inputs_above_outputs(tmp_path):
 
 
 def test_the_size_of_the_grid_is_bounded():
-    tile = np.zeros((8, 8, 3), np.uint8)
-    pairs = PairGrid(100_000, 8)
+    tile = torch.zeros(3, 8, 8)
+    pairs = PairGrid(100_000, (8, 8))
     pairs.add(dict.fromkeys(range(100_000), tile), dict.fromkeys(range(100_000), tile))
     assert len(pairs._pairs) == 100
-    assert len(PairGrid(100_000, 2048)._chosen) == 5
+    assert len(PairGrid(100_000, (2048, 2048))._chosen) == 5
 
 
 def test_an_empty_grid_is_not_written(tmp_path):
-    assert not PairGrid(3, 8).save(tmp_path / "grid.png")
+    assert not PairGrid(3, (8, 8)).save(tmp_path / "grid.png")
     assert not (tmp_path / "grid.png").exists()

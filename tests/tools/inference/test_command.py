@@ -90,6 +90,10 @@ def pixels_of(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
+def width_of(path: Path) -> int:
+    return Image.open(path).width
+
+
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_outputs_equal_those_of_evaluation_bit_for_bit(runs, generator, enface, tmp_path):
     each = runs[generator]
@@ -176,7 +180,7 @@ def test_apply_in_python_raises_errors(trained, tmp_path):
 
     with pytest.raises(EnfaceError, match="is not a run directory"):
         apply(tmp_path, trained.images[0])
-    with pytest.raises(EnfaceError, match="no fit is called 'squeeze'; known: stretch, crop, pad"):
+    with pytest.raises(EnfaceError, match="no fit is called 'squeeze'; known: crop, pad, stretch"):
         apply(trained.run, trained.images[0], tmp_path / "out", fit="squeeze")
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="1 of 2 images could not be read"):
@@ -231,7 +235,7 @@ def test_a_run_without_checkpoint_or_of_another_size_is_refused(trained, enface,
     (bare / "recipe.yaml").write_text(text.replace("size: 32", "size: 64"), encoding="utf-8")
     for arguments in (["apply", bare, trained.images[0], "--out", tmp_path / "out"], ["export", bare]):
         outcome = enface(*arguments)
-        assert (outcome.code, "trained at 32 px" in outcome.err) == (2, True)
+        assert (outcome.code, "trained with data.size: [32, 32]" in outcome.err) == (2, True)
     assert not (bare / "export").exists()
 
 
@@ -248,7 +252,12 @@ def test_an_export_is_written_to_the_run_and_gives_the_outputs_of_apply(trained,
     assert (content["step"], content["running_average"]) == (60, True)
 
     enface("apply", trained.run, *trained.images, "--out", tmp_path / "out")
-    resized = [Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.LANCZOS) for path in trained.images]
+    # The recipe crops: 40 to 45 pixels wide, 50 tall.
+    boxes = [(0, (50 - side) // 2, side, (50 - side) // 2 + side) for side in map(width_of, trained.images)]
+    resized = [
+        Image.open(path).convert("RGB").crop(box).resize((32, 32), Image.Resampling.LANCZOS)
+        for path, box in zip(trained.images, boxes, strict=True)
+    ]
     source = np.stack(resized).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
     session = onnxruntime.InferenceSession(str(folder / "generator.onnx"), providers=["CPUExecutionProvider"])
     with torch.inference_mode():
@@ -279,9 +288,13 @@ def test_without_onnx_the_missing_packages_are_named(trained, enface, tmp_path, 
 
 
 def test_the_options_name_all_fits_and_formats():
-    from enface_tools.inference.apply import FITS
-    from enface_tools.inference.command import Fit, Format
+    from typing import get_args
+
+    from enface.recipe import models
+    from enface_tools.inference.apply import SIZES
+    from enface_tools.inference.command import Fit, Format, Size
     from enface_tools.inference.export import FILES, READERS, WRITERS
 
-    assert [item.value for item in Fit] == list(FITS)
+    assert tuple(item.value for item in Fit) == get_args(models.Fit)
+    assert tuple(item.value for item in Size) == SIZES
     assert {item.value for item in Format} == set(FILES) == set(READERS) == set(WRITERS)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from enface.errors import EnfaceError
-from enface.plugin.components import DataInfo
+from enface.plugin.components import DataInfo, Generator
 from enface.training.build import build_generator, output_of
 from enface.training.checkpoint import Checkpoint, digest
 from enface_tools.inference import export
@@ -89,7 +89,13 @@ def test_the_metadata_describe_inputs_outputs_and_files(exporter, tmp_path):
     assert content["source"]["shape"] == content["output"]["shape"] == ["batch", 3, 32, 32]
     assert content["source"]["range"] == [-1, 1]
     assert content["source"]["colors"] == "RGB"
-    assert content["resize"] == {"to": 32, "filter": "lanczos", "keep_aspect": False, "crop_middle": 32}
+    assert content["resize"] == {
+        "fit": "crop",
+        "to": [32, 32],
+        "filter": "lanczos",
+        "keep_aspect": True,
+        "crop_middle": [32, 32],
+    }
     assert (content["step"], content["checkpoint"]) == (7, "step-00000007.safetensors")
     assert content["digest"] == digest(export_network.network)
     assert content["versions"]["torch"] == metadata.version("torch")
@@ -105,37 +111,38 @@ def test_the_metadata_describe_inputs_outputs_and_files(exporter, tmp_path):
 
 
 def test_the_formulas_of_the_metadata_hold():
-    from enface_tools.inference.apply import output_pixels
+    from enface_tools.evaluate.grid import to_samples
+    from enface_tools.evaluate.measure import unit
 
     pixels = np.arange(256)
     source = (pixels.astype(np.float32) / np.float32(127.5) - 1).reshape(1, 1, 16, 16)
     back = np.floor((source + 1) / 2 * 255 + 0.5)
     np.testing.assert_array_equal(back.ravel(), pixels)
-    np.testing.assert_array_equal(output_pixels(torch.from_numpy(source)).ravel(), pixels)
+    np.testing.assert_array_equal(to_samples(unit(torch.from_numpy(source)), 8).ravel(), pixels)
 
 
-class Noisy(torch.nn.Module):
+class Noisy(Generator):
     """Its output differs at every call."""
 
     def forward(self, wants, source):
         return {"output": source * 0.5 + torch.rand_like(source) * 0.1}
 
 
-class NotFinite(torch.nn.Module):
+class NotFinite(Generator):
     """Its output is NaN."""
 
     def forward(self, wants, source):
         return {"output": source * float("nan")}
 
 
-class DataDependent(torch.nn.Module):
+class DataDependent(Generator):
     """Its control flow depends on the pixels."""
 
     def forward(self, wants, source):
         return {"output": source if float(source.sum()) > 0 else -source}
 
 
-class TwoImages(torch.nn.Module):
+class TwoImages(Generator):
     """Accepts batches of two images only."""
 
     def forward(self, wants, source):
@@ -171,7 +178,7 @@ def test_a_network_for_one_batch_size_is_refused(exporter, tmp_path):
 
 
 def test_outputs_beyond_the_range_are_clipped(exporter, tmp_path):
-    class Loud(torch.nn.Module):
+    class Loud(Generator):
         def forward(self, wants, source):
             return {"output": 4 * source}
 
