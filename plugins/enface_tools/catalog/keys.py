@@ -82,6 +82,10 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "best": "Metric by which the checkpoint with the best validation value is kept.",
         "observers": "Names of the plugins that may observe the run; default: all.",
     },
+    "ChannelsModel": {
+        "source": "Planes of source and partner images: 1 is grey, 3 is RGB.",
+        "target": "Planes of target images.",
+    },
     "ClaimModel": {
         "better": "Metric on which this recipe is claimed to be better.",
         "than": "Name of the recipe that it is claimed to be better than.",
@@ -110,10 +114,10 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "partner": "Rule by which the second image of a Siamese pair is drawn.",
     },
     "SplitModel": {
-        "by": "Column whose values are split; no value is in two parts.",
+        "by": "Column whose values are split; `split` if folders name train, val and test (the default there).",
         "where": "Allowed values of columns; other rows are in no part.",
         "train": "Number of values, a fraction of them, or a list of values (`001-054` is a range).",
-        "val": "As `train`, from the values after those.",
+        "val": "As `train`, from the values after those; with `by: split`, a number or fraction of train's people.",
         "test": "As `train`; default: all remaining values.",
         "shuffle": "Take numbers and fractions of values in an order drawn by the recipe's `seed`.",
     },
