@@ -58,14 +58,17 @@ def read(name: str) -> str:
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """No network access; scripts only from the page, by digest, and from files next to it (the plotting library)."""
+    """No network access; scripts only from the page, by digest, and the plotting library, a file next to it.
+
+    ``blob:`` is the library unpacked, which only the page's own scripts can make.
+    """
     inline = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts
     )
     files = "'self' file:"
     return (
-        f"default-src 'none'; img-src {files} data: blob:; style-src 'unsafe-inline'; script-src {files} {inline}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src {files} data: blob:; style-src 'unsafe-inline'; "
+        f"script-src {files} blob: {inline}; base-uri 'none'; form-action 'none'"
     )
 
 

@@ -102,12 +102,24 @@
   let library = null;
   function load() {
     library ??= new Promise((done, failed) => {
-      const script = enface.make("script", { src: document.body.dataset.plotly });
+      // Called by the file, which holds the library compressed.
+      enface.unpack = (text) => unpacked(text).then((url) => run(url).then(done, failed), failed);
+      run(document.body.dataset.plotly).catch(failed);
+    });
+    return library;
+  }
+  function run(src) {
+    return new Promise((done, failed) => {
+      const script = enface.make("script", { src });
       script.addEventListener("load", done);
       script.addEventListener("error", failed);
       document.head.append(script);
     });
-    return library;
+  }
+  async function unpacked(text) {
+    const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return URL.createObjectURL(await new Response(stream).blob());
   }
   function missing() {
     document.querySelectorAll("[data-no-plots]").forEach((item) => { item.hidden = false; });
