@@ -49,14 +49,12 @@ def named_run(text: str, runs: Path) -> Path | None:
     """Return the directory of a run by its name as :func:`find_run` does; None if there is no such name."""
     name, _, last = text.rpartition("/")
     word, colon, metric = last.partition(":")
-    if word == BEST:
-        return best_run(run_directories(runs, name or "*"), metric or None, name or str(runs))
-    if last == LATEST:
-        directories = run_directories(runs, name or "*")
-    elif name:
-        directories = [path for path in run_directories(runs, name) if path.name == last]
-    else:
-        directories = run_directories(runs, last)
+    of_all = not name and (last == LATEST or word == BEST)
+    directories = run_directories(runs, name or ("*" if of_all else last))
+    if word == BEST and directories:
+        return best_run(directories, metric or None, name or str(runs))
+    if name and last != LATEST:
+        directories = [path for path in directories if path.name == last]
     return directories[-1] if directories and not colon else None
 
 
@@ -130,6 +128,8 @@ def _difference(first: RunRecord, other: RunRecord, metric: str, split: Split) -
 def near_names(text: str, runs: Path) -> list[str]:
     """Return names of runs that resemble a text, the nearest first."""
     directories = run_directories(runs)
+    if not directories:
+        return []
     names = dict.fromkeys(path.parent.name for path in directories)
     known = [*names, LATEST, BEST, *(f"{path.parent.name}/{path.name}" for path in reversed(directories))]
     return difflib.get_close_matches(text.removeprefix(f"{runs.as_posix()}/"), known, n=NEAREST)
@@ -159,9 +159,9 @@ def find_run_of_recipe(path: Path, runs: Path) -> Path | None:
         return None
     if path.exists():
         return _newest_inside(path)
-    directory, near = named_run(text, runs), near_names(text, runs)
-    if directory is None and near:
-        raise EnfaceError(f"no recipe or run is called {text}; did you mean {' or '.join(near)}?")
+    directory = named_run(text, runs)
+    if directory is None and (text.rpartition("/")[2] == LATEST or near_names(text, runs)):
+        raise EnfaceError(f"no recipe or run is called {text}{_nearest(text, runs)}")
     return directory
 
 
