@@ -116,7 +116,7 @@ def _size(t: Translation) -> None:
         t.change(f"{TRAIN}.gt_size", "data.size", size, reason)
     for key, value in crop_and_flip(t, crop=whole is not None and whole > size, flip=flip).items():
         t.set(f"augment.{key}", value, "use_hflip" if key == "flip" else "gt_size")
-    t.agree(f"{TRAIN}.use_hflip")
+    t.agree(f"{TRAIN}.use_hflip", "augment.flip" if flip else "")
     if t.get(f"{TRAIN}.use_rot", False):
         t.drop(f"{TRAIN}.use_rot", "images are not rotated")
 

@@ -89,7 +89,7 @@ def _size(t: Translation) -> None:
     changes = crop_and_flip(t, crop=crops, flip=not t.get("dataaug_no_flip", False))
     for key, value in changes.items():
         t.set(f"augment.{key}", value, "dataaug_no_flip" if key == "flip" else "one crop for both images of a pair")
-    t.agree("dataaug_no_flip")
+    t.agree("dataaug_no_flip", "augment.flip" if "flip" in changes else "")
     if not t.get("dataaug_no_rotate", True):
         t.drop("dataaug_no_rotate", "images are not rotated")
 
@@ -137,8 +137,13 @@ def _critics(t: Translation) -> None:
         t.change("D_netDs", f"{CRITICS}.{first}", specs[first], "; ".join(reasons))
     else:
         t.take("D_netDs", f"{CRITICS}.{first}", specs[first])
-    for option in ("D_ndf", "D_norm", "D_spectral", "D_n_layers"):
-        t.agree(option)
+    for option, key in (
+        ("D_ndf", "width"),
+        ("D_norm", "norm"),
+        ("D_spectral", "spectral_norm"),
+        ("D_n_layers", "layers"),
+    ):
+        t.agree(option, f"{CRITICS}.basic.{key}" if "basic" in kept else "")
     if t.get("D_dropout", False):
         t.drop("D_dropout", "discriminators have no dropout")
     _augmentation(t, kept)
@@ -173,7 +178,7 @@ def _steps(t: Translation) -> None:
     _optimizers(t, (hold, decay), steps)
     if t.get("train_G_ema", False):
         t.take("train_G_ema", f"{STAGE}.ema", float(t.get("train_G_ema_beta", 0.999)))
-        t.agree("train_G_ema_beta")
+        t.agree("train_G_ema_beta", f"{STAGE}.ema")
 
 
 def _optimizers(t: Translation, epochs: tuple[int, int], steps: int) -> None:
@@ -193,21 +198,27 @@ def _optimizers(t: Translation, epochs: tuple[int, int], steps: int) -> None:
     if difference:
         t.change("train_lr_policy", generator_key, chosen, difference)
     else:
-        t.agree("train_lr_policy")
+        t.agree("train_lr_policy", f"{generator_key}.lr")
     if given == use:
         t.take("train_optim", generator_key, chosen)
     else:
         t.change("train_optim", generator_key, chosen, f"there is no {given}; {use} is used")
-    for option in ("train_beta1", "train_beta2", "train_optim_weight_decay", "train_optim_eps"):
-        t.agree(option)
+    for option, name in (
+        *(("train_beta1", "betas"), ("train_beta2", "betas")),
+        *(("train_optim_weight_decay", "weight_decay"), ("train_optim_eps", "eps")),
+    ):
+        t.agree(option, f"{generator_key}.{name}")
 
 
 def _learning_rate(t: Translation, lr: float, epochs: tuple[int, int], steps: int) -> tuple[Any, str]:
     policy = str(t.get("train_lr_policy", "linear"))
     if policy != "multistep":
         every = int(t.get("train_lr_decay_iters", 50))
+        if policy == "step":
+            t.agree("train_lr_decay_iters", f"{STAGE}.optimizer.lr.every")
         return epoch_schedule(t, "train_lr_policy", lr, policy, epochs, steps, every)
     milestones = [int(epoch) * steps for epoch in t.get("train_lr_steps", [])]
+    t.agree("train_lr_steps", f"{STAGE}.optimizer.lr.milestones")
     return ({"use": "multi_step", "start": lr, "milestones": milestones, "factor": 0.1} if milestones else lr), ""
 
 
@@ -232,8 +243,8 @@ def _losses(t: Translation) -> None:
     if not kinds:
         reason = "without a supervised loss pairs are not compared; L1 is added"
         t.change("alg_cut_supervised_loss", f"{STAGE}.terms.l1", {"weight": 1.0}, reason)
-    for option in ("alg_cut_lambda_supervised", "alg_cut_lambda_perceptual"):
-        t.agree(option)
+    t.agree("alg_cut_lambda_supervised", f"{STAGE}.terms.{'mse' if 'MSE' in kinds else 'l1'}.weight")
+    t.agree("alg_cut_lambda_perceptual", f"{STAGE}.terms.lpips.weight" if "LPIPS" in kinds else "")
     weight = float(t.get("alg_cut_lambda_NCE", 1.0))
     if weight:
         _contrastive(t, weight)
@@ -242,7 +253,7 @@ def _losses(t: Translation) -> None:
         term = f"{STAGE}.terms.gan" if len(names) == 1 else f"{STAGE}.terms.gan_{name}"
         mode = str(t.get("train_gan_mode", "lsgan"))
         adversarial_term(t, "train_gan_mode", mode, term, name, half=True, weight=float(t.get("alg_gan_lambda", 1.0)))
-        t.agree("alg_gan_lambda")
+        t.agree("alg_gan_lambda", f"{term}.weight")
     if t.get("train_pool_size", 50):
         t.drop("train_pool_size", "the discriminator sees only the outputs of its own step")
 
@@ -256,8 +267,8 @@ def _contrastive(t: Translation, weight: float) -> None:
     kind = t.get("alg_cut_nce_loss", "monce")
     reason = f"{kind} of three layers without a learned projection; positions are evenly spaced"
     t.change("alg_cut_lambda_NCE", f"{STAGE}.terms.patch_nce", term, reason)
-    for option in ("alg_cut_num_patches", "alg_cut_nce_T"):
-        t.agree(option)
+    t.agree("alg_cut_num_patches", f"{STAGE}.terms.patch_nce.points")
+    t.agree("alg_cut_nce_T", f"{STAGE}.terms.patch_nce.temperature")
     if t.get("alg_cut_nce_idt", True):
         t.drop("alg_cut_nce_idt", "the generator does not see targets")
     for option in ("alg_cut_netF", "alg_cut_nce_layers", "alg_cut_nce_loss"):

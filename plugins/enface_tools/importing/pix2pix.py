@@ -87,7 +87,7 @@ def _size(t: Translation) -> None:
         t.take("load_size", "data.load_size", load)
     for key, value in crop_and_flip(t, crop=crops, flip=flips).items():
         t.set(f"augment.{key}", value, "no_flip: False" if key == "flip" else "one crop for both images of a pair")
-    t.agree("no_flip")
+    t.agree("no_flip", "augment.flip" if flips else "")
 
 
 def _generator(t: Translation) -> None:
@@ -129,7 +129,9 @@ def _steps(t: Translation) -> None:
     if difference:
         t.change("lr_policy", f"{STAGE}.optimizer.lr", schedule, difference)
     elif policy in ("linear", "lambda", "step"):
-        t.agree("lr_policy")
+        t.agree("lr_policy", f"{STAGE}.optimizer.lr")
+    if policy == "step":
+        t.agree("lr_decay_iters", f"{STAGE}.optimizer.lr.every")
 
 
 def _losses(t: Translation) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 Outcome = Literal["taken", "changed", "not supported", "no effect"]
 Keys = tuple[str, ...]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Translation:
         self._rule = None
         self._add_rest([name for rule in rules for name in rule.options], unknown)
 
-    def get(self, option: str, default: T) -> T:
+    def get(self, option: str, default: Any) -> Any:
         """Return an option's value, or the other program's default if the file does not give it."""
         self._check(option)
         value = self.options.get(option)
@@ -81,9 +80,9 @@ class Translation:
         """Record an option that a recipe cannot express."""
         self._add(option, "not supported", reason=reason)
 
-    def agree(self, option: str) -> None:
-        """Record an option whose value is what enface does without a key."""
-        self._add(option, "taken")
+    def agree(self, option: str, key: str = "") -> None:
+        """Record an option that needs no key of its own: it is part of ``key``, or what enface always does."""
+        self._add(option, "taken", key)
 
     def set(self, key: str, value: Any, comment: str = "") -> None:
         """Set a key of the recipe, such as ``stages.main.steps``; a comment replaces an earlier one."""

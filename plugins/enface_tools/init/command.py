@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +9,11 @@ import typer
 
 from enface import hookimpl
 from enface.cli.options import say
+from enface_tools.init.tasks import Task
 
 if TYPE_CHECKING:
     from enface_tools.init.init import Started
 
-TaskName = StrEnum("TaskName", ["frontalize", "translate", "restore"])
 LAYOUTS = {
     "folders": "sources and targets in two folders, matched by name",
     "side_by_side": "source and target side by side in one image",
@@ -26,7 +25,7 @@ LAYOUTS = {
 def init(
     folder: Annotated[Path, typer.Argument(help="A folder of image pairs.", show_default=False)],
     task: Annotated[
-        TaskName | None,
+        Task | None,
         typer.Option("--task", help="What to train (default: what the layout suggests).", show_default=False),
     ] = None,
     out: Annotated[
@@ -41,7 +40,7 @@ def init(
     """
     from enface_tools.init.init import start
 
-    _show(start(folder, task=task.value if task else None, out=out, force=force))
+    _show(start(folder, task=task, out=out, force=force))
 
 
 def _show(started: Started) -> None:

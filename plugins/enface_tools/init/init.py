@@ -11,7 +11,8 @@ from enface.recipe.load import load_recipe
 from enface_plugins.datasets.layouts import Layout, recognise
 from enface_tools.init.picture import Counts, draw_pairs
 from enface_tools.init.survey import FEW_PEOPLE, Survey, describe_unknown, people, survey
-from enface_tools.init.template import Task, guess_task, recipe_name, recipe_text
+from enface_tools.init.tasks import Task
+from enface_tools.init.template import guess_task, recipe_name, recipe_text
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def draw_pairs(loaded: LoadedRecipe, table: pd.DataFrame, path: Path) -> Counts:
     drawn = pairs["train"].draw(sources, np.random.default_rng(0))
     dataset = loaded.catalog.build("dataset", recipe.data.use, recipe.data.params, DataInfo.square(TILE))
     assert isinstance(dataset, Dataset)
-    records: list[dict[str, Any]] = table.to_dict("records")
+    records = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
     panels = []
     for source, target in zip(drawn["source"], drawn["target"], strict=True):
         rows = records[source], records[target]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jinja2
 import yaml
 
 from enface_tools.init.survey import FEW_PEOPLE, Survey, describe_sizes, people, values
+from enface_tools.init.tasks import Task
 
-Task = Literal["frontalize", "translate", "restore"]
 RESTORATIONS = ("lq", "lr", "low", "blur", "noisy", "degraded")
 FRONTAL = ("frontal", "front")
 SIDE, UNIT = 64, 16
@@ -21,9 +21,9 @@ SMALLEST = 32
 SQUARE = 1.13
 """Aspect ratio below which images are cut to squares."""
 TITLES = {
-    "frontalize": "Turn faces to the front.",
-    "translate": "Translate sources into targets.",
-    "restore": "Restore degraded images.",
+    Task.FRONTALIZE: "Turn faces to the front.",
+    Task.TRANSLATE: "Translate sources into targets.",
+    Task.RESTORE: "Restore degraded images.",
 }
 
 
@@ -31,12 +31,12 @@ def guess_task(found: Survey) -> tuple[Task, str]:
     """Return the task that a layout suggests, and why, as text."""
     layout = found.layout
     if layout.kind in ("labelled", "multipie"):
-        return "frontalize", "names give poses"
+        return Task.FRONTALIZE, "names give poses"
     if layout.kind == "folders" and layout.target.lower() in FRONTAL:
-        return "frontalize", f"the targets are called {layout.target}"
+        return Task.FRONTALIZE, f"the targets are called {layout.target}"
     if layout.kind == "folders" and layout.source.lower() in RESTORATIONS:
-        return "restore", f"the sources are called {layout.source}"
-    return "translate", "the usual one for pairs"
+        return Task.RESTORE, f"the sources are called {layout.source}"
+    return Task.TRANSLATE, "the usual one for pairs"
 
 
 def recipe_name(text: str) -> str:
@@ -69,7 +69,7 @@ def recipe_text(found: Survey, task: Task, recipe: Path) -> str:
         side_by_side=found.layout.kind == "side_by_side",
         size=_size_text(size),
         size_comment=_size_comment(found),
-        load_size="" if task == "frontalize" else _size_text(tuple(side + side // 8 for side in size)),
+        load_size="" if task == Task.FRONTALIZE else _size_text(tuple(side + side // 8 for side in size)),
         channels="" if channels == {"source": 3, "target": 3} else _scalar(channels),
         depth=found.depth,
         split=_split(found),
