@@ -142,12 +142,12 @@ def _aligned(
 
 
 def _paragraphs(console: Console, heads: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -> str:
-    """Each row as a line with the first cell, then indented ``head value`` pairs, which are not broken."""
+    """The first head; then each row as a line with its first cell, and indented ``head value`` pairs, never broken."""
     from rich.text import Text
 
-    lines: list[Text] = []
+    lines = [Text(heads[0], "bold")] if heads[0] else []
     for first, *others in rows:
-        lines.append(Text.assemble(first, style="bold"))
+        lines.append(first)
         line = Text()
         for head, cell in zip(heads[1:], others, strict=True):
             if not cell.plain:

@@ -197,14 +197,14 @@ def test_margins_test_equivalence(enface, runs):
 
 @pytest.mark.parametrize(("width", "heads"), [(200, 9), (80, 7), (62, 5)])
 def test_a_narrow_terminal_has_fewer_columns_and_no_folded_words(enface, runs, monkeypatch, width, heads):
-    monkeypatch.setattr("enface_tools.compare.console.FILE_WIDTH", width)
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": str(width)}.items():
+        monkeypatch.setenv(name, value)
     outcome = enface("compare", *runs)
     lines = outcome.out.splitlines()
     start = next(place for place, line in enumerate(lines) if line.startswith("metric"))
     table = lines[start : start + 4]
     assert [line.split()[0] for line in table] == ["metric", "lpips", "ssim", "sharpness"]
     assert max(map(len, table)) <= width
-    # The outcome has no heading.
     assert len(re.split(r"\s{2,}", table[1].strip())) == heads
 
 

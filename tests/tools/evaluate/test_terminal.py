@@ -66,6 +66,7 @@ def test_a_table_that_does_not_fit_becomes_paragraphs_of_whole_pairs(width, monk
     width(40)
     monkeypatch.setenv("NO_COLOR", "1")
     assert table(HEADS, ROWS).split("\n") == [
+        "metric",
         "a_metric_with_a_long_name",
         "  better nearer 1",
         "  output 0.1234 [0.1000, 0.2000]",
