@@ -10,6 +10,7 @@ from enface.training.checkpoint import load, save
 from enface_tools.conformance.fixture import SIZE, Fixture
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import require_rms_close, require_unchanged, smooth_images
+from enface_tools.conformance.variants import Variant, finite, require_works, variant_rules
 
 SIZES = (32, SIZE)
 DRAWS = 4
@@ -142,7 +143,17 @@ def _cuda(fixture: Fixture) -> None:
         raise RuleViolation("on a CUDA device the images leave the device, or lose their shape or gradient")
 
 
+def _variant(fixture: Fixture, variant: Variant) -> None:
+    augmentation = variant.build(fixture)
+    if augmentation is None:
+        return
+    image = variant.column("target")
+    output = _augmented(augmentation, 1, image)
+    require_works(variant, output.shape == image.shape and finite(output), f"it gives {tuple(output.shape)}")
+
+
 AUGMENTATION_RULES = (
     *(_shape, _range, _changes, _deterministic, _same_draw, _gradient),
     *(_no_in_place_change, _restored, _cuda),
+    *variant_rules(_variant),
 )

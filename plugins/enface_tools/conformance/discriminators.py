@@ -13,6 +13,7 @@ from enface_tools.conformance.fixture import BATCH, SIZE, Fixture
 from enface_tools.conformance.networks import Trial, batch_column, build_for_size, network_rules, required_arguments
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import flat_tensors, smooth_images, surrogate_loss
+from enface_tools.conformance.variants import MIXED_PLANES, Variant, finite, require_works, variant_rules
 
 SIZES = (32, 64, 96, 128)
 
@@ -172,7 +173,20 @@ def _sizes(fixture: Fixture) -> None:
             raise RuleViolation(f"for images of {size} px its logits are not finite, or not one row per image")
 
 
+def _variant(fixture: Fixture, variant: Variant) -> None:
+    critic: Any = variant.build(fixture)
+    if critic is None:
+        return
+    image, *others = required_arguments(critic.forward)
+    inputs = {image: variant.column("target"), **{name: variant.column(name) for name in others}}
+    with torch.no_grad():
+        logits = flat_tensors(_call(critic.eval(), inputs)["logits"])
+    works = all(item.shape[:1] == (BATCH,) and finite(item) for item in logits)
+    require_works(variant, works, "its logits are not finite, or not one row per image")
+
+
 DISCRIMINATOR_RULES = (
     *(_provides, _logits, _gradient_for_the_generator, _learns, _gradient_stays_in_the_critic, _twice, _sizes),
+    *variant_rules(_variant, MIXED_PLANES),
     *network_rules(_trial),
 )

@@ -6,6 +6,7 @@ import importlib.util
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,8 @@ from enface.plugin.schema import closest, explain
 SIZE = 96
 BATCH = 4
 CLASSES: Mapping[str, int] = {"pose": 5, "light": 3, "identity": 4, "key": 60}
+Size = int | tuple[int, int]
+"""Side of square images, or height and width."""
 T = TypeVar("T")
 
 
@@ -70,14 +73,24 @@ class Fixture:
         value: T = self._cache[key]
         return value
 
-    def build(self, size: int = SIZE, targets: Callable[[int], Targets] | None = None) -> Any:
+    def build(
+        self,
+        size: Size = SIZE,
+        targets: Callable[[int], Targets] | None = None,
+        channels: Mapping[str, int] | None = None,
+    ) -> Any:
         """Build a new component for images of ``size`` pixels, from the same seed at each call.
 
         Args:
             targets: Training targets for components that are built from them.
+            channels: Planes of ``source`` and ``target`` (default: 3 each).
         """
         torch.manual_seed(0)
-        data = DataInfo.square(size, CLASSES) if targets is None else DataInfo.square(size, CLASSES, targets)
+        data = DataInfo((size, size) if isinstance(size, int) else size, CLASSES)
+        if targets is not None:
+            data = replace(data, targets=targets)
+        if channels is not None:
+            data = replace(data, channels=channels)
         return self.catalog.build(self.entry.kind, self.entry.name, self.params, data)
 
 

@@ -12,8 +12,9 @@ from enface.plugin.components import Generator
 from enface.training.build import ENCODED
 from enface_tools.conformance.fixture import BATCH, SIZE, Fixture
 from enface_tools.conformance.networks import Trial, batch_column, build_for_size, network_rules
-from enface_tools.conformance.rules import RuleViolation, rule
+from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import COLUMN_IMAGES, flat_tensors, surrogate_loss
+from enface_tools.conformance.variants import MIXED_PLANES, Variant, finite, require_works, variant_rules
 
 SIZES = (16, 32, 48, 128)
 OUTPUT = frozenset({"output"})
@@ -53,7 +54,7 @@ def _provides(fixture: Fixture) -> None:
 
 @rule("output")
 def _output(fixture: Fixture) -> None:
-    """The output is an image of the same size, (N, 3, H, W) in [-1, 1]."""
+    """The output is an image of the same size, (N, C, H, W) in [-1, 1]."""
     generator: Generator = fixture.build()
     output = generator(OUTPUT, **_inputs(generator, OUTPUT))["output"].detach()
     expected = (BATCH, 3, SIZE, SIZE)
@@ -143,7 +144,40 @@ def _sizes(fixture: Fixture) -> None:
             raise RuleViolation(f"for images of {size} px the output is {tuple(output.shape)}")
 
 
+def _variant(fixture: Fixture, variant: Variant) -> None:
+    generator: Any = variant.build(fixture)
+    if generator is None:
+        return
+    for name in generator.provides:
+        inputs = {item: variant.column(item) for item in generator.provides[name]}
+        with torch.no_grad():
+            provided = generator.eval()(frozenset({name}), **inputs)[name]
+        require_works(variant, all(map(finite, flat_tensors(provided))), f"{name} is not finite")
+        if name == "output":
+            expected = (BATCH, variant.target, *variant.size)
+            shape = tuple(provided.shape)
+            require_works(variant, shape == expected, f"the output is {shape}, not {expected}")
+
+
+@rule("multiple")
+def _multiple(fixture: Fixture) -> None:
+    """If it declares a ``multiple``, it makes outputs at other sizes than its own that are multiples of it."""
+    generator: Any = fixture.build().eval()
+    if generator.multiple is None:
+        raise Skipped("it declares none, so it is applied to images of the size in training only")
+    height, width = (-(-side // generator.multiple) * generator.multiple for side in (SIZE, SIZE + 1))
+    variant = Variant((height, width))
+    with torch.no_grad():
+        output = generator(OUTPUT, **{name: variant.column(name) for name in generator.provides["output"]})["output"]
+    if output.shape != (BATCH, 3, height, width):
+        raise RuleViolation(
+            f"its multiple is {generator.multiple}, but for images of {height} x {width} px the output is "
+            f"{tuple(output.shape)}"
+        )
+
+
 GENERATOR_RULES = (
-    *(_provides, _output, _no_unwanted_computation, _parts, _codes, _learns, _sizes),
+    *(_provides, _output, _no_unwanted_computation, _parts, _codes, _learns, _sizes, _multiple),
+    *variant_rules(_variant, MIXED_PLANES),
     *network_rules(_trial),
 )

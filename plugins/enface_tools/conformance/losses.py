@@ -34,6 +34,7 @@ from enface_tools.conformance.samples import (
     sample_input,
     unknown_names,
 )
+from enface_tools.conformance.variants import Variant, finite, require_works, variant_rules
 
 ZERO = 1e-6
 """The rounding error that float32 leaves of a 0 between numbers of about 1."""
@@ -352,9 +353,25 @@ def _critic_only(fixture: Fixture) -> None:
         raise RuleViolation(f"critic's gradient reaches {images[0]}; detach the images before calling 'judge'")
 
 
+def _variant(fixture: Fixture, variant: Variant) -> None:
+    if not any(is_image(name) or name == "judge" for side in sides_of(shared_loss(fixture)) for name in side.requests):
+        raise Skipped("it requests no images")
+    loss: Loss | None = variant.build(fixture)
+    if loss is None:
+        return
+    for side in sides_of(loss.requires_grad_(False)):
+        values, gradients = side.backward({name: variant.column(name) for name in side.requests})
+        shape = tuple(values.shape)
+        is_map = len(shape) == 4 and (loss.unit != "per pixel" or shape[2:] == variant.size)
+        require_works(variant, shape[:1] == (BATCH,) and (is_map or len(shape) == 1), f"{side.name} gives {shape}")
+        tensors = [values, *(item for items in gradients.values() for item in items)]
+        require_works(variant, all(map(finite, tensors)), f"{side.name}'s values or gradients are not finite")
+
+
 LOSS_RULES = (
     *(_shape, _unit, _finite, _gradient, _gradient_at_equality, _gradient_at_zero, _distance, _minimum, _non_negative),
     *INVARIANCE_RULES,
     *(_deterministic, _no_in_place_change, _parameters_fixed, _critic_only, _pairs),
     *STATE_RULES,
+    *variant_rules(_variant),
 )

@@ -12,10 +12,11 @@ from torch import Tensor
 from enface.errors import DataError, EnfaceError, WeightsError
 from enface.plugin.components import Mask, Targets
 from enface.plugin.schema import requested_arguments
-from enface_tools.conformance.fixture import BATCH, SIZE, Fixture
+from enface_tools.conformance.fixture import BATCH, SIZE, Fixture, Size
 from enface_tools.conformance.networks import batch_column, required_arguments
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import flat_tensors, map_tensors, require_rms_close, require_unchanged
+from enface_tools.conformance.variants import Variant, finite, require_works, variant_rules
 
 SIZES = (32, SIZE)
 STEPS = (0, 7, 1000, 1)
@@ -31,18 +32,19 @@ _ELLIPSES = (
 )
 
 
-def drawn_targets(size: int, count: int) -> Targets:
+def drawn_targets(size: Size, count: int, planes: int = 3) -> Targets:
     """Faces drawn of ellipses, each of another height, and their region maps."""
-    regions = np.stack([_face(size, height) for height in HEIGHTS[:count]])
-    images = np.ascontiguousarray(_COLORS[regions].transpose(0, 3, 1, 2))
+    sides = (size, size) if isinstance(size, int) else size
+    regions = np.stack([_face(sides, height) for height in HEIGHTS[:count]])
+    images = np.ascontiguousarray(np.resize(_COLORS, (len(_COLORS), planes))[regions].transpose(0, 3, 1, 2))
     return Targets(tuple(f"drawn {number}" for number in range(len(images))), images, regions, REGIONS)
 
 
-def _face(size: int, height: float) -> npt.NDArray[np.uint8]:
-    at = (np.arange(size) + 0.5) / size
-    face = np.zeros((size, size), np.uint8)
+def _face(size: tuple[int, int], height: float) -> npt.NDArray[np.uint8]:
+    down, across = ((np.arange(side) + 0.5) / side for side in size)
+    face = np.zeros(size, np.uint8)
     for region, x, y, wide, high in _ELLIPSES:
-        inside = ((at[None] - x) / wide) ** 2 + ((at[:, None] - y) / (high * height)) ** 2 <= 1
+        inside = ((across[None] - x) / wide) ** 2 + ((down[:, None] - y) / (high * height)) ** 2 <= 1
         face[inside] = region
     return face
 
@@ -64,8 +66,12 @@ def _shared_mask(fixture: Fixture, size: int = SIZE) -> Mask:
 
 def _inputs(mask: Mask, size: int = SIZE, step: int = 0) -> dict[str, Any]:
     """The required inputs; of the optional ones only the target's region maps, which the drawn targets have."""
+    return {name: step if name == "step" else batch_column(name, size) for name in _names(mask)}
+
+
+def _names(mask: Mask) -> list[str]:
     names = [*required_arguments(mask.forward), *({"target_regions"} & set(requested_arguments(mask.forward)))]
-    return {name: step if name == "step" else batch_column(name, size) for name in dict.fromkeys(names)}
+    return list(dict.fromkeys(names))
 
 
 def _weights(mask: Mask, size: int = SIZE, step: int = 0) -> Tensor:
@@ -180,7 +186,21 @@ def _cuda(fixture: Fixture) -> None:
     require_rms_close(weights, expected, "on CUDA its weights differ from those on the CPU", 1e-3)
 
 
+def _variant(fixture: Fixture, variant: Variant) -> None:
+    try:
+        mask = variant.build(fixture, lambda count: drawn_targets(variant.size, count, variant.target))
+    except DataError as error:
+        raise Skipped(f"from drawn training targets: {str(error).splitlines()[0]}") from error
+    if mask is None:
+        return
+    weights = mask(**{name: variant.column(name) for name in _names(mask)})
+    shape = tuple(weights.shape)
+    works = len(shape) == 4 and shape[0] in (1, BATCH) and shape[1:] == (1, *variant.size) and finite(weights)
+    require_works(variant, works, f"its weights are {shape}, or not finite")
+
+
 MASK_RULES = (
     *(_shape, _range, _dtype, _no_gradient, _deterministic, _resume),
     *(_no_in_place_change, _half_precision, _cuda),
+    *variant_rules(_variant),
 )

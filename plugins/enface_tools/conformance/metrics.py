@@ -10,6 +10,7 @@ from torch import Tensor
 from enface_tools.conformance.fixture import BATCH, SIZE, Fixture
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import require_rms_close, require_unchanged, smooth_images
+from enface_tools.conformance.variants import Variant, finite, require_works, variant_rules
 from enface_tools.evaluate.metrics import FeatureMetric, Metric
 
 STRENGTHS = (0.1, 0.4)
@@ -208,9 +209,29 @@ def _cuda(fixture: Fixture) -> None:
     require_rms_close(on_cuda, expected, "on CUDA it gives other numbers", 0.01)
 
 
+def _variant(fixture: Fixture, variant: Variant) -> None:
+    metric: Metric | None = variant.build(fixture)
+    if metric is None:
+        return
+    target, output = (variant.column(name) / 2 + 0.5 for name in ("target", "output"))
+    if isinstance(metric.eval(), FeatureMetric):
+        features = metric.features(target)
+        require_works(variant, len(features) == BATCH and finite(features), "its features are not finite")
+        return
+    values, same = _values(metric, output, target), _values(metric, target, target)
+    shape = tuple(values.shape)
+    require_works(variant, shape == (BATCH,) and finite(values), f"it gives {shape}, or numbers that are not finite")
+    require_works(variant, not any(_better(metric, values, same)), "another image is better than the target itself")
+    if metric.has_regional:
+        whole = metric.regional(output, target, torch.ones(1, 1, *variant.size))[:, 0].detach()
+        message = f"for {variant.words} a region that is the whole image has another number than the image"
+        require_rms_close(whole, values, message, REGION_TOLERANCE)
+
+
 METRIC_RULES = (
     *(_shape, _identity, _bounds, _direction, _independent_of_the_batch),
     *(_deterministic, _no_in_place_change, _card, _map, _cuda),
+    *variant_rules(_variant),
 )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from enface_tools.conformance.fixture import BATCH, CLASSES, SIZE
+from enface_tools.conformance.fixture import BATCH, CLASSES, SIZE, Size
 from enface_tools.conformance.rules import RuleViolation
 
 COLUMN_IMAGES = ("target", "source", "partner")
@@ -30,30 +30,30 @@ SAME_RTOL, SAME_ATOL = 1e-4, 1e-5
 class SampleCritic:
     """A critic as a regulariser sees it: images to logits, differentiable twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, planes: int = 3) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.network = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Softplus(), nn.Conv2d(4, 1, 4, 4))
+            self.network = nn.Sequential(nn.Conv2d(planes, 4, 4, 4), nn.Softplus(), nn.Conv2d(4, 1, 4, 4))
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
         return {"logits": self.network(image)}
 
 
-def smooth_images(seed: int, size: int = SIZE, count: int = BATCH) -> Tensor:
-    """Face-like images: smooth, in [-1, 1]; (count, 3, size, size)."""
-    coarse = torch.rand(count, 3, 6, 6, generator=_generator(seed)) * 1.8 - 0.9
+def smooth_images(seed: int, size: Size = SIZE, count: int = BATCH, planes: int = 3) -> Tensor:
+    """Face-like images: smooth, in [-1, 1]; (count, planes, H, W)."""
+    coarse = torch.rand(count, planes, 6, 6, generator=_generator(seed)) * 1.8 - 0.9
     return functional.interpolate(coarse, size=size, mode="bilinear")
 
 
-def sample_input(name: str, draw: int = 0) -> Any:
-    """Sample the input of a name; each ``draw`` gives another sample."""
+def sample_input(name: str, draw: int = 0, planes: int = 3) -> Any:
+    """Sample the input of a name; each ``draw`` gives another sample. Images and ``judge`` are of ``planes`` planes."""
     seed = sum(map(ord, name)) + 1000 * draw
     if name == "step":
         return 3 + draw
     if name == "judge":
-        return SampleCritic()
+        return SampleCritic(planes)
     if is_image(name):
-        return smooth_images(seed)
+        return smooth_images(seed, planes=planes)
     if name.endswith("features"):
         return tuple(torch.randn(BATCH, 4, 8, 8, generator=_generator(seed + layer)) for layer in range(2))
     if name in ("real_logits", "fake_logits"):
@@ -69,7 +69,7 @@ def sample_input(name: str, draw: int = 0) -> Any:
 
 
 def is_image(name: str) -> bool:
-    """Return True if the name is of images (N, 3, H, W)."""
+    """Return True if the name is of images (N, C, H, W)."""
     return name in IMAGES or name.endswith("_image")
 
 

@@ -13,9 +13,9 @@ from enface_tools.conformance.discriminators import DISCRIMINATOR_RULES
 class Small(Discriminator):
     """Two convolutions; the second gives the logits."""
 
-    def __init__(self):
+    def __init__(self, *, data: DataInfo):
         super().__init__()
-        self.first, self.last = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 1, 4, 4)
+        self.first, self.last = nn.Conv2d(data.channels["target"], 4, 4, 4), nn.Conv2d(4, 1, 4, 4)
 
     def forward(self, image):
         return self.outputs(nn.functional.leaky_relu(self.first(image), 0.2))
@@ -30,7 +30,7 @@ class Conditional(Small):
     provides = ("logits", "features", "pose_logits")
 
     def __init__(self, *, data: DataInfo):
-        super().__init__()
+        super().__init__(data=data)
         self.logit_scales = 2
         self.pose = nn.Linear(4, data.classes["pose"])
 
@@ -43,16 +43,16 @@ class Conditional(Small):
 class PartlyFrozen(Small):
     """Has a frozen layer."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.first.requires_grad_(False)
 
 
 class Choosy(Small):
     def __init__(self, *, data: DataInfo):
-        super().__init__()
-        if data.shorter_side != 96:
-            raise EnfaceError(f"choosy takes 96 px only, not {data.shorter_side}")
+        super().__init__(data=data)
+        if data.size != (96, 96):
+            raise EnfaceError(f"choosy takes 96 px only, not {data.size}")
 
 
 class Silent(Small):
@@ -100,22 +100,22 @@ class Steep(Small):
 
 
 class Unused(Small):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.spare = nn.Linear(2, 2)
 
 
 class Frozen(Small):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.requires_grad_(False)
 
 
 class Leaking(Small):
     """Trains a tensor that is not one of its weights."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.hidden = [torch.ones((), requires_grad=True)]
 
     def forward(self, image):
@@ -152,8 +152,8 @@ class Ranked(Small):
 
 
 class Restless(Small):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, image):
@@ -179,8 +179,8 @@ class SelfTaught(Small):
 class Forgetful(Small):
     """Keeps the mean brightness in a plain attribute."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.mean = torch.zeros(())
 
     def forward(self, image):
@@ -248,8 +248,8 @@ class Uncompiled(Uncompilable):
 
 
 class OneSize(Small):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.bias = nn.Parameter(torch.zeros(96, 96))
 
     def forward(self, image):
@@ -258,14 +258,14 @@ class OneSize(Small):
 
 class Curt(Small):
     def __init__(self, *, data: DataInfo):
-        super().__init__()
+        super().__init__(data=data)
         if data.shorter_side != 96:
             raise EnfaceError("no")
 
 
 class Downloaded(Small):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         raise WeightsError("weights are missing")
 
 

@@ -15,9 +15,12 @@ from enface_tools.conformance.generators import GENERATOR_RULES
 class Small(Generator):
     """A convolution down and one up."""
 
-    def __init__(self):
+    multiple = 4
+
+    def __init__(self, *, data: DataInfo):
         super().__init__()
-        self.down, self.up = nn.Conv2d(3, 4, 4, 4), nn.ConvTranspose2d(4, 3, 4, 4)
+        self.down = nn.Conv2d(data.channels["source"], 4, 4, 4)
+        self.up = nn.ConvTranspose2d(4, data.channels["target"], 4, 4)
 
     @property
     def parts(self):
@@ -53,16 +56,16 @@ class Encoding(Small):
 class Dropping(Small):
     """Has dropout and batch norm."""
 
-    def __init__(self):
-        super().__init__()
-        self.down = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.BatchNorm2d(4), nn.Dropout(0.5))
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
+        self.down = nn.Sequential(self.down, nn.BatchNorm2d(4), nn.Dropout(0.5))
 
 
 class Choosy(Small):
     def __init__(self, *, data: DataInfo):
-        super().__init__()
-        if data.shorter_side != 96:
-            raise EnfaceError(f"choosy makes 96 px only, not {data.shorter_side}")
+        super().__init__(data=data)
+        if data.size != (96, 96):
+            raise EnfaceError(f"choosy makes 96 px only, not {data.size}")
 
 
 class NoOutput(Small):
@@ -111,8 +114,8 @@ class Shared(Small):
 
 
 class Foreign(Small):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.hidden = [nn.Linear(1, 1)]
 
     @property
@@ -150,8 +153,8 @@ class Cut(Small):
 
 
 class Unused(Small):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.up.spare = nn.Linear(2, 2)
 
 
@@ -167,7 +170,7 @@ class OneSize(Small):
 
 class Curt(Small):
     def __init__(self, *, data: DataInfo):
-        super().__init__()
+        super().__init__(data=data)
         if data.shorter_side != 96:
             raise EnfaceError("no")
 
@@ -190,8 +193,8 @@ class Noisy(Small):
 
 
 class Forgetful(Small):
-    def __init__(self):
-        super().__init__()
+    def __init__(self, *, data: DataInfo):
+        super().__init__(data=data)
         self.mean = torch.zeros(())
 
     def draw(self, source):

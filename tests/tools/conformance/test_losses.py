@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from enface import AdversarialLoss, CriticLoss, Loss
+from enface import AdversarialLoss, CriticLoss, DataInfo, Loss
 from enface.plugin.schema import requested_arguments
 from enface_tools.conformance.losses import LOSS_RULES
 from enface_tools.conformance.samples import sample_input, unknown_names
@@ -213,9 +213,9 @@ class Trains(Loss):
 class Normalises(Loss):
     """Updates running statistics without using them."""
 
-    def __init__(self):
+    def __init__(self, *, data: DataInfo):
         super().__init__()
-        self.norm = nn.BatchNorm2d(3)
+        self.norm = nn.BatchNorm2d(data.channels["target"])
 
     def forward(self, output, target):
         self.norm(output)
@@ -285,7 +285,7 @@ class LeaksIntoImages(CriticLoss):
 
 VIOLATIONS = [
     # A term refuses such a loss.
-    (Scalar, {"shape and dtype", "half precision"}),
+    (Scalar, {"shape and dtype", "half precision", "not square", "planes"}),
     (Double, {"shape and dtype"}),
     (SaysPixels, {"unit"}),
     (SaysBatch, {"unit"}),

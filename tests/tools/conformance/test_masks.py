@@ -15,8 +15,8 @@ class Ramp(Mask):
 
     def __init__(self, *, data: DataInfo):
         super().__init__()
-        self.size = side = data.shorter_side
-        self.register_buffer("shape", torch.linspace(0, 1, side).expand(1, 1, side, side).clone())
+        height, width = data.size
+        self.register_buffer("shape", torch.linspace(0, 1, width).expand(1, 1, height, width).clone())
 
     def forward(self, step):
         return self.shape * (1 + step)
