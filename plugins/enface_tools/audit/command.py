@@ -29,7 +29,7 @@ def audit_command(
     ] = 4,
     faces: Annotated[
         int,
-        typer.Option("--faces", min=0, help="Images whose faces are compared, up to 0.3 s each; 0 to skip."),
+        typer.Option("--faces", min=0, help="Images whose faces are compared, 0.1 s each; 0 to skip."),
     ] = 200,
     fail_on: Annotated[
         str | None,
