@@ -384,9 +384,6 @@ def test_pairs_without_sources_do_not_mention_them(tmp_path, evaluations):
     (folder / "summary.json").write_text(json.dumps(summary))
     text = page(folder)
     assert "unchanged source image" not in Outline(text).text
-    # Two rows of images of 1 x 1 px: two images.
-    assert headings_of(text) == ["output", "target"]
-    assert text.count('<span class="tile"') == 4
 
 
 # ------------------------------------------------------------------ the gallery
@@ -650,105 +647,6 @@ def test_each_stage_shows_the_same_faces(run):
     text = page(run)
     assert "after stage" not in text
     assert "evaluation/stages/main.png is not an image that can be read" in text
-
-
-# ------------------------------------------------------------------ rows of pictures
-
-
-def numbered(path, rows, columns, size, black=()):
-    """A grid whose images are colours: the row in red, the column in green, plus 1."""
-    height, width = size
-    pixels = np.zeros((rows * (height + 2) + 2, columns * (width + 2) + 2, 3), np.uint8)
-    for row in range(rows):
-        for column in range(columns):
-            top, left = 2 + row * (height + 2), 2 + column * (width + 2)
-            colour = (0, 0, 0) if (row, column) in black else (10 * row + 1, 10 * column + 1, 200)
-            pixels[top : top + height, left : left + width] = colour
-    Image.fromarray(pixels).save(path)
-
-
-def headings_of(text, number=0):
-    table = re.findall(r'<table class="seen">(.*?)</table>', text, re.S)[number]
-    return re.findall(r'<th scope="col">(.*?)</th>', table)
-
-
-def colours(text, folder, number=0):
-    """The colour that each tile of a table shows in its middle, by its CSS."""
-    table = re.findall(r'<table class="seen">(.*?)</table>', text, re.S)[number]
-    return [
-        [colour(folder, html.unescape(style)) for style in re.findall(r'style="(.*?)"', row)]
-        for row in re.findall(r"<tr><td>(.*?)</tr>", table, re.S)
-    ]
-
-
-def colour(folder, style):
-    file, across, down, x, y, shape = re.search(
-        r"url\('(.*?)'\);background-size:(\S+)% (\S+)%;background-position:(\S+)% (\S+)%;aspect-ratio:(\S+)", style
-    ).groups()
-    image = Image.open(folder / file).convert("RGB")
-    # A background of w px on a box of 1000 px begins at x % of the difference.
-    box = (1000.0, 1000.0 / float(shape))
-    size = [side * float(percent) / 100 for side, percent in zip(box, (across, down), strict=True)]
-    start = [(whole - side) * float(percent) / 100 for whole, side, percent in zip(size, box, (x, y), strict=True)]
-    middle = [
-        (begin + side / 2) * pixels / whole
-        for begin, side, pixels, whole in zip(start, box, image.size, size, strict=True)
-    ]
-    return image.getpixel(tuple(map(int, middle)))
-
-
-@pytest.mark.parametrize("size", [(6, 6), (9, 4)])
-def test_the_evaluation_is_shown_as_rows_of_source_output_and_target(run, size):
-    numbered(run / "evaluation" / "grid.png", 3, 4, size)
-    (run / "recipe.yaml").write_text(f"name: rows\ndata: {{size: {list(size)}}}\n")
-    text = page(run)
-    assert headings_of(text) == ["source", "output", "target"]
-    shown = [row for table in range(3) for row in colours(text, run / "report", table)]
-    assert shown == [[(10 * role + 1, 10 * image + 1, 200) for role in range(3)] for image in range(4)]
-    assert "Rows: " not in text
-
-
-def test_many_images_are_folded_away(run):
-    numbered(run / "evaluation" / "grid.png", 3, 12, (4, 4))
-    text = page(run)
-    first, rest = text.partition('<details class="rest"><summary>6 more images')[::2]
-    assert first.count('<span class="tile"') == 6 * 3
-    assert rest.partition("</details>")[0].count('<span class="tile"') == 6 * 3
-
-
-def test_samples_are_rows_and_black_cells_are_no_images(run):
-    (run / "recipe.yaml").write_text("name: rows\ndata: {size: 5}\n")
-    for path in (run / "samples").glob("*.png"):
-        path.unlink()
-    # Nine images, eight a row.
-    black = [(1, column) for column in range(1, 8)]
-    for step in (0, 10):
-        for kind in ("inputs", "outputs", "targets"):
-            numbered(run / "samples" / f"{step:08d}-{kind}.png", 2, 8, (5, 5), black)
-    text = page(run)
-    part = text[text.index('id="samples"') :]
-    tables = len(re.findall('<table class="seen">', part))
-    shown = [row for table in range(tables) for row in colours(part, run / "report", table)]
-    assert len(shown) == 9
-    assert shown[8] == [(11, 1, 200)] * 3
-    assert part.count(" data-sample") == 9
-    assert headings_of(part) == ["source", "output", "target"]
-
-
-def test_each_stage_is_a_column_between_source_and_target(run):
-    stages = stages_measured()
-    write_stages(run, stages)
-    for name in stages:
-        numbered(run / "evaluation" / "stages" / f"{name}.png", 3, 2, (6, 6))
-    text = page(run)
-    part = text[text.index('id="stages"') :]
-    assert headings_of(part) == ["source", "after warm", "after main", "target"]
-    assert colours(part, run / "report") == [[(1, 1, 200), (11, 1, 200), (11, 1, 200), (21, 1, 200)]]
-    assert re.findall(r"background-image:url\(&#39;(.*?)&#39;", part)[1:3] == [
-        "assets/stages/0.webp",
-        "assets/stages/1.webp",
-    ]
-    assert 'aria-label="output of image 1 after stage warm"' in part
 
 
 def test_the_table_of_stages_is_small():
