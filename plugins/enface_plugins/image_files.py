@@ -29,6 +29,10 @@ SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 WIDENED = ("PNG", "PPM")
 
 
+class _RefusedError(Exception):
+    """A file that is whole but holds no image of the requested form."""
+
+
 def list_images(root: Path, extensions: Iterable[str] = IMAGE_EXTENSIONS) -> list[str]:
     """Return the paths of the images under a folder, relative to it with forward slashes, in natural order.
 
@@ -85,6 +89,8 @@ def read_image(path: Path, planes: int = 3, depth: int = 8) -> Pixels:
     try:
         samples = _from_numpy(path, depth) if path.suffix.lower() == ".npy" else _from_picture(path, planes)
         return to_depth(_arranged(samples, planes), depth)
+    except _RefusedError as error:
+        raise DataError(f"image {path} cannot be read: {error}") from error
     # Damaged files make decoders raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
     except Exception as error:
         reason = str(error) or type(error).__name__
@@ -94,16 +100,16 @@ def read_image(path: Path, planes: int = 3, depth: int = 8) -> Pixels:
 def _from_numpy(path: Path, depth: int) -> Pixels:
     samples: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     if samples.ndim not in (2, 3) or not samples.size:
-        raise ValueError(f"its shape is {samples.shape}; (H, W) or (H, W, C) is needed")
+        raise _RefusedError(f"its shape is {samples.shape}; (H, W) or (H, W, C) is needed")
     samples = samples if samples.ndim == 3 else samples[..., None]
     if samples.dtype.kind == "f":
         # Not "min < 0 or max > 1", which is false for NaN.
         if not (samples.min() >= 0 and samples.max() <= 1):
-            raise ValueError(f"its {samples.dtype} values are not all in [0, 1]")
+            raise _RefusedError(f"its {samples.dtype} values are not all in [0, 1]")
         levels = 2**depth - 1
         samples = np.floor(samples.astype(np.float64) * levels + 0.5).astype(np.uint8 if depth == 8 else np.uint16)
     elif samples.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"its values are {samples.dtype}; uint8, uint16, or floating-point in [0, 1] is needed")
+        raise _RefusedError(f"its values are {samples.dtype}; uint8, uint16, or floating-point in [0, 1] is needed")
     whole: Pixels = np.array(samples)
     return whole
 
@@ -146,9 +152,9 @@ def _from_pillow(image: Image.Image, file_format: str, planes: int) -> Pixels:
     if image.mode in SIXTEEN_BIT or (image.mode == "I" and file_format in WIDENED):
         return np.asarray(image).astype(np.uint16)[..., None]
     if image.mode in ("I", "F"):
-        raise ValueError(f"its pixels ({image.mode}, 32 bits) have no known range; save it with 8 or 16 bits")
+        raise _RefusedError(f"its pixels ({image.mode}, 32 bits) have no known range; save it with 8 or 16 bits")
     if planes not in MODES:
-        raise ValueError(f"its mode is {image.mode}, and {planes} planes are requested; see data.channels")
+        raise _RefusedError(f"its mode is {image.mode}, and {planes} planes are requested; see data.channels")
     if image.has_transparency_data and planes in (1, 3):
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer).convert("RGB")
@@ -174,12 +180,12 @@ def _from_tiff(path: Path, planes: int) -> Pixels:
         samples, axes = series.asarray(), series.axes
         alpha = page.extrasamples[-1].name if page.extrasamples else ""
     if photometric not in ("RGB", "MINISBLACK"):
-        raise ValueError(f"its mode is {photometric}, {samples.dtype} {samples.shape}; save it as RGB or grey")
+        raise _RefusedError(f"its mode is {photometric}, {samples.dtype} {samples.shape}; save it as RGB or grey")
     if samples.ndim != 3:
-        raise ValueError(f"it has {samples.shape[0]} pages of {samples.shape[-1]} planes; save each page as a file")
+        raise _RefusedError(f"it has {samples.shape[0]} pages of {samples.shape[-1]} planes; save each page as a file")
     samples = samples if axes.endswith("YXS") else np.moveaxis(samples, 0, 2)
     if samples.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"its mode is {photometric}, {samples.dtype}; save it with 8 or 16 bits")
+        raise _RefusedError(f"its mode is {photometric}, {samples.dtype}; save it with 8 or 16 bits")
     if alpha == "ASSOCALPHA" and planes == samples.shape[2] - 1:
         # Already multiplied by alpha.
         alpha, samples = "", samples[..., :-1]
@@ -190,7 +196,7 @@ def _package(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ValueError(f'such files need {name}, which is not installed: pip install "enface[images]"') from error
+        raise _RefusedError(f'such files need {name}, which is not installed: pip install "enface[images]"') from error
 
 
 def _flattened(samples: Pixels, planes: int) -> Pixels:
@@ -211,7 +217,7 @@ def _arranged(samples: Pixels, planes: int) -> Pixels:
         opaque = np.full((*samples.shape[:2], 1), np.iinfo(samples.dtype).max, samples.dtype)
         return np.concatenate([_arranged(samples, planes - 1), opaque], axis=2)
     if {given, planes} != {1, 3}:
-        raise ValueError(f"it has {given} planes, and {planes} are requested; see data.channels")
+        raise _RefusedError(f"it has {given} planes, and {planes} are requested; see data.channels")
     arranged: Pixels = planes_of(samples.transpose(2, 0, 1), planes).transpose(1, 2, 0)
     return arranged
 
@@ -248,7 +254,7 @@ def write_image(path: Path, samples: Pixels) -> list[Path]:
         with atomic_write(array) as temporary, temporary.open("wb") as file:
             np.save(file, samples, allow_pickle=False)
         return [path, array]
-    except (OSError, ValueError) as error:
+    except (OSError, _RefusedError) as error:
         raise DataError(f"cannot write {path} ({getattr(error, 'strerror', None) or error})") from error
 
 

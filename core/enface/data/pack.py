@@ -107,13 +107,9 @@ class PackInfo(BaseModel):
     @property
     def fit_report(self) -> str:
         """A sentence on the images that were fitted; empty if all had the wanted shape."""
-        text = {
-            "crop": "were cropped; of these {} is lost",
-            "pad": "were padded; of these {} is padding",
-            "stretch": "were stretched; the aspect ratio of these changed by {}",
-        }[self.fit]
-        share = f"{self.fitted.mean:.1%} on average, {self.fitted.largest:.1%} at most"
-        return f"{self.fitted.images} of {self.images} images {text.format(share)}" if self.fitted.images else ""
+        fitted, done = self.fitted, {"crop": "cropped", "pad": "padded", "stretch": "stretched"}[self.fit]
+        share = f"{fitted.mean:.1%} on average, {fitted.largest:.1%} at most"
+        return f"{fitted.images} of {self.images} images were {done}, by {share}" if fitted.images else ""
 
     @property
     def file_names(self) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from enface.errors import EnfaceError
 
@@ -69,12 +69,12 @@ class Tiling:
 
 def mirrored(source: Tensor, multiple: int) -> Tensor:
     """Images (N, C, H, W) mirrored at the right and bottom edges up to a multiple in height and width."""
-    for axis in (-1, -2):
-        while missing := -source.shape[axis] % multiple:
-            # Mirroring adds at most one pixel less than there are; a single pixel is repeated.
-            amount = min(missing, source.shape[axis] - 1)
-            frame = [0, amount or missing] if axis == -1 else [0, 0, 0, amount or missing]
-            source = pad(source, frame, mode="reflect" if amount else "replicate")
+    for axis in (-2, -1):
+        length = source.shape[axis]
+        if missing := -length % multiple:
+            # NumPy mirrors as often as needed, torch only once.
+            places = np.pad(np.arange(length), (0, missing), mode="reflect")
+            source = source.index_select(axis, torch.from_numpy(places).to(source.device))
     return source
 
 

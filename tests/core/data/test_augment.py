@@ -207,7 +207,12 @@ def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, cr
 
 def test_an_empty_batch(pixels):
     nothing = np.zeros(0, np.int64)
-    assert Cropper(pixels.numpy(), (7, 7))(nothing, CropFlip(nothing, nothing, nothing.astype(bool))).shape == (0, 3, 7, 7)
+    assert Cropper(pixels.numpy(), (7, 7))(nothing, CropFlip(nothing, nothing, nothing.astype(bool))).shape == (
+        0,
+        3,
+        7,
+        7,
+    )
 
 
 def test_every_pixel_value_is_scaled_exactly(load):
