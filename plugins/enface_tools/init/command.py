@@ -55,11 +55,13 @@ def _show(started: Started) -> None:
     say(f"  data      {layout.pairs} {things} of {people(found.people)}{_people_from(started)}")
     for role, sizes in found.sizes.items():
         name = role if len(found.sizes) > 1 else "images"
-        modes = ", ".join(sorted(found.modes[role]))
-        say(f"  {name:8}  {describe_sizes(sizes)} px, {modes}")
+        say(f"  {name:8}  {describe_sizes(sizes)} px, {', '.join(found.kinds[role])}")
     if started.counts is not None:
         counts = started.counts
-        parts = [f"{name} {pairs} pairs ({people(counts.people[name])})" for name, pairs in counts.pairs.items()]
+        parts = [
+            f"{name} {pairs} {'pair' if pairs == 1 else 'pairs'} ({people(counts.people[name])})"
+            for name, pairs in counts.pairs.items()
+        ]
         say(f"  split     {'of the folders' if layout.splits else 'by person'}: {', '.join(parts)}")
     reason = f" ({started.reason}; --task changes it)" if started.reason else ""
     say(f"  task      {started.task}{reason}")

@@ -47,8 +47,10 @@ def start(folder: Path, *, task: Task | None = None, out: Path | None = None, fo
         EnfaceError: if a file exists or cannot be written.
     """
     layout = _recognised(folder)
-    recipe = out or Path(f"{recipe_name(folder.expanduser().resolve().name)}.yaml")
+    recipe = out or _beside(layout.root.resolve())
     picture = recipe.with_suffix(".pairs.png")
+    if layout.root.resolve() in picture.resolve().parents:
+        raise EnfaceError(f"{picture} would lie among the images of {layout.root}; name another folder with --out")
     for path in (recipe, picture):
         if path.exists() and not force:
             raise EnfaceError(f"{path} exists; --force overwrites it, --out names another file")
@@ -67,6 +69,13 @@ def start(folder: Path, *, task: Task | None = None, out: Path | None = None, fo
     except DataError as error:
         warnings.append(str(error))
     return Started(found, task or guess, "" if task else reason, recipe, picture, counts, warnings)
+
+
+def _beside(root: Path) -> Path:
+    """The default recipe: in the working directory, or above the images if they are there."""
+    name = f"{recipe_name(root.name)}.yaml"
+    here = Path.cwd().resolve()
+    return root.parent / name if here == root or root in here.parents else Path(name)
 
 
 def _few(counts: Counts) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,9 +13,9 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from enface.data.images import ImageFormat, center_crop, planes_of, to_depth
+from enface.data.pack import PackBuilder
 from enface.data.pairs import Pairs, split_rows
 from enface.errors import DataError
-from enface.plugin.bases import DataInfo, Dataset
 from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import DataModel
 
@@ -48,8 +49,10 @@ def draw_pairs(loaded: LoadedRecipe, table: pd.DataFrame, path: Path) -> Counts:
     pairs = {name: Pairs(table, rows, recipe.pairs) for name, rows in parts.items() if len(rows)}
     sources = _spread(table, pairs["train"].sources)
     drawn = pairs["train"].draw(sources, np.random.default_rng(0))
-    dataset = loaded.catalog.build("dataset", recipe.data.use, recipe.data.params, DataInfo.square(TILE))
-    assert isinstance(dataset, Dataset)
+    with warnings.catch_warnings():
+        # The survey has caught what the dataset warns of.
+        warnings.simplefilter("ignore")
+        dataset = PackBuilder.of(recipe, loaded.catalog).dataset
     records = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
     panels = []
     for source, target in zip(drawn["source"], drawn["target"], strict=True):

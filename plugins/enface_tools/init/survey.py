@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
 from enface.errors import DataError
 from enface.plugin.bases import DataInfo, Dataset
@@ -19,12 +18,10 @@ from enface.plugin.manager import load_plugins
 from enface_plugins.datasets.layouts import Layout
 from enface_plugins.datasets.splits import ROLES, role_folders
 from enface_plugins.image_files import list_images
+from enface_tools.init.headers import Header, read_header
 
 SAMPLE = 500
 """Files whose header is read, evenly spread over the folder."""
-PLANES = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "I;16B": 1, "I;16L": 1, "I;16N": 1, "LA": 1}
-"""Planes of Pillow's modes; all others are colour. Transparency is not a plane."""
-SIXTEEN = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 FEW_PEOPLE = 5
 """People in a split below which an evaluation has no intervals."""
 
@@ -35,19 +32,31 @@ class Survey:
 
     Attributes:
         table: The rows of the dataset that reads the folder, with ``key``, ``identity`` and its other columns.
-        sizes: Number of sampled images by (width, height), of sources and of targets; of both under ``source`` if the
-            layout does not tell them apart.
-        modes: Number of sampled images by Pillow's mode.
+        headers: Headers of a sample of images, of sources and of targets; of both under ``source`` if the layout does
+            not tell them apart.
         unreadable: Paths of sampled files that cannot be opened.
         warnings: Sentences about what may spoil a training.
     """
 
     layout: Layout
     table: pd.DataFrame
-    sizes: Mapping[str, Counter[tuple[int, int]]]
-    modes: Mapping[str, Counter[str]]
+    headers: Mapping[str, Sequence[Header]]
     unreadable: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def sizes(self) -> dict[str, Counter[tuple[int, int]]]:
+        """Number of sampled images by (width, height) and role; of one of two halves."""
+        halves = 2 if self.layout.kind == "side_by_side" else 1
+        return {
+            role: Counter((header.size[0] // halves, header.size[1]) for header in headers)
+            for role, headers in self.headers.items()
+        }
+
+    @property
+    def kinds(self) -> dict[str, list[str]]:
+        """Modes that occur, by role."""
+        return {role: sorted({header.kind for header in headers}) for role, headers in self.headers.items()}
 
     @property
     def people(self) -> int:
@@ -57,14 +66,13 @@ class Survey:
     @property
     def depth(self) -> int:
         """Bits per sample: 16 if all sampled images have 16."""
-        modes = {mode for counts in self.modes.values() for mode in counts}
-        return 16 if modes and modes <= set(SIXTEEN) else 8
+        return min((header.depth for headers in self.headers.values() for header in headers), default=8)
 
     @property
     def channels(self) -> dict[str, int]:
-        """Planes of sources and targets: 1 if all sampled images are grey, else 3."""
-        planes = {role: max(PLANES.get(mode, 3) for mode in counts) for role, counts in self.modes.items() if counts}
-        return {role: planes.get(role, planes.get("source", 3)) for role in ROLES}
+        """Planes of sources and targets: those of most planes in the sample, 1 if all are grey."""
+        planes = {role: max((header.planes for header in headers), default=3) for role, headers in self.headers.items()}
+        return {role: planes.get(role, planes["source"]) for role in ROLES}
 
 
 def survey(layout: Layout) -> Survey:
@@ -76,21 +84,17 @@ def survey(layout: Layout) -> Survey:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         table = pd.DataFrame(list(_dataset(layout).rows()))
-    sizes: dict[str, Counter[tuple[int, int]]] = {}
-    modes: dict[str, Counter[str]] = {}
+    headers: dict[str, list[Header]] = {}
     unreadable: list[str] = []
     for role, paths in _paths(layout).items():
-        sizes[role], modes[role] = Counter(), Counter()
-        for path in paths[:: -(-len(paths) // SAMPLE)] if paths else ():
-            try:
-                with Image.open(path) as image:
-                    width, height = image.size
-                    modes[role][image.mode] += 1
-            except (OSError, ValueError, Image.DecompressionBombError):
+        headers[role] = []
+        for path in paths[:: -(-len(paths) // SAMPLE)]:
+            header = read_header(path)
+            if header is None:
                 unreadable.append(str(path))
-                continue
-            sizes[role][(width // 2 if layout.kind == "side_by_side" else width, height)] += 1
-    result = Survey(layout, table, sizes, modes, unreadable, [str(warning.message) for warning in caught])
+            else:
+                headers[role].append(header)
+    result = Survey(layout, table, headers, unreadable, [str(warning.message) for warning in caught])
     result.warnings.extend(_warnings(result))
     return result
 
@@ -116,17 +120,18 @@ def _warnings(found: Survey) -> Iterator[str]:
         yield layout.doubt
     if found.unreadable:
         yield f"{len(found.unreadable)} files cannot be read as images, such as {found.unreadable[0]}"
-    for role, sizes in found.sizes.items():
+    every = found.sizes
+    for role, sizes in every.items():
         shapes = {round(width / height, 2) for width, height in sizes}
         if len(shapes) > 1:
             low, high = min(shapes), max(shapes)
             yield f"{_of(role, layout)} have different shapes, from {low:g} to {high:g} times as wide as high"
-    if len(found.sizes) > 1 and found.sizes["source"].keys() != found.sizes["target"].keys():
-        first, second = (describe_sizes(found.sizes[role]) for role in ROLES)
+    if len(every) > 1 and every["source"].keys() != every["target"].keys():
+        first, second = (describe_sizes(every[role]) for role in ROLES)
         yield f"sources are {first}, targets {second}; both are brought to one size"
-    modes = {mode for counts in found.modes.values() for mode in counts}
+    kinds = {kind.removeprefix("16-bit ") for items in found.kinds.values() for kind in items}
     for mode, what in (("P", "have a palette"), ("CMYK", "are CMYK"), ("RGBA", "are transparent")):
-        if mode in modes:
+        if mode in kinds:
             yield f"some images {what} (mode {mode}); look at the picture"
 
 
@@ -137,7 +142,7 @@ def _of(role: str, layout: Layout) -> str:
 def describe_sizes(sizes: Counter[tuple[int, int]]) -> str:
     """Return the usual size, and the range of the others, as text."""
     if not sizes:
-        return "of unknown size"
+        return "unknown"
     (width, height), _ = sizes.most_common(1)[0]
     if len(sizes) == 1:
         return f"{width} x {height}"

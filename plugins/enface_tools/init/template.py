@@ -18,6 +18,8 @@ FRONTAL = ("frontal", "front")
 SIDE, UNIT = 64, 16
 """Shorter side of a first training, and the number that both sides are multiples of, in pixels."""
 SMALLEST = 32
+RGB = (1, 3)
+"""Planes of targets that losses and metrics of colour images take."""
 SQUARE = 1.13
 """Aspect ratio below which images are cut to squares."""
 TITLES = {
@@ -72,6 +74,8 @@ def recipe_text(found: Survey, task: Task, recipe: Path) -> str:
         load_size="" if task == Task.FRONTALIZE else _size_text(tuple(side + side // 8 for side in size)),
         channels="" if channels == {"source": 3, "target": 3} else _scalar(channels),
         depth=found.depth,
+        rgb=channels["target"] in RGB,
+        planes=channels["target"],
         split=_split(found),
         folders=", ".join(found.layout.splits),
         pairs=_scalar(pairs) if pairs else "",

@@ -169,6 +169,36 @@ def test_grey_and_16_bit_images_set_channels_and_depth(enface, tmp_path):
     assert data["depth"] == 16
 
 
+def test_pairs_of_more_planes_have_no_loss_or_metric_of_colour_images(enface, tmp_path):
+    for role, planes in (("source", 3), ("target", 5)):
+        (tmp_path / "bands" / role).mkdir(parents=True)
+        for number in range(6):
+            np.save(tmp_path / "bands" / role / f"{number}.npy", np.full((48, 40, planes), 40 * number, np.uint8))
+    outcome = enface("init", "bands", "--task", "restore")
+    assert outcome.code == 0, outcome.err
+    assert "target    40 x 48 px, 5 planes" in outcome.out
+    content = read(tmp_path / "bands.yaml")
+    assert content["data"]["channels"] == {"source": 3, "target": 5}
+    assert content["metrics"] == ["mae", "psnr", "ssim"]
+    assert list(content["stages"]["main"]["terms"]) == ["charbonnier"]
+    # The output has other planes than the source, which cannot be added to it.
+    assert content["generator"]["residual"] is False
+    assert enface("check", "bands.yaml", "--data").code == 0
+
+
+def test_sizes_are_those_that_a_viewer_shows(enface, tmp_path):
+    turned = Image.Exif()
+    turned[274] = 6
+    for role in ("source", "target"):
+        (tmp_path / "phone" / role).mkdir(parents=True)
+        for number in range(6):
+            image = Image.new("RGB", (160, 120), (20 * number, 90, 60))
+            image.save(tmp_path / "phone" / role / f"{number}.jpg", exif=turned)
+    outcome = enface("init", "phone")
+    assert "120 x 160 px" in outcome.out
+    assert read(tmp_path / "phone.yaml")["data"]["size"] == [80, 64]
+
+
 def test_without_a_frontal_pose_the_middle_one_is_the_target_and_said_to_be_a_guess(enface, tmp_path):
     (tmp_path / "views").mkdir()
     for person in range(4):
@@ -216,6 +246,18 @@ def test_recipes_of_one_folder_have_the_names_of_their_files(enface, tmp_path):
     toy_pairs.source_target(tmp_path / "faces")
     enface("init", "faces", "--task", "restore", "--out", "restored.yaml")
     assert read(tmp_path / "restored.yaml")["name"] == "restored"
+
+
+def test_recipe_and_picture_never_lie_among_the_images(enface, tmp_path, monkeypatch):
+    toy_pairs.labelled(tmp_path / "faces")
+    monkeypatch.chdir(tmp_path / "faces")
+    assert enface("init", ".").code == 0
+    assert (tmp_path / "faces.pairs.png").is_file()
+    assert read(tmp_path / "faces.yaml")["data"]["root"] == "faces"
+    outcome = enface("init", ".", "--out", "here.yaml")
+    assert outcome.code == 2
+    assert "here.pairs.png would lie among the images" in outcome.err
+    assert not list((tmp_path / "faces").glob("*.yaml"))
 
 
 # ---------------------------------------------------------------------- refusals
