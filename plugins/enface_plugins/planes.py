@@ -42,6 +42,11 @@ def as_rgb(image: Tensor) -> Tensor:
     return image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image
 
 
+def shown(image: Tensor) -> Tensor:
+    """Return what a picture shows of images (N, C, H, W): the first three planes, or the first one alone."""
+    return image[:, : 3 if image.shape[1] > 2 else 1]
+
+
 def centred_square(image: Tensor) -> Tensor:
     """Crop images (N, C, H, W) to the largest centred square, as networks of square faces need."""
     side = min(image.shape[-2:])

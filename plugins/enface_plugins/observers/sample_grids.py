@@ -46,8 +46,10 @@ def _write(images: Mapping[str, Tensor], paths: Mapping[str, Path]) -> None:
     # Imported here, because it takes a second and every command loads this module.
     from torchvision.utils import save_image
 
+    from enface_plugins.planes import shown
+
     for role, path in paths.items():
-        save_image(images[role], path, nrow=8, padding=2, normalize=True, value_range=(-1, 1))
+        save_image(shown(images[role]), path, nrow=8, padding=2, normalize=True, value_range=(-1, 1))
 
 
 plugin = SampleGrids()

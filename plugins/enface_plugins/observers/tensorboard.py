@@ -76,8 +76,10 @@ class TensorBoard:
         # Imported here, because it takes a second and every command loads this module.
         from torchvision.utils import make_grid
 
+        from enface_plugins.planes import shown
+
         for name, image in images.items():
-            self._writer.add_image(name, make_grid(image, 8, normalize=True, value_range=(-1, 1)), step)
+            self._writer.add_image(name, make_grid(shown(image), 8, normalize=True, value_range=(-1, 1)), step)
 
 
 plugin = TensorBoard()

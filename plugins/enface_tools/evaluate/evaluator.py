@@ -247,6 +247,7 @@ def evaluate_network(
         baselines,
         evaluator.metrics,
         networks=networks,
+        depth=run.info.depth,
     ).summary(
         kind="run",
         name=recipe.name,

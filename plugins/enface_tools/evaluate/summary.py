@@ -44,6 +44,7 @@ class Summarizer:
         baselines: Scores of other outputs for the same images, by name.
         metrics: The metrics, for direction and card.
         networks: Pretrained networks that each metric uses.
+        depth: Bits per sample of the images that were measured.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Summarizer:
         metrics: Mapping[str, Metric],
         *,
         networks: Mapping[str, tuple[str, ...]],
+        depth: int = 8,
     ) -> None:
+        self._depth = depth
         self._about, self._scores, self._baselines = about, scores, baselines
         self._metrics, self._networks = metrics, networks
         self._identities = about["identity"].to_numpy().astype(str)
@@ -98,7 +101,7 @@ class Summarizer:
             "ideal": metric.ideal,
             "bounds": None if bounds is None else [None if math.isinf(end) else end for end in bounds],
             "unit": metric.unit,
-            "card": card_of(metric),
+            "card": card_of(metric, self._depth),
             "gallery": isinstance(metric, GalleryMetric),
             "networks": list(self._networks.get(name, ())),
         }
