@@ -67,7 +67,7 @@ def test_close_faces_across_splits_are_warnings_and_in_one_split_notes(stub):
     assert [round(item.value, 2) for item in finding.suspects] == [0.37, 0.2]
     assert "0 in train and 3 in test" in finding.suspects[0].detail
     assert "1 and 2, both in train" in finding.suspects[1].detail
-    assert finding.remark == "5 faces in 10 images of 5 of 5 people."
+    assert finding.remark == "5 faces in 10 images of 5 of 5 people; limit 0.38."
 
 
 def test_a_person_with_many_names_gives_one_suspect_each(stub):
@@ -75,6 +75,13 @@ def test_a_person_with_many_names_gives_one_suspect_each(stub):
     across = [item for item in same_face(audited).suspects if item.severity == "warning"]
     assert len(across) <= 5
     assert {name for pair in people_of(audited, across) for name in pair} == set("012345")
+
+
+def test_faces_that_are_all_alike_lower_the_limit(stub):
+    # Neighbours are 0.1 apart, which is usual here and no sign of one person.
+    finding = same_face(data(range(16, 256, 10), train=12))
+    assert finding.suspects == []
+    assert finding.remark.endswith("so little can be found.")
 
 
 def test_the_limit_takes_held_out_people_first_and_targets_first(stub):
