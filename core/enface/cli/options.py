@@ -25,24 +25,16 @@ def _go_offline(value: bool) -> bool:
     return value
 
 
-def _find_recipe(context: typer.Context, value: Path) -> Path:
-    return _found(context, value, recipe=True)
-
-
-def find_run(context: typer.Context, value: Path) -> Path:
-    """Return the directory of a run that is given by its name: the callback of an argument."""
-    return _found(context, value, recipe=False)
-
-
-def _found(context: typer.Context, path: Path, *, recipe: bool) -> Path:
+def find_run(context: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
+    """Return the directory of a run by its name: the callback of an argument; ``recipe`` may also be a recipe."""
     from enface.plugin.manager import load_plugins
 
     runs = context.params.get("runs", Path("runs"))
-    return load_plugins().hook.find_run(path=path, runs=runs, recipe=recipe) or path
+    return load_plugins().hook.find_run(path=value, runs=runs, recipe=param.name == "recipe") or value
 
 
 RecipePath = Annotated[
-    Path, typer.Argument(help="A recipe: a file, a name, or a run.", show_default=False, callback=_find_recipe)
+    Path, typer.Argument(help="A recipe (file or name), or a run.", show_default=False, callback=find_run)
 ]
 RunPath = Annotated[
     Path, typer.Argument(help="A run: a directory, NAME, latest, best.", show_default=False, callback=find_run)

@@ -12,6 +12,7 @@ import typer
 from enface import hookimpl
 from enface.cli.options import say
 from enface.errors import EnfaceError
+from enface_tools.evaluate.terminal import terminal_width
 
 if TYPE_CHECKING:
     import pluggy
@@ -169,7 +170,8 @@ def _facts(info: ComponentInfo) -> str:
 
 def _hanging(head: str, text: str) -> str:
     indent = " " * len(head)
-    return textwrap.fill(text, WIDTH, initial_indent=head, subsequent_indent=indent) if text else head.rstrip()
+    width = min(terminal_width() or WIDTH, WIDTH)
+    return textwrap.fill(text, width, initial_indent=head, subsequent_indent=indent) if text else head.rstrip()
 
 
 @hookimpl

@@ -22,7 +22,7 @@ class StageInspection:
         """Print a table for each player, followed by notes."""
         stage = self.stage
         note = f"; {stage.note}" if stage.note else ""
-        reporter.say(f"  at {stage.weights}, on {stage.images} images in [-1, 1]{note}")
+        reporter.say(wrapped(f"  at {stage.weights}, on {stage.images} images in [-1, 1]{note}", "  "))
         for player in dict.fromkeys(term.player for term in stage.terms):
             terms = [term for term in stage.terms if term.player == player]
             title = f"losses of {'generator' if player == 'generator' else f'critic {player}'}"
