@@ -149,7 +149,7 @@ def test_the_other_images_of_a_person_are_a_click_away(opened, evaluations):
     images = evaluations.numbers(COUNT).set_index("key")["identity"]
     order = ranked(evaluations, "ssim")
     first = opened.page.locator("#faces li").filter(has=opened.page.locator(".others")).first
-    who = images[first.locator(".key").inner_text()]
+    who = images[first.locator(".key").text_content()]
     first.locator(".others").click()
     assert opened.keys() == [key for key in order if images[key] == who]
     assert opened.evaluate("document.activeElement.className") == "card"
@@ -204,6 +204,24 @@ def test_every_tile_shows_its_part_of_the_sprite(opened, evaluations):
     places = [[float(part.rstrip("%")) for part in place.split()] for _, place, _ in colours]
     assert places == [[0, pytest.approx(100 * 23 / 63, abs=0.01)]] * 4
     assert [file.rpartition("/")[2] for _, _, file in colours] == [f'000-{role}.webp")' for role in evaluations.TILES]
+
+
+def test_sprites_are_loaded_when_their_images_come_into_view(reader, written, evaluations, until):
+    reader.page.set_viewport_size(PHONE)
+    reader.open(written)
+    reader.every()
+    reader.sort("")
+
+    def asked():
+        return {url.rpartition("/")[2] for url in reader.asked if "/pictures/" in url}
+
+    # Each click moves the focus to the first of the new images, the last to number 96 of 150.
+    while reader.page.locator("#more").is_visible():
+        reader.page.locator("#more").click()
+    until(lambda: "001-output.webp" in asked())
+    assert "002-output.webp" not in asked()
+    reader.page.locator(".card").last.scroll_into_view_if_needed()
+    until(lambda: "002-output.webp" in asked())
 
 
 def pixel(page, locator, across=0.5):
