@@ -58,11 +58,9 @@ def _show(started: Started) -> None:
         say(f"  {name:8}  {describe_sizes(sizes)} px, {', '.join(found.kinds[role])}")
     if started.counts is not None:
         counts = started.counts
-        parts = [
-            f"{name} {pairs} {'pair' if pairs == 1 else 'pairs'} ({people(counts.people[name])})"
-            for name, pairs in counts.pairs.items()
-        ]
-        say(f"  split     {'of the folders' if layout.splits else 'by person'}: {', '.join(parts)}")
+        say(f"  split     {'that of the folders' if layout.splits else 'by person'}")
+        for name, pairs in counts.pairs.items():
+            say(f"  {name:8}  {pairs} {'pair' if pairs == 1 else 'pairs'} of {people(counts.people[name])}")
     reason = f" ({started.reason}; --task changes it)" if started.reason else ""
     say(f"  task      {started.task}{reason}")
     for warning in started.warnings:

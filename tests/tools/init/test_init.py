@@ -33,15 +33,43 @@ DATA = {
 }
 # Source images and people of train, val and test: eight people with two pairs, six labelled or three Multi-PIE images.
 SPLITS = {
-    "source_target": ("train 12 pairs (6 people)", "val 2 pairs (1 person)", "test 2 pairs (1 person)"),
-    "a_b": ("train 12 pairs (6 people)", "val 2 pairs (1 person)", "test 2 pairs (1 person)"),
-    "side_by_side": ("train 12 pairs (6 people)", "val 2 pairs (1 person)", "test 2 pairs (1 person)"),
-    "side_by_side_splits": ("train 8 pairs (4 people)", "val 4 pairs (2 people)", "test 4 pairs (2 people)"),
+    "source_target": (
+        "  train     12 pairs of 6 people",
+        "  val       2 pairs of 1 person",
+        "  test      2 pairs of 1 person",
+    ),
+    "a_b": ("  train     12 pairs of 6 people", "  val       2 pairs of 1 person", "  test      2 pairs of 1 person"),
+    "side_by_side": (
+        "  train     12 pairs of 6 people",
+        "  val       2 pairs of 1 person",
+        "  test      2 pairs of 1 person",
+    ),
+    "side_by_side_splits": (
+        "  train     8 pairs of 4 people",
+        "  val       4 pairs of 2 people",
+        "  test      4 pairs of 2 people",
+    ),
     # Six people under train*, of whom one validates.
-    "train_a_b": ("train 10 pairs (5 people)", "val 2 pairs (1 person)", "test 4 pairs (2 people)"),
-    "source_target_splits": ("train 8 pairs (4 people)", "val 4 pairs (2 people)", "test 4 pairs (2 people)"),
-    "labelled": ("train 36 pairs (6 people)", "val 6 pairs (1 person)", "test 6 pairs (1 person)"),
-    "multipie": ("train 18 pairs (6 people)", "val 3 pairs (1 person)", "test 3 pairs (1 person)"),
+    "train_a_b": (
+        "  train     10 pairs of 5 people",
+        "  val       2 pairs of 1 person",
+        "  test      4 pairs of 2 people",
+    ),
+    "source_target_splits": (
+        "  train     8 pairs of 4 people",
+        "  val       4 pairs of 2 people",
+        "  test      4 pairs of 2 people",
+    ),
+    "labelled": (
+        "  train     36 pairs of 6 people",
+        "  val       6 pairs of 1 person",
+        "  test      6 pairs of 1 person",
+    ),
+    "multipie": (
+        "  train     18 pairs of 6 people",
+        "  val       3 pairs of 1 person",
+        "  test      3 pairs of 1 person",
+    ),
 }
 # A few steps of a narrow network, without pretrained weights.
 SMALL = {
