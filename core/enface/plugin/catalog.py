@@ -35,7 +35,8 @@ class Entry:
     @property
     def params(self) -> type[BaseModel]:
         """The pydantic model of its parameters."""
-        return params_model(self.component)
+        component: type = self.component
+        return params_model(component)
 
 
 class Catalog:
@@ -105,7 +106,7 @@ class Catalog:
             return partial(self.build, value.kind, value.use, value.model_extra or {})
         return self.schedule(value) if isinstance(value, ScheduleSpec) else value
 
-    def _add(self, component: type[Component]) -> None:
+    def _add(self, component: Any) -> None:
         if not isinstance(component, type):
             raise PluginError(f"{origin(component)}: components() must return classes, not {component!r}")
         kinds = [kind for kind, base in self.kinds.items() if issubclass(component, base)]
@@ -128,7 +129,7 @@ class Catalog:
             raise PluginError(f"{entry.origin}: {error}") from error
 
 
-def _brought(manager: pluggy.PluginManager) -> list[Iterable[type[Component]]]:
+def _brought(manager: pluggy.PluginManager) -> list[Iterable[type]]:
     """Return the results of the plugins' ``components`` hooks.
 
     Raises PluginError if a hook fails, or does not return classes.

@@ -305,6 +305,8 @@ class _Checker:
         if isinstance(stage.start, StartModel):
             self._start(stage.start, recipe, *here, "start")
         self._optimizer(stage.optimizer, *here, "optimizer")
+        if stage.stop is not None:
+            self.component("schedule", stage.stop, *here, "stop")
         for name, term in stage.terms.items():
             path = (*here, "terms", name)
             self.component("loss", term, *path)

@@ -324,6 +324,32 @@ Start = Annotated[
 ]
 
 
+class EmaModel(Model):
+    """Running average of the weights and statistics, which samples and evaluation use; a number is its ``decay``.
+
+    Until step ``start`` of the stage it follows the weights. With ``warmup`` the decay n updates later is at most
+    (1 + n) / (10 + n), so that the first weights of a short stage do not dominate it.
+    """
+
+    decay: Annotated[float, Gt(0), Le(0.999999)]
+    warmup: bool = True
+    start: Whole = 0
+
+
+def _decay_to_map(value: Any) -> Any:
+    return {"decay": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class StopModel(Spec):
+    """Early stopping: the stage ends once a schedule, by default ``patience``, is above 0.
+
+    With ``restore: best`` it ends with the weights of its best validation.
+    """
+
+    use: str = "patience"
+    restore: Literal["last", "best"] = "last"
+
+
 class StageModel(Model):
     """A number of steps with its own terms, frozen parts and optimizers.
 
@@ -344,7 +370,10 @@ class StageModel(Model):
     freeze: list[str] = Field(default_factory=list)
     cache_codes: bool = False
     clip: Annotated[float, Gt(0)] | None = None
-    ema: Annotated[float, Gt(0), Le(0.999999)] | None = None
+    ema: Annotated[EmaModel | None, BeforeValidator(_decay_to_map, json_schema_input_type=float | EmaModel | None)] = (
+        None
+    )
+    stop: StopModel | None = None
 
     def label(self, term: str) -> str:
         """Return a term as reports show it: ``l1``, or ``l1 (charbonnier)`` if its loss has another name."""
@@ -472,9 +501,14 @@ class Recipe(Model):
         """Return the recipe as JSON values, including all defaults."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def training_digest(self) -> str:
-        """Return the digest of everything that training depends on: all but logging, metrics and evaluation."""
+    def training_digest(self, *, length: bool = True) -> str:
+        """Return the digest of everything that training depends on: all but logging, metrics and evaluation.
+
+        Without ``length`` it leaves out the steps of the last stage, which may grow when a run is resumed.
+        """
         parts = {key: value for key, value in self.dump().items() if key not in NOT_TRAINING}
+        if not length:
+            del parts["stages"][list(self.stages)[-1]]["steps"]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

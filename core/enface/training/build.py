@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,14 @@ def output_of(network: nn.Module, source: Tensor) -> Tensor:
     return output
 
 
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network in eval mode, and compute without gradients."""
+    network.eval()
+    with torch.no_grad():
+        yield
+
+
 @dataclass
 class StageBuilder:
     """Builds the step of one stage.
@@ -100,6 +109,8 @@ class StageBuilder:
             self._schedule(stage.optimizer.lr, "optimizer", "lr"),
             stage.clip,
         )
+        if stage.ema is not None and player.has_evaluation_weights:
+            raise self._error(f"{stage.optimizer.use} averages the weights, too; remove one of the two", "ema")
         own, of_critics = self._terms(critics)
         if not own:
             raise self._error("has no term for the generator", "terms")
@@ -118,6 +129,8 @@ class StageBuilder:
         provides = self._provided_by_codes() if stage.cache_codes else self.generator.provides
         step = Step(self.engine, player, provides, critics, phases)
         step.seed = (self.loaded.recipe.seed, number)
+        if stage.stop is not None:
+            step.stop = self._schedule(ScheduleSpec(use=stage.stop.use, **stage.stop.params), "stop")
         self._check_columns(step)
         return step
 

@@ -14,6 +14,7 @@ from enface.system.locks import LOCK_FILE
 from enface.system.messages import Reporter, Silent, report_unavailable
 from enface.system.signals import raise_on_signals
 from enface.training.checkpoint import digest
+from enface.training.ending import extend
 from enface.training.engine import Engine
 from enface.training.run import Run, check_same_recipe, latest_directory, new_directory, start_directory
 from enface.training.trainer import Trainer
@@ -32,7 +33,8 @@ def train(
     Args:
         recipe: A recipe that was loaded, or the path of a recipe file or run directory.
         runs: Folder of run directories.
-        resume: Resume the latest run of the recipe, or the run directory that ``recipe`` was loaded from.
+        resume: Resume the latest run of the recipe, or the run directory that ``recipe`` was loaded from. Its last
+            stage may have more steps than before.
         overrides: Recipe keys to change, as ``stages.main.steps=100``; only if ``recipe`` is a path.
         progress: Receives messages and progress; default: silent.
 
@@ -43,15 +45,18 @@ def train(
     """
     loaded = recipe if isinstance(recipe, LoadedRecipe) else load_recipe(Path(recipe), overrides)
     run = prepare_run(loaded, progress)
+    longer = False
     if resume:
         run.directory = loaded.directory or latest_directory(Path(runs), loaded.recipe)
-        check_same_recipe(run.directory, loaded.recipe)
+        longer = check_same_recipe(run.directory, loaded.recipe)
     trainer = build_trainer(run)
     if not resume:
         directory = new_directory(Path(runs), loaded.recipe.name) if run.engine.is_main else None
         run.directory = run.engine.broadcast(directory)
     refusal = f"{run.directory}: another process is training this run; wait until it ends, or stop it"
     with run.engine.locked(run.directory / LOCK_FILE, refusal):
+        if longer:
+            extend(run)
         _announce(run, resume=resume)
         trainer.train(resume=resume)
         with run.observed(), raise_on_signals():

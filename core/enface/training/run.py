@@ -153,18 +153,21 @@ def start_directory(run: Run) -> None:
     run.loaded.plugins.hook.run_created(run=run)
 
 
-def check_same_recipe(directory: Path, recipe: Recipe) -> None:
-    """Refuse to resume a run with a recipe that would train differently.
+def check_same_recipe(directory: Path, recipe: Recipe) -> bool:
+    """Refuse to resume a run with a recipe that would train differently, except for more steps of the last stage.
 
-    Raises CheckpointError if the recipes differ; names the keys.
+    Returns True if it has more. Raises CheckpointError if the recipes differ otherwise; names the keys.
     """
     saved = yaml.safe_load((directory / "recipe.yaml").read_text(encoding="utf-8"))
-    if Recipe.model_validate(saved).training_digest() == recipe.training_digest():
-        return
+    before = Recipe.model_validate(saved)
+    more = recipe.total_steps - before.total_steps
+    if more >= 0 and before.training_digest(length=False) == recipe.training_digest(length=False):
+        return more > 0
     keys = [key for key, *_ in differences(saved, recipe.dump()) if key.partition(".")[0] not in NOT_TRAINING]
     raise CheckpointError(
         f"{directory} was made by another recipe; different: {', '.join(keys[:10])}; "
-        "start a new run without --resume, or resume with the recipe of that run"
+        "start a new run without --resume, or resume with the recipe of that run, in which only the number of steps of "
+        "the last stage may grow"
     )
 
 

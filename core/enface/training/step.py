@@ -31,6 +31,7 @@ class Step:
     critics: Mapping[str, Player]
     phases: Sequence[Phase]
     seed: tuple[int, int] = (0, 0)
+    stop: Schedule | None = None
 
     def active(self, step: int) -> list[Phase]:
         """Return the phases with active terms at a step."""
@@ -63,10 +64,11 @@ class Step:
 
     @property
     def schedules(self) -> dict[str, Schedule]:
-        """The schedules that follow a metric, by the quantity they set."""
+        """The schedules that follow a metric, by the quantity they set; ``stop`` ends the stage."""
         players = [self.generator, *self.critics.values()]
         schedules = {f"lr/{player.name}": player.lr for player in players}
         schedules |= {f"weight/{phase.label}{term.name}": term.weight for phase in self.phases for term in phase.terms}
+        schedules |= {"stop": self.stop} if self.stop is not None else {}
         return {name: schedule for name, schedule in schedules.items() if schedule.metric is not None}
 
     def __call__(self, step: int, parts: Sequence[Callable[[], dict[str, Tensor]]]) -> dict[str, Tensor]:

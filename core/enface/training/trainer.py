@@ -6,13 +6,12 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from enface.data.augment import Augment
 from enface.data.batches import Batches
@@ -24,8 +23,10 @@ from enface.recipe.models import StageModel, StartModel
 from enface.system.malloc import freed_memory_kept
 from enface.system.signals import on_signals
 from enface.training import checkpoint
-from enface.training.build import StageBuilder, build_generator, output_of
+from enface.training.average import new_average
+from enface.training.build import StageBuilder, build_generator, eval_mode, output_of
 from enface.training.checkpoint import SUFFIX, Checkpoint
+from enface.training.ending import is_done, why_final
 from enface.training.interval import Interval
 from enface.training.phases import Player
 from enface.training.run import Run, latest_checkpoint, rewind_log
@@ -53,7 +54,7 @@ class Trainer:
     generator: Generator = field(init=False)
     average: AveragedModel | None = field(init=False, default=None)
     _masks: dict[str, Mask] = field(init=False, default_factory=dict)
-    _best: float | None = field(init=False, default=None)
+    _best: dict[str, float] = field(init=False, default_factory=dict)
     _people: People = field(init=False)
     _stop: int | None = field(init=False, default=None)
 
@@ -101,7 +102,7 @@ class Trainer:
             self.run.notify("run_started")
             with on_signals(self._ask_to_stop), freed_memory_kept():
                 for number, (name, stage) in enumerate(self.run.recipe.stages.items()):
-                    if saved is not None and _reached(saved) >= (number, stage.steps):
+                    if saved is not None and is_done(saved.state, number, stage.steps):
                         continue
                     self._train_stage(number, name, stage, saved)
                     saved = None
@@ -181,7 +182,7 @@ class Trainer:
         # Frozen parts normalise by running statistics, which may differ between processes until here.
         run.engine.share_buffers(self.generator)
         builder, step = self._build(name)
-        self.average = self._new_average(stage)
+        self.average = new_average(self.generator, stage.ema)
         done = 0
         if saved is not None and goes_on:
             done = int(saved.state["stage_step"])
@@ -199,20 +200,42 @@ class Trainer:
             self._interval.add(values, stage.batch, time.perf_counter() - started)
             run.step += 1
             ends = current + 1 == stage.steps
-            if ends:
-                step.generator.finish()
             if _due(run.step, run.recipe.log.every) or ends:
                 self._report(name, step, current)
+            bests = self._validated(builder, step) if _due(run.step, run.recipe.log.validate_) or ends else []
+            if not ends and step.stop is not None and step.stop(current) > 0:
+                ends = True
+                self._stop_early(name, step, current)
+            if ends:
+                step.generator.finish()
+                self._restore_best(name, bests)
             if _due(run.step, run.recipe.log.samples) or ends:
                 with step.generator.evaluation_weights():
                     self._show_samples(builder)
-            improved = (_due(run.step, run.recipe.log.validate_) or ends) and self._validated(builder, step)
             stopping = run.engine.any(self._stop is not None)
-            if _due(run.step, run.recipe.log.checkpoint) or ends or stopping or improved:
-                self._save(step, number, name, current + 1, ends, improved)
+            if _due(run.step, run.recipe.log.checkpoint) or ends or stopping or bests:
+                self._save(step, number, name, current + 1, ends, bests)
             if stopping:
                 run.log("interrupted")
                 raise Interrupted(self._stop or signal.SIGTERM, run)
+            if ends:
+                break
+
+    def _stop_early(self, name: str, step: Step, current: int) -> None:
+        if not _due(self.run.step, self.run.recipe.log.every):
+            self._report(name, step, current)
+        reason = f"stopped early at step {current + 1}: {step.stop}"
+        self.run.log("stopped_early", stage=name, reason=reason)
+        self.run.reporter.say(f"{name} {reason}")
+
+    def _restore_best(self, name: str, bests: list[str]) -> None:
+        """Put the weights of the stage's best validation in place if the stage keeps them and is not at them."""
+        best = f"best-{name}"
+        if best in self._best and best not in bests:
+            saved = checkpoint.load(self.run.checkpoints / f"{best}{SUFFIX}")
+            saved.load("generator", self.generator)
+            if self.average is not None:
+                saved.load("ema", self.average)
 
     def load_start(self, stage: StageModel) -> LoadedWeights | None:
         """Load the weights that the stage starts from; return their names if they come from a checkpoint."""
@@ -303,7 +326,7 @@ class Trainer:
         if not self.run.engine.is_main:
             return
         images = {name: self._columns.gather(name, self._samples) for name in ("source", "target")}
-        with _eval_mode(self.network):
+        with eval_mode(self.network):
             images["output"] = output_of(self.network, images["source"])
         shown = {name: image.float().cpu() for name, image in images.items()}
         self.run.notify("samples_ready", step=self.run.step, images=shown)
@@ -318,13 +341,16 @@ class Trainer:
         chosen = [rng.choice(pairs.sources[people == name]) for name in names[:SAMPLES]]
         return pairs.draw(np.array(chosen, np.int64), rng)
 
-    def _validated(self, builder: StageBuilder, step: Step) -> bool:
-        """Validate and pass the values to schedules that follow a metric; return True if ``log.best`` improved."""
+    def _validated(self, builder: StageBuilder, step: Step) -> list[str]:
+        """Validate and pass the values to schedules that follow a metric; return the names of checkpoints to replace.
+
+        ``best`` is that of ``log.best``, ``best-STAGE`` that of a stage that ends with its best weights.
+        """
         validator = self.run.validator
         if validator is None or not validator.measured:
-            return False
+            return []
         self.run.engine.share_buffers(self.network)
-        with step.generator.evaluation_weights(), _eval_mode(self.network):
+        with step.generator.evaluation_weights(), eval_mode(self.network):
             validations = validator.validate(self.network)
         means = {name: item.value for name, item in validations.items()}
         builder.freeze()
@@ -333,15 +359,19 @@ class Trainer:
         for schedule in step.schedules.values():
             assert schedule.metric is not None
             schedule.observe(*validations[schedule.metric])
-        best = validations.get(self.run.recipe.log.best or "")
-        if best is None or not math.isfinite(best.score) or (self._best is not None and best.score <= self._best):
-            return False
-        self._best = best.score
-        return True
+        stop = self.run.recipe.stages[builder.name].stop
+        of_stage = step.stop.metric if step.stop is not None and stop is not None and stop.restore == "best" else None
+        bests = []
+        for name, metric in (("best", self.run.recipe.log.best), (f"best-{builder.name}", of_stage)):
+            score = validations[metric].score if metric is not None and metric in validations else math.nan
+            if math.isfinite(score) and score > self._best.get(name, -math.inf):
+                self._best[name] = score
+                bests.append(name)
+        return bests
 
     # ------------------------------------------------------------------ checkpoints
 
-    def _save(self, step: Step, number: int, name: str, done: int, ends: bool, improved: bool) -> None:
+    def _save(self, step: Step, number: int, name: str, done: int, ends: bool, bests: list[str]) -> None:
         run = self.run
         self._refuse_non_finite_weights()
         interval = self._interval.state()
@@ -362,20 +392,22 @@ class Trainer:
             "stage_number": number,
             "stage_step": done,
             "stage_ended": ends,
-            "recipe": run.recipe.training_digest(),
+            "early": ends and done < run.recipe.stages[name].steps,
+            "final": why_final(run.recipe, name, step, run.step, f"best-{name}" in self._best) if ends else "",
+            "recipe": run.recipe.training_digest(length=False),
             "data": {name: getattr(run.info, name) for name in ("size", "classes", "channels", "depth")},
             # Random number generators are seeded from these at each step; see enface.training.engine.reseed.
             "rng": {"seed": run.recipe.seed, "stage": number, "step": done},
             "optimizers": optimizers,
             "schedules": {name: schedule.state() for name, schedule in step.schedules.items()},
             "interval": interval,
-            "best_score": self._best,
+            "best_scores": self._best,
             "people": self._people,
         }
         path = run.checkpoints / f"step-{run.step:08d}{SUFFIX}"
         # The best first: a run that is interrupted between the two resumes before both and saves them again.
-        if improved:
-            checkpoint.save(run.checkpoints / f"best{SUFFIX}", tensors, state)
+        for best in bests:
+            checkpoint.save(run.checkpoints / f"{best}{SUFFIX}", tensors, state)
         checkpoint.save(path, tensors, state)
         self._prune()
         run.log("checkpoint", path=path.name)
@@ -421,10 +453,10 @@ class Trainer:
                 rewind_log(self.run.directory, -1)
             return None
         saved = checkpoint.load(path)
-        if saved.state["recipe"] != self.run.recipe.training_digest():
+        if saved.state["recipe"] != self.run.recipe.training_digest(length=False):
             raise CheckpointError(f"checkpoint {path} was made by another recipe than {self.run.directory}/recipe.yaml")
         self.run.step = int(saved.state["step"])
-        self._best, self._people = saved.state.get("best_score"), saved.state.get("people", self._people)
+        self._best, self._people = dict(saved.state["best_scores"]), saved.state.get("people", self._people)
         if self.run.engine.is_main:
             rewind_log(self.run.directory, self.run.step)
         return saved
@@ -448,34 +480,14 @@ class Trainer:
         if saved is None:
             return
         saved.load("generator", self.generator)
-        last = list(self.run.recipe.stages.values())[-1]
-        self.average = self._new_average(last)
+        self.average = new_average(self.generator, list(self.run.recipe.stages.values())[-1].ema)
         if self.average is not None:
             saved.load("ema", self.average)
-
-    def _new_average(self, stage: StageModel) -> AveragedModel | None:
-        if stage.ema is None:
-            return None
-        decay = get_ema_multi_avg_fn(stage.ema)  # type: ignore[no-untyped-call]
-        average = AveragedModel(self.generator, multi_avg_fn=decay, use_buffers=True)
-        return average.requires_grad_(False)
 
     def _ask_to_stop(self, number: int) -> None:
         if self._stop is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._stop = number
-
-
-@contextmanager
-def _eval_mode(network: nn.Module) -> Iterator[None]:
-    network.eval()
-    with torch.no_grad():
-        yield
-
-
-def _reached(saved: Checkpoint) -> tuple[int, int]:
-    """Return the progress of a checkpoint: (index of the stage, steps of the stage)."""
-    return int(saved.state["stage_number"]), int(saved.state["stage_step"])
 
 
 def _due(step: int, every: int) -> bool:

@@ -8,6 +8,7 @@ from enface_plugins.schedules.cyclic import Cyclic
 from enface_plugins.schedules.exponential import Exponential
 from enface_plugins.schedules.linear import Linear
 from enface_plugins.schedules.multi_step import MultiStep
+from enface_plugins.schedules.patience import Patience
 from enface_plugins.schedules.piecewise import Piecewise
 from enface_plugins.schedules.plateau import Plateau
 from enface_plugins.schedules.polynomial import Polynomial
@@ -20,6 +21,7 @@ COMPONENTS = (
     Exponential,
     Linear,
     MultiStep,
+    Patience,
     Piecewise,
     Plateau,
     Polynomial,

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from enface.plugin.catalog import Catalog
 from enface.plugin.components import Dataset
-from enface.recipe.models import Recipe
+from enface.recipe.models import Recipe, StopModel
 from enface.recipe.optimizers import options_model, torch_optimizers
 from enface_tools.catalog import text
 from enface_tools.catalog.describe import params_schema
@@ -63,6 +63,9 @@ def recipe_schema(catalog: Catalog) -> Schema:
             definitions[name] = _partial(model)
     for name, kind in MODELS.items():
         _define(definitions, catalog, kind, models[name])
+    default = StopModel.model_fields["use"].default
+    if default in catalog.names("schedule"):
+        definitions["StopModel"]["properties"] |= _partial(params_schema(catalog.get("schedule", default)))["properties"]
     for kind in BARE_KINDS:
         _define(definitions, catalog, kind, {"description": f"A {kind}."})
     for kind, place in KEYED.items():

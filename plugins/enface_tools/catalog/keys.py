@@ -132,7 +132,16 @@ KEYS: Mapping[str, Mapping[str, str]] = {
         "freeze": "Parts of the generator that are not trained in this stage.",
         "cache_codes": "Cache a frozen encoder's features of each image on disk, so that they are computed once.",
         "clip": "Maximum norm of the gradient.",
-        "ema": "Decay of the running average of the weights, which samples and evaluation use.",
+        "ema": "Running average of the weights, which samples and evaluation use: its decay, or a map.",
+        "stop": "End the stage when a validation metric stops improving.",
+    },
+    "EmaModel": {
+        "decay": "Weight of the average in each update; the weights of the network have the rest.",
+        "warmup": "Limit the decay n updates after `start` to (1 + n) / (10 + n).",
+        "start": "Step of the stage until which the average is the weights themselves.",
+    },
+    "StopModel": {
+        "restore": "`best` ends the stage with the weights of its best validation.",
     },
     "StartModel": {
         "run": "A run directory, or a folder of runs whose newest is used.",

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from enface.plugin.components import Component
 from enface.recipe.load import LoadedRecipe
-from enface.recipe.models import Spec
+from enface.recipe.models import EmaModel, Recipe, Spec
+from enface.training.average import decay_at
+from enface.training.checkpoint import read_state
 from enface.training.run import Run
 from enface.training.warm_start import UNKNOWN, People
+from enface_tools.evaluate.checkpoints import averaged_updates
 
 MAX_NAMES = 5
+MAX_INITIAL_SHARE = 0.01
+"""Largest share of the first weights in a running average without a caveat."""
 
 
 def metric_networks(loaded: LoadedRecipe) -> dict[str, tuple[str, ...]]:
@@ -33,6 +40,28 @@ def run_caveats(
             started from, too.
     """
     return [*_shared_networks(run.loaded, networks), *_known_people(run, split), *_people_of_start(run, split, people)]
+
+
+def average_caveats(recipe: Recipe, path: Path) -> list[str]:
+    """A sentence if the first weights of a stage have a large part in the running average of a checkpoint."""
+    stage = read_state(path)["stage"]
+    ema = recipe.stages[stage].ema
+    if ema is None:
+        return []
+    updates = averaged_updates(path)
+    share = initial_share(ema, updates)
+    if share <= MAX_INITIAL_SHARE:
+        return []
+    return [
+        f"{share:.0%} of the running average of stage {stage} are still its first weights, after {updates} updates: "
+        "measure the plain weights (--raw), train longer, or lower ema.decay."
+    ]
+
+
+def initial_share(ema: EmaModel, updates: int) -> float:
+    """Weight of the first averaged weights in the running average: the product of the decays since then."""
+    first = ema.start + 1
+    return math.prod(decay_at(ema, number) for number in range(first, updates)) if updates > first else 0.0
 
 
 def _shared_networks(loaded: LoadedRecipe, networks: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -101,6 +101,13 @@ def averaged(path: Path) -> bool:
         return any(name.startswith("ema/") for name in file.keys())  # noqa: SIM118
 
 
+def averaged_updates(path: Path) -> int:
+    """Return the updates of a checkpoint's running average. Raises as :func:`averaged` does."""
+    read_state(path)
+    with safe_open(path, framework="pt") as file:
+        return int(file.get_tensor("ema/n_averaged"))
+
+
 def measured_weights(path: Path, *, average: bool = True) -> Weights:
     """The weights of a checkpoint that are measured: the running average, if it has one and ``average`` is true."""
     return "average" if average and averaged(path) else "plain"

@@ -21,7 +21,7 @@ from enface.training.build import output_of
 from enface.training.checkpoint import SUFFIX, read_state
 from enface.training.run import Run
 from enface_tools.evaluate.build import build_metrics
-from enface_tools.evaluate.caveats import metric_networks, run_caveats
+from enface_tools.evaluate.caveats import average_caveats, metric_networks, run_caveats
 from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.grid import grid, shown, to_pixels
 from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, unit
@@ -240,7 +240,11 @@ def evaluate_network(
     about = evaluator.about()
     networks = metric_networks(run.loaded)
     recipe = run.recipe
-    people = None if checkpoint is None else read_state(run.checkpoints / f"{checkpoint.file}{SUFFIX}").get("people")
+    people, average = None, []
+    if checkpoint is not None:
+        path = run.checkpoints / f"{checkpoint.file}{SUFFIX}"
+        people = read_state(path).get("people")
+        average = average_caveats(recipe, path) if checkpoint.weights == "average" else []
     summary = Summarizer(
         about,
         scores,
@@ -256,7 +260,7 @@ def evaluate_network(
         step=run.step,
         checkpoint=checkpoint,
         unavailable=evaluator.unavailable,
-        caveats=[*run_caveats(run, networks, evaluator.split, people), *scores.caveats],
+        caveats=[*average, *run_caveats(run, networks, evaluator.split, people), *scores.caveats],
     )
     write_results(folder, about, scores, baselines, summary)
     if pictures is not None:

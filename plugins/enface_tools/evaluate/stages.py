@@ -12,6 +12,7 @@ import pandas as pd
 
 from enface.recipe.models import Recipe, StartModel
 from enface.training.build import output_of
+from enface_tools.evaluate.caveats import average_caveats
 from enface_tools.evaluate.checkpoints import load_network, measured_weights, stage_ends
 from enface_tools.evaluate.evaluator import Evaluator, save_grid
 from enface_tools.evaluate.models import StageMetric, StageSummary, Weights
@@ -63,7 +64,7 @@ def evaluate_stages(
             step=run.step,
             after=parent,
             weights=measured_weights(path),
-            caveat=_about_start(run.recipe, name, stages),
+            caveat=" ".join([*average_caveats(run.recipe, path), _about_start(run.recipe, name, stages)]).strip(),
             metrics=metrics,
         )
     run.step = last

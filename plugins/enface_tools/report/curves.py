@@ -32,6 +32,7 @@ class LogEvent(BaseModel):
     stage: str = ""
     terms: list[str] = []
     losses: dict[str, str] = {}
+    reason: str = ""
     values: dict[str, float] = {}
 
 
@@ -46,6 +47,7 @@ class Log:
         pace: (time, step) of the events of the current stage since it began or was resumed.
         terms: The terms of each stage, with the labels of their losses.
         logged: Names of the values that a stage has logged.
+        early: A sentence for each stage that stopped early.
     """
 
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Log:
     pace: list[tuple[float, int]] = field(default_factory=list)
     terms: dict[str, dict[str, str]] = field(default_factory=dict)
     logged: dict[str, set[str]] = field(default_factory=dict)
+    early: list[str] = field(default_factory=list)
 
     @property
     def inactive(self) -> list[tuple[str, str]]:
@@ -138,6 +141,8 @@ def read_log(text: str) -> Log:
                 log.stages.append((event.stage, event.step))
         if event.event in ("stage_started", "step") and event.time is not None:
             log.pace.append((event.time, event.step))
+        if event.event == "stopped_early":
+            log.early.append(f"Stage {event.stage} {event.reason}.")
         if event.event == "step":
             log.logged.setdefault(event.stage, set()).update(event.values)
         prefix = {"step": "", "validated": "val/"}.get(event.event)

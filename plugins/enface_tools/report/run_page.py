@@ -195,6 +195,7 @@ def _training(reader: FolderReader, page: PageWriter, size: Size | None) -> Cont
         "progress": progress_of(log, reader.text("recipe.yaml")),
         "plots": training_plots(log),
         "inactive": log.inactive,
+        "early": log.early,
         "samples": sample_grids(reader, page, size),
     }
 

@@ -52,7 +52,7 @@ def test_the_running_average_matches_one_computed_by_hand(new_trainer):
     trainer = new_trainer(
         {
             "generator": {**UNET, "norm": "batch"},
-            "stages": {"main": {"steps": 5, "ema": 0.75, "optimizer": {"lr": 0.05}}},
+            "stages": {"main": {"steps": 5, "ema": {"decay": 0.75, "warmup": False}, "optimizer": {"lr": 0.05}}},
             "log": {"every": 1},
         }
     )

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from enface.recipe.load import load_recipe
+from enface.recipe.models import EmaModel
 from enface.training.checkpoint import read_state
 from enface.training.run import latest_checkpoint
 from enface.training.trainer import Trainer
-from enface_tools.evaluate.caveats import metric_networks, run_caveats
+from enface_tools.evaluate.caveats import initial_share, metric_networks, run_caveats
 from enface_tools.evaluate.results import Results
 from enface_tools.evaluate.run import evaluate_trained
 
@@ -96,6 +97,35 @@ def started(new_trainer, tmp_path):
         return second
 
     return train
+
+
+@pytest.mark.parametrize(
+    ("ema", "updates", "share"),
+    [
+        ({"decay": 0.99, "warmup": False}, 150, 0.99**149),
+        ({"decay": 0.99, "warmup": False, "start": 100}, 150, 0.99**49),
+        ({"decay": 0.99}, 4, 2 * 3 * 4 / (11 * 12 * 13)),
+        ({"decay": 0.99}, 1, 0),
+        ({"decay": 0.99, "start": 5}, 5, 0),
+    ],
+)
+def test_the_share_of_the_first_weights_is_the_product_of_the_decays(ema, updates, share):
+    assert initial_share(EmaModel.model_validate(ema), updates) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("warmup", [True, False])
+def test_first_weights_that_dominate_a_running_average_have_a_caveat(new_trainer, warmup):
+    stage = {"steps": 12, "batch": 2, "ema": {"decay": 0.9, "warmup": warmup}, "terms": {"l1": {}}}
+    split = {"train": 4, "val": 0, "test": 2}
+    content = {"data": {"split": split}, "metrics": ["mae"], "log": {"observers": []}}
+    trainer = new_trainer(content | {"stages": {"main": {**stage, "steps": 1}, "last": stage}})
+    trainer.train()
+    evaluate_trained(trainer.run, trainer.network)
+    caveats = [item for item in Results.read(trainer.run.directory).summary.caveats if "running average" in item]
+    expected = "31% of the running average of stage last are still its first weights, after 12 updates"
+    assert [item.partition(":")[0] for item in caveats] == ([] if warmup else [expected])
+    stages = (trainer.run.directory / "evaluation" / "stages.json").read_text()
+    assert ("its first weights" in stages) is not warmup
 
 
 SPLIT = {"train": ["002", "003"], "val": ["000", "005"], "test": ["001", "004"]}

@@ -69,6 +69,13 @@ def test_the_page_lists_the_losses_of_each_stage(evaluations, tmp_path):
     assert "main from step 0 (losses: l1 (charbonnier))" in page
 
 
+def test_the_page_says_which_stage_stopped_early(evaluations, tmp_path):
+    reason = "stopped early at step 10: lpips did not improve on 0.2 in 5 validations"
+    events = [*EVENTS, {"event": "stopped_early", "step": 10, "stage": "warm", "reason": reason}]
+    page = write_report(evaluations.write_run(tmp_path / "runs" / "x" / "1", events)).read_text(encoding="utf-8")
+    assert f"Stage warm {reason}." in page
+
+
 def test_the_page_names_terms_that_were_never_active(evaluations, tmp_path):
     run = evaluations.write_run(tmp_path / "runs" / "x" / "1", EVENTS)
     page = write_report(run).read_text(encoding="utf-8")
