@@ -89,7 +89,6 @@ class Picture:
     width: int
     height: int
     alt: str
-    caption: str = ""
 
 
 @dataclass
@@ -103,7 +102,7 @@ class PageWriter:
     folder: Path
     _written: set[Path] = field(default_factory=set)
 
-    def picture(self, reader: FolderReader, path: Path, name: str, alt: str, caption: str = "") -> Picture | None:
+    def picture(self, reader: FolderReader, path: Path, name: str, alt: str) -> Picture | None:
         """Convert a PNG file to lossless WebP.
 
         None if it does not exist, or if it is damaged, which is added to the problems.
@@ -127,7 +126,7 @@ class PageWriter:
             reader.problems.append(f"{_relative(path, reader.directory)} is not an image that can be read.")
             return None
         self._written.add(asset)
-        return Picture(self._link(asset), width, height, alt, caption)
+        return Picture(self._link(asset), width, height, alt)
 
     def copy(self, path: Path, name: str) -> str | None:
         """Copy a file; return its path relative to the page, or None if it cannot be read."""
