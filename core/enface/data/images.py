@@ -52,11 +52,6 @@ class ImageFormat:
         """Number of planes in the pack."""
         return max(self.channels)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the samples."""
-        return np.dtype(np.uint8 if self.depth == 8 else np.uint16)
-
     def image(self, image: Pixels, name: str = "") -> Any:
         """Return an image (H, W, C) of any size and depth as the pack holds it.
 
@@ -71,7 +66,7 @@ class ImageFormat:
 
     def regions(self, regions: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
         """Return a region map (H, W) fitted like its image, by nearest neighbour; all background (0) for None."""
-        return np.zeros(self.size, np.uint8) if regions is None else self._fitted(regions, _nearest, 0)
+        return np.zeros(self.size, np.uint8) if regions is None else self._fitted(regions, _resized, 0)
 
     def lost(self, size: Size) -> float:
         """Return the share of an image of this size that is cropped, or of the result that is padding.
@@ -115,11 +110,7 @@ def _lanczos(image: Pixels, size: Size) -> Any:
     return np.floor(np.stack(planes) + 0.5).clip(0, np.iinfo(image.dtype).max).astype(image.dtype)
 
 
-def _nearest(regions: npt.NDArray[np.uint8], size: Size) -> Any:
-    return _resized(regions, size, Image.Resampling.NEAREST)
-
-
-def _resized(pixels: Any, size: Size, filter_: Image.Resampling) -> Any:
+def _resized(pixels: Any, size: Size, filter_: Image.Resampling = Image.Resampling.NEAREST) -> Any:
     return np.asarray(Image.fromarray(pixels).resize(size[::-1], filter_))
 
 

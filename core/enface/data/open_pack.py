@@ -65,7 +65,7 @@ def _check_fits(pack: Pack, data: DataModel, catalog: Catalog) -> None:
         ("fit", pack.info.fit, pack.info.fitted.images and pack.info.fit != wanted.fit),
     ):
         if differs:
-            raise DataError(f"data.pack: {data.pack} was made with {key} {packed}; set data.{key} to fit it")
+            raise DataError(f"data.pack: {data.pack} was made with {key} {packed}; change data.{key}, or the pack")
     if not data.use:
         return
     if pack.info.dataset != data.use:

@@ -121,7 +121,7 @@ class PackInfo(BaseModel):
         name = path.name
         is_image = name == "images.npy"
         shape = (self.images, *self.size, *([self.channels] if is_image else []))
-        wanted = np.dtype(np.uint16 if is_image and self.depth == 16 else np.uint8)
+        wanted = np.dtype(f"uint{self.depth if is_image else 8}")
         try:
             with path.open("rb") as file:
                 version = np.lib.format.read_magic(file)
@@ -235,7 +235,7 @@ class PackBuilder:
         """
         form = self.spec.format
         arrays: dict[str, tuple[Any, tuple[int, ...]]] = {
-            "images.npy": (form.dtype, (count, *form.size, form.planes)),
+            "images.npy": (f"uint{form.depth}", (count, *form.size, form.planes)),
             LOST: (np.float32, (count,)),
         }
         if self.dataset.region_names:

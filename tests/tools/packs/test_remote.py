@@ -532,7 +532,7 @@ def test_another_size_is_refused(load, packed, tmp_path):
     write_pack(packed, str(tmp_path / "heads"))
     with pytest.raises(DataError, match=r"holds images of 32 px, the recipe requests 16; set data.size to 32"):
         opened(load, str(tmp_path / "heads"), size=16)
-    assert opened(load, str(tmp_path / "heads"), size=16, load_size=32).size == 32
+    assert opened(load, str(tmp_path / "heads"), size=16, load_size=32).size == (32, 32)
 
 
 @pytest.mark.parametrize(("lights", "fits"), [(2, True), (1, False)])
