@@ -95,7 +95,7 @@ def test_psnr_tells_16_bit_images_apart_that_differ_by_one_step():
 
 @pytest.mark.parametrize(("depth", "step"), [(8, 1), (16, 257)])
 def test_sharpness_adds_the_rounding_of_the_datas_bits(depth, step):
-    # Stripes of +-1/255: the two differences across are 2 / 255, the two down are 0, and each has 1/6 of a squared step.
+    # Stripes of +-1/255: the two differences across are 2 / 255, the two down 0, and each has 1/6 of a squared step.
     target = torch.full((1, 4, 2, 2), 0.5)
     output = target + torch.tensor([1.0, -1.0]) / 255
     rounding, energy = 4 / 6, 2 * (2 * step) ** 2

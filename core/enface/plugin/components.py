@@ -1,7 +1,7 @@
 """Base classes of everything that a recipe names with ``use:``.
 
 The recipe name of a component is its class name in snake case, its kind is its base class, and its keyword-only, typed
-``__init__`` is its schema. Images are float tensors (N, 3, H, W) in [-1, 1] in training and in [0, 1] for metrics.
+``__init__`` is its schema. Images are float tensors (N, C, H, W) in [-1, 1] in training and in [0, 1] for metrics.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class CriticLoss(Loss):
     """A loss for a discriminator alone, such as a regulariser, which minimises :meth:`critic`.
 
     Its term must be ``against:`` that discriminator. Argument names are requests: ``real_* fake_*`` values that the
-    discriminator provides, ``real_image`` and ``fake_image`` (its inputs, (N, 3, H, W)), and ``judge``, the
+    discriminator provides, ``real_image`` and ``fake_image`` (its inputs, (N, C, H, W)), and ``judge``, the
     discriminator as a function of images, in float32 and twice differentiable.
     """
 
@@ -137,7 +137,7 @@ class AdversarialLoss(CriticLoss):
 
 
 class Augmentation(nn.Module, Component):
-    """A random, differentiable augmentation of the images (N, 3, H, W) in [-1, 1] that a discriminator sees.
+    """A random, differentiable augmentation of the images (N, C, H, W) in [-1, 1] that a discriminator sees.
 
     Applied to real and fake images in both players' phases, so that it does not leak into outputs (Zhao et al.,
     "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020). Both get their own random numbers, as
@@ -200,7 +200,7 @@ GeneratorBuilder = Callable[[DataInfo], Generator]
 
 
 class Discriminator(nn.Module, Component):
-    """A network that classifies images as real or generated; the first argument of ``forward`` is (N, 3, H, W).
+    """A network that classifies images as real or generated; the first argument of ``forward`` is (N, C, H, W).
 
     Further argument names are requests for batch columns (``source`` for a conditional critic). ``forward`` returns a
     dict with the names in ``provides``: ``logits``, a tensor or a tuple with a tensor per scale, and ``features``, a

@@ -42,7 +42,7 @@ class SyntheticHeads(Dataset):
         seed: Seed of the population.
 
     Raises:
-        RecipeError: when the image size is not 32 to 256 pixels.
+        RecipeError: when the longer side of the images is not 32 to 256 pixels.
     """
 
     pairs: ClassVar[dict[str, Any]] = {
@@ -64,9 +64,10 @@ class SyntheticHeads(Dataset):
         self.identities = identities
         self.poses = poses
         self.lights = lights
-        if not 32 <= data.shorter_side <= 256:
-            raise RecipeError(f"synthetic_heads renders 32 to 256 pixels; data.size is {data.shorter_side}")
-        self.size = data.shorter_side
+        # Square renders, which the pack crops to the images' shape without enlarging them.
+        self.size = max(data.size)
+        if not 32 <= self.size <= 256:
+            raise RecipeError(f"synthetic_heads renders 32 to 256 pixels; the longer side of data.size is {self.size}")
         self.seed = seed
 
     @classmethod

@@ -13,7 +13,7 @@ from enface_tools.evaluate.direction import Direction
 
 
 class Metric(nn.Module, Component):
-    """A number per image: ``forward(output, target)`` of float32 (N, 3, H, W) in [0, 1] -> (N,).
+    """A number per image: ``forward(output, target)`` of float32 (N, C, H, W) in [0, 1] -> (N,).
 
     ``__init__`` raises :class:`~enface.errors.WeightsError` if weights are missing; the report then shows the
     reason in place of numbers.
@@ -100,7 +100,7 @@ class FeatureMetric(Metric):
     """
 
     def features(self, image: Tensor) -> Tensor:
-        """Return features of images in [0, 1], float32 (N, 3, H, W) -> float32 (N, D).
+        """Return features of images in [0, 1], float32 (N, C, H, W) -> float32 (N, D).
 
         NaN for an image without features, which a :class:`GalleryMetric` leaves out.
         """
