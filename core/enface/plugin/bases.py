@@ -147,6 +147,10 @@ class Dataset(Component, ABC):
             DataError: if there is nothing to read; names the folder.
         """
 
+    def listing(self) -> Iterable[Row]:
+        """Return the rows without preparations for reading images, for ``enface check``; by default :meth:`rows`."""
+        return self.rows()
+
     @abstractmethod
     def image(self, row: Row) -> npt.NDArray[np.uint8 | np.uint16]:
         """Return the image of a row: uint8 or uint16 (H, W, C), sRGB, any size; the pack fits it to its own.

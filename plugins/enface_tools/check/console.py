@@ -7,6 +7,7 @@ from typing import Any
 
 from enface.system.messages import Reporter
 from enface_tools.check.contributions import StageContributions, TermContribution
+from enface_tools.check.lines import describe_time
 from enface_tools.evaluate.terminal import table, wrapped
 
 VALUES = ("weight", "mean", "value", "weighted", "share")
@@ -18,9 +19,11 @@ class StageInspection:
 
     stage: StageContributions
 
-    def show(self, reporter: Reporter) -> None:
-        """Print a table for each player, followed by notes."""
+    def show(self, reporter: Reporter, steps: int) -> None:
+        """Print the time of the stage's steps, and a table for each player, followed by notes."""
         stage = self.stage
+        if stage.timing is not None:
+            reporter.say(f"  {describe_time(stage.timing, steps)}")
         note = f"; {stage.note}" if stage.note else ""
         reporter.say(wrapped(f"  at {stage.weights}, on {stage.images} images in [-1, 1]{note}", "  "))
         for player in dict.fromkeys(term.player for term in stage.terms):

@@ -21,6 +21,7 @@ from enface.training.terms import Term
 from enface.training.trainer import Trainer
 from enface.training.warm_start import LoadedWeights
 from enface_tools.check.preview import TermPreview, preview_terms
+from enface_tools.check.timing import StepTime, time_step
 
 INITIAL = "initial weights"
 
@@ -82,6 +83,7 @@ class StageContributions:
         images: Number of images in the batch; with ``accumulate``, in its first part.
         weights: Origin of the generator's weights.
         note: Reason for which a run would have other weights; empty if it would not.
+        timing: Cost of a training step; None if a loss is not finite after a step.
     """
 
     name: str
@@ -89,6 +91,7 @@ class StageContributions:
     weights: str
     note: str
     terms: tuple[TermContribution, ...]
+    timing: StepTime | None = field(default=None, compare=False)
 
 
 def measure_contributions(trainer: Trainer) -> list[StageContributions]:
@@ -104,9 +107,11 @@ def measure_contributions(trainer: Trainer) -> list[StageContributions]:
     for name, step in trainer.build_stages():
         stage = trainer.run.recipe.stages[name]
         origin, note = weights.start_stage(name, stage)
-        previews = preview_terms(step, trainer.first_batch(name, step))
+        part = trainer.first_batch(name, step)
+        previews = preview_terms(step, part)
         terms = _contributions(stage, step, previews, trainer.run.info.shorter_side)
-        stages.append(StageContributions(name, _images(trainer, stage), origin, note, terms))
+        timing = time_step(step, part, stage.accumulate)
+        stages.append(StageContributions(name, _images(trainer, stage), origin, note, terms, timing))
     weights.restore()
     return stages
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,17 +10,15 @@ from enface import is_offline
 from enface.errors import WeightsError
 from enface.plugin.manager import load_plugins
 from enface.recipe.load import LoadedRecipe
-from enface.recipe.models import Recipe, Spec
 from enface.system.cache import cache_folder
 from enface.system.messages import Reporter
 from enface.system.signals import raise_on_signals
+from enface_tools.check.components import named_components
 
 if TYPE_CHECKING:
     import pluggy
 
     from enface_plugins.pretrained import Weights
-
-KeyPath = tuple[str, ...]
 
 
 def known_weights(plugins: pluggy.PluginManager | None = None) -> dict[str, Weights]:
@@ -41,8 +39,8 @@ def fetch_needed(loaded: LoadedRecipe, kinds: Collection[str] | None, reporter: 
         WeightsError: if weights of a component other than a metric cannot be fetched; names file, line and key.
     """
     known = known_weights(loaded.plugins)
-    missing: dict[str, tuple[str, KeyPath]] = {}
-    for kind, path, spec in _components(loaded.recipe):
+    missing: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for kind, path, spec in named_components(loaded.recipe):
         if kind not in loaded.catalog.kinds or (kinds is not None and kind not in kinds):
             continue
         for name in loaded.catalog.get(kind, spec.use).component.networks(spec.params):
@@ -85,19 +83,3 @@ def _fetch(item: Weights, downloads: Path, reporter: Reporter) -> str:
         reporter.say(str(error))
         return str(error)
     return ""
-
-
-def _components(recipe: Recipe) -> Iterator[tuple[str, KeyPath, Spec]]:
-    """Yield kind, key and map of the components that may use pretrained networks; metrics come last."""
-    yield "generator", ("generator",), recipe.generator
-    for name, stage in recipe.stages.items():
-        for kind, key, specs in (
-            ("loss", "terms", stage.terms),
-            ("discriminator", "discriminators", stage.discriminators),
-        ):
-            for item, spec in specs.items():
-                yield kind, ("stages", name, key, item), spec
-    for name, mask in recipe.masks.items():
-        yield "mask", ("masks", name), mask
-    for name, metric in recipe.metrics.items():
-        yield "metric", ("metrics", name), metric
