@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from enface.system.messages import Reporter
 from enface_tools.evaluate.direction import Direction
-from enface_tools.evaluate.models import Estimate, StageSummary, Summary
+from enface_tools.evaluate.models import Estimate, MetricSummary, SetMetricSummary, StageSummary, Summary
 from enface_tools.evaluate.precision import places, plain, signed
 from enface_tools.evaluate.terminal import styled, table, wrapped
 from enface_tools.evaluate.verdict import BASELINE_NAMES, outcomes, overall, verdict
@@ -50,9 +50,8 @@ def report_stages(stages: Mapping[str, StageSummary], reporter: Reporter) -> Non
 
 
 def _metrics_table(summary: Summary) -> str:
-    baselines = list(
-        dict.fromkeys(name for item in (*summary.metrics.values(), *summary.sets.values()) for name in item.baselines)
-    )
+    measured: list[MetricSummary | SetMetricSummary] = [*summary.metrics.values(), *summary.sets.values()]
+    baselines = list(dict.fromkeys(name for item in measured for name in item.baselines))
     rows: list[tuple[str | Text, ...]] = []
     for name, item in summary.metrics.items():
         outcome = overall(outcomes(item).values())

@@ -79,7 +79,7 @@ def require_measured(names: Sequence[str], records: Iterable[RunRecord], split: 
 def table_of_runs(records: Sequence[RunRecord], metrics: Sequence[str], split: Split) -> str:
     """Return a table with a row per run."""
     heads = ("name", "id", "state", "step", *metrics, "time")
-    rows = [
+    rows: list[tuple[str | Text, ...]] = [
         (
             record.name,
             record.id,
