@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
-from enface.data.pack import FORMAT, Pack, PackInfo
+from enface.data.pack import FORMAT, Fitted, Pack, PackInfo
 from enface.data.pairs import BatchPlan, split_rows
 from enface.recipe.load import load_recipe
 from enface.system.malloc import freed_memory_kept
@@ -51,7 +51,11 @@ def noise_pack(images: int, size: int, pixels: npt.NDArray[np.uint8] | None = No
         format=FORMAT,
         dataset="noise",
         parameters={},
-        size=size,
+        size=(size, size),
+        channels=3,
+        depth=8,
+        fit="crop",
+        fitted=Fitted(images=0, mean=0, largest=0),
         digest="noise",
         images=len(table),
         columns={},

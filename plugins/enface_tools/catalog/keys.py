@@ -35,8 +35,12 @@ KEYS: Mapping[str, Mapping[str, str]] = {
     },
     "DataModel": {
         "pack": "Address of an existing pack: a folder, or a URL (`s3://`, `gs://`, `hf://`, `https://`).",
-        "size": "Height and width of the images in pixels.",
+        "size": "Side of square images in pixels, or `[height, width]`.",
         "load_size": "Size at which images are packed, larger than `size` to leave room for crops; default: `size`.",
+        "fit": "Fit images of another shape: keep their centre (`crop`), all of them (`pad`), or distort (`stretch`).",
+        "fill": "Grey level of the padding of `fit: pad`, from 0 (black) to 1.",
+        "channels": "Number of planes of source and of target images: 1 is grey, 3 RGB, 4 RGB and alpha.",
+        "depth": "Bits per sample, 8 or 16.",
         "split": "Rows for training, validation and test: a map, or the name of one of the dataset's own splits.",
         "on_error": "On an unreadable image, stop packing (`raise`) or skip the image (`skip`).",
     },

@@ -109,7 +109,7 @@ def measure_contributions(trainer: Trainer) -> list[StageContributions]:
         origin, note = weights.start_stage(name, stage)
         part = trainer.first_batch(name, step)
         previews = preview_terms(step, part)
-        terms = _contributions(stage, step, previews, trainer.run.info.shorter_side)
+        terms = _contributions(stage, step, previews, trainer.run.info.size)
         timing = time_step(step, part, stage.accumulate)
         stages.append(StageContributions(name, _images(trainer, stage), origin, note, terms, timing))
     weights.restore()
@@ -163,7 +163,7 @@ def _images(trainer: Trainer, stage: StageModel) -> int:
 
 
 def _contributions(
-    stage: StageModel, step: Step, previews: Sequence[TermPreview], size: int
+    stage: StageModel, step: Step, previews: Sequence[TermPreview], size: tuple[int, int]
 ) -> tuple[TermContribution, ...]:
     """The generator's terms first, then each critic's."""
     terms: list[TermContribution] = []
@@ -173,7 +173,7 @@ def _contributions(
     return tuple(terms)
 
 
-def _contribution(stage: StageModel, preview: TermPreview, size: int) -> TermContribution:
+def _contribution(stage: StageModel, preview: TermPreview, size: tuple[int, int]) -> TermContribution:
     phase, term = preview.phase, preview.term
     assert term.loss is not None
     weight, begins = term.weight(0), _begins(phase, term, stage.steps)
@@ -203,10 +203,10 @@ def _begins(phase: Phase, term: Term, steps: int) -> int | None:
     return next((step for update, step in updates if term.active(step, update) and term.weight(step) != 0), None)
 
 
-def _unit(shape: tuple[int, ...], size: int) -> Unit:
+def _unit(shape: tuple[int, ...], size: tuple[int, int]) -> Unit:
     if len(shape) == 1:
         return "per image"
-    return "per pixel" if shape[-2:] == (size, size) else "per feature"
+    return "per pixel" if shape[-2:] == size else "per feature"
 
 
 def _with_shares(terms: Sequence[TermContribution]) -> list[TermContribution]:

@@ -161,7 +161,7 @@ class PairsEvaluation:
             place = loaded.place(("metrics", masked[0], "mask"))
             raise RecipeError(f"{place}: a mask is square, but the images are {width} x {height} px; use a region")
         # The smaller side is what a metric may find too small.
-        info = DataInfo.square(min(width, height))
+        info = DataInfo((height, width))
         optional = default_metrics(loaded.catalog) if self.options.metrics is None else ()
         metrics, self.unavailable = build_metrics(loaded, info, optional)
         if not metrics:
