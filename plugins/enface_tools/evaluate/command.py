@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from enface import hookimpl
-from enface.cli.options import Offline, Processes, RunPath, Terminal, launch_processes
+from enface.cli.options import Offline, Processes, RunPath, Runs, Terminal, launch_processes
 from enface.errors import EnfaceError
 from enface.system.processes import set_arguments
 from enface_tools.evaluate.splits import Split
@@ -44,6 +44,7 @@ def evaluate(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of metrics or evaluation.")
     ] = None,
     processes: Processes = 1,
+    runs: Runs = Path("runs"),
     _offline: Offline = False,
     # Eager, so that it is answered before a missing run directory.
     _pairs: Annotated[
