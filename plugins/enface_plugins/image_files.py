@@ -17,7 +17,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from enface import DataError, atomic_write, natural_key, planes_of, to_depth
 
 Pixels = npt.NDArray[np.uint8 | np.uint16]
-IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff", "npy")
+PICTURE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
+IMAGE_EXTENSIONS = (*PICTURE_EXTENSIONS, "npy")
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Pillow's mode of each number of planes."""
 BITS_PER_SAMPLE, ORIENTATION = 258, 274

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from enface import DataInfo, Mask, RecipeError, Schedulable, as_schedule
-from enface_plugins.image_files import list_images
+from enface_plugins.image_files import PICTURE_EXTENSIONS, list_images
 from enface_plugins.masks.boundary import band, require_marks, soften, spread
 from enface_plugins.masks.inside_outside import inside_outside
 
@@ -95,7 +95,8 @@ def _of_regions(names: tuple[str, ...], faces: int, data: DataInfo) -> Flags:
 def _of_silhouettes(folder: Path, faces: int, size: tuple[int, int]) -> Flags:
     if not folder.is_dir():
         raise RecipeError(f"boundary_from_regions: 'silhouettes' {folder} is not a folder")
-    return np.stack([_silhouette(folder / name, size) for name in spread(list_images(folder), faces)])
+    names = spread(list_images(folder, PICTURE_EXTENSIONS), faces)
+    return np.stack([_silhouette(folder / name, size) for name in names])
 
 
 def _silhouette(path: Path, size: tuple[int, int]) -> Flags:

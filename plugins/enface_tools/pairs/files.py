@@ -11,8 +11,8 @@ from pathlib import Path
 from enface import IMAGE_EXTENSIONS, list_images
 from enface.errors import DataError
 
-# GIF files are listed, too, so that they are refused by name instead of ignored.
-EXTENSIONS = (*IMAGE_EXTENSIONS, "gif")
+# GIF files are listed, too, so that they are refused by name instead of ignored; arrays lie beside their pictures.
+EXTENSIONS = (*(extension for extension in IMAGE_EXTENSIONS if extension != "npy"), "gif")
 MAX_LISTED = 10
 MAX_LENGTH = 240
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from enface_tools.evaluate.features import digests
 from enface_tools.evaluate.measure import Measure, card_of, rounded, unit
 from enface_tools.evaluate.metrics import GalleryMetric, Metric, SetMetric
 
@@ -148,6 +149,24 @@ def test_images_are_rounded_to_8_bits_half_up_before_they_are_measured():
     assert scores.numbers["error"].item() == pytest.approx((128 - 64) / 255)
     assert [image.unique().mul(255).round().item() for image in seen] == [128, 64]
     assert card_of(measure.metrics["error"]) == {"implementation": "test", "rounding": "output and target to 8 bits"}
+
+
+def test_images_of_16_bits_are_rounded_to_16_bits():
+    levels = torch.arange(65536) / 65535
+    assert torch.equal(rounded(levels, 16), levels)
+    # 0.3 * 65535 is 19660.5, which rounds up.
+    values = torch.tensor([0.25 / 65535, 0.5 / 65535, 0.3001])
+    torch.testing.assert_close(rounded(values, 16) * 65535, torch.tensor([0.0, 1.0, 19667.0]), rtol=0, atol=1e-2)
+    measure = Measure({"error": Error()}, depth=16)
+    assert measure.batch(flat(0.501), flat(0.25)).numbers["error"].item() == pytest.approx((32833 - 16384) / 65535)
+    assert card_of(Error(), 16)["rounding"] == "output and target to 16 bits"
+
+
+def test_images_that_differ_in_lower_bits_are_different_images():
+    pair = torch.zeros(2, 1, 4, 4)
+    pair[1] = 1 / 65535
+    assert len(set(digests(pair, 8).tolist())) == 1
+    assert len(set(digests(pair, 16).tolist())) == 2
 
 
 def test_batches_make_no_difference():

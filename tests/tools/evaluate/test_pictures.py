@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from enface_tools.evaluate.grid import displayed
 from enface_tools.evaluate.measure import rounded
 from enface_tools.evaluate.pictures import TILE, PictureWriter
 from enface_tools.report.files import FolderReader, PageWriter
@@ -80,3 +81,30 @@ def test_a_report_copies_pictures_unchanged_and_says_that_tiles_are_reduced(tmp_
 def test_a_report_of_small_images_does_not_speak_of_reduction(tmp_path):
     write(tmp_path, with_grid(2, 32), with_grid(2, 32, 0.0))
     assert sprite_sheet(FolderReader(tmp_path), PageWriter(tmp_path / "page"), "").reduction == ""
+
+
+def test_images_that_are_not_square_have_black_borders(tmp_path):
+    output, target = (torch.rand(3, 3, 20, 32, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    about = write(tmp_path, output, target)
+    assert about["tile"] == 32
+    tile = shown(tmp_path / "pictures" / about["files"]["output"][0], 0, 32, 2)
+    torch.testing.assert_close(tile[:, 6:26], rounded(output)[2], rtol=0, atol=1e-6)
+    assert not tile[:, :6].any()
+    assert not tile[:, 26:].any()
+
+
+@pytest.mark.parametrize(("planes", "seen"), [(1, [0, 0, 0]), (2, [0, 0, 0]), (4, [0, 1, 2])])
+def test_pictures_show_three_planes_or_one(tmp_path, planes, seen):
+    output, target = (torch.rand(1, planes, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    about = write(tmp_path, output, target)
+    tile = shown(tmp_path / "pictures" / about["files"]["target"][0], 0, 16)
+    torch.testing.assert_close(tile, rounded(target)[0, seen], rtol=0, atol=1e-6)
+
+
+def test_packs_are_displayed_with_8_bits():
+    deep = np.arange(2 * 5 * 4 * 4, dtype=np.uint16).reshape(2, 5, 4, 4) * 400
+    np.testing.assert_array_equal(displayed(deep), np.round(deep[:, :3] / 257))
+    grey = deep[:, :1].astype(np.uint8)
+    np.testing.assert_array_equal(displayed(grey), grey.repeat(3, 1))
+    plain = np.zeros((2, 3, 4, 4), np.uint8)
+    assert np.shares_memory(displayed(plain), plain), "packs are larger than memory"
