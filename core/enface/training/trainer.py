@@ -152,11 +152,11 @@ class Trainer:
             yield name, step
         self.generator.requires_grad_(True).train()
 
-    def first_batch(self, name: str, step: Step) -> Callable[[], dict[str, Tensor]]:
-        """Return the function that gathers the first part of a stage's first batch."""
+    def batch_parts(self, name: str, step: Step, current: int = 0) -> list[Callable[[], dict[str, Tensor]]]:
+        """Return the functions that gather the parts of a stage's batch at a step, with all columns of the stage."""
         stage, number = self.run.recipe.stages[name], list(self.run.recipe.stages).index(name)
         plan = BatchPlan(self._pairs, stage.batch, self.run.recipe.seed, number)
-        return self._parts(step.columns(step.phases), plan, stage, 0)[0]
+        return self._parts(step.columns(step.phases), plan, stage, current)
 
     def _check_start(self, name: str, start: StartModel) -> None:
         run = self.run

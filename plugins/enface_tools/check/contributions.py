@@ -107,7 +107,7 @@ def measure_contributions(trainer: Trainer) -> list[StageContributions]:
     for name, step in trainer.build_stages():
         stage = trainer.run.recipe.stages[name]
         origin, note = weights.start_stage(name, stage)
-        part = trainer.first_batch(name, step)
+        part = trainer.batch_parts(name, step)[0]
         previews = preview_terms(step, part)
         terms = _contributions(stage, step, previews, trainer.run.info.size)
         timing = time_step(step, part, stage.accumulate)

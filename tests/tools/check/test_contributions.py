@@ -148,7 +148,7 @@ def test_gradients_on_parameters_are_those_of_a_closed_form(new_trainer, plugin)
     (measured,) = measure_contributions(trainer)
     mse, square = (item.gradients for item in measured.terms)
     (name, step), *_ = list(trainer.build_stages())
-    batch = trainer.first_batch(name, step)()
+    batch = trainer.batch_parts(name, step)[0]()
     source, target = (batch[role].double().numpy() for role in ("source", "target"))
     weight, bias = (np.array(values).reshape(3, 1, 1) for values in ([1, 2, 3], [0.1, 0, -0.1]))
     rest = 0.5 * source * weight + bias - target
@@ -224,10 +224,10 @@ def test_measuring_changes_nothing_and_is_reproducible(new_trainer):
     critic = step.critics["patch"]
     modules = (trainer.generator, critic.module, critic.augment, step.losses["lecam"])
     states = [digest(module) for module in modules]
-    previews = preview_terms(step, trainer.first_batch(name, step))
+    previews = preview_terms(step, trainer.batch_parts(name, step)[0])
     assert [digest(module) for module in modules] == states
     assert all(parameter.grad is None for module in modules for parameter in module.parameters())
-    assert [preview.value for preview in preview_terms(step, trainer.first_batch(name, step))] == [
+    assert [preview.value for preview in preview_terms(step, trainer.batch_parts(name, step)[0])] == [
         preview.value for preview in previews
     ]
     assert measure_contributions(trainer) == measure_contributions(trainer)
