@@ -52,8 +52,8 @@ def pack(folder: Path) -> int:
     """Pack a folder's images at 100 px, with an empty cache; return their number."""
     from unittest.mock import patch
 
-    from enface.data.pack import make_pack
     from enface.recipe.load import load_recipe
+    from enface_tools.packs.building import make_pack
 
     data = f"{{use: multipie, root: {folder}, size: 96, load_size: {LOAD}, split: {{by: identity, train: 0.8}}}}"
     with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, ENFACE_CACHE=cache):

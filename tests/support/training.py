@@ -60,11 +60,11 @@ def make_trainer() -> Callable[..., Any]:
     """Build the trainer of a loaded recipe in a new run directory: ``make_trainer(loaded, directory)``."""
 
     def make(loaded: Any, directory: Path, **options: Any) -> Any:
-        from enface.data.pack import make_pack
         from enface.data.pairs import split_rows
         from enface.training.engine import Engine
         from enface.training.run import Run, start_directory
         from enface.training.trainer import Trainer
+        from enface_tools.packs.building import make_pack
 
         pack = make_pack(loaded.recipe, loaded.catalog)
         directory.mkdir(parents=True)
@@ -92,11 +92,11 @@ def bench(load: Callable[..., Any]) -> Callable[..., Bench]:
 
     def build(stage: dict[str, Any], **keys: Any) -> Bench:
         from enface.data.batches import Batches
-        from enface.data.pack import make_pack
         from enface.data.pairs import split_rows
         from enface.training.build import StageBuilder, build_generator
         from enface.training.engine import Engine
         from enface.training.run import Run
+        from enface_tools.packs.building import make_pack
 
         whole = {"steps": 5, "batch": 4, "optimizer": {"lr": 1e-3}, **stage}
         engine_keys = {**CPU, **keys.pop("engine", {})}

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from enface.data.images import ImageFormat, px
-from enface.data.pack import Pack, make_pack, read_pack
+from enface.data.images import px
+from enface.data.pack import Pack, read_pack
 from enface.errors import DataError
 from enface.plugin.catalog import Catalog
 from enface.recipe.load import LoadedRecipe
@@ -29,17 +29,18 @@ def open_pack(loaded: LoadedRecipe, progress: Progress | None = None, say: Calla
 
     Raises DataError if there is no pack at the address, it is damaged, or it does not match the recipe.
     """
-    data = loaded.recipe.data
+    data, hook = loaded.recipe.data, loaded.plugins.hook
     if data.pack is None:
-        return make_pack(loaded.recipe, loaded.catalog, progress)
+        made: Pack | None = hook.make_pack(loaded=loaded, progress=progress)
+        if made is None:
+            raise DataError("data: no installed plugin makes packs; install enface again, or name one with data.pack")
+        return made
     if data.local_pack is not None:
         pack = read_pack(data.local_pack, REMEDY)
     else:
-        folder: Path | None = loaded.plugins.hook.open_pack(address=data.pack, progress=progress, say=say)
+        folder: Path | None = hook.open_pack(address=data.pack, progress=progress, say=say)
         if folder is None:
-            raise DataError(
-                f"data.pack: no installed plugin can open {data.pack}; the tools, which fetch packs, are not installed"
-            )
+            raise DataError(f"data.pack: no installed plugin can open {data.pack}; install enface again")
         is_copy = folder.is_relative_to(cache_folder())
         pack = read_pack(folder, "delete that folder to have it fetched again" if is_copy else REMEDY)
     missing = [column for column in ("key", "identity") if column not in pack.table]
@@ -58,11 +59,11 @@ def _check_fits(pack: Pack, data: DataModel, catalog: Catalog) -> None:
             f"data.pack: {data.pack} holds images of {px(pack.size)} px, the recipe requests {px(data.packed_size)}; "
             f"set data.{key} to {side}" + (", or data.load_size and a smaller size" if key == "size" else "")
         )
-    wanted = ImageFormat.of(data)
+    planes = max(data.channels.source, data.channels.target)
     for key, packed, differs in (
-        ("channels", pack.info.channels, pack.info.channels < wanted.planes),
-        ("depth", pack.info.depth, pack.info.depth != wanted.depth),
-        ("fit", pack.info.fit, pack.info.fitted.images and pack.info.fit != wanted.fit),
+        ("channels", pack.info.channels, pack.info.channels < planes),
+        ("depth", pack.info.depth, pack.info.depth != data.depth),
+        ("fit", pack.info.fit, pack.info.fitted.images and pack.info.fit != data.fit),
     ):
         if differs:
             raise DataError(f"data.pack: {data.pack} was made with {key} {packed}; change data.{key}, or the pack")

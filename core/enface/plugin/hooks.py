@@ -111,6 +111,11 @@ def find_run(path: Path, runs: Path, recipe: bool) -> Path | None:
 
 
 @hookspec(firstresult=True)
+def make_pack(loaded: Any, progress: Callable[[int, int], None] | None) -> Any:
+    """Return the pack of a recipe's dataset; make it if it is not cached."""
+
+
+@hookspec(firstresult=True)
 def open_pack(
     address: str, progress: Callable[[int, int], None] | None, say: Callable[[str], None] | None
 ) -> Path | None:

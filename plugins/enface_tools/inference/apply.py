@@ -17,7 +17,7 @@ from torch import Tensor
 from enface import list_images, read_image, write_image
 
 # The same fitting as packing, so that photographs are prepared like the training images.
-from enface.data.images import ImageFormat, Size, center_crop, px
+from enface.data.images import Size, center_crop, px
 from enface.errors import DataError, EnfaceError
 from enface.plugin.components import Generator
 from enface.recipe.load import load_recipe
@@ -30,6 +30,7 @@ from enface_tools.evaluate.grid import Pixels, grid as image_grid, shown, to_pix
 from enface_tools.evaluate.measure import unit
 from enface_tools.evaluate.run import require_run
 from enface_tools.inference.tiles import Tiling
+from enface_tools.packs.image_format import ImageFormat
 
 # Decoding and resizing release the GIL; more threads than this wait for the disk.
 THREADS = min(8, os.cpu_count() or 1)

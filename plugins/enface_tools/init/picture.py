@@ -12,12 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from enface.data.images import ImageFormat, center_crop, planes_of, to_depth
-from enface.data.pack import PackBuilder
+from enface.data.images import center_crop, planes_of, to_depth
 from enface.data.pairs import Pairs, split_rows
 from enface.errors import DataError
 from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import DataModel
+from enface_tools.packs.building import PackBuilder
+from enface_tools.packs.image_format import ImageFormat
 
 PAIRS, COLUMNS = 6, 2
 TILE = 144

@@ -15,6 +15,7 @@ from enface.system.messages import Progress
 from enface.system.signals import raise_on_signals
 
 if TYPE_CHECKING:
+    from enface.data.pack import Pack
     from enface.recipe.load import LoadedRecipe
 
 LISTED = 20
@@ -98,6 +99,14 @@ def commands(app: typer.Typer) -> None:
     group.command("preview")(preview)
     group.command("pack")(pack)
     app.add_typer(group, name="data")
+
+
+@hookimpl
+def make_pack(loaded: LoadedRecipe, progress: Progress | None) -> Pack:
+    """Make the pack of a recipe's dataset in the cache."""
+    from enface_tools.packs import building
+
+    return building.make_pack(loaded.recipe, loaded.catalog, progress)
 
 
 @hookimpl

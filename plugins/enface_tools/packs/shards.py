@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from enface.data.pack import Pack, PackBuilder, read_pack
+from enface.data.pack import Pack, read_pack
 from enface.errors import DataError, EnfaceError
 from enface.plugin.catalog import Catalog
 from enface.recipe.models import Recipe
 from enface.system.atomic import publish_folder, staging_folder
 from enface.system.messages import Progress
+from enface_tools.packs.building import PackBuilder
 
 LAST = "part.json"
 
@@ -76,7 +77,7 @@ def pack_part(recipe: Recipe, catalog: Catalog, part: Part, progress: Progress |
         progress: Called with (images done, images in all) of the part.
 
     Raises:
-        DataError: as :func:`enface.data.pack.make_pack`; and if there are more parts than images.
+        DataError: as :func:`enface_tools.packs.building.make_pack`; and if there are more parts than images.
     """
     parts = _Parts(PackBuilder.of(recipe, catalog))
     if not parts.builder.exists:

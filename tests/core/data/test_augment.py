@@ -15,11 +15,12 @@ from torchvision.transforms import functional as vision
 from enface.data.augment import Augment, CropFlip
 from enface.data.batches import Batches, Cropper, gather_crops, sharpen
 from enface.data.images import center_crop
-from enface.data.pack import Pack, make_pack
+from enface.data.pack import Pack
 from enface.data.pairs import ROLES, BatchPlan
 from enface.errors import DataError
 from enface.recipe.models import AugmentModel, DataModel, FlipModel
 from enface.training.checkpoint import digest, load as load_checkpoint
+from enface_tools.packs.building import make_pack
 
 CPU = torch.device("cpu")
 ALL = list(ROLES)

@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 from enface.data.batches import Batches
-from enface.data.images import ImageFormat, center_crop, planes_of, to_depth
-from enface.data.pack import make_pack, read_pack
+from enface.data.images import center_crop, planes_of, to_depth
+from enface.data.pack import read_pack
 from enface.errors import DataError, RecipeError
+from enface_tools.packs.building import make_pack
+from enface_tools.packs.image_format import ImageFormat
 
 CPU = torch.device("cpu")
 

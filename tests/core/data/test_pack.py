@@ -8,8 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from enface.data.pack import make_pack, read_pack
+from enface.data.pack import read_pack
 from enface.errors import DataError
+from enface_tools.packs.building import make_pack
 
 TYPED = """
 import numpy as np
@@ -108,7 +109,7 @@ def test_workers_make_the_same_bits_as_one_process(fresh, monkeypatch):
     folder = packed(loaded).folder
     parallel = {path.name: path.read_bytes() for path in folder.iterdir()}
     shutil.rmtree(folder)
-    monkeypatch.setattr("enface.data.packing.cores", lambda: 1)
+    monkeypatch.setattr("enface_tools.packs.reading.cores", lambda: 1)
     serial = {path.name: path.read_bytes() for path in packed(loaded).folder.iterdir()}
     assert parallel == serial
     assert len(json.loads(serial["pack.json"])["digest"]) == 16

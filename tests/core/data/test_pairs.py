@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from enface.data.batches import Batches
-from enface.data.pack import make_pack
 from enface.data.pairs import BatchPlan, Pairs, split_rows
 from enface.errors import DataError
 from enface.recipe.models import PairsModel, SplitModel
+from enface_tools.packs.building import make_pack
 
 YAWS = (-60, -45, -30, -15, 0, 15, 30, 45, 60)
 RULES = {

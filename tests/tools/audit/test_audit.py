@@ -452,8 +452,8 @@ def test_real_photographs_have_no_duplicates_and_few_suspects():
     root = Path(__file__).parents[4] / "shared" / "data" / "frmdb"
     if not root.is_dir():
         pytest.skip("the photographs of FRMDB are not here")
-    from enface.data.pack import make_pack
     from enface.recipe.load import load_recipe
+    from enface_tools.packs.building import make_pack
 
     recipes = Path(__file__).parents[3] / "recipes"
     loaded = load_recipe(recipes / "frmdb.yaml", [f"data.root={root}"])

@@ -19,10 +19,10 @@ from enface_tools.evaluate.statistics import interval
 @pytest.fixture
 def run(load, tmp_path):
     """A run of the toy recipe that nothing has trained yet."""
-    from enface.data.pack import make_pack
     from enface.data.pairs import split_rows
     from enface.training.engine import Engine
     from enface.training.run import Run, start_directory
+    from enface_tools.packs.building import make_pack
 
     def build(content=None):
         content = {

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from enface.data.pack import make_pack
 from enface.data.pairs import split_rows
 from enface.training.engine import Engine
 from enface.training.run import Run
 from enface_tools.evaluate.evaluator import Evaluator, mean_target
 from enface_tools.evaluate.sampling import balanced, evaluation_info, uniform
+from enface_tools.packs.building import make_pack
 
 RANDOM_TARGET = {"pairs": {"target": {"same": ["identity"]}}}
 TOY = str(Path(__file__).parents[2] / "support" / "toy_faces.py")

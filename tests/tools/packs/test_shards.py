@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from enface.data.pack import PackBuilder, make_pack
 from enface.errors import DataError, EnfaceError
 from enface_tools.packs import shards
+from enface_tools.packs.building import PackBuilder, make_pack
 from enface_tools.packs.shards import Part, pack_part
 
 
@@ -75,7 +75,7 @@ def test_parts_that_end_together_are_joined_once(load, elsewhere, monkeypatch):
     loaded = load()
     part_of(loaded, 1, 2)
     # One process each: the race is for joining the parts, not for reading them.
-    monkeypatch.setattr("enface.data.packing.cores", lambda: 1)
+    monkeypatch.setattr("enface_tools.packs.reading.cores", lambda: 1)
     joined, join = [], shards._Parts._join
     monkeypatch.setattr(shards._Parts, "_join", lambda self, *arguments: (joined.append(1), join(self, *arguments)))
     with ThreadPoolExecutor(4) as pool:

@@ -119,11 +119,11 @@ def recogniser(tmp_path):
 
 def test_numbers_of_saved_outputs_are_those_of_their_run(load, tmp_path, recogniser, plugin):
     """By every metric that needs no download, for outputs and sources."""
-    from enface.data.pack import make_pack
     from enface.data.pairs import split_rows
     from enface.training.engine import Engine
     from enface.training.run import Run
     from enface_tools.evaluate.evaluator import Evaluator
+    from enface_tools.packs.building import make_pack
 
     body = """
 from enface import SetMetric

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from enface.data import packing
-from enface.data.pack import make_pack
+from enface_tools.packs import reading as packing
+from enface_tools.packs.building import make_pack
 
 COUNT = 40
 COMPONENT = """
@@ -60,7 +60,7 @@ def test_the_number_of_pending_chunks_is_bounded(packed, parallel, monkeypatch):
             done.append(finished)
             yield finished
 
-    monkeypatch.setattr("enface.data.pack.fill_arrays", watched)
+    monkeypatch.setattr("enface_tools.packs.building.fill_arrays", watched)
     packed(COMPONENT, shade=4)
     assert len(handed) == len(done) == COUNT // 2
     assert max(ahead) == 2 * packing.AHEAD

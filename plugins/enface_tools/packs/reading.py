@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from enface.data.images import ImageFormat
 from enface.errors import DataError
 from enface.plugin.bases import DataInfo, Dataset
 from enface.plugin.manager import load_plugins
 from enface.system.processes import cores
+from enface_tools.packs.image_format import ImageFormat
 
 if TYPE_CHECKING:
     import pandas as pd
