@@ -67,7 +67,6 @@ def application() -> typer.Typer:
         name="enface",
         help="A loss laboratory for paired image translation: write a recipe, train it, read what each idea bought.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         # Plain help is twice as fast as help drawn by rich.
         rich_markup_mode=None,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,12 +33,16 @@ def find_run(context: typer.Context, param: typer.CallbackParam, value: Path) ->
     return load_plugins().hook.find_run(path=value, runs=runs, recipe=param.name == "recipe") or value
 
 
-RecipePath = Annotated[
-    Path, typer.Argument(help="A recipe (file or name), or a run.", show_default=False, callback=find_run)
-]
-RunPath = Annotated[
-    Path, typer.Argument(help="A run: a directory, NAME, latest, best.", show_default=False, callback=find_run)
-]
+def _complete(ctx: typer.Context, incomplete: str) -> list[str]:
+    from enface.plugin.manager import load_plugins
+
+    recipe = any(param.name == "recipe" for param in ctx.command.params)
+    return sorted(set().union(*load_plugins().hook.complete_name(text=incomplete, recipe=recipe)))
+
+
+_found: dict[str, Any] = {"show_default": False, "callback": find_run, "autocompletion": _complete}
+RecipePath = Annotated[Path, typer.Argument(help="A recipe (file or name), or a run.", **_found)]
+RunPath = Annotated[Path, typer.Argument(help="A run: a directory, NAME, latest, best.", **_found)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as stages.main.steps=100; repeatable."),

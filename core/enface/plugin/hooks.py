@@ -105,6 +105,11 @@ def fetch_requirements(loaded: Any, kinds: Collection[str] | None, reporter: Rep
     """Fetch files that a recipe's components of these kinds (None: all) need. Called once a machine, before packing."""
 
 
+@hookspec
+def complete_name(text: str, recipe: bool) -> Iterable[str]:  # type: ignore[empty-body]
+    """Return names of runs, or with ``recipe`` also of recipes, that begin with a text, for the shell's completion."""
+
+
 @hookspec(firstresult=True)
 def find_run(path: Path, runs: Path, recipe: bool) -> Path | None:
     """Return the directory of a run by its name below ``runs``; None if ``recipe``, and the path may be one."""

@@ -67,6 +67,8 @@ def _listed(loaded: LoadedRecipe) -> DataFacts:
         images += 1
         for column, value in row.items():
             values.setdefault(column, set()).add(value)
+    if not images:
+        raise DataError(f"{data.use} has no image")
     planes = max(info.channels.values()) * info.depth // 8 + bool(dataset.region_names)
     classes = {column: len(distinct) for column, distinct in values.items()}
     return DataFacts(images, images * planes * prod(info.size), classes)

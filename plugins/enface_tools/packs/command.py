@@ -28,13 +28,13 @@ def preview(
     out: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("preview.png"),
     people: Annotated[int, typer.Option("--people", min=1, help="Rows: one identity each.")] = 12,
 ) -> None:
-    """Write a contact sheet of a recipe's data: one row per identity, with a region map at the end."""
+    """Write a contact sheet of a recipe's pairs, source beside target: one row per identity, region maps at the end."""
     from enface.recipe.load import load_recipe
     from enface.training.prepare import prepare_pack
     from enface_tools.packs.preview import contact_sheet
 
     loaded = load_recipe(recipe, set_ or [])
-    contact_sheet(prepare_pack(loaded, Terminal()), people, out)
+    contact_sheet(prepare_pack(loaded, Terminal()), loaded.recipe.pairs, people, out)
     say(f"preview: {out}")
 
 

@@ -34,7 +34,7 @@ from enface_tools.evaluate.sampling import without_self_pairs
 from enface_tools.evaluate.summary import Summarizer
 from enface_tools.inference.apply import device_of
 from enface_tools.pairs.checks import CheckedImages, check
-from enface_tools.pairs.files import scan
+from enface_tools.pairs.files import GRID as GRID_FILE, scan, without_grid
 from enface_tools.pairs.labels import label_table
 from enface_tools.pairs.matching import Indices, MatchedImages, match
 from enface_tools.pairs.output import WORK, check_folders, claim, results_folder
@@ -97,6 +97,10 @@ class PairsEvaluation:
         check_folders(self.folders)
         self.folder = results_folder(self.out, self.folders)
         files = {role: scan(path, role) for role, path in self.folders.items()}
+        outputs = without_grid(files["outputs"], files["targets"])
+        if outputs != files["outputs"]:
+            self.reporter.say(f"{GRID_FILE} of 'enface apply --grid' is no output and is left out")
+            files["outputs"] = outputs
         self._matched = match(
             files["outputs"], files["targets"], files.get("sources"), options.key, subset=options.subset
         )

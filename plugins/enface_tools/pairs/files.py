@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from enface import IMAGE_EXTENSIONS, list_images
@@ -13,6 +13,7 @@ from enface.errors import DataError
 
 # GIF files are listed, too, so that they are refused by name instead of ignored; arrays lie beside their pictures.
 EXTENSIONS = (*(extension for extension in IMAGE_EXTENSIONS if extension != "npy"), "gif")
+GRID = "grid.png"
 MAX_LISTED = 10
 MAX_LENGTH = 240
 
@@ -56,6 +57,14 @@ def scan(root: Path, role: str) -> ImageFiles:
                 f"{role}: {shown(other)} and {shown(name)} in {root} differ only in their extension; keep one of them"
             )
     return ImageFiles(role, root, tuple(names), stems)
+
+
+def without_grid(outputs: ImageFiles, targets: ImageFiles) -> ImageFiles:
+    """Leave out ``grid.png``, which ``enface apply --grid`` writes among its outputs, unless it has a target."""
+    if GRID not in outputs.names or "grid" in targets.stems:
+        return outputs
+    kept = [(name, stem) for name, stem in zip(outputs.names, outputs.stems, strict=True) if name != GRID]
+    return replace(outputs, names=tuple(name for name, _ in kept), stems=tuple(stem for _, stem in kept))
 
 
 def require_folder(root: Path, role: str) -> None:

@@ -74,6 +74,20 @@ def commands(app: typer.Typer) -> None:
 
 
 @hookimpl
+def complete_name(text: str, recipe: bool) -> list[str]:
+    """Complete folders, and if a recipe is meant the names of shipped recipes and files."""
+    from enface_tools.recipes.shipped import shipped_recipes
+
+    folder = Path(text).parent if not text.endswith("/") else Path(text)
+    paths = [path for path in folder.glob("*") if path.as_posix().startswith(text.removeprefix("./"))]
+    folders = [f"{path.as_posix()}/" for path in paths if path.is_dir()]
+    if not recipe:
+        return folders
+    files = [path.as_posix() for path in paths if path.suffix in (".yaml", ".yml")]
+    return [*folders, *files, *(name for name in shipped_recipes() if name.startswith(text))]
+
+
+@hookimpl
 def find_recipe(name: str) -> Path | None:
     """Find the recipes that come with enface. Raise RecipeError if the name is nearly one of theirs."""
     from difflib import get_close_matches

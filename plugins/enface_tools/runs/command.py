@@ -93,6 +93,14 @@ def find_run(path: Path, runs: Path, recipe: bool) -> Path | None:
 
 
 @hookimpl
+def complete_name(text: str, recipe: bool) -> list[str]:
+    """Complete the names of runs below the default folder."""
+    found = {path.parent.relative_to("runs").as_posix() for path in Path("runs").glob("*/*/recipe.yaml")}
+    names = {"latest", "best", *found, *(name.partition("/")[0] for name in found)} if found else set()
+    return [name for name in names if name.startswith(text)]
+
+
+@hookimpl
 def commands(app: typer.Typer) -> None:
     """Add ``runs``."""
     app.command("runs")(runs_command)

@@ -117,17 +117,39 @@ def test_evaluating_a_run_again_gives_the_same_numbers(ran, enface, split):
     assert path.read_text() == before
 
 
-def test_check_reads_no_data(recipe, enface):
-    outcome = enface("check", recipe({"data": {"identities": 0}}))
+def test_check_reads_no_image(recipe, enface):
+    path = recipe({"data": {"broken": "002_-15_01"}})
+    outcome = enface("check", path)
     assert outcome.code == 0
-    assert outcome.out == "main: 6 steps of 8, losses: l1\ntoy: ok\n"
+    assert outcome.out.endswith("toy: ok\n")
+    assert "002_-15_01 cannot be read" in enface("check", path, "--data").err
 
 
-def test_a_preview_shows_the_images_of_some_identities(recipe, enface, tmp_path):
+def test_check_refuses_data_without_images(recipe, enface):
+    outcome = enface("check", recipe({"data": {"identities": 0}}))
+    assert outcome.code == 2
+    assert "data: toy_faces has no image\n" in outcome.err
+
+
+def test_a_preview_shows_sources_beside_their_targets(recipe, enface, load, tmp_path):
+    import numpy as np
     from PIL import Image
 
+    from enface.training.prepare import prepare_pack
+
     assert enface("data", "preview", recipe({}), "--out", tmp_path / "deep" / "x.png", "--people", 3).code == 0
-    assert Image.open(tmp_path / "deep" / "x.png").size == (11 * 32, 3 * 32)
+    picture = Image.open(tmp_path / "deep" / "x.png")
+    # Five pairs and the region maps of one, with gaps of 4 pixels.
+    assert picture.size == (6 * 64 + 5 * 4, 3 * 32 + 2 * 4)
+    pack = prepare_pack(load())
+    second = pack.table[(pack.table["identity"] == "001") & (pack.table["pose"] == 0) & (pack.table["light"] == 0)]
+    target = pack.images[second.index[0]].transpose(1, 2, 0)
+    sources = pack.images[pack.table.index[pack.table["identity"] == "001"]].transpose(0, 2, 3, 1)
+    pixels = np.asarray(picture)[36:68]
+    for column in range(5):
+        left = 68 * column
+        assert (pixels[:, left + 32 : left + 64] == target).all(), "the person's frontal view in the first light"
+        assert (sources == pixels[:, left : left + 32]).all((1, 2, 3)).any()
 
 
 def test_the_version_is_printed(enface):
@@ -137,13 +159,18 @@ def test_the_version_is_printed(enface):
 
 
 @pytest.mark.parametrize("recipe_file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_recipe_in_the_repository_is_valid(enface, recipe_file):
+def test_every_recipe_in_the_repository_is_valid(enface, recipe_file, tmp_path):
+    from PIL import Image
+
     from enface.plugin.catalog import Catalog
     from enface.plugin.manager import load_plugins
 
     if "synthetic_heads" not in Catalog(load_plugins()).names("dataset"):
         pytest.skip("the synthetic heads are not installed")
-    outcome = enface("check", recipe_file)
+    # The folder of frmdb.yaml, whose images are not part of enface.
+    Image.new("RGB", (8, 8)).save(tmp_path / "001_yaw+00_pitch+00.png")
+    root = ["--set", f"data.root={tmp_path}"] if "root:" in recipe_file.read_text() else []
+    outcome = enface("check", recipe_file, *root)
     assert outcome.code == 0, outcome.err
 
 

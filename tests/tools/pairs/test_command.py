@@ -67,6 +67,21 @@ def test_it_measures_and_reports(enface, pair, tmp_path):
     assert "p2_5" in Path("evaluations/outputs/report/index.html").read_text(encoding="utf-8")
 
 
+def test_the_grid_of_apply_is_no_output(enface, pair):
+    outputs, targets = pair
+    shutil.copy(outputs / "p0_0.png", outputs / "grid.png")
+    outcome = enface("pairs", outputs, targets, "--metrics", "mae")
+    assert outcome.code == 0, outcome.err
+    assert "grid.png of 'enface apply --grid' is no output and is left out\n" in outcome.out
+    assert "6 outputs match their targets" in outcome.out
+
+
+def test_an_image_called_grid_with_a_target_is_measured(enface, pair):
+    for folder in pair:
+        shutil.copy(folder / "p0_0.png", folder / "grid.png")
+    assert "7 outputs match their targets" in enface("pairs", *pair, "--metrics", "mae").out
+
+
 def test_every_option_has_its_effect(enface, pair, plugin, tmp_path):
     pd.DataFrame({"key": [f"p{index % 3}_{index}" for index in range(6)], "pose": [0, 0, 0, 1, 1, 1]}).to_csv("l.csv")
     outputs, targets = pair
