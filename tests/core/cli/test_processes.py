@@ -200,6 +200,18 @@ def check_same_weights(runs, directory):
     assert max(difference.values()) <= 3 * max(rounding.values()) + 1e-5, max(difference, key=difference.__getitem__)
 
 
+def test_processes_end_a_stage_early_at_the_same_step(folder):
+    stop = "stages.main.stop={metric: mae, patience: 1, min_delta: 1, restore: best}"
+    run = ("enface", "run", "pair.yaml", "--set", stop, "--set", "stages.main.steps=20")
+    succeeded(*run, "--processes", 2, "--runs", "early", folder=folder)
+    (directory,) = (folder / "early" / "pair").iterdir()
+    # Validations at steps 2 and 4; none improves by 1.
+    (event,) = events(directory, "stopped_early")
+    assert (event["stage"], event["step"]) == ("main", 4)
+    started = [(line["stage"], line["step"]) for line in events(directory, "stage_started")]
+    assert started[:2] == [("main", 0), (started[1][0], 4)]
+
+
 def test_losses_equal_those_of_one_process(runs):
     one, two, rounded = (steps(runs[key][0]) for key in (1, 2, "rounded"))
     assert [line["step"] for line in two] == [line["step"] for line in one] == STEPS
