@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-import importlib.util
+import importlib
 import json
 import re
 from pathlib import Path
@@ -172,14 +172,12 @@ def test_the_numbers_about_masks_on_the_page_are_right():
 
 @pytest.fixture(scope="module")
 def hooks() -> Any:
-    """The hooks with which MkDocs builds the pages."""
+    """The hook with which MkDocs builds the pages of the catalog."""
     pytest.importorskip("mkdocs")
-    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        # MkDocs does so, too.
+        patch.syspath_prepend(ROOT / "docs" / "hooks")
+        return importlib.import_module("catalog")
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +244,10 @@ def test_the_launchers_of_the_docs_are_valid():
 def test_formulas_are_not_parsed_as_markdown(hooks):
     markdown = pytest.importorskip("markdown")
     text = "*a* _b_ [c](d) <e> |f| \\g & {#h} ``i*`` __j__"
-    rendered = markdown.markdown(f"| x |\n|---|\n| {hooks.escaped(text)} |", extensions=["attr_list", "tables"])
+    rendered = markdown.markdown(
+        f"| x |\n|---|\n| {hooks.escaped(text)} |",
+        extensions=["attr_list", "tables"],
+    )
     assert html.unescape(re.sub(r"<[^>]+>", "", rendered)).split("\n")[-4] == text.replace("``", "")
 
 

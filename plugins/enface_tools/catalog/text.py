@@ -25,7 +25,7 @@ _TYPES = {
     "object": "map",
 }
 # Plurals: "list of 2 integers".
-_PLURALS = {"text": "text", "integer": "integers", "number": "numbers", "path": "paths"}
+_PLURALS = {"text": "text", "integer": "integers", "number": "numbers", "path": "paths", "list": "lists", "map": "maps"}
 
 
 def docstring(component: type) -> str:
@@ -67,8 +67,9 @@ def format_type(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None
         name = str(schema["$ref"]).rpartition("/")[2]
         kind = {"ScheduleSpec": "schedule", "GeneratorSpec": "generator"}.get(name)
         return kind or format_type(known.get(name, {}), known)
-    if "anyOf" in schema:
-        branches = [format_type(branch, known) for branch in schema["anyOf"]]
+    either = schema.get("anyOf") or schema.get("oneOf")
+    if either:
+        branches = [format_type(branch, known) for branch in either]
         joint = ", or " if any(" and " in branch for branch in branches) else " or "
         return joint.join(dict.fromkeys(branches))
     if "enum" in schema:
@@ -116,13 +117,19 @@ def _format_list(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
 def _plural(type_: str) -> str:
     if type_.startswith("one of "):
         return f"any of {type_.removeprefix('one of ')}"
+    if " or " in type_ and type_ != "true or false":
+        return " or ".join(_plural(part) for part in type_.split(" or "))
     first, space, rest = type_.partition(" ")
     return f"{_PLURALS.get(first, first)}{space}{rest}"
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:
     if "minimum" in schema and "maximum" in schema:
-        return f" from {schema['minimum']:g} to {schema['maximum']:g}"
-    bounds: Iterable[str] = (f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema)
+        return f" from {_number(schema['minimum'])} to {_number(schema['maximum'])}"
+    bounds: Iterable[str] = (f"{sign} {_number(schema[key])}" for key, sign in _BOUNDS.items() if key in schema)
     joined = " and ".join(bounds)
     return f" {joined}" if joined else ""
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.15g}"

@@ -127,6 +127,27 @@ def test_types_and_defaults_are_formatted_as_text(name, type_, default):
     assert (parameter.type, parameter.default) == (type_, default)
 
 
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ({"type": "integer", "minimum": 0, "maximum": 2147483647}, "integer from 0 to 2147483647"),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 0.999999}, "number > 0 and <= 0.999999"),
+        ({"oneOf": [{"type": "integer"}, {"type": "array", "items": {"type": "text"}}]}, "integer or list of anything"),
+        (
+            {
+                "type": "object",
+                "additionalProperties": {
+                    "anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "number"}}, {"type": "string"}]
+                },
+            },
+            "map of integers or lists of numbers or text",
+        ),
+    ],
+)
+def test_types_of_recipe_keys_are_formatted_as_text(schema, says):
+    assert text.format_type(schema) == says
+
+
 def describe_one(component: type) -> ComponentInfo:
     from enface.plugin.catalog import Entry
     from enface_tools.catalog.describe import Origin

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from markdown_text import cell, escaped
 from mkdocs.structure.files import File, Files
 
 from enface.plugin.catalog import Catalog
@@ -56,7 +57,6 @@ CLAIMS = {
 # Labels of one-line properties in a docstring; they become a list.
 LABELS = re.compile(r"(?:^|(?<=[.)\]`\w] ))(Shapes?|Range|Unit|Provides|Parts|Columns|Source): ")
 ROLE = re.compile(r":\w+:<code>~?(?:[\w.]*\.)?(\w+)</code>")
-CODE = re.compile(r"(``.+?``|`[^`]+`)", re.S)
 
 
 def page_of(kind: str) -> str:
@@ -140,20 +140,3 @@ def prose(paragraph: str) -> str:
 
 def default(value: str) -> str:
     return "**required**" if value == "required" else f"default `{value}`"
-
-
-def cell(content: str) -> str:
-    """Return text for a table cell."""
-    return escaped(" ".join(content.split())) or "&nbsp;"
-
-
-def escaped(content: str) -> str:
-    """Escape Markdown outside of code, so that formulas are shown literally."""
-    parts = CODE.split(content)
-    return "".join(f"`{part.strip('`')}`" if index % 2 else literal(part) for index, part in enumerate(parts))
-
-
-def literal(content: str) -> str:
-    for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
-        content = content.replace(sign, name)
-    return re.sub(r"([\\*_\[\]{}#])", r"\\\1", content)
