@@ -64,7 +64,7 @@ class Fixture:
     @cached_property
     def params(self) -> dict[str, Any]:
         """Parameters of the component: its example's, overridden by the given ones."""
-        return {**self.entry.component.example(self.folder), **self._given}  # type: ignore[attr-defined]
+        return {**self.entry.component.example(self.folder), **self._given}
 
     def cached(self, key: object, compute: Callable[[], T]) -> T:
         """Return ``compute()``, computed once per key, so that rules can share it."""

@@ -47,10 +47,8 @@ def fetch_pack(address: str, progress: Progress, say: Callable[[str], None]) -> 
     stem = f"{stem}-{_digest(address.rstrip('/').encode())}"
     earlier = sorted(copies.glob(f"{stem}-*/{INFO_FILE}"), key=lambda path: path.parent.stat().st_mtime)
     try:
-        if is_offline():
-            raise UnreachableError(
-                f"{address} is not read offline (--offline or ENFACE_OFFLINE); fetch the pack without"
-            )
+        if remote.is_on_network and is_offline():
+            raise UnreachableError(f"{address} is on the network, and --offline or ENFACE_OFFLINE is set")
         text = remote.read(INFO_FILE)
     except UnreachableError as error:
         if not earlier:

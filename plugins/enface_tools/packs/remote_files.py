@@ -20,6 +20,8 @@ BLOCK = 8 * 2**20
 """Bytes per request, few enough that a server does not time out."""
 CONCURRENT = 8
 """Requests at a time, because services limit the rate of each."""
+ON_THIS_MACHINE = ("file", "local", "memory", "tar", "zip")
+"""Protocols that use no network."""
 
 
 class NotFoundError(DataError):
@@ -56,6 +58,11 @@ class RemoteFolder:
         except Exception as error:  # An archive that holds the folder is opened here already.
             raise UnreachableError(f"{address}: cannot be opened ({_reason(error)})") from error
         self._path = str(path).rstrip("/")
+
+    @property
+    def is_on_network(self) -> bool:
+        """True if reading it may use the network."""
+        return any(get_protocol(part) not in ON_THIS_MACHINE for part in self.address.split("::"))
 
     @property
     def local_folder(self) -> Path | None:

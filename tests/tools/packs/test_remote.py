@@ -596,7 +596,8 @@ def test_dropping_the_parents_pack(load, packed):
 def test_offline_an_earlier_copy_is_used_and_nothing_is_fetched(load, packed, memory, monkeypatch):
     write_pack(packed, memory, lambda done, total: None)
     monkeypatch.setenv("ENFACE_OFFLINE", "1")
-    with pytest.raises(DataError, match=rf"{memory} is not read offline \(--offline or ENFACE_OFFLINE\)"):
+    monkeypatch.setattr("enface_tools.packs.remote_files.ON_THIS_MACHINE", ("file",))
+    with pytest.raises(DataError, match=rf"{memory} is on the network, and --offline or ENFACE_OFFLINE is set"):
         opened(load, memory)
     monkeypatch.delenv("ENFACE_OFFLINE")
     opened(load, memory)
