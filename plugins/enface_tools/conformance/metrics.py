@@ -214,8 +214,9 @@ def _variant(fixture: Fixture, variant: Variant) -> None:
     if metric is None:
         return
     target, output = (variant.column(name) / 2 + 0.5 for name in ("target", "output"))
-    if isinstance(metric.eval(), FeatureMetric):
-        features: Tensor = metric.features(target)
+    metric.eval()
+    if isinstance(metric, FeatureMetric):
+        features = metric.features(target)
         require_works(variant, len(features) == BATCH and finite(features), "its features are not finite")
         return
     values, same = _values(metric, output, target), _values(metric, target, target)
