@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from enface import hookimpl
 from enface_plugins.observers.background import BackgroundWriter
+from enface_plugins.observers.labels import picture, tags
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from enface import Run
-
-TAGS = {"term": "loss", "weighted": "weighted_loss"}
-"""First part of a tag, by that of a value of the log."""
 
 
 class TensorBoard:
@@ -35,12 +33,8 @@ class TensorBoard:
 
     @hookimpl
     def step_ended(self, run: Run, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Write every value; those of losses by their labels, because metrics may have the same names."""
-        for name, value in values.items():
-            kind, _, term = name.partition("/")
-            if kind in TAGS:
-                # A tag may not contain brackets.
-                name = f"{TAGS[kind]}/{run.recipe.stages[stage].label(term).replace(' (', '/').removesuffix(')')}"
+        """Write every value."""
+        for name, value in tags(run, stage, values).items():
             self._writer.add_scalar(name, value, run.step)
 
     @hookimpl
@@ -73,13 +67,8 @@ class TensorBoard:
             self._writer = None
 
     def _add(self, images: Mapping[str, Tensor], step: int) -> None:
-        # Imported here, because it takes a second and every command loads this module.
-        from torchvision.utils import make_grid
-
-        from enface_plugins.planes import shown
-
         for name, image in images.items():
-            self._writer.add_image(name, make_grid(shown(image), 8, normalize=True, value_range=(-1, 1)), step)
+            self._writer.add_image(name, picture(image), step)
 
 
 plugin = TensorBoard()

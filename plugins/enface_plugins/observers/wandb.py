@@ -1,0 +1,72 @@
+"""Weights & Biases: scalars, sample images and artifacts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from enface import is_offline
+from enface_plugins.observers.tracker import Tracker, settings
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from enface import Run
+
+
+class WandB(Tracker):
+    """Logs to Weights & Biases, whose environment variables apply (``WANDB_PROJECT``, ``WANDB_MODE``, ...).
+
+    Without a connection it writes to ``RUN/wandb``, which ``wandb sync`` uploads; ``--offline`` does, too.
+    """
+
+    name = "wandb"
+
+    def open(self, run: Run, identity: str | None) -> str:
+        """Start a run, or continue it."""
+        wandb, given = self.package(), settings(run)
+        options = {"console": "off", "quiet": True, "silent": run.reporter.silent}
+        self._run: Any = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", given["project"]),
+            group=given["group"],
+            name=given["name"],
+            config=run.recipe.dump(),
+            dir=str(run.directory),
+            id=identity,
+            resume="allow" if identity else None,
+            mode="offline" if is_offline() else None,
+            settings=wandb.Settings(**options),
+        )
+        return str(self._run.id)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Log numbers; ``final/...`` are also the run's summary, as every last value is."""
+        self._run.log(dict(values), step=step)
+
+    def images(self, pictures: Mapping[str, npt.NDArray[Any]], step: int) -> None:
+        """Log pictures."""
+        image = self.package().Image
+        self._run.log({f"samples/{name}": image(pixels) for name, pixels in pictures.items()}, step=step)
+
+    def upload(self, run: Run, paths: Mapping[str, Path]) -> None:
+        """Upload all as one artifact, the checkpoints as another of the type ``model``."""
+        stem = re.sub(r"[^\w.-]", "-", settings(run)["name"])
+        for kind in ("run", "model"):
+            chosen = [path for name, path in paths.items() if name.startswith("checkpoint") == (kind == "model")]
+            if not chosen:
+                continue
+            artifact = self.package().Artifact(f"{stem}-{kind}", type=kind)
+            for path in chosen:
+                name = path.relative_to(run.directory).as_posix()
+                artifact.add_dir(str(path), name=name) if path.is_dir() else artifact.add_file(str(path), name=name)
+            self._run.log_artifact(artifact)
+
+    def close(self, completed: bool) -> None:
+        """End the run; one that did not complete counts as failed."""
+        self._run.finish(exit_code=0 if completed else 1)
+
+
+plugin = WandB()
