@@ -252,8 +252,8 @@ def test_wandb_offline(run, stores):
     assert [item["run"]["display_name"] for item in others if "run" in item] == [f"toy/{directory.name}"]
     # The resumed part repeats nothing.
     assert not [item for item in wandb_records(second)[0] if "loss/l1/charbonnier" in item]
-    artifacts = [item["request"]["log_artifact"]["artifact"] for item in others if "log_artifact" in str(item)]
-    contents = {entry["path"] for item in artifacts for entry in item["manifest"]["contents"]}
+    manifests = [item["artifact"]["manifest"] for item in others if "artifact" in item]
+    contents = {entry["path"] for manifest in manifests for entry in manifest["contents"]}
     assert {"recipe.yaml", "report/index.html", "evaluation/summary.json"} <= contents
 
 
