@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import html
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -155,3 +158,75 @@ def test_every_exported_name_is_on_the_page_of_the_python_api(site):
     text = words(site / "python/index.html")
     assert 'train (recipe, *, runs="runs", resume=False, overrides=(), progress=None)' in text
     assert "natural_key (value)" in text
+
+
+# ---------------------------------------------------------------------- questions and faults
+
+
+@functools.cache
+def texts_of_the_source() -> set[str]:
+    """Every text in the source, as it is printed, with a zero byte for each inserted value."""
+    texts = set()
+    for path in [*(ROOT / "core").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
+                texts.add("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+    return texts
+
+
+MESSAGES = re.findall(
+    r"^### .*?`(.*\.\.\..*|.* .*)`$", (ROOT / "docs/researcher/faq.md").read_text(encoding="utf-8"), re.M
+)
+
+
+def test_messages_are_found_on_the_page_of_questions():
+    assert len(MESSAGES) > 15
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_every_message_of_the_page_of_questions_is_printed_by_the_source(message):
+    # An ellipsis stands for any text, and at the start or end of a message also for further sentences.
+    pattern = re.compile(".*?".join(map(re.escape, message.split("..."))), re.S)
+    assert any(pattern.search(text) for text in texts_of_the_source()), message
+
+
+# ---------------------------------------------------------------------- search and links
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        ("wandb", "researcher/faq/#wandb-mlflow-tensorboard"),
+        ("mlflow", "researcher/faq/#wandb-mlflow-tensorboard"),
+        ("docker", "researcher/faq/#docker"),
+        ("notebooks", "researcher/faq/#notebooks-jupyter-colab"),
+        ("early stopping", "researcher/recipes/#early-stopping"),
+        ("EMA", "researcher/keys/#stages-ema"),
+        ("checkerboard", "plugins/metrics/#checkerboard"),
+        ("16 bit", "researcher/faq/#grey-16-bit-rgba-and-more-than-three-channels"),
+        ("resume", "researcher/runs/"),
+        ("slurm", "researcher/faq/#slurm-ray-torchrun"),
+        ("out of memory", "researcher/faq/#out-of-memory"),
+        ("weight", "researcher/losses/"),
+    ],
+)
+def test_the_search_finds_what_users_look_for(site, query, page):
+    """The words are in the title or text of the section, of which the index of the search has an entry."""
+    index = json.loads((site / "search/search_index.json").read_text(encoding="utf-8"))
+    sections = {item["location"]: f"{item['title']} {item['text']}" for item in index["docs"]}
+    assert re.search(rf"\b{query}\b", sections[page], re.I)
+    assert index["config"]["lang"] == ["en"]
+
+
+def test_links_to_other_sites_are_complete_addresses():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\((\w+:[^)\s]*)\)", page.read_text(encoding="utf-8")):
+            assert re.fullmatch(r"https://[\w.-]+\.[a-z]{2,}(/[\w.~/%#?=&:+-]*)?", link), f"{page.name}: {link}"
+
+
+def test_links_of_the_readme_name_sections_that_exist(site):
+    for path, anchor in re.findall(r"\]\(docs/([\w/-]+)\.md#([\w-]+)\)", (ROOT / "README.md").read_text("utf-8")):
+        assert f'id="{anchor}"' in (site / path / "index.html").read_text(encoding="utf-8"), (path, anchor)
