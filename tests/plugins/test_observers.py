@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -255,3 +256,18 @@ def test_without_a_terminal_the_bar_prints_no_empty_line(recipe, enface, tmp_pat
     outcome = enface("run", recipe({}), "--runs", tmp_path / "runs")
     assert "images/s" in outcome.out
     assert "\n\n" not in outcome.out
+
+
+def test_the_observer_of_the_docs_has_ten_lines_and_writes_its_table(recipe, enface, tmp_path):
+    observer = Path(__file__).parents[1] / "support" / "metrics_csv.py"
+    assert len(observer.read_text().splitlines()) == 10
+    toy = observer.with_name("toy_faces.py")
+    keys = {"plugins": [str(observer), str(toy)], "metrics": {"mae": {}}, "log": {"validate": 3}}
+    outcome = enface("run", recipe(keys), "--runs", tmp_path / "runs")
+    assert outcome.code == 0, outcome.err
+    (directory,) = (tmp_path / "runs").glob("*/*")
+    validated = [[str(line["step"]), "val", "mae", str(line["values"]["mae"])] for line in log(directory, "validated")]
+    rows = [line.split(",") for line in (directory / "metrics.csv").read_text().splitlines()]
+    assert rows[:2] == validated
+    # The evaluation at the end: validation people, then test people.
+    assert [row[:3] for row in rows[2:]] == [["6", "val", "mae"], ["6", "test", "mae"]]
