@@ -239,7 +239,7 @@ def gather_crops(pixels: Tensor, rows: Indices, size: Size, crop: CropFlip | Non
         rows: Indices of M images.
 
     Returns:
-        (M, C, height, width), channels last in memory.
+        (M, C, height, width), channels last in memory; int32 if images have 16 bits.
     """
     height, width = pixels.shape[1:3]
     top, left, flipped = _corners(len(rows), (height, width), size, crop)
@@ -249,7 +249,10 @@ def gather_crops(pixels: Tensor, rows: Indices, size: Size, crop: CropFlip | Non
     # One transfer of all indices, and one gather of all images; a library's crop loops over them, or resamples.
     indices = to_device(np.concatenate([rows[:, None], down, across], axis=1), pixels.device)
     image, line, place = indices[:, :1, None], indices[:, 1 : 1 + size[0], None], indices[:, None, 1 + size[0] :]
-    return pixels[image, line, place].permute(0, 3, 1, 2)
+    # CUDA indexes no uint16.
+    wide = pixels.dtype == torch.uint16
+    crops = (pixels.view(torch.int16) if wide else pixels)[image, line, place].permute(0, 3, 1, 2)
+    return crops.int() & 0xFFFF if wide else crops
 
 
 def sharpen(images: Tensor, amount: float) -> Tensor:

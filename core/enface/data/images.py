@@ -25,7 +25,7 @@ def px(size: Size) -> str:
 
 
 def planes_of(images: Any, count: int) -> Any:
-    """Return ``count`` planes of images (..., C, H, W), an array or a tensor of whole numbers.
+    """Return ``count`` planes of images (..., C, H, W), an array or, with C >= ``count``, a tensor of whole numbers.
 
     One plane of three is the luma (ITU-R BT.601, as Pillow's mode ``L``), three of one repeat it; otherwise the first
     planes, and zeros where there are no more.
@@ -38,8 +38,8 @@ def planes_of(images: Any, count: int) -> Any:
     if planes >= count:
         return images if planes == count else images[..., :count, :, :]
     if (planes, count) == (1, 3):
-        return images.repeat(3, -3)
-    return np.concatenate([images, np.zeros_like(images, shape=(count - planes, *images.shape[-2:]))])
+        return np.repeat(images, 3, axis=-3)
+    return np.pad(images, [*[(0, 0)] * (images.ndim - 3), (0, count - planes), (0, 0), (0, 0)])
 
 
 def to_depth(images: Pixels, depth: int) -> Pixels:

@@ -62,7 +62,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> LoadedRecipe
         PluginError: if a plugin that it names cannot be loaded.
     """
     path = Path(path)
-    if not path.exists() and not path.suffix:
+    if not path.suffix and not path.is_file() and not is_run(path):
         path = load_plugins().hook.find_recipe(name=path.as_posix()) or path
     directory = path if is_run(path) else None
     path = directory / "recipe.yaml" if directory is not None else path

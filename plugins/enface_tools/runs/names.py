@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from enface.errors import EnfaceError
+from enface.errors import EnfaceError, RecipeError
 from enface_tools.evaluate.splits import Split
 from enface_tools.runs.records import RunRecord, choice_split, read_records, run_directories
 
@@ -19,30 +19,28 @@ def find_run(path: Path | str, runs: Path | str = "runs") -> Path:
     """Return the directory of a run.
 
     Args:
-        path: A path that exists: a run directory, or a folder of runs for its newest; any other folder stays. Or a
-            name: ``latest``, the newest run of all; ``NAME``, the newest run of a recipe; ``NAME/ID``; ``best`` or
-            ``best:METRIC``, the best run by the recipe's ``log.best`` or by a metric, ``NAME/best`` of one recipe.
+        path: A run directory, or a folder of runs for its newest. Or a name: ``latest``, the newest run of all;
+            ``NAME``, the newest run of a recipe; ``NAME/ID``; ``best`` or ``best:METRIC``, the best run by the recipe's
+            ``log.best`` or by a metric, ``NAME/best`` of one recipe. Any other path that exists is returned as it is,
+            but a folder of images or the like gives way to a name.
         runs: Folder of run directories, below which names are looked up.
 
     Raises:
         EnfaceError: if there is no such run, listing the nearest names.
     """
     path, runs = Path(path), Path(runs)
-    if path.exists():
-        return _newest_inside(path)
-    directory = named_run(path.as_posix(), runs)
-    if directory is None:
+    directory = _run_at(path) or named_run(path.as_posix(), runs)
+    if directory is None and not path.exists():
         raise EnfaceError(f"{path} is no path, and no run below {runs} has this name{_nearest(path.as_posix(), runs)}")
-    return directory
+    return directory or path
 
 
-def _newest_inside(path: Path) -> Path:
-    if not path.is_dir() or (path / "recipe.yaml").is_file():
+def _run_at(path: Path) -> Path | None:
+    """Return a file, a run directory, the newest one in a folder of runs, or a folder of results; None otherwise."""
+    if path.is_file() or any((path / name).is_file() for name in ("recipe.yaml", "summary.json")):
         return path
-    # Imported here, because it imports torch.
-    from enface.recipe.load import newest_run
-
-    return newest_run(path)
+    # Not that of the core, which imports torch.
+    return max((item.parent for item in path.glob("*/recipe.yaml")), default=None)
 
 
 def named_run(text: str, runs: Path) -> Path | None:
@@ -155,16 +153,21 @@ def find_run_of_recipe(path: Path, runs: Path) -> Path | None:
     from enface.plugin.manager import load_plugins
 
     text = path.as_posix()
-    if path.is_file() or path.suffix or load_plugins().hook.find_recipe(name=text) is not None:
+    if path.is_file() or path.suffix:
         return None
-    if path.exists():
-        return _newest_inside(path)
-    directory = named_run(text, runs)
-    if directory is None and (text.rpartition("/")[2] == LATEST or near_names(text, runs)):
+    directory = _run_at(path) or named_run(text, runs)
+    try:
+        is_recipe = load_plugins().hook.find_recipe(name=text) is not None
+    except RecipeError:
+        # Nearly the name of a recipe.
+        if directory is None:
+            raise
+        return directory
+    if directory is None and not is_recipe and (text.rpartition("/")[2] == LATEST or near_names(text, runs)):
         raise EnfaceError(f"no recipe or run is called {text}{_nearest(text, runs)}")
-    return directory
+    return None if is_recipe else directory
 
 
 def find_runs(paths: Sequence[Path], runs: Path) -> list[Path]:
     """Return runs by their names as :func:`find_run` does, but keep folders of runs, which are compared as a group."""
-    return [path if path.exists() else find_run(path, runs) for path in paths]
+    return [path if _run_at(path) else find_run(path, runs) for path in paths]

@@ -206,6 +206,14 @@ def test_a_mapped_pack_gives_the_pixels_that_a_device_gives(pixels, tmp_path, cr
     assert np.array_equal(shown, there[:, planes].numpy())
 
 
+@pytest.mark.parametrize("crop", [None, CROPS], ids=["middle", "inside"])
+def test_images_of_16_bits_are_the_same_on_a_device(crop):
+    images = np.random.default_rng(0).integers(0, 65536, (6, 4, 10, 9), np.uint16)
+    rows = np.array([3, 0, 5, 3, 1, 2])
+    there = gather_crops(torch.from_numpy(images).permute(0, 2, 3, 1), rows, (7, 7), crop)
+    assert np.array_equal(Cropper(images, (7, 7))(rows, crop), there.numpy())
+
+
 def test_an_empty_batch(pixels):
     nothing = np.zeros(0, np.int64)
     assert Cropper(pixels.numpy(), (7, 7))(nothing, CropFlip(nothing, nothing, nothing.astype(bool))).shape == (

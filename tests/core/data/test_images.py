@@ -111,6 +111,15 @@ def test_one_plane_of_three_is_the_luma_of_pillow_and_itu_r_601():
     assert (wide.long() == 65535).all()
 
 
+def test_further_planes_of_several_images_are_zeros():
+    image = np.arange(2 * 2 * 4, dtype=np.uint16).reshape(2, 2, 2, 2)
+    wider = planes_of(image, 4)
+    assert wider.dtype == np.uint16
+    np.testing.assert_array_equal(wider[:, :2], image)
+    assert wider.shape == (2, 4, 2, 2)
+    assert not wider[:, 2:].any()
+
+
 def test_other_planes_are_the_first_ones():
     image = np.arange(6 * 4, dtype=np.uint8).reshape(6, 2, 2)
     np.testing.assert_array_equal(planes_of(image, 3), image[:3])

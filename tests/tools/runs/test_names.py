@@ -43,9 +43,32 @@ def test_names(three, name, directory):
     assert find_run(name) == Path(directory)
 
 
-def test_a_path_that_exists_wins(three, write):
-    Path("latest").mkdir()
+def test_a_run_or_results_at_a_path_come_before_names(three, write):
+    Path("runs/a/1").rename("latest")
+    Path("b").mkdir()
+    Path("b/summary.json").touch()
     assert find_run("latest") == Path("latest")
+    assert find_run("b") == Path("b")
+
+
+def test_a_folder_of_images_gives_way_to_the_run_of_its_name(enface, three):
+    Path("a").mkdir()
+    Path("images").mkdir()
+    assert find_run("a") == Path("runs/a/3")
+    assert find_runs([Path("a"), Path("runs/b")], Path("runs")) == [Path("runs/a/3"), Path("runs/b")]
+    assert find_run("images") == Path("images")
+    assert "runs/a/3/recipe.yaml" in enface("check", "a").err
+
+
+def test_a_run_whose_name_is_nearly_that_of_a_recipe(enface, write):
+    write("tiny2/1", ["trained"])
+    assert "runs/tiny2/1/recipe.yaml" in enface("check", "tiny2").err
+    assert "did you mean 'tiny'?" in enface("check", "tiny3", "--runs", "none").err
+
+
+def test_a_folder_named_like_a_recipe_does_not_hide_it(enface, write):
+    Path("tiny").mkdir()
+    assert "tiny: ok" in enface("check", "tiny").out
 
 
 def test_names_are_looked_up_below_the_folder_of_runs(three):
