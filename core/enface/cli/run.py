@@ -44,7 +44,8 @@ def run(
 
 def _launch(path: Path, overrides: list[str], resume: bool, runs: Path, processes: int) -> None:
     """Check the recipe, then run the same command as several processes."""
-    from enface.recipe.load import load_recipe, runs_in
+    from enface.recipe.files import runs_in
+    from enface.recipe.load import load_recipe
 
     loaded = load_recipe(path, overrides)
     folder = runs / loaded.recipe.name

@@ -1,4 +1,4 @@
-"""Recipe files: read a file and its parents, merge them, apply overrides, and locate keys for messages."""
+"""Recipe files and run directories: read a file and its parents, apply overrides, locate keys for messages."""
 
 from __future__ import annotations
 
@@ -171,6 +171,22 @@ def absolute_path(text: str, folder: Path) -> str:
             unknown = f"environment variable {error} is not set" if isinstance(error, KeyError) else str(error)
             raise RecipeError(f"{unknown} (in {text})") from error
     return str((folder / Path(text).expanduser()).resolve())
+
+
+def is_run(directory: Path) -> bool:
+    """Return True if a folder is a run directory."""
+    return (directory / "recipe.yaml").is_file()
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return the run directories in a folder, from the oldest to the newest."""
+    return sorted(path.parent for path in folder.glob("*/recipe.yaml"))
+
+
+def newest_run(folder: Path) -> Path:
+    """Return the folder itself if it is a run directory or contains none, else the newest run directory in it."""
+    runs = runs_in(folder)
+    return runs[-1] if runs and not is_run(folder) else folder
 
 
 def _line_of(node: yaml.Node | None, path: Sequence[str | int]) -> int | None:

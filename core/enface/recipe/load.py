@@ -22,6 +22,8 @@ from enface.recipe.files import (
     absolute_plugin,
     apply_overrides,
     first_line,
+    is_run,
+    newest_run,
     read_chain,
 )
 from enface.recipe.models import DataModel, OptimizerModel, Recipe, Spec, SplitModel, StageModel, StartModel
@@ -175,22 +177,6 @@ def _inner_model(annotation: Any) -> Any:
         if model is not None:
             return model
     return None
-
-
-def is_run(directory: Path) -> bool:
-    """Return True if a folder is a run directory."""
-    return (directory / "recipe.yaml").is_file()
-
-
-def runs_in(folder: Path) -> list[Path]:
-    """Return the run directories in a folder, from the oldest to the newest."""
-    return sorted(path.parent for path in folder.glob("*/recipe.yaml"))
-
-
-def newest_run(folder: Path) -> Path:
-    """Return the folder itself if it is a run directory or contains none, else the newest run directory in it."""
-    runs = runs_in(folder)
-    return runs[-1] if runs and not is_run(folder) else folder
 
 
 @dataclass

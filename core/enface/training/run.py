@@ -22,7 +22,8 @@ from enface.errors import CheckpointError, RecipeError
 from enface.plugin.components import DataInfo, Targets
 from enface.plugin.hooks import Validator
 from enface.recipe.diff import differences
-from enface.recipe.load import LoadedRecipe, runs_in
+from enface.recipe.files import runs_in
+from enface.recipe.load import LoadedRecipe
 from enface.recipe.models import NOT_TRAINING, Recipe, save_recipe
 from enface.system.atomic import atomic_write
 from enface.system.messages import Reporter, Silent

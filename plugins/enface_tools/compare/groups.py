@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from enface.errors import DataError
-from enface.recipe.load import runs_in
+from enface.recipe.files import is_run, runs_in
 from enface_tools.compare.changes import fingerprint, recipe_changes
 from enface_tools.evaluate.openings import Opening, about_openings, read_openings
 from enface_tools.evaluate.results import SUMMARY, Results
@@ -160,7 +160,7 @@ def _grouped(contents: Sequence[_PathContents], each: bool) -> list[Group]:
 def _read_path(path: Path, split: Split) -> _PathContents:
     if not path.is_dir():
         raise DataError(f"{path} is not a folder; name a run directory, a folder of runs, or results of enface pairs")
-    if (path / "recipe.yaml").is_file() or (path / "summary.json").is_file():
+    if is_run(path) or (path / SUMMARY).is_file():
         return _PathContents([_read(path, split)], [])
     runs = runs_in(path)
     if not runs:
@@ -177,7 +177,7 @@ def _read_path(path: Path, split: Split) -> _PathContents:
 
 def _read(path: Path, split: Split) -> Member:
     path = path.resolve()
-    if (path / "recipe.yaml").is_file() and not (evaluation_folder(path, split) / SUMMARY).is_file():
+    if is_run(path) and not (evaluation_folder(path, split) / SUMMARY).is_file():
         raise DataError(_not_evaluated(path, split))
     results = Results.read(path, split)
     measured = results.summary.split
@@ -185,7 +185,7 @@ def _read(path: Path, split: Split) -> Member:
         raise DataError(f"{path} holds an evaluation of the {measured} split; compare it with --split {measured}")
     # RUN, RUN/evaluation, RUN/evaluation/val, or checkpoints/NAME in either.
     for folder in (path, *path.parents[:4]):
-        if (folder / "recipe.yaml").is_file() and results.summary.kind == "run":
+        if is_run(folder) and results.summary.kind == "run":
             return Member(folder, results, _recipe(folder / "recipe.yaml"))
     return Member(path, results, None)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from enface.errors import DataError
+from enface.recipe.files import is_run
 from enface_tools.evaluate.models import Summary, parse
 from enface_tools.evaluate.splits import evaluation_folder
 
@@ -113,8 +114,7 @@ class Results:
         folder = evaluation_folder(path, split) if (path / "evaluation").is_dir() else path
         summary = folder / SUMMARY
         if not summary.is_file():
-            is_run = (path / "recipe.yaml").is_file()
-            command = f"enface evaluate {path} --split {split}" if is_run else "enface evaluate"
+            command = f"enface evaluate {path} --split {split}" if is_run(path) else "enface evaluate"
             raise DataError(f"{folder} holds no evaluation (no {SUMMARY}); make one with: {command}")
         try:
             text = summary.read_text(encoding="utf-8")

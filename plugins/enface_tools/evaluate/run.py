@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from enface.errors import DataError, EnfaceError, RecipeError
-from enface.recipe.load import is_run, load_recipe
+from enface.recipe.files import is_run
+from enface.recipe.load import load_recipe
 from enface.system.messages import Reporter, report_unavailable
 from enface.system.signals import raise_on_signals
 from enface.training.prepare import prepare_run

@@ -36,7 +36,7 @@ def report(
 
     With --watch the page follows a run until it ends.
     """
-    from enface.recipe.load import is_run
+    from enface.recipe.files import is_run
     from enface_tools.report.progress import read_progress
     from enface_tools.report.run_page import write_report
     from enface_tools.report.watch import watch

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from enface.errors import EnfaceError, RecipeError
+from enface.recipe.files import is_run, newest_run
 from enface_tools.evaluate.splits import Split
 from enface_tools.runs.records import RunRecord, choice_split, read_records, run_directories
 
@@ -37,10 +38,8 @@ def find_run(path: Path | str, runs: Path | str = "runs") -> Path:
 
 def _run_at(path: Path) -> Path | None:
     """Return a file, a run directory, the newest one in a folder of runs, or a folder of results; None otherwise."""
-    if path.is_file() or any((path / name).is_file() for name in ("recipe.yaml", "summary.json")):
-        return path
-    # Not that of the core, which imports torch.
-    return max((item.parent for item in path.glob("*/recipe.yaml")), default=None)
+    directory = newest_run(path)
+    return directory if path.is_file() or is_run(directory) or (path / "summary.json").is_file() else None
 
 
 def named_run(text: str, runs: Path) -> Path | None:

@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError, field_validator
 from enface.errors import EnfaceError, RecipeError
 from enface.plugin.catalog import Catalog
 from enface.plugin.schema import explain
-from enface.recipe.load import load_recipe, runs_in
+from enface.recipe.files import runs_in
+from enface.recipe.load import load_recipe
 from enface.recipe.models import Model, Name, Recipe, Spec
 from enface.system.locks import LOCK_FILE
 from enface.system.processes import set_arguments
