@@ -1,0 +1,1 @@
+"""Model cards, and sharing a trained network on the Hugging Face hub."""
