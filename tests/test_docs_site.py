@@ -229,4 +229,5 @@ def test_links_to_other_sites_are_complete_addresses():
 
 def test_links_of_the_readme_name_sections_that_exist(site):
     for path, anchor in re.findall(r"\]\(docs/([\w/-]+)\.md#([\w-]+)\)", (ROOT / "README.md").read_text("utf-8")):
-        assert f'id="{anchor}"' in (site / path / "index.html").read_text(encoding="utf-8"), (path, anchor)
+        page = site / path.removesuffix("index") / "index.html"
+        assert f'id="{anchor}"' in page.read_text(encoding="utf-8"), (path, anchor)
