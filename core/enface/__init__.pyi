@@ -3,7 +3,7 @@
 import typing
 
 from .cli.options import Terminal as Terminal
-from .data.images import natural_key as natural_key, planes_of as planes_of, to_depth as to_depth
+from .data.images import natural_key as natural_key, planes_of as planes_of, px as px, to_depth as to_depth
 from .errors import (
     CheckpointError as CheckpointError,
     DataError as DataError,

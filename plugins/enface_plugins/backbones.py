@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
-from enface import RecipeError, WeightsError
+from enface import RecipeError, WeightsError, px
 from enface_plugins.frozen import Frozen, user_network_name
-from enface_plugins.planes import as_rgb, side_text
+from enface_plugins.planes import as_rgb
 from enface_plugins.pretrained import Weights
 from enface_plugins.pretrained.networks import ALEXNET, VGG16
 
@@ -212,8 +212,8 @@ def _shapes(name: str, network: nn.Module, size: tuple[int, int]) -> dict[str, t
         accepted = next((sides for sides in larger if shapes(*sides)), None)
         hint = f"no size up to {LARGEST_SIZE} px works"
         if accepted:
-            hint = f"use {side_text(accepted)} px, the next larger size"
-        raise RecipeError(f"backbone {name} with these layers does not accept images of {side_text(size)} px; {hint}")
+            hint = f"use {px(accepted)} px, the next larger size"
+        raise RecipeError(f"backbone {name} with these layers does not accept images of {px(size)} px; {hint}")
     return own_shapes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from enface import DataInfo, RecipeError
+from enface import DataInfo, RecipeError, px
 
 
 def require_rgb(component: str, data: DataInfo, *roles: str) -> None:
@@ -34,7 +34,7 @@ def require_side(component: str, data: DataInfo, smallest: int) -> None:
         smallest: In pixels.
     """
     if data.shorter_side < smallest:
-        raise RecipeError(f"{component} needs images of at least {smallest} px; these have {side_text(data.size)}")
+        raise RecipeError(f"{component} needs images of at least {smallest} px; these have {px(data.size)}")
 
 
 def as_rgb(image: Tensor) -> Tensor:
@@ -52,12 +52,6 @@ def centred_square(image: Tensor) -> Tensor:
     side = min(image.shape[-2:])
     top, left = ((length - side) // 2 for length in image.shape[-2:])
     return image[..., top : top + side, left : left + side]
-
-
-def side_text(size: tuple[int, int]) -> str:
-    """Height and width as text for a message: ``96``, or ``64 x 96``."""
-    height, width = size
-    return str(height) if height == width else f"{height} x {width}"
 
 
 def nearest_sizes(size: tuple[int, int], multiple: int, smallest: int) -> str:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from enface import RecipeError
+from enface import RecipeError, px
 from enface_plugins.filters import convolve
-from enface_plugins.planes import side_text
 
 WINDOW, SIGMA = 11, 1.5
 """Size and standard deviation of the Gaussian window, in pixels."""
@@ -80,7 +79,7 @@ def exponents_for(size: tuple[int, int], scales: int | None = None) -> list[floa
         advice = f"; {fitting} fit (scales: {fitting})" if fitting else ""
         raise RecipeError(
             f"ms_ssim at {needed} scales needs images larger than {_too_small(needed)} px; "
-            f"these have {side_text(size)}{advice}"
+            f"these have {px(size)}{advice}"
         )
     first = FIVE_WEIGHTS[:wanted]
     return [weight / sum(first) * sum(FIVE_WEIGHTS) for weight in first]

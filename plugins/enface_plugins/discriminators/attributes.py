@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from enface import DataInfo, Discriminator, RecipeError
+from enface import DataInfo, Discriminator, RecipeError, px
 from enface_plugins.discriminators.blocks import DiscriminatorOutput, class_count
-from enface_plugins.planes import side_text
 
 DEFAULT_COLUMNS = ("identity", "pose", "light")
 # In each line but the first, the first layer halves the size.
@@ -48,7 +47,7 @@ class Attributes(Discriminator):
         super().__init__()
         if data.shorter_side < _SMALLEST:
             raise RecipeError(
-                f"attributes needs images of at least {_SMALLEST} px, these have {side_text(data.size)}; "
+                f"attributes needs images of at least {_SMALLEST} px, these have {px(data.size)}; "
                 "use larger images, or projection with fewer levels"
             )
         if columns is None:

@@ -7,8 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from enface import DataInfo, RecipeError
-from enface_plugins.planes import side_text
+from enface import DataInfo, RecipeError, px
 
 Norm = Literal["batch", "instance", "none"]
 DiscriminatorOutput = dict[str, Tensor | tuple[Tensor, ...]]
@@ -85,7 +84,7 @@ def check_patch_size(name: str, size: tuple[int, int], layers: int) -> None:
     hint = f"use layers: {fitting} or larger images" if fitting else "use larger images"
     raise RecipeError(
         f"{name} with layers: {layers} needs images of at least {smallest_size(layers)} px, "
-        f"these have {side_text(size)}; {hint}"
+        f"these have {px(size)}; {hint}"
     )
 
 

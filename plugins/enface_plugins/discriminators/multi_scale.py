@@ -11,10 +11,9 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional
 
-from enface import DataInfo, Discriminator, RecipeError
+from enface import DataInfo, Discriminator, RecipeError, px
 from enface_plugins.discriminators.blocks import Norm, smallest_size
 from enface_plugins.discriminators.patch_gan import PatchGAN
-from enface_plugins.planes import side_text
 
 
 class MultiScale(Discriminator):
@@ -93,7 +92,7 @@ def _check_size(size: tuple[int, int], scales: int, layers: int) -> None:
     hint = ", ".join([*fitting, "or larger images"]) if fitting else "larger images"
     raise RecipeError(
         f"multi_scale with scales: {scales} and layers: {layers} needs images of at least "
-        f"{_smallest(scales, layers)} px, these have {side_text(size)}; use {hint}"
+        f"{_smallest(scales, layers)} px, these have {px(size)}; use {hint}"
     )
 
 

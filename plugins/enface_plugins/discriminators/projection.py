@@ -10,9 +10,8 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional
 
-from enface import DataInfo, Discriminator, RecipeError
+from enface import DataInfo, Discriminator, RecipeError, px
 from enface_plugins.discriminators.blocks import DiscriminatorOutput, class_count, conv, spectral_norm
-from enface_plugins.planes import side_text
 
 
 class Projection(Discriminator):
@@ -112,6 +111,5 @@ def _check_size(size: tuple[int, int], levels: int) -> None:
     fitting = max((fewer for fewer in range(1, levels) if min(size) >= 2**fewer), default=None)
     hint = f"use levels: {fitting} or larger images" if fitting else "use larger images"
     raise RecipeError(
-        f"projection with levels: {levels} needs images of at least {2**levels} px, "
-        f"these have {side_text(size)}; {hint}"
+        f"projection with levels: {levels} needs images of at least {2**levels} px, these have {px(size)}; {hint}"
     )

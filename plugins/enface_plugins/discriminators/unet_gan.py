@@ -10,9 +10,9 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional
 
-from enface import DataInfo, Discriminator, RecipeError
+from enface import DataInfo, Discriminator, RecipeError, px
 from enface_plugins.discriminators.blocks import DiscriminatorOutput, block, conv
-from enface_plugins.planes import nearest_sizes, side_text
+from enface_plugins.planes import nearest_sizes
 
 
 class UnetGAN(Discriminator):
@@ -82,5 +82,5 @@ def _check_size(size: tuple[int, int], levels: int) -> None:
     hint = f"levels: {fewer}, or {sizes}" if fewer else sizes
     raise RecipeError(
         f"unet_gan with levels: {levels} needs images whose height and width are a multiple of {multiple}, "
-        f"these have {side_text(size)}; use {hint}"
+        f"these have {px(size)}; use {hint}"
     )

@@ -8,9 +8,8 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from enface import DataInfo, Loss, RecipeError
+from enface import DataInfo, Loss, RecipeError, px
 from enface_plugins.filters import blur
-from enface_plugins.planes import side_text
 
 TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
@@ -47,7 +46,7 @@ class LaplacianPyramid(Loss):
         self.levels = levels or fitting
         if self.levels > fitting:
             raise RecipeError(
-                f"laplacian_pyramid: {self.levels} levels do not fit images of {side_text(data.size)} px; "
+                f"laplacian_pyramid: {self.levels} levels do not fit images of {px(data.size)} px; "
                 f"use at most {fitting}"
             )
 

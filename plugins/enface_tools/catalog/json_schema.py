@@ -65,7 +65,8 @@ def recipe_schema(catalog: Catalog) -> Schema:
         _define(definitions, catalog, kind, models[name])
     default = StopModel.model_fields["use"].default
     if default in catalog.names("schedule"):
-        definitions["StopModel"]["properties"] |= _partial(params_schema(catalog.get("schedule", default)))["properties"]
+        params = _partial(params_schema(catalog.get("schedule", default)))
+        definitions["StopModel"]["properties"] |= params["properties"]
     for kind in BARE_KINDS:
         _define(definitions, catalog, kind, {"description": f"A {kind}."})
     for kind, place in KEYED.items():

@@ -53,7 +53,8 @@ def _facts_of_pack(folder: Path) -> DataFacts:
     from enface.data.pack import read_pack
 
     pack = read_pack(folder, REMEDY)
-    return DataFacts(len(pack.table), sum(file.bytes for file in pack.info.files.values()), pack.classes)
+    size = pack.images.nbytes + (0 if pack.regions is None else pack.regions.nbytes)
+    return DataFacts(len(pack.table), size, pack.classes)
 
 
 def _listed(loaded: LoadedRecipe) -> DataFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from enface.data.images import px
 from enface.recipe.models import DataModel, StageModel
 from enface_tools.check.cost import NetworkCost, StageCost
 from enface_tools.check.data import DataFacts
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 def describe_data(facts: DataFacts, data: DataModel) -> str:
     """Return a line about the images of a recipe."""
-    size = "x".join(map(str, dict.fromkeys(data.packed_size)))
-    return f"data: {data.use or data.pack}, {facts.images:,} images of {size} px, a pack of {_bytes(facts.pack_bytes)}"
+    images = f"{facts.images:,} images of {px(data.packed_size)} px"
+    return f"data: {data.use or data.pack}, {images}, a pack of {_bytes(facts.pack_bytes)}"
 
 
 def describe_stage(name: str, stage: StageModel, cost: StageCost) -> Iterator[str]:

@@ -294,7 +294,8 @@ class ImageTranslator:
         if self.tiling is None:
             fitted = self._format.lost(image.shape[:2]) > 0
             image = center_crop(self._format.image(image).transpose(2, 0, 1), self.data.image_size).transpose(1, 2, 0)
-        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float().div_(self._half).sub_(1), fitted
+        # A copy, because torch warns of arrays of Pillow, which are read-only.
+        return torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).float().div_(self._half).sub_(1), fitted
 
     def _outputs(self, sources: list[Tensor]) -> list[Tensor]:
         """Outputs (C, H, W) in [0, 1] on the CPU."""

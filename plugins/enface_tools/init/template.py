@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from enface_plugins.planes import recipe_size
 from enface_tools.init.survey import FEW_PEOPLE, Survey, describe_sizes, people, values
 from enface_tools.init.tasks import Task
 
@@ -69,9 +70,9 @@ def recipe_text(found: Survey, task: Task, recipe: Path) -> str:
         data={key: _scalar(value) for key, value in _data(found, recipe).items()},
         identity_hint=found.layout.kind in ("folders", "side_by_side") and not found.layout.identity,
         side_by_side=found.layout.kind == "side_by_side",
-        size=_size_text(size),
+        size=recipe_size(size),
         size_comment=_size_comment(found),
-        load_size="" if task == Task.FRONTALIZE else _size_text(tuple(side + side // 8 for side in size)),
+        load_size="" if task == Task.FRONTALIZE else recipe_size((size[0] + size[0] // 8, size[1] + size[1] // 8)),
         channels="" if channels == {"source": 3, "target": 3} else _scalar(channels),
         depth=found.depth,
         rgb=channels["target"] in RGB,
@@ -115,10 +116,6 @@ def _data(found: Survey, recipe: Path) -> dict[str, Any]:
     folder = recipe.resolve().parent
     data["root"] = Path(os.path.relpath(root, folder)).as_posix() if root.is_relative_to(folder) else root.as_posix()
     return data
-
-
-def _size_text(size: tuple[int, ...]) -> str:
-    return str(size[0]) if size[0] == size[1] else f"[{size[0]}, {size[1]}]"
 
 
 def _size_comment(found: Survey) -> str:

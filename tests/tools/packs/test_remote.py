@@ -408,9 +408,7 @@ def test_protocols_that_are_not_installed(load, monkeypatch, address, says):
 def test_without_a_plugin_that_fetches_packs(load, memory):
     loaded = load({"data": {"pack": memory}})
     loaded.plugins.unregister(name="packs")
-    with pytest.raises(
-        DataError, match=rf"data\.pack: no installed plugin can open {memory}; install enface again"
-    ):
+    with pytest.raises(DataError, match=rf"data\.pack: no installed plugin can open {memory}; install enface again"):
         open_pack(loaded)
 
 
