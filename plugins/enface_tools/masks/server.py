@@ -7,15 +7,12 @@ import io
 import json
 import math
 import secrets
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +33,8 @@ from enface_tools.masks.annotations import (
 )
 from enface_tools.masks.files import mean_image, save_mask
 from enface_tools.report.html import environment
+from enface_tools.report.local_server import LocalHandler, LocalServer
 
-HOST = "127.0.0.1"
-# With a port forwarded over ssh, a browser may use either name, and another port.
-LOCAL_NAMES = (HOST, "localhost")
 # The longest JSON text of a pixel, "[4095, 4095], ", in images of any size used for training.
 BYTES_PER_PIXEL = 16
 
@@ -147,11 +142,8 @@ def _data_uri(image: npt.NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-class AnnotationServer(ThreadingHTTPServer):
+class AnnotationServer(LocalServer):
     """Serve one session on this machine only; ``serve_forever`` returns when the page saves and closes.
-
-    The address holds a random token, so that neither another user of the machine nor another page in the browser
-    can see the faces or save anything.
 
     Args:
         port: 0 for any free port.
@@ -160,100 +152,47 @@ class AnnotationServer(ThreadingHTTPServer):
         EnfaceError: if the port cannot be used.
     """
 
-    daemon_threads = True
-
     def __init__(self, session: AnnotationSession, port: int = 0) -> None:
-        self.session, self.token = session, secrets.token_urlsafe(16)
-        try:
-            super().__init__((HOST, port), _Handler)
-        except OSError as error:
-            raise EnfaceError(f"port {port} cannot be used ({error.strerror}); name another --port") from error
-
-    @property
-    def address(self) -> str:
-        """URL of the page."""
-        return f"http://{HOST}:{self.server_port}/{self.token}/"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print a traceback, except if the browser closed the connection early."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
+        self.session = session
+        super().__init__(_Handler, port)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LocalHandler):
     server: AnnotationServer
-    # Browsers open spare connections and may never use them.
-    timeout = 60
 
     def do_GET(self) -> None:
-        if not self._is_for(""):
-            self._send(HTTPStatus.NOT_FOUND, "open the address that the terminal shows", "text/plain")
+        if not self.is_for(""):
+            self.send_text(HTTPStatus.NOT_FOUND, "open the address that the terminal shows", "text/plain")
             return
         nonce = secrets.token_urlsafe(16)
-        policy = (
-            f"default-src 'none'; img-src data:; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "
-            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-        self._send(HTTPStatus.OK, render_page(self.server.session, nonce), "text/html", policy)
+        self.send_page(render_page(self.server.session, nonce), nonce)
 
     def do_POST(self) -> None:
         body = self._body()
-        origin = self.headers.get("Origin")
-        if not self._is_for("save") or origin != f"http://{self.headers.get('Host')}":
-            self._reply(HTTPStatus.FORBIDDEN, "only the page itself may save")
+        if not (self.is_for("save") and self.is_from_page()):
+            self.reply(HTTPStatus.FORBIDDEN, message="only the page itself may save")
             return
         session = self.server.session
         try:
             request = _parse_request(body)
             drawn = parse_annotations(request["marks"], session.shape, session.faces)
         except DataError as error:
-            self._reply(HTTPStatus.BAD_REQUEST, f"{error}")
+            self.reply(HTTPStatus.BAD_REQUEST, message=f"{error}")
             return
         try:
             message = session.save(drawn)
         except EnfaceError as error:
-            self._reply(HTTPStatus.CONFLICT, f"Not saved: {error}.")
+            self.reply(HTTPStatus.CONFLICT, message=f"Not saved: {error}.")
             return
         try:
-            self._reply(HTTPStatus.OK, message)
+            self.reply(HTTPStatus.OK, message=message)
         finally:
             if request["close"]:
                 self.server.shutdown()
 
-    def _is_for(self, name: str) -> bool:
-        # Check the host name too: another site may point its own name to this address (DNS rebinding).
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        return host in LOCAL_NAMES and secrets.compare_digest(
-            self.path.encode(), f"/{self.server.token}/{name}".encode()
-        )
-
     def _body(self) -> bytes:
-        length = self.headers.get("Content-Length", "")
         faces, (height, width) = self.server.session.faces, self.server.session.shape
-        limit = len(faces) * (height * width * BYTES_PER_PIXEL + 1024)
-        return self.rfile.read(int(length)) if length.isdecimal() and int(length) <= limit else b""
-
-    def _reply(self, status: HTTPStatus, message: str) -> None:
-        self._send(status, json.dumps({"message": message}), "application/json")
-
-    def _send(self, status: HTTPStatus, text: str, kind: str, policy: str = "default-src 'none'") -> None:
-        content = text.encode()
-        self.send_response(status)
-        headers = {
-            "Content-Type": f"{kind}; charset=utf-8",
-            "Content-Length": str(len(content)),
-            "Content-Security-Policy": policy,
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "same-origin",
-        }
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Do not log requests to the terminal."""
+        return self.body(len(faces) * (height * width * BYTES_PER_PIXEL + 1024))
 
 
 def _parse_request(body: bytes) -> dict[str, Any]:

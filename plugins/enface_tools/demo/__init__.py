@@ -1,0 +1,1 @@
+"""A local page that shows a trained network's output for a photograph."""
