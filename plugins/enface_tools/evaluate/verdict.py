@@ -54,6 +54,9 @@ def verdict(summary: Summary) -> str:
 def _clause(name: str, item: MetricSummary) -> str:
     decimals = places(item.mean, item.low, item.high)
     number = f"{name} {interval_text(item, decimals)}"
+    if item.low is None and item.baselines:
+        others = (f"{BASELINE_NAMES.get(key, key)} {plain(value, decimals)}" for key, value in item.baselines.items())
+        return f"{number} without interval, so without verdict: {', '.join(others)}"
     by_outcome: dict[Outcome, list[str]] = {}
     for baseline, outcome in outcomes(item).items():
         text = f"the {BASELINE_NAMES.get(baseline, baseline)} ({plain(item.baselines[baseline], decimals)})"

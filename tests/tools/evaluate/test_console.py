@@ -67,6 +67,14 @@ def test_without_baselines_the_verdict_is_the_number():
     assert verdict(summary(ssim=item)) == "ssim 0.73 [0.67, 0.77]."
 
 
+def test_without_intervals_the_verdict_compares_nothing():
+    nothing = {"mean": -0.1, "low": None, "high": None}
+    item = {**SSIM, "low": None, "high": None, "gains": dict.fromkeys(SSIM["gains"], nothing)}
+    text = verdict(summary(ssim=item))
+    assert re.sub(r"\d+\.\d+", "N", text) == "ssim N without interval, so without verdict: source N, mean target N."
+    assert [float(number) for number in re.findall(r"\d+\.\d+", text)] == pytest.approx([0.73, 0.40, 0.57], abs=0.005)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "direction", "outcome"),
     [
