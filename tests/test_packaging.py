@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("core", "plugins", "recipes", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
@@ -86,3 +90,44 @@ def test_the_wheel_trains_reports_and_writes_packages(installed, tmp_path):
     assert summary["split"] == "test"
     run(*enface, "new", "loss", "glow", folder=tmp_path, **installed)
     assert list(tmp_path.glob("*/pyproject.toml"))
+
+
+# ---------------------------------------------------------------------- Docker and conda
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_the_image_installs_the_versions_of_the_project():
+    docker = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (python,) = re.findall(r"^FROM python:([\d.]+)-slim$", docker, re.M)
+    assert f"Programming Language :: Python :: {python}" in project()["classifiers"]
+    for name in ("torch", "torchvision"):
+        (requirement,) = [item for item in project()["dependencies"] if re.match(rf"{name}\W", item)]
+        assert f'"{requirement}"' in docker
+    (extras,) = re.findall(r"^ARG EXTRAS=(.*)$", docker, re.M)
+    assert set(extras.split(",")) <= project()["optional-dependencies"].keys()
+
+
+def test_the_image_gets_all_that_a_build_needs_and_nothing_else():
+    docker = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    copied = {name for line in re.findall(r"^COPY (.*) \S+$", docker, re.M) for name in line.split()}
+    assert copied == set(PARTS)
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {line[1:] for line in ignore if line.startswith("!")} == copied
+    assert "*" in ignore
+
+
+def test_the_conda_environment_has_a_supported_python_and_the_project():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert environment["name"] == project()["name"]
+    python, *_, from_pip = environment["dependencies"]
+    supported = [line.rpartition(" ")[2] for line in project()["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    assert python.startswith(f"python{project()['requires-python']}")
+    assert {f"3.{minor}" for minor in range(20) if f"3.{minor}" in SpecifierSet(python.removeprefix("python"))} == set(
+        supported
+    )
+    (item,) = from_pip["pip"]
+    (extras,) = re.fullmatch(r"--editable \.\[(.*)\]", item).groups()
+    assert set(extras.split(",")) <= project()["optional-dependencies"].keys()
