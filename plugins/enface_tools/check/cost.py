@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from enface.errors import EnfaceError
+from enface.errors import EnfaceError, RecipeError
 from enface.plugin.components import DataInfo, Discriminator, Generator
 from enface.plugin.schema import requested_arguments
 from enface.recipe.load import LoadedRecipe
@@ -61,16 +61,23 @@ def stage_costs(loaded: LoadedRecipe, classes: Mapping[str, int]) -> dict[str, S
     """Return the cost of each stage by name.
 
     Args:
-        classes: Number of distinct values of each column of the data.
+        classes: Number of distinct values of each column of the data; empty if they are unknown.
+
+    Raises:
+        RecipeError: if a network refuses its parameters or the size, planes or columns of the data; names file, line
+            and key. Not if ``classes`` is empty.
     """
-    data = loaded.recipe.data
-    info = DataInfo(data.image_size, classes, channels=data.channels.model_dump(), depth=data.depth)
-    return {name: _stage_cost(loaded, stage, info) for name, stage in loaded.recipe.stages.items()}
+    info = loaded.recipe.data.info(classes=classes)
+    return {name: _stage_cost(loaded, name, stage, info) for name, stage in loaded.recipe.stages.items()}
 
 
-def _stage_cost(loaded: LoadedRecipe, stage: StageModel, info: DataInfo) -> StageCost:
-    generator = _cost(partial(_generator, loaded, stage, info))
-    critics = {name: _cost(partial(_critic, loaded, stage, name, info)) for name in stage.discriminators}
+def _stage_cost(loaded: LoadedRecipe, stage_name: str, stage: StageModel, info: DataInfo) -> StageCost:
+    refuse = loaded.place if info.classes else None
+    generator = _cost(partial(_generator, loaded, stage, info), ("generator",), refuse)
+    critics = {
+        name: _cost(partial(_critic, loaded, stage, name, info), ("stages", stage_name, "discriminators", name), refuse)
+        for name in stage.discriminators
+    }
     images = stage.batch // stage.accumulate
     if generator is None or None in critics.values():
         return StageCost(generator, critics, None)
@@ -112,13 +119,24 @@ class _Forward:
     columns: Mapping[str, Tensor]
 
 
-def _cost(build: Callable[[int], _Forward]) -> NetworkCost | None:
-    """Measure a network on images on the CPU; None if it cannot be built here."""
+def _cost(
+    build: Callable[[int], _Forward], key: tuple[str, ...], place: Callable[[tuple[str, ...]], str] | None
+) -> NetworkCost | None:
+    """Measure a network on images on the CPU; None if it cannot be built here.
+
+    Args:
+        key: The network's key in the recipe.
+        place: Names file, line and key in the error of a network that refuses the recipe; None to raise none.
+    """
     # BatchNorm may refuse a single image.
     for images in (1, 2):
         try:
             with torch.random.fork_rng(devices=[]):
                 return _measured(build(images), images)
+        except RecipeError as error:
+            if place is not None:
+                raise RecipeError(f"{place(key)}: {error}") from error
+            return None
         except EnfaceError:
             return None
         except (RuntimeError, ValueError):

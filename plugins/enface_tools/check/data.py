@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 
 from enface.errors import DataError, RecipeError
-from enface.plugin.components import DataInfo, Dataset
+from enface.plugin.components import Dataset
 from enface.recipe.load import LoadedRecipe
 from enface_tools.check.components import missing_files
 
@@ -59,7 +59,7 @@ def _facts_of_pack(folder: Path) -> DataFacts:
 
 def _listed(loaded: LoadedRecipe) -> DataFacts:
     data = loaded.recipe.data
-    info = DataInfo(data.packed_size, channels=data.channels.model_dump(), depth=data.depth)
+    info = data.info(data.packed_size)
     dataset = loaded.catalog.build("dataset", data.use, data.params, info)
     assert isinstance(dataset, Dataset)
     values: dict[str, set[object]] = {}

@@ -192,3 +192,11 @@ def test_images_and_classes_of_the_data_are_counted(enface, recipe):
     assert facts["images"] == 60
     assert facts["classes"]["identity"] == 6
     assert facts["pack_bytes"] == 60 * 32 * 32 * (3 + 1), "with a region map"
+
+
+def test_a_size_that_a_network_refuses_is_an_error_without_reading_an_image(recipe, enface):
+    path = recipe({"generator": {"use": "unet", "width": 4}, "data": {"size": 36}})
+    outcome = enface("check", path, "--set", "generator.depth=3")
+    assert outcome.code == 2
+    assert "generator: unet with depth: 3 needs images whose height and width are a multiple of 8" in outcome.err
+    assert str(path) in outcome.err and "ok" not in outcome.out
