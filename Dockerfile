@@ -23,14 +23,15 @@ COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./
 COPY core core
 COPY plugins plugins
 COPY recipes recipes
+# hadolint ignore=DL3013
 RUN pip install --no-cache-dir ".[${EXTRAS}]"
 
 # Packs and pretrained weights; mount a volume here to keep them.
 ENV ENFACE_CACHE=/cache
-RUN useradd --create-home enface \
+RUN useradd --create-home --uid 1000 enface \
     && mkdir /cache /work \
     && chown enface:enface /cache /work
-USER enface
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["enface"]
 CMD ["--help"]

@@ -60,7 +60,7 @@ class PhotoTranslator:
             pair = LastPair(1, self.images.data.image_size)
             errors = self.images([ImageTask(path, Path(folder) / "output.png")], pair)
             for message in errors.values():
-                raise DataError(message.replace(f"image {path}", "this file"))
+                raise DataError(message.replace(f"image {path}", "this file").replace(str(path), path.name))
             assert pair.source is not None
             assert pair.output is not None
             return _png(pair.source), _png(pair.output)
