@@ -124,7 +124,7 @@ def _from_picture(path: Path, planes: int) -> Pixels:
             raise
         return _from_tiff(path, planes)
     with opened:
-        bits, pages = _layout(opened, path)
+        bits, pages = bits_and_pages(opened, path)
         if pages > 1 or (bits > 8 and len(opened.getbands()) > 1):
             samples = _from_tiff(path, planes) if opened.format == "TIFF" else _from_png(path, planes)
             return _upright(samples, opened.getexif().get(ORIENTATION, 1))
@@ -133,8 +133,8 @@ def _from_picture(path: Path, planes: int) -> Pixels:
         return _from_pillow(opened, opened.format or "", planes)
 
 
-def _layout(image: Image.Image, path: Path) -> tuple[int, int]:
-    """Return the bits per sample and the number of pages of one size, which Pillow's mode does not tell."""
+def bits_and_pages(image: Image.Image, path: Path) -> tuple[int, int]:
+    """Return the bits per sample and the number of pages of one size, which Pillow's mode does not contain."""
     if image.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24], 1

@@ -183,7 +183,7 @@ def _inner_model(annotation: Any) -> Any:
 class _Checker:
     """Finds the mistakes in a recipe that its models cannot see, and makes its paths absolute.
 
-    What depends on keys that are ``removed`` is not checked.
+    Values that depend on ``removed`` keys are not checked.
     """
 
     catalog: Catalog

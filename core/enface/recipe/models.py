@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from enface.plugin.bases import DataInfo
 from enface.plugin.schema import ScheduleSpec
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_\-]*$")]
@@ -144,6 +145,10 @@ class DataModel(Spec):
         """Height and width of the images in the pack."""
         size = self.load_size or self.size
         return (size, size) if isinstance(size, int) else size
+
+    def info(self, size: tuple[int, int] | None = None, **known: Any) -> DataInfo:
+        """Return facts for components, as far as they are ``known``; ``size`` is by default that of the images."""
+        return DataInfo(size or self.image_size, channels=self.channels.model_dump(), depth=self.depth, **known)
 
 
 class PairRule(Model):

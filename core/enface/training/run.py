@@ -68,8 +68,7 @@ class Run:
     @cached_property
     def info(self) -> DataInfo:
         """Image size, label classes and training targets, for components."""
-        data = self.recipe.data
-        return DataInfo(data.image_size, self.pack.classes, self._targets, data.channels.model_dump(), data.depth)
+        return self.recipe.data.info(classes=self.pack.classes, targets=self._targets)
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call an observing hook of the plugins that ``log.observers`` selects, on the main process only."""
@@ -167,8 +166,8 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> bool:
     keys = [key for key, *_ in differences(saved, recipe.dump()) if key.partition(".")[0] not in NOT_TRAINING]
     raise CheckpointError(
         f"{directory} was made by another recipe; different: {', '.join(keys[:10])}; "
-        "start a new run without --resume, or resume with the recipe of that run, in which only the number of steps of "
-        "the last stage may grow"
+        "resume with the recipe of that run, in which only the number of steps of the last stage may grow, or start a new "
+        f"run without --resume; --set 'stages.{next(iter(recipe.stages))}.start={{run: {directory}}}' continues its weights"
     )
 
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from PIL import Image
-
 from enface import DataError
 from enface_plugins.datasets.multipie import NAME as MULTIPIE_NAME
 from enface_plugins.datasets.people import name_groups
 from enface_plugins.datasets.splits import ROLES, image_folders, path_splits, role_folders, split_folders, split_named
 from enface_plugins.image_files import list_images
+from enface_plugins.image_headers import read_header
 
 Kind = Literal["folders", "side_by_side", "labelled", "multipie"]
 ROLE_NAMES = (
@@ -161,7 +160,7 @@ def _matched(folders: Mapping[str, Path]) -> list[str]:
 
 def _side_by_side(root: Path, names: list[str]) -> Layout | None:
     chosen = names[:: max(1, len(names) // SAMPLE)][:SAMPLE]
-    if any(width != 2 * height for width, height in (_shape(root / name) for name in chosen)):
+    if not all(_is_double(root / name) for name in chosen):
         return None
     splits = path_splits(root, names)
     kept = [name for name in names if name in splits] if splits else names
@@ -174,12 +173,10 @@ def _side_by_side(root: Path, names: list[str]) -> Layout | None:
     )
 
 
-def _shape(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return (0, 1)
+def _is_double(path: Path) -> bool:
+    """Return True if an image is twice as wide as high."""
+    header = read_header(path)
+    return header is not None and header.size[0] == 2 * header.size[1]
 
 
 def _labelled(root: Path, names: list[str]) -> Layout | None:

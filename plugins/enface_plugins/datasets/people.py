@@ -22,7 +22,7 @@ def compiled(pattern: str, key: str) -> re.Pattern[str]:
         key: The recipe's key, for messages.
 
     Raises:
-        DataError: if it is none, or has no group ``identity``.
+        DataError: if it is not a regular expression, or has no group ``identity``.
     """
     try:
         expression = re.compile(pattern)

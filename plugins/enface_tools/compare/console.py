@@ -12,7 +12,6 @@ from enface_tools.compare.comparison import Comparison, GroupComparison, changes
 from enface_tools.compare.groups import Group
 from enface_tools.compare.means import GroupMean
 from enface_tools.compare.outcomes import QuantityResult
-from enface_tools.compare.quantities import Quantity
 from enface_tools.evaluate.precision import places, plain, signed
 from enface_tools.evaluate.terminal import escaped, table, terminal_width, wrapped
 
@@ -60,7 +59,7 @@ def _show_comparison(comparison: Comparison, item: GroupComparison) -> None:
         say(table(HEADS, rows, left=("better", "outcome"), drop=LESS_IMPORTANT))
     if item.sets:
         rows = [
-            (result.quantity.name, _better(result.quantity), f"{result.control:.4g}", f"{result.group:.4g}")
+            (result.quantity.name, result.quantity.direction.word, f"{result.control:.4g}", f"{result.group:.4g}")
             for result in item.sets
         ]
         say(table(("whole set", "better", "control", "group"), rows, left=("better",)))
@@ -99,7 +98,7 @@ def _cells(result: QuantityResult) -> tuple[str, ...]:
     low, high = signed(interval.low, decimals), signed(interval.high, decimals)
     return (
         result.quantity.name,
-        _better(result.quantity),
+        result.quantity.direction.word,
         *(plain(value, decimals) for value in (result.control, result.group)),
         signed(interval.mean, decimals),
         f"[{low}, {high}]",
@@ -107,11 +106,6 @@ def _cells(result: QuantityResult) -> tuple[str, ...]:
         plain(result.detectable, decimals),
         result.outcome,
     )
-
-
-def _better(quantity: Quantity) -> str:
-    ideal = quantity.direction.ideal
-    return f"nearer {ideal:g}" if ideal is not None else "higher" if quantity.direction.higher else "lower"
 
 
 def p_text(p: float) -> str:

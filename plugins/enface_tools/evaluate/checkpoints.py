@@ -82,14 +82,13 @@ def open_network(
     """
     saved = _saved(directory, path)
     data, of_recipe = saved.state["data"], loaded.recipe.data
-    channels: dict[str, int] = of_recipe.channels.model_dump()
-    wanted = {"size": [*of_recipe.image_size], "channels": channels, "depth": of_recipe.depth}
+    info = of_recipe.info(classes=data["classes"])
+    wanted = {"size": [*info.size], "channels": info.channels, "depth": info.depth}
     for name, value in wanted.items():
         if data.get(name) != value:
             raise CheckpointError(
                 f"{saved.path} was trained with data.{name}: {data.get(name)}, {directory}/recipe.yaml says {value}"
             )
-    info = DataInfo(of_recipe.image_size, data["classes"], channels=channels, depth=of_recipe.depth)
     network = _network(loaded, info, saved, device, raw=raw)
     return network.eval().requires_grad_(False), saved
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from enface.system.messages import Reporter
-from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.models import Estimate, MetricSummary, SetMetricSummary, StageSummary, Summary
 from enface_tools.evaluate.precision import places, plain, signed
 from enface_tools.evaluate.terminal import styled, table, wrapped
@@ -58,22 +57,15 @@ def _metrics_table(summary: Summary) -> str:
         mean, interval = _estimate(item)
         decimals = places(item.mean, item.low, item.high)
         others = (plain(item.baselines.get(key), decimals) for key in baselines)
-        rows.append((name, better_words(item.direction), _coloured(mean, outcome), interval, *others, _word(outcome)))
+        rows.append((name, item.direction.word, _coloured(mean, outcome), interval, *others, _word(outcome)))
     for name, whole in summary.sets.items():
         decimals = places(whole.value)
         numbers = (plain(whole.baselines.get(key), decimals) for key in baselines)
-        rows.append((name, better_words(whole.direction), plain(whole.value, decimals), "", *numbers, ""))
+        rows.append((name, whole.direction.word, plain(whole.value, decimals), "", *numbers, ""))
     columns = [BASELINE_NAMES.get(key, key) for key in baselines]
     heads = ("metric", "better", "output", INTERVAL, *columns, "verdict")
     rows = rows if baselines else [row[:-1] for row in rows]
     return table(heads if baselines else heads[:-1], rows, left=("better", "verdict"), drop=("better",))
-
-
-def better_words(direction: Direction) -> str:
-    """The direction of a metric in a table: ``higher``, ``lower``, ``nearer 1``."""
-    if direction.ideal is not None:
-        return f"nearer {direction.ideal:g}"
-    return "higher" if direction.higher else "lower"
 
 
 def _estimate(item: Estimate) -> tuple[str, str]:

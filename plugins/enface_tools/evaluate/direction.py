@@ -38,11 +38,18 @@ class Direction:
         return "\N{UPWARDS ARROW}" if self.higher else "\N{DOWNWARDS ARROW}"
 
     @property
+    def word(self) -> str:
+        """The direction as a cell of a table: ``higher``, ``lower``, ``nearer 1``."""
+        if self.ideal is not None:
+            return f"nearer {self.ideal:g}"
+        return "higher" if self.higher else "lower"
+
+    @property
     def words(self) -> str:
         """The meaning of the sign."""
         if self.ideal is not None:
             return f"nearer to {self.ideal:g} is better"
-        return f"{'higher' if self.higher else 'lower'} is better"
+        return f"{self.word} is better"
 
 
 def range_text(bounds: Sequence[float | None] | None, unit: str = "") -> str:

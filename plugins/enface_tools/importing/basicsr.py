@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import yaml
 
 from enface_tools.importing.common import ImportRefused, crop_and_flip, flattened, located, smallest_side
 from enface_tools.importing.translation import Rule, Translation
+from enface_tools.init.names import recipe_name
 
 STAGE = "stages.main"
 CRITIC = f"{STAGE}.discriminators.critic"
@@ -61,7 +61,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def _general(t: Translation) -> None:
-    t.take("name", "name", re.sub(r"[^A-Za-z0-9_\-]", "-", str(t.get("name", "basicsr"))))
+    t.take("name", "name", recipe_name(str(t.get("name", "basicsr"))))
     t.take("manual_seed", "seed", int(t.get("manual_seed", 0)))
     scale = t.get("scale", 1)
     if scale == 1:

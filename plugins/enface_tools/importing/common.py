@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from enface.errors import DataError, EnfaceError
 from enface_plugins.image_files import list_images
+from enface_plugins.image_headers import read_header
 from enface_tools.importing.translation import Translation
 
 ASSUMED_IMAGES = 1000
@@ -32,13 +32,6 @@ def located(folder: str, t: Translation) -> Path | None:
     return next((path for path in candidates if path.is_dir()), None)
 
 
-def portable(path: Path, recipe_folder: Path) -> str:
-    """Return a path relative to the recipe's folder if it lies below it, else the absolute path."""
-    absolute = path.expanduser().resolve()
-    base = recipe_folder.resolve()
-    return Path(os.path.relpath(absolute, base)).as_posix() if absolute.is_relative_to(base) else absolute.as_posix()
-
-
 def count_images(folder: Path) -> int | None:
     """Return the number of images below a folder; None if there are none."""
     try:
@@ -49,17 +42,9 @@ def count_images(folder: Path) -> int | None:
 
 def smallest_side(folder: Path) -> int | None:
     """Return the smallest height or width among a sample of a folder's images; None if none can be read."""
-    from PIL import Image
-
-    sides = []
     names = list_images(folder) if count_images(folder) else []
-    for name in names[:: max(1, len(names) // SAMPLE)]:
-        try:
-            with Image.open(folder / name) as image:
-                sides.append(min(image.size))
-        except (OSError, ValueError, Image.DecompressionBombError):
-            continue
-    return min(sides, default=None)
+    headers = [read_header(folder / name) for name in names[:: max(1, len(names) // SAMPLE)]]
+    return min((min(header.size) for header in headers if header is not None), default=None)
 
 
 def steps_per_epoch(t: Translation, batch: int, limit: float = math.inf) -> tuple[int, str]:

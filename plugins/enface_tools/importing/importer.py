@@ -12,9 +12,10 @@ from enface.recipe.load import load_recipe
 from enface.recipe.models import DataModel
 from enface_plugins.datasets.paired_folders import PairedFolders
 from enface_tools.importing import basicsr, joligen, pix2pix
-from enface_tools.importing.common import count_images, located, portable
+from enface_tools.importing.common import count_images, located
 from enface_tools.importing.translation import Entry, Rule, Translation
 from enface_tools.importing.writing import recipe_text
+from enface_tools.init.names import portable
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ PROGRAMS = {
 
 @dataclass(frozen=True)
 class Imported:
-    """A recipe that was written, and what became of each option.
+    """A recipe that was written, and the result of each option.
 
     Attributes:
-        warnings: What has to be done before it can be run.
+        warnings: Tasks before it can be run.
     """
 
     recipe: Path
@@ -115,7 +116,7 @@ def _place_data(translation: Translation, data: Path | None, recipe: Path) -> st
     if folder is None:
         return f"the folder {named} does not exist; set data.root in {recipe}"
     data_keys = translation.recipe["data"]
-    data_keys["root"] = portable(folder, recipe.parent)
+    data_keys["root"] = portable(folder, recipe)
     if "split" not in data_keys and (split := _split({**data_keys, "root": folder.resolve()})):
         data_keys["split"] = split
     return ""

@@ -11,6 +11,7 @@ from typing import Any
 from enface_tools.importing.common import ImportRefused, crop_and_flip, epoch_schedule, flattened, steps_per_epoch
 from enface_tools.importing.gan import adversarial_term, generator
 from enface_tools.importing.translation import Rule, Translation
+from enface_tools.init.names import recipe_name
 
 STAGE = "stages.main"
 CRITICS = f"{STAGE}.discriminators"
@@ -46,7 +47,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def _name(t: Translation) -> None:
-    t.take("name", "name", re.sub(r"[^A-Za-z0-9_\-]", "-", str(t.get("name", "joligen"))))
+    t.take("name", "name", recipe_name(str(t.get("name", "joligen"))))
 
 
 def _data(t: Translation) -> None:

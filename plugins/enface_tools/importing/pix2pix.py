@@ -11,6 +11,7 @@ from typing import Any
 from enface_tools.importing.common import METRICS, ImportRefused, crop_and_flip, epoch_schedule, steps_per_epoch
 from enface_tools.importing.gan import adversarial_term, discriminator, generator
 from enface_tools.importing.translation import Rule, Translation
+from enface_tools.init.names import recipe_name
 
 LINE = re.compile(r"^\s*(\w+): ?(.*?)\s*(?:\t?\[default: .*\])?\s*$")
 UNKNOWN = "not an option of pix2pix that the importer knows"
@@ -54,7 +55,7 @@ def _value(text: str) -> Any:
 
 
 def _name(t: Translation) -> None:
-    t.take("name", "name", re.sub(r"[^A-Za-z0-9_\-]", "-", str(t.get("name", "pix2pix"))) or "pix2pix")
+    t.take("name", "name", recipe_name(str(t.get("name", "pix2pix"))))
 
 
 def _data(t: Translation) -> None:

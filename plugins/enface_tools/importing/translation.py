@@ -1,4 +1,4 @@
-"""Rules from options of another program to a recipe, and a record of what became of each option."""
+"""Rules from options of another program to a recipe, and a record of the result of each option."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Keys = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of an option.
+    """Result of translating an option.
 
     Attributes:
         value: The option's value as text; ``default`` if the file does not give it.
-        key: The recipe's key; empty if there is none.
-        reason: Why it changed or is not supported.
+        key: The recipe's key; empty without one.
+        reason: Reason for a change, or for a missing equivalent.
     """
 
     option: str
@@ -38,7 +38,7 @@ class Translation:
         folder: Folder of the option file, from which relative paths are searched.
         recipe: The recipe so far.
         comments: Comment of each key that a rule set, by the key's path.
-        entries: What became of each option, in the order of the rules.
+        entries: Result of each option, in the order of the rules.
         images: Number of training images; None if it is not known.
     """
 
@@ -129,7 +129,7 @@ class Rule:
         options: Their names; ``f_s_*`` stands for all that begin so, which have no effect.
         keys: The keys of a recipe that may result; a key also stands for those below it.
         note: A remark for the table of the documentation.
-        apply: Sets keys and records what became of each option; None if the options do not affect training. Options
+        apply: Sets keys and records the result of each option; None if the options do not affect training. Options
             that it leaves out have no effect.
     """
 

@@ -26,7 +26,7 @@ def init(
     folder: Annotated[Path, typer.Argument(help="A folder of image pairs.", show_default=False)],
     task: Annotated[
         Task | None,
-        typer.Option("--task", help="What to train (default: what the layout suggests).", show_default=False),
+        typer.Option("--task", help="The task (default: the one that the layout suggests).", show_default=False),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The recipe to write (default: FOLDERNAME.yaml, here).")

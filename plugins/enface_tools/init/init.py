@@ -9,10 +9,11 @@ from pathlib import Path
 from enface.errors import DataError, EnfaceError
 from enface.recipe.load import load_recipe
 from enface_plugins.datasets.layouts import Layout, recognise
+from enface_tools.init.names import recipe_name
 from enface_tools.init.picture import Counts, draw_pairs
 from enface_tools.init.survey import FEW_PEOPLE, Survey, describe_unknown, people, survey
 from enface_tools.init.tasks import Task
-from enface_tools.init.template import guess_task, recipe_name, recipe_text
+from enface_tools.init.template import guess_task, recipe_text
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Started:
     """Files that were written for a folder.
 
     Attributes:
-        reason: Why the task was chosen; empty if the user did.
+        reason: Reason for the choice of the task; empty if the user chose it.
         counts: Pairs and people of each part of the split; None if the pairs cannot be drawn.
         warnings: Sentences about what may spoil a training.
     """
@@ -38,7 +39,7 @@ def start(folder: Path, *, task: Task | None = None, out: Path | None = None, fo
     """Write a recipe for a folder, and a picture of six of its pairs beside it.
 
     Args:
-        task: What to train; default: what the layout suggests.
+        task: The task; default: the one that the layout suggests.
         out: The recipe; default: FOLDERNAME.yaml in the working directory.
         force: Overwrite an existing recipe and picture.
 

@@ -1,4 +1,4 @@
-"""Facts about a folder of pairs: its layout, people, image sizes and modes, and what to look at before training."""
+"""Facts about a folder of pairs: its layout, people, image sizes and modes, and warnings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from enface.plugin.manager import load_plugins
 from enface_plugins.datasets.layouts import Layout
 from enface_plugins.datasets.splits import ROLES, role_folders
 from enface_plugins.image_files import list_images
-from enface_tools.init.headers import Header, read_header
+from enface_plugins.image_headers import Header, read_header
 
 SAMPLE = 500
 """Files whose header is read, evenly spread over the folder."""
@@ -28,7 +28,7 @@ FEW_PEOPLE = 5
 
 @dataclass(frozen=True)
 class Survey:
-    """What a folder of pairs holds.
+    """Contents of a folder of pairs.
 
     Attributes:
         table: The rows of the dataset that reads the folder, with ``key``, ``identity`` and its other columns.

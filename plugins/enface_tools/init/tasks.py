@@ -1,4 +1,4 @@
-"""What a first recipe trains."""
+"""Tasks of a first recipe."""
 
 from __future__ import annotations
 

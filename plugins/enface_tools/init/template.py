@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from enface_plugins.planes import recipe_size
+from enface_tools.init.names import portable, recipe_name
 from enface_tools.init.survey import FEW_PEOPLE, Survey, describe_sizes, people, values
 from enface_tools.init.tasks import Task
+from enface_tools.report.html import text_environment
 
 RESTORATIONS = ("lq", "lr", "low", "blur", "noisy", "degraded")
 FRONTAL = ("frontal", "front")
@@ -42,27 +41,14 @@ def guess_task(found: Survey) -> tuple[Task, str]:
     return Task.TRANSLATE, "the usual one for pairs"
 
 
-def recipe_name(text: str) -> str:
-    """Return a name that a recipe may have, made from that of a folder or file."""
-    name = re.sub(r"[^A-Za-z0-9_\-]+", "-", text).strip("-")
-    return name if name[:1].isalpha() or name[:1] == "_" else f"data-{name}".strip("-")
-
-
 def recipe_text(found: Survey, task: Task, recipe: Path) -> str:
     """Return the text of a recipe that will be written to the file ``recipe``."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("enface_tools.init"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     size = first_size(found)
     pairs, comment = _pairs(found)
     poses = values(found.table, "pose")
     channels = found.channels
     same = channels["source"] == channels["target"]
-    template = environment.get_template(f"{task}.yaml.jinja")
+    template = text_environment("enface_tools.init").get_template(f"{task}.yaml.jinja")
     return template.render(
         title=TITLES[task],
         summary=summary(found),
@@ -111,11 +97,7 @@ def first_size(found: Survey) -> tuple[int, int]:
 
 
 def _data(found: Survey, recipe: Path) -> dict[str, Any]:
-    data = dict(found.layout.data)
-    root = found.layout.root.expanduser().resolve()
-    folder = recipe.resolve().parent
-    data["root"] = Path(os.path.relpath(root, folder)).as_posix() if root.is_relative_to(folder) else root.as_posix()
-    return data
+    return {**found.layout.data, "root": portable(found.layout.root, recipe)}
 
 
 def _size_comment(found: Survey) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from enface.data.pack import FORMAT, INFO_FILE, Fitted, Pack, PackInfo, read_pack
 from enface.errors import DataError
 from enface.plugin.catalog import Catalog
-from enface.plugin.components import DataInfo, Dataset
+from enface.plugin.components import Dataset
 from enface.recipe.models import Recipe
 from enface.system.atomic import publish_folder, staging_folder
 from enface.system.cache import cache_folder
@@ -46,7 +46,7 @@ class PackBuilder:
     def of(cls, recipe: Recipe, catalog: Catalog) -> PackBuilder:
         """Return the builder for a recipe. Raise DataError if there is nothing to read."""
         data = recipe.data
-        info = DataInfo(data.packed_size, channels=data.channels.model_dump(), depth=data.depth)
+        info = data.info(data.packed_size)
         arguments = catalog.arguments("dataset", data.use, data.params, info)
         component = catalog.get("dataset", data.use).component
         dataset = with_format(component(**arguments), info)

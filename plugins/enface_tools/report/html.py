@@ -1,4 +1,4 @@
-"""Jinja environment of every page that a tool writes."""
+"""Jinja environments of the pages and texts that tools write."""
 
 from __future__ import annotations
 
@@ -13,4 +13,16 @@ def environment(*packages: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+    )
+
+
+def text_environment(package: str) -> jinja2.Environment:
+    """Templates of a package for YAML, Python and the like, without escapes; an undefined name is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
+        autoescape=False,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )

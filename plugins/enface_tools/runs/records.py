@@ -100,7 +100,7 @@ class RunRecord:
         return self.directory.name
 
     def evaluation(self, split: Split) -> Evaluation | None:
-        """The evaluation of a split; None if there is none, or it cannot be read."""
+        """The evaluation of a split; None without one, or if it cannot be read."""
         if split not in self._evaluations:
             self._evaluations[split] = _read_evaluation(evaluation_folder(self.directory, split) / "summary.json")
         return self._evaluations[split]

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import jinja2
 import yaml
 
 import enface
 from enface.errors import EnfaceError
 from enface.plugin.catalog import Catalog, snake_case
 from enface.plugin.schema import closest
+from enface_tools.report.html import text_environment
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,7 @@ def render_package(names: PackageNames) -> dict[str, str]:
     Raises:
         EnfaceError: if the name of the class or the component has another meaning in one of the files.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("enface_tools.scaffold"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = text_environment("enface_tools.scaffold")
     properties = ("module", "distribution", "key", "example_file", "example_command")
     values = {**asdict(names), **{name: getattr(names, name) for name in properties}}
 

@@ -58,7 +58,7 @@ def start_trial(loaded: LoadedRecipe, stage: str, reporter: Reporter, **changes:
     """
     plain = loaded.recipe.dump()
     model: dict[str, Any] = plain["stages"][stage]
-    # What ends, averages or caches is of no use in a few steps.
+    # Early stopping, averages and caches are of no use in a few steps.
     model |= {"ema": None, "stop": None, "cache_codes": False, **changes}
     trainer = build_trainer(prepare_run(replace(loaded, recipe=Recipe.model_validate(plain)), reporter), check=False)
     step = next(step for name, step in trainer.build_stages() if name == stage)

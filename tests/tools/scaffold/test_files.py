@@ -198,7 +198,7 @@ def test_any_name_gives_a_package_whose_component_is_named_after_its_class(
     assert Catalog(load_plugins([names.module])).get("loss", name).component.__name__ == class_name
     outcome = enface("check", tmp_path / "recipe.yaml", "--set", f"plugins=[{names.module}]")
     assert outcome.code == 0, outcome.err
-    assert f"terms: {name}" in outcome.out
+    assert f"losses: {name}" in outcome.out
 
 
 def test_the_summary_of_the_component_describes_the_package():

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+
+from enface_plugins.image_files import ORIENTATION, bits_and_pages
 
 GREY = ("1", "L", "LA", "I", "F")
-BITS_PER_SAMPLE, ORIENTATION, TURNED = 258, 274, 5
-"""Tags of TIFF and EXIF, and the first orientation in which rows and columns are swapped."""
-PNG_DEPTH = 24
-"""Place of the bits per sample in a PNG file, in bytes."""
+TURNED = 5
+"""First orientation of EXIF in which rows and columns are swapped."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an image file says.
+    """Facts from the header of an image file.
 
     Attributes:
         size: Width and height as a viewer shows the image.
@@ -56,23 +55,14 @@ def _from_array(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Hea
 def _from_pillow(image: Image.Image, path: Path) -> Header:
     width, height = image.size
     turned = image.getexif().get(ORIENTATION, 1) >= TURNED
-    pages = image.n_frames if isinstance(image, TiffImageFile) else 1
+    bits, pages = bits_and_pages(image, path)
+    depth = 16 if bits > 8 or image.mode.startswith("I") else 8
     planes = 1 if image.mode in GREY or image.mode.startswith("I;") else 3
-    depth = _depth(image, path)
     size = (height, width) if turned else (width, height)
     if pages > 1:
         return _plain(size, pages, depth)
     kind = "L" if image.mode.startswith("I") else image.mode
     return Header(size, f"16-bit {kind}" if depth == 16 else kind, planes, depth)
-
-
-def _depth(image: Image.Image, path: Path) -> int:
-    """Bits per sample: Pillow's mode does not tell those of colour images."""
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            return 16 if file.read(PNG_DEPTH + 1)[PNG_DEPTH] == 16 else 8
-    bits = max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) if isinstance(image, TiffImageFile) else 8
-    return 16 if bits > 8 or image.mode.startswith("I") else 8
 
 
 def _from_tiff(path: Path) -> Header:
