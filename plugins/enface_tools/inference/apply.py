@@ -82,14 +82,16 @@ def apply(
         DataError: if an image does not exist or would be overwritten; nothing is written then. Also if images could
             not be read, after all others were written.
         CheckpointError: if there is no checkpoint, or it does not fit the recipe.
-        EnfaceError: if ``run`` is not a run directory, ``fit`` or ``size`` is unknown or not possible, or the device is
-            not available or has too little memory.
+        EnfaceError: if ``run`` is not a run directory, ``fit`` or ``size`` is unknown or not possible, ``tile`` is given
+            without ``native``, or the device is not available or has too little memory.
     """
     directory, reporter = run.directory if isinstance(run, Run) else Path(run), progress or Silent()
     require_run(directory)
     for name, value, known in (("fit", fit, (None, *get_args(Fit))), ("size", size, SIZES)):
         if value not in known:
             raise EnfaceError(f"no {name} is called {value!r}; known: {', '.join(filter(None, known))}")
+    if tile is not None and size != "native":
+        raise EnfaceError("tiles are cut at an image's own size; add --size native, or leave out --tile")
     folder = directory / "outputs" if out is None else Path(out)
     paths = [images] if isinstance(images, Path | str) else images
     grid_path = folder / "grid.png" if grid else None

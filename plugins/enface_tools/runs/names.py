@@ -44,6 +44,8 @@ def _run_at(path: Path) -> Path | None:
 
 def named_run(text: str, runs: Path) -> Path | None:
     """Return the directory of a run by its name as :func:`find_run` does; None if there is no such name."""
+    if Path(text).is_absolute():
+        return None
     name, _, last = text.rpartition("/")
     word, colon, metric = last.partition(":")
     of_all = not name and (last == LATEST or word == BEST)

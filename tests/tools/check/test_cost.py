@@ -199,4 +199,5 @@ def test_a_size_that_a_network_refuses_is_an_error_without_reading_an_image(reci
     outcome = enface("check", path, "--set", "generator.depth=3")
     assert outcome.code == 2
     assert "generator: unet with depth: 3 needs images whose height and width are a multiple of 8" in outcome.err
-    assert str(path) in outcome.err and "ok" not in outcome.out
+    assert str(path) in outcome.err
+    assert "ok" not in outcome.out

@@ -134,6 +134,14 @@ def test_apply_says_what_it_cropped(grey_to_colour, enface, tmp_path):
     assert "cropped" not in outcome.out
 
 
+def test_tiles_of_the_size_of_training_are_refused(grey_to_colour, enface, tmp_path):
+    np.save(tmp_path / "a.npy", ramp(7, 1, 32, 64))
+    outcome = enface("apply", grey_to_colour, tmp_path / "a.npy", "--out", tmp_path / "out", "--tile", 256)
+    assert outcome.code == 2
+    assert "add --size native, or leave out --tile" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_network_of_one_size_refuses_others(grey_to_colour, monkeypatch, tmp_path):
     from enface_tools.inference import apply
 

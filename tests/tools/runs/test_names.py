@@ -51,6 +51,15 @@ def test_a_run_or_results_at_a_path_come_before_names(three, write):
     assert find_run("b") == Path("b")
 
 
+def test_an_absolute_path_is_no_name(three, enface, tmp_path):
+    (tmp_path / "images").mkdir()
+    assert find_run(tmp_path / "images") == tmp_path / "images"
+    with pytest.raises(EnfaceError, match="missing is no path, and no run below runs has this name"):
+        find_run(tmp_path / "missing")
+    outcome = enface("evaluate", tmp_path / "images")
+    assert (outcome.code, outcome.err.startswith("error: ")) == (2, True)
+
+
 def test_a_folder_of_images_gives_way_to_the_run_of_its_name(enface, three):
     Path("a").mkdir()
     Path("images").mkdir()
