@@ -82,8 +82,8 @@ def apply(
         DataError: if an image does not exist or would be overwritten; nothing is written then. Also if images could
             not be read, after all others were written.
         CheckpointError: if there is no checkpoint, or it does not fit the recipe.
-        EnfaceError: if ``run`` is not a run directory, ``fit`` or ``size`` is unknown or not possible, ``tile`` is given
-            without ``native``, or the device is not available or has too little memory.
+        EnfaceError: if ``run`` is not a run directory, ``fit`` or ``size`` is unknown or not possible, ``tile`` is
+            given without ``native``, or the device is not available or has too little memory.
     """
     directory, reporter = run.directory if isinstance(run, Run) else Path(run), progress or Silent()
     require_run(directory)
