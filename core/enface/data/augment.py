@@ -37,41 +37,6 @@ class CropFlip:
 
 
 @dataclass(frozen=True)
-class CropFlipSpace:
-    """Every crop and flip that can be drawn, numbered from 0 to ``count`` - 1.
-
-    Attributes:
-        first: The smallest first row, and the smallest first column.
-        span: Number of first rows, and of first columns.
-        flips: 2 if images may be flipped, else 1.
-    """
-
-    first: tuple[int, int]
-    span: tuple[int, int]
-    flips: int
-
-    @property
-    def count(self) -> int:
-        """Number of crops and flips."""
-        return self.span[0] * self.span[1] * self.flips
-
-    def index(self, crops: CropFlip) -> Indices:
-        """Return the number of each image's crop and flip."""
-        (top, left), (rows, columns) = self.first, self.span
-        return (crops.flipped * rows + crops.top - top) * columns + crops.left - left
-
-    def at(self, index: int, count: int) -> CropFlip:
-        """Return the crop and flip of a number, for ``count`` images."""
-        rest, left = divmod(index, self.span[1])
-        flipped, top = divmod(rest, self.span[0])
-        return CropFlip(
-            np.full(count, top + self.first[0], np.int64),
-            np.full(count, left + self.first[1], np.int64),
-            np.full(count, bool(flipped)),
-        )
-
-
-@dataclass(frozen=True)
 class Augment:
     """Draws the crops and flips of a batch.
 
@@ -90,22 +55,15 @@ class Augment:
         return any((self.model.crop, self.model.shift, self.model.flip))
 
     @property
-    def space(self) -> CropFlipSpace:
-        """Every crop and flip that can be drawn."""
-        by = self.model.shift.by if self.model.shift else 0
-        axes = [(0, margin + 1) if self.model.crop else (margin // 2, 1) for margin in self._margins]
-        (top, rows), (left, columns) = [(first - by, span + 2 * by) for first, span in axes]
-        return CropFlipSpace((top, left), (rows, columns), 2 if self.model.flip else 1)
-
-    @property
-    def _margins(self) -> tuple[int, int]:
+    def margins(self) -> tuple[int, int]:
+        """Rows and columns that a packed image has more than a cropped one."""
         (tall, wide), (height, width) = self.data.packed_size, self.data.image_size
         return tall - height, wide - width
 
     def draw(self, seed: int, stage: int, step: int, batch: int) -> dict[str, CropFlip]:
         """Draw the crops and flips of each role at a step."""
         rng = np.random.default_rng([seed, stage, step, 2])
-        margins = self._margins
+        margins = self.margins
         crop, shift, flip = self.model.crop, self.model.shift, self.model.flip
         top, left = (dict.fromkeys(self.roles, np.full(batch, margin // 2, np.int64)) for margin in margins)
         flipped = dict.fromkeys(self.roles, np.zeros(batch, bool))

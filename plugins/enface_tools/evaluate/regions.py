@@ -20,7 +20,7 @@ class Detects(Protocol):
     """A mask that searches each target for its part and may not find it, unlike a target without the part."""
 
     def undetected(self, target: Tensor) -> Tensor:
-        """Return (N,), True for each target in which the search failed; float (N, 3, H, W) in [-1, 1]."""
+        """Return (N,), True for each target in which the search failed; float (N, C, H, W) in [-1, 1]."""
 
 
 class Region:
@@ -52,7 +52,7 @@ class Region:
         """Return the weights of a batch, (N or 1, 1, H, W) >= 0.
 
         Args:
-            column: Returns a column of the batch by name; images are (N, 3, H, W) in [-1, 1].
+            column: Returns a column of the batch by name; images are (N, C, H, W) in [-1, 1].
 
         Raises:
             RecipeError: if the weights do not fit the images.

@@ -19,6 +19,7 @@ from enface.data.pairs import Indices
 from enface.errors import DataError
 from enface.training.build import ENCODED
 from enface.training.engine import Engine
+from enface_tools.feature_cache.space import CropFlipSpace
 
 # Codes are computed in fixed blocks, so that an image's code has the same bits in every run, resumed or not.
 BLOCK = 16
@@ -32,7 +33,7 @@ class FeatureCache:
 
     Args:
         columns: Source of images and all other columns.
-        encoder: Frozen, in eval mode: float (N, 3, H, W) in [-1, 1] -> codes (N, ...).
+        encoder: Frozen, in eval mode: float (N, C, H, W) in [-1, 1] -> codes (N, ...).
         rows: Rows of the pack that may be requested.
         augment: The augmentation; its views are cached separately.
         folder: Folder of the file.
@@ -43,7 +44,7 @@ class FeatureCache:
     ) -> None:
         self._columns, self._encoder, self._engine, self._folder = columns, encoder, engine, folder
         self._rows = np.unique(rows)
-        self._views = augment.space
+        self._views = CropFlipSpace.of(augment)
         self._filled = np.zeros((self._views.count, len(self._rows)), bool)
         self._store: _Store | None = None
 

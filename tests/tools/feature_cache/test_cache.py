@@ -15,6 +15,7 @@ from enface.recipe.load import load_recipe
 from enface.recipe.models import AugmentModel, DataModel
 from enface.training.checkpoint import digest
 from enface_tools.feature_cache.cache import BLOCK, FeatureCache
+from enface_tools.feature_cache.space import CropFlipSpace
 
 FROZEN = {"steps": 40, "batch": 8, "freeze": ["encoder", "heads"], "cache_codes": True, "terms": {"l1": {}}}
 CONTRAST = {
@@ -29,10 +30,11 @@ def drawn_views(augment, role="source", draws=30, batch=16):
 
 
 def test_every_view_has_a_number():
-    data = DataModel.model_validate({"use": "toy", "size": 32, "load_size": 34, "split": {"train": 4}})
-    for model, count in (({}, 1), ({"flip": {"mirror": {}}}, 2), ({"crop": {}}, 9), (AUGMENT, 50)):
+    cases = (({}, 34, 1), ({"flip": {"mirror": {}}}, 34, 2), ({"crop": {}}, 34, 9), ({"crop": {}}, [33, 36], 10))
+    for model, load_size, count in (*cases, (AUGMENT, 34, 50)):
+        data = DataModel.model_validate({"use": "toy", "size": 32, "load_size": load_size, "split": {"train": 4}})
         augment = Augment(AugmentModel.model_validate(model), data, ROLES)
-        space = augment.space
+        space = CropFlipSpace.of(augment)
         assert space.count == count
         drawn = set()
         for views in drawn_views(augment):
