@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from enface_plugins.image_files import ORIENTATION, bits_and_pages
 GREY = ("1", "L", "LA", "I", "F")
 TURNED = 5
 """First orientation of EXIF in which rows and columns are swapped."""
+SAMPLE = 100
+"""Files that are searched for 16 bits, evenly spread over a dataset."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,24 @@ def read_header(path: Path) -> Header | None:
     # Damaged files make decoders raise nearly anything: OSError, SyntaxError, struct.error, IndexError, ...
     except Exception:
         return None
+
+
+def warn_of_rounding(files: Sequence[Path], depth: int) -> None:
+    """Warn if a pack of 8 bits is made of files of 16 bits, by the headers of some of them.
+
+    Args:
+        depth: Bits per sample of the pack, 8 or 16.
+    """
+    if depth > 8:
+        return
+    headers = {path: read_header(path) for path in files[:: -(-len(files) // SAMPLE) or 1]}
+    deeper = [path for path, header in headers.items() if header is not None and header.depth > depth]
+    if deeper:
+        warnings.warn(
+            f"{len(deeper)} of {len(headers)} examined images have 16 bits, such as {deeper[0]}, and are rounded to 8; "
+            "data.depth: 16 keeps them",
+            stacklevel=3,
+        )
 
 
 def _from_array(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Header:

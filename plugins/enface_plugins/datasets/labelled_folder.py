@@ -17,6 +17,7 @@ from enface import DataError, Dataset, Row
 from enface_plugins.datasets.people import compiled
 from enface_plugins.datasets.splits import SPLIT_NAMES, path_splits, split_folders, split_named, split_over
 from enface_plugins.image_files import IMAGE_EXTENSIONS, files_fingerprint, list_images, read_image
+from enface_plugins.image_headers import warn_of_rounding
 
 # Names of images in a batch, and the column this dataset writes itself.
 RESERVED = ("key", "source", "target", "partner")
@@ -92,7 +93,8 @@ class LabelledFolder(Dataset):
         return read_image(self._root / str(row["key"]), max(self.channels.values()), self.depth)
 
     def fingerprint(self) -> str:
-        """Digest of the names, sizes and modification times of the files."""
+        """Digest of the names, sizes and modification times of the files; warns of 16 bits that are rounded to 8."""
+        warn_of_rounding([self._root / name for name in self._matches], self.depth)
         # The split is not in the names' pattern, and decides about the table that cached packs hold.
         prefix = "split-" if "split" in self._pattern.groupindex or split_folders(self._root) else ""
         return prefix + files_fingerprint(self._root, self._names)

@@ -25,6 +25,7 @@ from enface_plugins.datasets.splits import (
     warn_of_images_beside,
 )
 from enface_plugins.image_files import files_fingerprint, list_images, read_image
+from enface_plugins.image_headers import warn_of_rounding
 
 REVISION = 2
 """Increase with any change to the table, which cached packs hold."""
@@ -139,11 +140,12 @@ class PairedFolders(Dataset):
         return self._half(path, role) if self._halves else read_image(path, self.channels[role], self.depth)
 
     def fingerprint(self) -> str:
-        """Digest of the names, sizes and modification times of the files."""
+        """Digest of the names, sizes and modification times of the files; warns of 16 bits that are rounded to 8."""
         digests = [str(REVISION)]
         for split, folders in self._folders.items():
             for role in ROLES[:1] if self._halves else ROLES:
                 names = [pair.names[role] for pair in self._pairs if pair.split == split]
+                warn_of_rounding([folders[role] / name for name in names], self.depth)
                 digests.append(f"{split}{files_fingerprint(folders[role], names)}")
         return "-".join(digests)
 

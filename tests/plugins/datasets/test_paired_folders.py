@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -107,3 +108,18 @@ def test_fingerprint_follows_the_files(tmp_path, layout):
     assert PairedFolders(root=root, layout=layout).fingerprint() == before
     os.utime(target, ns=(0, 5))
     assert PairedFolders(root=root, layout=layout).fingerprint() != before
+
+
+def test_images_of_16_bits_that_are_rounded_to_8_are_named(tmp_path):
+    for number in range(3):
+        put(tmp_path / "source" / f"{number}.png")
+        put(tmp_path / "target" / f"{number}.png")
+    deep = tmp_path / "source" / "1.png"
+    Image.fromarray(np.full((4, 4), 300, np.uint16)).save(deep)
+    dataset = PairedFolders(root=tmp_path)
+    with pytest.warns(UserWarning, match=f"1 of 3 examined images have 16 bits, such as {deep}, and are rounded to 8"):
+        dataset.fingerprint()
+    dataset.depth = 16
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset.fingerprint()
