@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+import numpy as np
+
 from enface import DataError
 from enface_plugins.datasets.multipie import NAME as MULTIPIE_NAME
 from enface_plugins.datasets.people import name_groups
 from enface_plugins.datasets.splits import ROLES, image_folders, path_splits, role_folders, split_folders, split_named
-from enface_plugins.image_files import list_images
+from enface_plugins.image_files import list_images, read_image
 from enface_plugins.image_headers import read_header
 
 Kind = Literal["folders", "side_by_side", "labelled", "multipie"]
@@ -29,6 +31,8 @@ LABEL_WORDS = {
 }
 """Column by the word before a number in a file name."""
 SAMPLE = 16
+SEAM = 3.0
+"""Mean difference between the two middle columns of images side by side, relative to the median of all columns."""
 LABEL = re.compile(r"(?P<word>[A-Za-z]*)(?P<number>[+-]?\d+)")
 
 
@@ -82,7 +86,8 @@ def recognise(folder: Path) -> Layout:
     """Return the layout of a folder of image pairs.
 
     In this order: file names of Multi-PIE; folders of sources and targets, by their usual names or because exactly
-    two folders hold files of the same names; images twice as wide as high, which hold both; file names with labels.
+    two folders hold files of the same names; images twice as wide as high, or with an edge in the middle, which hold
+    both; file names with labels.
     Each may be divided by folders that name splits.
 
     Raises:
@@ -160,8 +165,11 @@ def _matched(folders: Mapping[str, Path]) -> list[str]:
 
 def _side_by_side(root: Path, names: list[str]) -> Layout | None:
     chosen = names[:: max(1, len(names) // SAMPLE)][:SAMPLE]
+    doubt = "the left half was taken for the source"
     if not all(_is_double(root / name) for name in chosen):
-        return None
+        if not _have_seams([root / name for name in chosen]):
+            return None
+        doubt = f"images have an edge in the middle, so each was taken for two side by side; {doubt}"
     splits = path_splits(root, names)
     kept = [name for name in names if name in splits] if splits else names
     groups = name_groups([(_below_split(name) if splits else name).rpartition(".")[0] for name in kept])
@@ -169,7 +177,7 @@ def _side_by_side(root: Path, names: list[str]) -> Layout | None:
         *("side_by_side", root, len(kept), _counts(root, names)),
         identity=groups.pattern if groups else None,
         people=groups.groups if groups else 0,
-        doubt="the left half was taken for the source",
+        doubt=doubt,
     )
 
 
@@ -177,6 +185,20 @@ def _is_double(path: Path) -> bool:
     """Return True if an image is twice as wide as high."""
     header = read_header(path)
     return header is not None and header.size[0] == 2 * header.size[1]
+
+
+def _have_seams(files: Sequence[Path]) -> bool:
+    """Return True if images of an even width usually change far more in the middle than between other columns."""
+    seams = []
+    for file in files:
+        try:
+            steps = np.abs(np.diff(read_image(file, 1)[..., 0].astype(int), axis=1)).mean(0)
+        except DataError:
+            continue
+        if len(steps) < 3 or len(steps) % 2 == 0:
+            return False
+        seams.append(steps[len(steps) // 2] / max(float(np.median(steps)), 1.0))
+    return bool(seams) and float(np.median(seams)) > SEAM
 
 
 def _labelled(root: Path, names: list[str]) -> Layout | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -66,6 +67,21 @@ def test_side_by_side_with_splits(tmp_path, validation):
     layout = recognise(tmp_path)
     assert (layout.kind, layout.splits, layout.pairs) == ("side_by_side", {"train": 3, "val": 1, "test": 1}, 5)
     assert layout.data == {"use": "paired_folders", "root": str(tmp_path), "layout": "side_by_side"}
+
+
+def test_side_by_side_of_other_shapes_by_the_edge_in_the_middle(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 20, (20, 6, 30, 3))
+    halves = np.where(np.arange(30)[:, None] < 15, 40, 200) + noise
+    for folder, images in (("pairs", halves), ("photos", 100 + noise), ("odd", halves[:, :, 1:])):
+        (tmp_path / folder).mkdir()
+        for number, image in enumerate(images):
+            Image.fromarray(image.astype(np.uint8)).save(tmp_path / folder / f"{number}.png")
+    layout = recognise(tmp_path / "pairs")
+    assert (layout.kind, layout.pairs) == ("side_by_side", 20)
+    assert layout.doubt.startswith("images have an edge in the middle")
+    for folder in ("photos", "odd"):
+        with pytest.raises(DataError, match="is not recognised"):
+            recognise(tmp_path / folder)
 
 
 def test_side_by_side_suggests_the_person(tmp_path):
