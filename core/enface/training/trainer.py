@@ -199,27 +199,32 @@ class Trainer:
             values = self._one_step(step, plan, stage, current)
             self._interval.add(values, stage.batch, time.perf_counter() - started)
             run.step += 1
-            ends = current + 1 == stage.steps
-            if _due(run.step, run.recipe.log.every) or ends:
-                self._report(name, step, current)
-            bests = self._validated(builder, step) if _due(run.step, run.recipe.log.validate_) or ends else []
-            if not ends and step.stop is not None and step.stop(current) > 0:
-                ends = True
-                self._stop_early(name, step, current)
-            if ends:
-                step.generator.finish()
-                self._restore_best(name, bests)
-            if _due(run.step, run.recipe.log.samples) or ends:
-                with step.generator.evaluation_weights():
-                    self._show_samples(builder)
-            stopping = run.engine.any(self._stop is not None)
-            if _due(run.step, run.recipe.log.checkpoint) or ends or stopping or bests:
-                self._save(step, number, name, current + 1, ends, bests)
-            if stopping:
-                run.log("interrupted")
-                raise Interrupted(self._stop or signal.SIGTERM, run)
-            if ends:
+            if self._after_step(builder, step, number, current):
                 break
+
+    def _after_step(self, builder: StageBuilder, step: Step, number: int, current: int) -> bool:
+        """Report, validate, show samples and save, each if it is due; return True if the stage has ended."""
+        run, name = self.run, builder.name
+        log, ends = run.recipe.log, current + 1 == run.recipe.stages[name].steps
+        if _due(run.step, log.every) or ends:
+            self._report(name, step, current)
+        bests = self._validated(builder, step) if _due(run.step, log.validate_) or ends else []
+        if not ends and step.stop is not None and step.stop(current) > 0:
+            ends = True
+            self._stop_early(name, step, current)
+        if ends:
+            step.generator.finish()
+            self._restore_best(name, bests)
+        if _due(run.step, log.samples) or ends:
+            with step.generator.evaluation_weights():
+                self._show_samples(builder)
+        stopping = run.engine.any(self._stop is not None)
+        if _due(run.step, log.checkpoint) or ends or stopping or bests:
+            self._save(step, number, name, current + 1, ends, bests)
+        if stopping:
+            run.log("interrupted")
+            raise Interrupted(self._stop or signal.SIGTERM, run)
+        return ends
 
     def _stop_early(self, name: str, step: Step, current: int) -> None:
         if not _due(self.run.step, self.run.recipe.log.every):
