@@ -119,7 +119,7 @@ def _warnings(found: Survey) -> Iterator[str]:
     if layout.doubt:
         yield layout.doubt
     if found.unreadable:
-        yield f"{len(found.unreadable)} files cannot be read as images, such as {found.unreadable[0]}"
+        yield f"unreadable images: {len(found.unreadable)}, such as {found.unreadable[0]}"
     every = found.sizes
     for role, sizes in every.items():
         shapes = {round(width / height, 2) for width, height in sizes}
@@ -129,6 +129,9 @@ def _warnings(found: Survey) -> Iterator[str]:
     if len(every) > 1 and every["source"].keys() != every["target"].keys():
         first, second = (describe_sizes(every[role]) for role in ROLES)
         yield f"sources are {first}, targets {second}; both are brought to one size"
+        ratios = [{round(width / height, 2) for width, height in every[role]} for role in ROLES]
+        if ratios[0] != ratios[1]:
+            yield "sources and targets have different shapes, so crop cuts them differently; stretch cuts nothing"
     kinds = {kind.removeprefix("16-bit ") for items in found.kinds.values() for kind in items}
     for mode, what in (("P", "have a palette"), ("CMYK", "are CMYK"), ("RGBA", "are transparent")):
         if mode in kinds:

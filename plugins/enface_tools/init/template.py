@@ -104,7 +104,8 @@ def _size_comment(found: Survey) -> str:
     sizes = found.sizes.get("target") or found.sizes["source"]
     largest = min((min(size) for size in sizes), default=SIDE)
     raised = "; 128 or 256 shows more and takes 4 or 16 times as long" if largest >= 2 * SIDE else ""
-    return f"Images are {describe_sizes(sizes)} px{raised}. Both sides must be multiples of {UNIT}."
+    images = f"Images are {describe_sizes(sizes)} px (width x height){raised}."
+    return f"{images} One side or [height, width], multiples of {UNIT}."
 
 
 def _split(found: Survey) -> str:

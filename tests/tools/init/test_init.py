@@ -304,7 +304,16 @@ def test_files_that_are_no_images_are_reported(enface, tmp_path):
     toy_pairs.source_target(tmp_path / "faces")
     (tmp_path / "faces" / "source" / "000_0.png").write_bytes(b"no image")
     outcome = enface("init", "faces")
-    assert "1 files cannot be read as images, such as faces/source/000_0.png" in outcome.out
+    assert "unreadable images: 1, such as faces/source/000_0.png" in outcome.out
+
+
+def test_sources_and_targets_of_different_shapes_are_reported(enface, tmp_path):
+    toy_pairs.source_target(tmp_path / "faces")
+    assert "crop cuts them differently" not in enface("init", "faces", "--out", "equal.yaml").out
+    for path in (tmp_path / "faces" / "source").iterdir():
+        image = Image.open(path)
+        image.resize((image.width, 2 * image.height)).save(path)
+    assert "crop cuts them differently" in enface("init", "faces", "--out", "tall.yaml").out
 
 
 def test_a_missing_folder_is_one_message(enface):
