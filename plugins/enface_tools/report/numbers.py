@@ -154,6 +154,8 @@ def _verdict(item: KeyNumber) -> str:
     names = {outcome: [one.label for one in item.comparisons if one.outcome == outcome] for outcome in OUTCOMES}
     if item.outcome == "none":
         return "without a comparison on"
+    if item.low == NONE:
+        return "without intervals, so without a verdict, on"
     if item.outcome == "better":
         return f"better than {_joined(names['better'])} on"
     words = (

@@ -19,7 +19,7 @@ from enface_tools.evaluate.models import MetricSummary, StageSummary, Summary
 from enface_tools.report.curves import LOSSES, POINTS, read_log, training_plots
 from enface_tools.report.files import embedded, rounded
 from enface_tools.report.gallery import gallery
-from enface_tools.report.numbers import MINUS, NONE, Direction, key_numbers, shown
+from enface_tools.report.numbers import MINUS, NONE, Direction, key_numbers, shown, verdicts
 from enface_tools.report.pictures import MAX_GRIDS, error_scale
 from enface_tools.report.run_page import write_report
 from enface_tools.report.stages import stage_metrics, stage_table
@@ -757,6 +757,13 @@ def test_the_worst_image_is_the_farthest_from_the_ideal():
     images = pd.DataFrame({"key": ["a", "b", "c"], "sharpness": [0.9, 1.7, 0.5]})
     (line,) = spread(images, {"sharpness": Direction(True, 1.0)}, {"sharpness": 2})
     assert (line["key"], line["worst"], line["median"], line["best_5"]) == ("b", "1.70", "0.50", "0.90")
+
+
+def test_without_intervals_the_verdict_compares_nothing(evaluations):
+    item = {**evaluations.metric(0.75, 0.6, 0.9, 0.4, 0.5), "low": None, "high": None}
+    item["gains"] = {name: {"mean": 0.05, "low": None, "high": None} for name in item["baselines"]}
+    (line,) = verdicts([key_number("m", item)])
+    assert (line.outcome, line.words) == ("unclear", "without intervals, so without a verdict, on")
 
 
 def test_gains_decide_where_the_mean_alone_cannot(evaluations):
