@@ -51,8 +51,24 @@ def test_without_tools_help_lists_run(enface, no_tools):
     assert "pip install enface" in " ".join(epilog.split())
 
 
-def test_a_run_without_tools_trains(enface, recipe, no_tools, tmp_path):
-    path = recipe({"log": {"best": None}})
+@pytest.fixture
+def packed(recipe):
+    """The keys of ``data`` that name a pack."""
+    from enface.recipe.load import load_recipe
+    from enface_tools.packs.building import make_pack
+
+    loaded = load_recipe(recipe({}))
+    return {"pack": str(make_pack(loaded.recipe, loaded.catalog).folder)}
+
+
+def test_packs_are_not_made_without_tools(enface, recipe, no_tools, tmp_path):
+    outcome = enface("run", recipe({}), "--runs", tmp_path / "runs")
+    assert outcome.code == 2
+    assert "data: no installed plugin makes packs; install enface again" in outcome.err
+
+
+def test_a_run_without_tools_trains(enface, recipe, packed, no_tools, tmp_path):
+    path = recipe({"log": {"best": None}, "data": packed})
     outcome = enface("run", path, "--runs", tmp_path / "runs")
     assert outcome.code == 0, outcome.err
     (directory,) = (tmp_path / "runs" / "toy").iterdir()
@@ -60,8 +76,9 @@ def test_a_run_without_tools_trains(enface, recipe, no_tools, tmp_path):
     assert not (directory / "evaluation" / "summary.json").exists()
 
 
-def test_a_best_metric_without_tools_is_refused(enface, recipe, no_tools, tmp_path):
-    path = recipe({"log": {"best": "mae"}, "metrics": ["mae"], "data": {"split": {"train": 3, "val": 1, "test": 2}}})
+def test_a_best_metric_without_tools_is_refused(enface, recipe, packed, no_tools, tmp_path):
+    data = {**packed, "split": {"train": 3, "val": 1, "test": 2}}
+    path = recipe({"log": {"best": "mae"}, "metrics": ["mae"], "data": data})
     outcome = enface("run", path, "--runs", tmp_path / "runs")
     assert outcome.code == 2
     assert "log.best: no installed plugin measures networks" in outcome.err
@@ -74,8 +91,8 @@ def test_several_processes_without_tools_are_refused(enface, recipe, no_tools, t
     assert not (tmp_path / "runs").exists()
 
 
-def test_without_tools_a_run_builds_every_stage_first(enface, recipe, no_tools, tmp_path):
-    path = recipe({"log": {"best": None}, "stages": {"main": {"freeze": ["encodr"]}}})
+def test_without_tools_a_run_builds_every_stage_first(enface, recipe, packed, no_tools, tmp_path):
+    path = recipe({"log": {"best": None}, "data": packed, "stages": {"main": {"freeze": ["encodr"]}}})
     outcome = enface("run", path, "--runs", tmp_path / "runs")
     assert outcome.code == 2
     assert "stages.main.freeze.0: generator siamese has no part 'encodr'; did you mean 'encoder'?" in outcome.err
