@@ -128,7 +128,9 @@ class Torchmetrics:
         self._metrics = {
             "psnr": image.PeakSignalNoiseRatio(dim=(1, 2, 3), **per_image),
             "ssim": image.StructuralSimilarityIndexMeasure(return_full_image=crop, **per_image),
-            "ms_ssim": image.MultiScaleStructuralSimilarityIndexMeasure(betas=tuple(exponents_for((SIZE, SIZE))), **per_image),
+            "ms_ssim": image.MultiScaleStructuralSimilarityIndexMeasure(
+                betas=tuple(exponents_for((SIZE, SIZE))), **per_image
+            ),
             "lpips": learned,
         }
 

@@ -166,8 +166,9 @@ def check_same_recipe(directory: Path, recipe: Recipe) -> bool:
     keys = [key for key, *_ in differences(saved, recipe.dump()) if key.partition(".")[0] not in NOT_TRAINING]
     raise CheckpointError(
         f"{directory} was made by another recipe; different: {', '.join(keys[:10])}; "
-        "resume with the recipe of that run, in which only the number of steps of the last stage may grow, or start a new "
-        f"run without --resume; --set 'stages.{next(iter(recipe.stages))}.start={{run: {directory}}}' continues its weights"
+        "resume with the recipe of that run, in which only the number of steps of the last stage may grow, or start a "
+        f"new run without --resume; --set 'stages.{next(iter(recipe.stages))}.start={{run: {directory}}}' continues "
+        "its weights"
     )
 
 
