@@ -98,7 +98,8 @@ def read_chain(path: Path, source: RecipeSource, children: tuple[Path, ...] = ()
 def _read_file(path: Path, source: RecipeSource, children: tuple[Path, ...]) -> DictConfig:
     if not path.is_file():
         named_by = f"{children[-1]}: extends: " if children else ""
-        raise RecipeError(f"{named_by}recipe {path} does not exist")
+        state = "is a folder, and no run directory" if path.is_dir() else "does not exist"
+        raise RecipeError(f"{named_by}recipe {path} {state}")
     try:
         text = path.read_text(encoding="utf-8")
         source.files.append((path, yaml.compose(text, Loader=yaml.SafeLoader)))

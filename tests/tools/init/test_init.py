@@ -94,7 +94,7 @@ def test_each_layout_leads_from_an_empty_folder_to_a_report_with_ssim(enface, tm
     assert trained.code == 0, trained.err
     (report,) = (tmp_path / "runs").glob("*/*/report/index.html")
     assert "ssim" in report.read_text(encoding="utf-8").lower()
-    (summary,) = (tmp_path / "runs").glob("*/*/evaluation/summary.json")
+    (summary,) = (tmp_path / "runs").glob("*/*/evaluation/**/summary.json")
     assert '"ssim"' in summary.read_text(encoding="utf-8")
 
 
