@@ -51,7 +51,7 @@ def test_a_loss_is_fully_described(enface):
     ("kind", "name", "says"),
     [
         ("loss", "r1", "Parameters: none"),
-        ("loss", "ssim", "Raises:\n  RecipeError: when the images are smaller than the window."),
+        ("loss", "ssim", "Raises:\n  RecipeError: when a side of the images is smaller than the window."),
         ("dataset", "labelled_folder", "root: path; required"),
         ("discriminator", "patch_gan", "Provides: logits, features"),
         ("discriminator", "conditional_patch_gan", "Requests in forward: source"),

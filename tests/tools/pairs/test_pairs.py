@@ -254,7 +254,7 @@ def test_parameters_of_metrics_are_set_as_in_a_recipe(evaluation, folders):
     for overrides, text in {
         "metrics.ms_ssim.scale=1": "did you mean 'scales'?",
         "metrics.ms_ssim.scales=9": "less than or equal to 5",
-        "metrics.ms_ssim=9": "metrics.ms_ssim: input should be a valid dictionary",
+        "metrics.ms_ssim=9": "metrics.ms_ssim: must be a map",
         "metrics.mae.mask=boundary": "no mask 'boundary'",
         "metrics.a b.use=mae": "string should match pattern",
         "metrics.mine.use=l11": "no metric is called 'l11'",
@@ -795,7 +795,7 @@ def test_regions_are_set_like_recipe_keys(evaluation, folders, tmp_path):
     [
         ("regions.eyes.use=nothing", "no mask is called 'nothing'"),
         ("regions.eyes.use=ellipse regions.eyes.insid=3", "regions.eyes.insid"),
-        ("regions.eyes=3", "regions.eyes: input should be a valid dictionary"),
+        ("regions.eyes=3", "regions.eyes: must be a map"),
         ("regions.parts.use=regions regions.parts.weights.eyes=1", "no targets|training pairs|region maps"),
         (
             "region.eyes.use=ellipse",
