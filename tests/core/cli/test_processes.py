@@ -270,9 +270,10 @@ def test_an_evaluation_distributed_over_two_processes_equals_that_of_one(runs):
         assert second["values"] == pytest.approx(first["values"], rel=0.02)
     pictures = json.loads((two / "pictures.json").read_text())
     assert pictures == json.loads((one / "pictures.json").read_text())
-    sprites = [np.asarray(Image.open(path / "pictures" / "000-output.webp"), dtype=float) for path in (one, two)]
-    assert sprites[0].std() > 5
-    assert np.abs(sprites[0] - sprites[1]).mean() < 2
+    for role, spread in (("source", 5), ("output", 1)):
+        sprites = [np.asarray(Image.open(path / "pictures" / f"000-{role}.webp"), dtype=float) for path in (one, two)]
+        assert sprites[0].std() > spread
+        assert np.abs(sprites[0] - sprites[1]).mean() < 2
 
 
 @pytest.mark.parametrize("options", [[], ["--checkpoint", "all", "--raw"]], ids=["latest", "all"])
