@@ -170,7 +170,7 @@ def test_a_phone_says_how_many_columns_a_table_hides(browser, written):
     assert hidden > 0
     assert cue.inner_text().startswith(f"scroll for {hidden} more column")
     box.evaluate("(box) => box.scrollTo(10000, 0)")
-    page.wait_for_function("document.querySelector('.scroll').previousElementSibling.textContent.includes('end')")
+    cue.filter(has_text="end").wait_for()
     page.close()
 
 
@@ -525,7 +525,8 @@ def test_a_page_that_is_watched_follows_the_run(reader, tmp_path, evaluations, u
     (run / "recipe.yaml").write_text("name: renamed\n")
     write_report(run, refresh=3)
     reader.page.locator("h1", has_text="renamed").wait_for()
-    reader.page.wait_for_function("scrollY > 400")
+    # Not by wait_for_function, whose polling the page's content policy refuses.
+    until(lambda: reader.page.evaluate("scrollY > 400"))
     until(lambda: reader.page.locator("details").first.get_attribute("open") is not None)
     # The last page stays as it is.
     write_report(run)
