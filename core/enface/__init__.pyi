@@ -33,6 +33,7 @@ from .plugin.hooks import Run as Run, Validator as Validator, hookimpl as hookim
 from .recipe.load import LoadedRecipe as LoadedRecipe, load_recipe as load_recipe
 from .system.atomic import atomic_write as atomic_write
 from .system.cache import cache_folder as cache_folder, is_offline as is_offline
+from .system.messages import duration as duration
 from .training.prepare import train as train
 from .training.trainer import Interrupted as Interrupted
 

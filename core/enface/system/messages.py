@@ -39,6 +39,13 @@ class Silent:
         return nullcontext(lambda done, total: None)
 
 
+def duration(seconds: float) -> str:
+    """Return a time as ``M:SS`` or ``H:MM:SS``."""
+    minutes, rest = divmod(round(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def report_unavailable(metrics: Mapping[str, str], reporter: Reporter) -> None:
     """Show the reason why each of these metrics cannot be computed."""
     for name, reason in metrics.items():

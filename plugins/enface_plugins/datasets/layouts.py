@@ -224,12 +224,12 @@ def _label_pattern(stems: Sequence[str]) -> str | None:
         return None
     labels, columns = [], {"identity"}
     for place in range(1, len(parts[0])):
-        found = [LABEL.fullmatch(items[place]) for items in parts]
-        words = {match["word"] for match in found if match is not None}
-        if None in found or len(words) != 1:
+        matches = [LABEL.fullmatch(items[place]) for items in parts]
+        words = {match["word"] for match in matches if match is not None}
+        if None in matches or len(words) != 1:
             return None
         word = words.pop()
-        signed = any(match["number"][0] in "+-" for match in found if match is not None)
+        signed = any(match["number"][0] in "+-" for match in matches if match is not None)
         column = LABEL_WORDS.get(word.lower(), word.lower() or ("pose" if signed else f"label{place}"))
         if column in columns:
             return None

@@ -59,8 +59,8 @@ def name_groups(names: Sequence[str]) -> NameGroups | None:
         names: Paths with forward slashes, without extension.
     """
     for pattern in _candidates(names):
-        found = [re.search(pattern, name) for name in names]
-        people = [match["identity"] for match in found if match is not None]
+        matches = [re.search(pattern, name) for name in names]
+        people = [match["identity"] for match in matches if match is not None]
         if len(people) < len(names):
             continue
         counts = Counter(people)

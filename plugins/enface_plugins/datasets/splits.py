@@ -197,15 +197,15 @@ def _several(folders: dict[str, Path], root: Path) -> dict[str, Path]:
     return folders if len(folders) > 1 else {}
 
 
-def _for_both_roles(found: Mapping[str, dict[str, Path]], root: Path) -> RoleFolders:
-    source, target = (found[role] for role in ROLES)
+def _for_both_roles(folders: Mapping[str, dict[str, Path]], root: Path) -> RoleFolders:
+    source, target = (folders[role] for role in ROLES)
     if set(source) != set(target):
-        listed = [", ".join(folder.relative_to(root).as_posix() for folder in found[role].values()) for role in ROLES]
+        listed = [", ".join(folder.relative_to(root).as_posix() for folder in folders[role].values()) for role in ROLES]
         raise DataError(
             f"{root}: sources and targets name different splits (sources: {listed[0] or 'none'}; targets: "
             f"{listed[1] or 'none'}); each split needs both"
         )
     if set(source) == {"train"}:
-        return {"": {role: found[role]["train"] for role in ROLES}}
+        return {"": {role: folders[role]["train"] for role in ROLES}}
     _several(source, root)
-    return {split: {role: found[role][split] for role in ROLES} for split in source}
+    return {split: {role: folders[role][split] for role in ROLES} for split in source}

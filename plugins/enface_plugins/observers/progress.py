@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enface import hookimpl
+from enface import duration, hookimpl
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -73,7 +73,7 @@ class ProgressBar:
         terms = {key.removeprefix("term/"): value for key, value in values.items() if key.startswith("term/")}
         losses = [f"{label(term)} {value:.4f}" for term, value in terms.items()]
         numbers = f"{values['images_per_second']:.0f} images/s  losses: {'  '.join(losses)}"
-        left = f"{_clock(self._seconds_left(run))} left"
+        left = f"{duration(self._seconds_left(run))} left"
         self._bar.update(self._task, completed=run.step, left=left, numbers=numbers)
         if not self._bar.console.is_terminal:
             print(f"{stage} {run.step}/{run.recipe.total_steps}  {left}  {numbers}", flush=True)
@@ -86,7 +86,7 @@ class ProgressBar:
         self._close()
         start, first = self._run_start
         if run.step > first:
-            run.reporter.say(f"trained {run.step - first} steps in {_clock(time.monotonic() - start)}")
+            run.reporter.say(f"trained {run.step - first} steps in {duration(time.monotonic() - start)}")
 
     @hookimpl
     def run_ended(self, run: Run, completed: bool) -> None:
@@ -103,12 +103,6 @@ class ProgressBar:
         if self._bar is not None and self._bar.live.is_started:
             self._bar.stop()
         self._bar = self._task = None
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _bar() -> Progress:

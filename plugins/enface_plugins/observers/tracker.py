@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -174,6 +175,26 @@ class Tracker(ABC):
             self._identity = identity
         with atomic_write(self._file) as beside:
             beside.write_text(json.dumps({"id": self._identity, "logged": self._logged}) + "\n", encoding="utf-8")
+
+
+class WandBApi(Tracker):
+    """A tracker whose runs log through the API of wandb."""
+
+    _run: Any
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Log numbers; ``final/...`` are also the run's summary, as every last value is."""
+        self._run.log(dict(values), step=step)
+
+    def images(self, pictures: Mapping[str, npt.NDArray[Any]], step: int) -> None:
+        """Log pictures."""
+        image = self.package().Image
+        self._run.log({f"samples/{name}": image(pixels) for name, pixels in pictures.items()}, step=step)
+
+
+def artifact_stem(run: Run) -> str:
+    """Return the first part of the names of a run's artifacts."""
+    return re.sub(r"[^\w.-]", "-", settings(run)["name"])
 
 
 def settings(run: Run) -> dict[str, str]:

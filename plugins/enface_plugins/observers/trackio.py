@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from enface_plugins.observers.tracker import Tracker, settings
+from enface_plugins.observers.tracker import WandBApi, artifact_stem, settings
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from enface import Run
 
 
-class Trackio(Tracker):
+class Trackio(WandBApi):
     """Logs to Trackio in the project ``TRACKIO_PROJECT`` (default: ``enface``).
 
     Its environment variables apply (``TRACKIO_DIR``, ``TRACKIO_SPACE_ID``, ...).
@@ -28,7 +25,7 @@ class Trackio(Tracker):
         """Start a run, or continue it; its name identifies it."""
         given = settings(run)
         name = identity or given["name"]
-        self._run: Any = self.package().init(
+        self._run = self.package().init(
             project=os.environ.get("TRACKIO_PROJECT", given["project"]),
             name=name,
             group=given["group"],
@@ -40,18 +37,9 @@ class Trackio(Tracker):
         )
         return str(self._run.name)
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Log numbers."""
-        self._run.log(dict(values), step=step)
-
-    def images(self, pictures: Mapping[str, npt.NDArray[Any]], step: int) -> None:
-        """Log pictures."""
-        image = self.package().Image
-        self._run.log({f"samples/{name}": image(pixels) for name, pixels in pictures.items()}, step=step)
-
     def upload(self, run: Run, paths: Mapping[str, Path]) -> None:
         """Upload each file and folder as an artifact."""
-        stem = re.sub(r"[^\w.-]", "-", settings(run)["name"])
+        stem = artifact_stem(run)
         for name, path in paths.items():
             kind = "model" if name.startswith("checkpoint") else "run"
             self._run.log_artifact(str(path), name=f"{stem}-{name}", type=kind)

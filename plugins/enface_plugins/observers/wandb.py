@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from enface import is_offline
-from enface_plugins.observers.tracker import Tracker, settings
+from enface_plugins.observers.tracker import WandBApi, artifact_stem, settings
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from enface import Run
 
 
-class WandB(Tracker):
+class WandB(WandBApi):
     """Logs to Weights & Biases, whose environment variables apply (``WANDB_PROJECT``, ``WANDB_MODE``, ...).
 
     Without a connection it writes to ``RUN/wandb``, which ``wandb sync`` uploads; ``--offline`` does, too.
@@ -29,7 +26,7 @@ class WandB(Tracker):
         """Start a run, or continue it."""
         wandb, given = self.package(), settings(run)
         options = {"console": "off", "quiet": True, "silent": run.reporter.silent}
-        self._run: Any = wandb.init(
+        self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", given["project"]),
             group=given["group"],
             name=given["name"],
@@ -42,18 +39,9 @@ class WandB(Tracker):
         )
         return str(self._run.id)
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Log numbers; ``final/...`` are also the run's summary, as every last value is."""
-        self._run.log(dict(values), step=step)
-
-    def images(self, pictures: Mapping[str, npt.NDArray[Any]], step: int) -> None:
-        """Log pictures."""
-        image = self.package().Image
-        self._run.log({f"samples/{name}": image(pixels) for name, pixels in pictures.items()}, step=step)
-
     def upload(self, run: Run, paths: Mapping[str, Path]) -> None:
         """Upload all as one artifact, the checkpoints as another of the type ``model``."""
-        stem = re.sub(r"[^\w.-]", "-", settings(run)["name"])
+        stem = artifact_stem(run)
         for kind in ("run", "model"):
             chosen = [path for name, path in paths.items() if name.startswith("checkpoint") == (kind == "model")]
             if not chosen:

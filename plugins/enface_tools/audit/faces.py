@@ -76,19 +76,19 @@ def _described(
     rows: Indices, describe: Callable[[int], Tensor], progress: Progress | None
 ) -> tuple[Indices, Tensor, int]:
     """The rows with a face, its descriptors (N, D), and the number of images tried; ends early if none shows a face."""
-    found: dict[int, Tensor] = {}
+    faces: dict[int, Tensor] = {}
     tried = 0
     for row in map(int, rows):
         descriptor = describe(row)
         if descriptor.isfinite().all():
-            found[row] = descriptor
+            faces[row] = descriptor
         tried += 1
         if progress:
             progress(tried, len(rows))
-        if tried >= PATIENCE and not found:
+        if tried >= PATIENCE and not faces:
             break
-    embeddings = torch.stack(list(found.values())) if found else torch.zeros(0, 1)
-    return np.array(list(found), np.int64), embeddings, tried
+    embeddings = torch.stack(list(faces.values())) if faces else torch.zeros(0, 1)
+    return np.array(list(faces), np.int64), embeddings, tried
 
 
 def _limit(apart: Distances, faces: int) -> float:

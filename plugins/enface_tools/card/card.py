@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from enface.data.images import px
@@ -23,6 +22,7 @@ from enface_tools.evaluate.results import SUMMARY
 from enface_tools.evaluate.run import require_run
 from enface_tools.evaluate.splits import evaluation_folder
 from enface_tools.report.files import FolderReader
+from enface_tools.report.html import text_environment
 from enface_tools.report.numbers import KeyNumber, key_numbers, number, shown
 from enface_tools.report.provenance import Environment, Provenance
 
@@ -101,15 +101,8 @@ def card_text(run: Evaluated, *, picture: bool = False, repo: str | None = None)
         picture: Show the picture of samples, which lies beside the card.
         repo: ``OWNER/NAME`` on the hub, for the commands that download it.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("enface_tools.card"),
-        # The text is Markdown; the filter escapes what comes from files.
-        autoescape=False,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = text_environment("enface_tools.card")
+    # The text is Markdown; the filter escapes what comes from files.
     environment.filters["text"] = escaped
     data = run.recipe.data
     return environment.get_template("card.md").render(

@@ -35,8 +35,6 @@ MODELS = {
     "OptimizerModel": "optimizer",
     "ScheduleSpec": "schedule",
 }
-# Maps that name a component within another one.
-NESTED = {"ScheduleSpec": "schedule", "GeneratorSpec": "generator"}
 # Kinds whose map has no keys of its own.
 BARE_KINDS = ("generator", "mask", "augmentation")
 # Maps in which `use` defaults to the key.
@@ -114,7 +112,9 @@ def _define(definitions: dict[str, Schema], catalog: Catalog, kind: str, model: 
     for name, description, params in _components(catalog, kind):
         nested = f"{kind}.{name}."
         definitions |= {
-            nested + key: _partial(item, nested) for key, item in params.get("$defs", {}).items() if key not in NESTED
+            nested + key: _partial(item, nested)
+            for key, item in params.get("$defs", {}).items()
+            if key not in text.NESTED
         }
         known[name] = {
             "type": "object",
@@ -234,7 +234,7 @@ def _partial(schema: Schema, nested: str = "") -> Schema:
     partial = {key: item for key, item in schema.items() if key not in dropped}
     if "$ref" in partial:
         name = partial["$ref"].rpartition("/")[2]
-        partial["$ref"] = f"#/$defs/{(MODELS | NESTED).get(name, nested + name)}"
+        partial["$ref"] = f"#/$defs/{(MODELS | text.NESTED).get(name, nested + name)}"
     if "description" in partial:
         partial["description"] = _help(partial["description"])
     for key in ("properties", "patternProperties"):

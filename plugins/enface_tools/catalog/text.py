@@ -9,6 +9,9 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+NESTED = {"ScheduleSpec": "schedule", "GeneratorSpec": "generator"}
+"""Models of components within another one, and the components' kinds."""
+
 SECTIONS = ("Args", "Attributes", "Raises", "Returns", "Source")
 _SECTION = re.compile(rf"^({'|'.join(SECTIONS)}):\n((?:[ \t]+\S.*(?:\n|\Z)|\n)+)", re.M)
 # ``:class:`~package.module.Name` `` and the like.
@@ -65,8 +68,7 @@ def format_type(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None
     known = definitions or {}
     if "$ref" in schema:
         name = str(schema["$ref"]).rpartition("/")[2]
-        kind = {"ScheduleSpec": "schedule", "GeneratorSpec": "generator"}.get(name)
-        return kind or format_type(known.get(name, {}), known)
+        return NESTED.get(name) or format_type(known.get(name, {}), known)
     either = schema.get("anyOf") or schema.get("oneOf")
     if either:
         branches = [format_type(branch, known) for branch in either]

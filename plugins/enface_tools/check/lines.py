@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from enface.data.images import px
 from enface.recipe.models import DataModel, StageModel
+from enface.system.messages import duration
 from enface_tools.check.cost import NetworkCost, StageCost
 from enface_tools.check.data import DataFacts
-from enface_tools.evaluate.terminal import duration
 
 if TYPE_CHECKING:
     from enface_tools.check.timing import StepTime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import secrets
 from http import HTTPStatus
 
 from enface.errors import EnfaceError
@@ -33,13 +32,9 @@ class DemoServer(LocalServer):
 class _Handler(LocalHandler):
     server: DemoServer
 
-    def do_GET(self) -> None:
-        if not self.is_for(""):
-            self.send_text(HTTPStatus.NOT_FOUND, "open the address that the terminal shows", "text/plain")
-            return
-        nonce = secrets.token_urlsafe(16)
+    def page(self, nonce: str) -> str:
         template = environment("enface_tools.demo").get_template("demo.html")
-        self.send_page(template.render(network=self.server.translator, limit=LIMIT, nonce=nonce), nonce)
+        return template.render(network=self.server.translator, limit=LIMIT, nonce=nonce)
 
     def do_POST(self) -> None:
         if not (self.is_for("translate") and self.is_from_page()):

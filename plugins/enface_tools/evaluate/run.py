@@ -12,7 +12,7 @@ from torch import nn
 from enface.errors import DataError, EnfaceError, RecipeError
 from enface.recipe.files import is_run
 from enface.recipe.load import load_recipe
-from enface.system.messages import Reporter, report_unavailable
+from enface.system.messages import Reporter, duration, report_unavailable
 from enface.system.signals import raise_on_signals
 from enface.training.prepare import prepare_run
 from enface.training.run import Run
@@ -24,7 +24,6 @@ from enface_tools.evaluate.openings import Seen, caveats_of_openings, opening, s
 from enface_tools.evaluate.results import Results
 from enface_tools.evaluate.splits import Split, evaluation_folder, require_people
 from enface_tools.evaluate.stages import evaluate_stages
-from enface_tools.evaluate.terminal import duration
 from enface_tools.evaluate.validator import RunValidator
 
 

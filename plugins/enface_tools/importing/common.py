@@ -33,7 +33,7 @@ def located(folder: str, t: Translation) -> Path | None:
 
 
 def count_images(folder: Path) -> int | None:
-    """Return the number of images below a folder; None if there are none."""
+    """Return the number of images below a folder; None without any."""
     try:
         return len(list_images(folder))
     except DataError:

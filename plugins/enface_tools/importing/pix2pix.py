@@ -22,7 +22,7 @@ def read_options(path: Path) -> dict[str, Any]:
     """Read the lines ``key: value [default: x]``.
 
     Raises:
-        ImportRefused: if there are none, or they are not those of a training with pairs.
+        ImportRefused: if the file has no options, or those of a training without pairs.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     options = {match[1]: _value(match[2]) for line in lines if (match := LINE.match(line))}

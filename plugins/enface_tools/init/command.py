@@ -47,15 +47,15 @@ def _show(started: Started) -> None:
     """Print what was recognised, the files, and the next command."""
     from enface_tools.init.survey import describe_sizes, people
 
-    found, layout = started.found, started.found.layout
+    facts, layout = started.facts, started.facts.layout
     things = "images" if layout.kind in ("labelled", "multipie") else "pairs"
     say(f"{layout.root}: {LAYOUTS[layout.kind]}")
     if layout.kind == "folders":
         say(f"  folders   source: {layout.source}, target: {layout.target}")
-    say(f"  data      {layout.pairs} {things} of {people(found.people)}{_people_from(started)}")
-    for role, sizes in found.sizes.items():
-        name = role if len(found.sizes) > 1 else "images"
-        say(f"  {name:8}  {describe_sizes(sizes)} px, {', '.join(found.kinds[role])}")
+    say(f"  data      {layout.pairs} {things} of {people(facts.people)}{_people_from(started)}")
+    for role, sizes in facts.sizes.items():
+        name = role if len(facts.sizes) > 1 else "images"
+        say(f"  {name:8}  {describe_sizes(sizes)} px, {', '.join(facts.kinds[role])}")
     if started.counts is not None:
         counts = started.counts
         say(f"  split     {'that of the folders' if layout.splits else 'by person'}")
@@ -74,7 +74,7 @@ def _show(started: Started) -> None:
 
 
 def _people_from(started: Started) -> str:
-    layout = started.found.layout
+    layout = started.facts.layout
     if layout.kind in ("labelled", "multipie"):
         return ", by their names"
     if layout.identity:

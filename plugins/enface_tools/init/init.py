@@ -26,7 +26,7 @@ class Started:
         warnings: Sentences about what may spoil a training.
     """
 
-    found: Survey
+    facts: Survey
     task: Task
     reason: str
     recipe: Path
@@ -55,21 +55,21 @@ def start(folder: Path, *, task: Task | None = None, out: Path | None = None, fo
     for path in (recipe, picture):
         if path.exists() and not force:
             raise EnfaceError(f"{path} exists; --force overwrites it, --out names another file")
-    found = survey(layout)
-    guess, reason = guess_task(found)
+    facts = survey(layout)
+    guess, reason = guess_task(facts)
     try:
         recipe.parent.mkdir(parents=True, exist_ok=True)
-        recipe.write_text(recipe_text(found, task or guess, recipe), encoding="utf-8")
+        recipe.write_text(recipe_text(facts, task or guess, recipe), encoding="utf-8")
     except OSError as error:
         raise EnfaceError(f"cannot write {recipe}: {error}") from error
-    warnings = list(found.warnings)
+    warnings = list(facts.warnings)
     counts = None
     try:
-        counts = draw_pairs(load_recipe(recipe), found.table, picture)
+        counts = draw_pairs(load_recipe(recipe), facts.table, picture)
         warnings.extend(_few(counts))
     except DataError as error:
         warnings.append(str(error))
-    return Started(found, task or guess, "" if task else reason, recipe, picture, counts, warnings)
+    return Started(facts, task or guess, "" if task else reason, recipe, picture, counts, warnings)
 
 
 def _beside(root: Path) -> Path:

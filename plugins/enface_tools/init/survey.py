@@ -114,13 +114,13 @@ def _paths(layout: Layout) -> dict[str, list[Path]]:
     return {role: [roles[role] / name for roles in folders for name in list_images(roles[role])] for role in ROLES}
 
 
-def _warnings(found: Survey) -> Iterator[str]:
-    layout = found.layout
+def _warnings(facts: Survey) -> Iterator[str]:
+    layout = facts.layout
     if layout.doubt:
         yield layout.doubt
-    if found.unreadable:
-        yield f"unreadable images: {len(found.unreadable)}, such as {found.unreadable[0]}"
-    every = found.sizes
+    if facts.unreadable:
+        yield f"unreadable images: {len(facts.unreadable)}, such as {facts.unreadable[0]}"
+    every = facts.sizes
     for role, sizes in every.items():
         shapes = {round(width / height, 2) for width, height in sizes}
         if len(shapes) > 1:
@@ -132,7 +132,7 @@ def _warnings(found: Survey) -> Iterator[str]:
         ratios = [{round(width / height, 2) for width, height in every[role]} for role in ROLES]
         if ratios[0] != ratios[1]:
             yield "sources and targets have different shapes, so crop cuts them differently; stretch cuts nothing"
-    kinds = {kind.removeprefix("16-bit ") for items in found.kinds.values() for kind in items}
+    kinds = {kind.removeprefix("16-bit ") for items in facts.kinds.values() for kind in items}
     for mode, what in (("P", "have a palette"), ("CMYK", "are CMYK"), ("RGBA", "are transparent")):
         if mode in kinds:
             yield f"some images {what} (mode {mode}); look at the picture"

@@ -29,9 +29,9 @@ TITLES = {
 }
 
 
-def guess_task(found: Survey) -> tuple[Task, str]:
+def guess_task(facts: Survey) -> tuple[Task, str]:
     """Return the task that a layout suggests, and why, as text."""
-    layout = found.layout
+    layout = facts.layout
     if layout.kind in ("labelled", "multipie"):
         return Task.FRONTALIZE, "names give poses"
     if layout.kind == "folders" and layout.target.lower() in FRONTAL:
@@ -41,80 +41,80 @@ def guess_task(found: Survey) -> tuple[Task, str]:
     return Task.TRANSLATE, "the usual one for pairs"
 
 
-def recipe_text(found: Survey, task: Task, recipe: Path) -> str:
+def recipe_text(facts: Survey, task: Task, recipe: Path) -> str:
     """Return the text of a recipe that will be written to the file ``recipe``."""
-    size = first_size(found)
-    pairs, comment = _pairs(found)
-    poses = values(found.table, "pose")
-    channels = found.channels
+    size = first_size(facts)
+    pairs, comment = _pairs(facts)
+    poses = values(facts.table, "pose")
+    channels = facts.channels
     same = channels["source"] == channels["target"]
     template = text_environment("enface_tools.init").get_template(f"{task}.yaml.jinja")
     return template.render(
         title=TITLES[task],
-        summary=summary(found),
+        summary=summary(facts),
         name=_scalar(recipe_name(recipe.stem)),
-        data={key: _scalar(value) for key, value in _data(found, recipe).items()},
-        identity_hint=found.layout.kind in ("folders", "side_by_side") and not found.layout.identity,
-        side_by_side=found.layout.kind == "side_by_side",
+        data={key: _scalar(value) for key, value in _data(facts, recipe).items()},
+        identity_hint=facts.layout.kind in ("folders", "side_by_side") and not facts.layout.identity,
+        side_by_side=facts.layout.kind == "side_by_side",
         size=recipe_size(size),
-        size_comment=_size_comment(found),
+        size_comment=_size_comment(facts),
         load_size="" if task == Task.FRONTALIZE else recipe_size((size[0] + size[0] // 8, size[1] + size[1] // 8)),
         channels="" if channels == {"source": 3, "target": 3} else _scalar(channels),
-        depth=found.depth,
+        depth=facts.depth,
         rgb=channels["target"] in RGB,
         planes=channels["target"],
-        split=_split(found),
-        folders=", ".join(found.layout.splits),
+        split=_split(facts),
+        folders=", ".join(facts.layout.splits),
         pairs=_scalar(pairs) if pairs else "",
         pairs_comment=comment,
-        validates=found.people > 2,
-        mirror=_scalar({"pose": "negate"}) if _signed(poses) else "" if found.layout.kind == "labelled" else "{}",
+        validates=facts.people > 2,
+        mirror=_scalar({"pose": "negate"}) if _signed(poses) else "" if facts.layout.kind == "labelled" else "{}",
         residual="true" if same else "false",
         residual_comment=", which learns what to add to the source" if same else "",
     )
 
 
-def summary(found: Survey) -> str:
+def summary(facts: Survey) -> str:
     """Return a sentence about the data."""
-    layout = found.layout
+    layout = facts.layout
     things = "images" if layout.kind in ("labelled", "multipie") else "pairs"
     sizes = "; ".join(
-        f"{role}s {describe_sizes(sizes)}" if len(found.sizes) > 1 else describe_sizes(sizes)
-        for role, sizes in found.sizes.items()
+        f"{role}s {describe_sizes(sizes)}" if len(facts.sizes) > 1 else describe_sizes(sizes)
+        for role, sizes in facts.sizes.items()
     )
-    return f"{layout.pairs} {things} of {people(found.people)}, {sizes} px."
+    return f"{layout.pairs} {things} of {people(facts.people)}, {sizes} px."
 
 
-def first_size(found: Survey) -> tuple[int, int]:
+def first_size(facts: Survey) -> tuple[int, int]:
     """Return the height and width of a first training: about 64 px, with the shape of the targets."""
-    counts = found.sizes.get("target") or found.sizes["source"]
+    counts = facts.sizes.get("target") or facts.sizes["source"]
     width, height = counts.most_common(1)[0][0] if counts else (SIDE, SIDE)
-    smallest = min((min(size) for sizes in found.sizes.values() for size in sizes), default=SIDE)
+    smallest = min((min(size) for sizes in facts.sizes.values() for size in sizes), default=SIDE)
     side = max(SMALLEST, min(SIDE, smallest // UNIT * UNIT))
     ratio = max(width, height) / min(width, height)
     longer = side if ratio < SQUARE else max(side + UNIT, round(side * ratio / UNIT) * UNIT)
     return (side, longer) if width >= height else (longer, side)
 
 
-def _data(found: Survey, recipe: Path) -> dict[str, Any]:
-    return {**found.layout.data, "root": portable(found.layout.root, recipe)}
+def _data(facts: Survey, recipe: Path) -> dict[str, Any]:
+    return {**facts.layout.data, "root": portable(facts.layout.root, recipe)}
 
 
-def _size_comment(found: Survey) -> str:
-    sizes = found.sizes.get("target") or found.sizes["source"]
+def _size_comment(facts: Survey) -> str:
+    sizes = facts.sizes.get("target") or facts.sizes["source"]
     largest = min((min(size) for size in sizes), default=SIDE)
     raised = "; 128 or 256 shows more and takes 4 or 16 times as long" if largest >= 2 * SIDE else ""
     images = f"Images are {describe_sizes(sizes)} px (width x height){raised}."
     return f"{images} One side or [height, width], multiples of {UNIT}."
 
 
-def _split(found: Survey) -> str:
+def _split(facts: Survey) -> str:
     """Return the split: none if folders name all three, a part of ``train`` as ``val`` if they name no ``val``."""
-    splits = found.layout.splits
+    splits = facts.layout.splits
     if {"val", "test"} <= set(splits):
         return ""
-    table = found.table
-    number = int(table[table["split"] == "train"]["identity"].nunique()) if splits else found.people
+    table = facts.table
+    number = int(table[table["split"] == "train"]["identity"].nunique()) if splits else facts.people
     held_out = max(1, round(0.1 * number), min(FEW_PEOPLE, number // 5)) if number > 2 else 0
     if splits:
         return _scalar({"val": held_out}) if held_out else ""
@@ -123,11 +123,11 @@ def _split(found: Survey) -> str:
     return _scalar({"by": "identity", "train": number - 2 * held_out, "val": held_out, "test": held_out})
 
 
-def _pairs(found: Survey) -> tuple[dict[str, Any], str]:
+def _pairs(facts: Survey) -> tuple[dict[str, Any], str]:
     """Return the rule for targets of labelled images, and a comment; empty if the dataset's own is right."""
-    if found.layout.kind != "labelled":
+    if facts.layout.kind != "labelled":
         return {}, ""
-    table = found.table
+    table = facts.table
     everyone = set.intersection(*(set(poses) for _, poses in table.groupby("identity")["pose"]))
     middle = values(table, "pose")
     target = (

@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import math
-import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -160,12 +159,8 @@ class AnnotationServer(LocalServer):
 class _Handler(LocalHandler):
     server: AnnotationServer
 
-    def do_GET(self) -> None:
-        if not self.is_for(""):
-            self.send_text(HTTPStatus.NOT_FOUND, "open the address that the terminal shows", "text/plain")
-            return
-        nonce = secrets.token_urlsafe(16)
-        self.send_page(render_page(self.server.session, nonce), nonce)
+    def page(self, nonce: str) -> str:
+        return render_page(self.server.session, nonce)
 
     def do_POST(self) -> None:
         body = self._body()

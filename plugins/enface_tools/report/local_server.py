@@ -58,6 +58,18 @@ class LocalHandler(BaseHTTPRequestHandler):
     # Browsers open spare connections and may never use them.
     timeout = 60
 
+    def page(self, nonce: str) -> str:
+        """Return the page, whose scripts and styles have the nonce."""
+        raise NotImplementedError(f"{type(self).__name__}.page")
+
+    def do_GET(self) -> None:
+        """Send the page."""
+        if not self.is_for(""):
+            self.send_text(HTTPStatus.NOT_FOUND, "open the address that the terminal shows", "text/plain")
+            return
+        nonce = secrets.token_urlsafe(16)
+        self.send_page(self.page(nonce), nonce)
+
     def is_for(self, name: str) -> bool:
         """Return True if a request names this machine, the token and ``name``."""
         # Check the host name too: another site may point its own name to this address (DNS rebinding).

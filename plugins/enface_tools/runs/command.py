@@ -95,8 +95,8 @@ def find_run(path: Path, runs: Path, recipe: bool) -> Path | None:
 @hookimpl
 def complete_name(text: str, recipe: bool) -> list[str]:
     """Complete the names of runs below the default folder."""
-    found = {path.parent.relative_to("runs").as_posix() for path in Path("runs").glob("*/*/recipe.yaml")}
-    names = {"latest", "best", *found, *(name.partition("/")[0] for name in found)} if found else set()
+    known = {path.parent.relative_to("runs").as_posix() for path in Path("runs").glob("*/*/recipe.yaml")}
+    names = {"latest", "best", *known, *(name.partition("/")[0] for name in known)} if known else set()
     return [name for name in names if name.startswith(text)]
 
 

@@ -134,8 +134,8 @@ def run_directories(runs: Path, name: str = "*") -> list[Path]:
     Args:
         name: A name or a pattern of names, as ``ladder-*``.
     """
-    found = (path.parent for path in runs.glob(f"{name}/*/recipe.yaml"))
-    return sorted(found, key=lambda path: (path.name, path.parent.name))
+    directories = (path.parent for path in runs.glob(f"{name}/*/recipe.yaml"))
+    return sorted(directories, key=lambda path: (path.name, path.parent.name))
 
 
 def read_records(directories: Iterable[Path]) -> list[RunRecord]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from enface.errors import EnfaceError
+from enface.system.messages import duration
 from enface_tools.evaluate.splits import Split
-from enface_tools.evaluate.terminal import duration, styled, table
+from enface_tools.evaluate.terminal import styled, table
 from enface_tools.runs.names import ranked_by
 from enface_tools.runs.records import RunRecord, State
 

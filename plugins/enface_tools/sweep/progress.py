@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from enface.cli.options import say
+from enface.system.messages import duration
 from enface_tools.evaluate.splits import Split
-from enface_tools.evaluate.terminal import duration, styled, table, wrapped
+from enface_tools.evaluate.terminal import styled, table, wrapped
 from enface_tools.runs.records import RunRecord, read_record
 from enface_tools.runs.table import metric_cells, shown_metrics, state_cell, step_of
 from enface_tools.sweep.jobs import Job
@@ -119,13 +120,13 @@ def _bars() -> Progress:
 
 def table_of_jobs(jobs: Sequence[Job], failed: Collection[Job], runs: Path, split: Split) -> str:
     """Return a table with a row per run of a sweep."""
-    found = {job: job.find(runs) for job in jobs}
-    records = {job: read_record(directory) for job, (_, directory) in found.items() if directory is not None}
+    states = {job: job.find(runs) for job in jobs}
+    records = {job: read_record(directory) for job, (_, directory) in states.items() if directory is not None}
     metrics = shown_metrics(records.values(), split)
     rows: list[tuple[str | Text, ...]] = []
     for job in jobs:
         record = records.get(job)
-        state: str | Text = found[job][0] if record is None else state_cell(record.state)
+        state: str | Text = states[job][0] if record is None else state_cell(record.state)
         rows.append(
             (
                 job.label,

@@ -6,9 +6,9 @@ import dataclasses
 import json
 
 import pytest
+from scripted import Scripted
 
 from enface.errors import CheckpointError, RecipeError
-from enface.plugin.hooks import Validation
 from enface.training.checkpoint import digest, load, read_state
 from enface.training.ending import extend
 from enface.training.run import latest_checkpoint
@@ -16,19 +16,6 @@ from enface.training.trainer import Trainer
 
 UNET = {"use": "unet", "width": 4, "depth": 3}
 LOG = {"validate": 1, "checkpoint": 1, "keep": 20}
-
-
-class Scripted:
-    """A validator of an error that takes one value after the other."""
-
-    measured = ("mae",)
-
-    def __init__(self, values):
-        self._values = iter(values)
-
-    def validate(self, network):
-        value = next(self._values)
-        return {"mae": Validation(value, -value)}
 
 
 def events(trainer, kind):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scripted import Scripted
 
 from enface.errors import NonFiniteLossError
 from enface.plugin.hooks import Validation
@@ -294,19 +295,6 @@ def test_plateau_follows_the_direction_that_the_validator_knows(new_trainer, met
     trainer.train()
     (state,) = load(sorted(trainer.run.checkpoints.glob("step-*"))[-1]).state["schedules"].values()
     assert state["value"] == rate
-
-
-class Scripted:
-    """A validator that returns one number after the other."""
-
-    measured = ("mae",)
-
-    def __init__(self, values):
-        self._values = iter(values)
-
-    def validate(self, network):
-        value = next(self._values)
-        return {"mae": Validation(value, -value)}
 
 
 @pytest.mark.parametrize(

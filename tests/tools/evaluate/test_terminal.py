@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from enface_tools.evaluate.terminal import duration, styled, table, wrapped
+from enface.system.messages import duration
+from enface_tools.evaluate.terminal import styled, table, wrapped
 
 HEADS = ("metric", "better", "output", "verdict")
 ROWS = [
