@@ -13,7 +13,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Le
 
 from enface import DataInfo, Dataset, RecipeError, Row
-from enface_plugins.datasets.heads import lights as lighting, render
+from enface_plugins.datasets.heads import correspondence as matching, lights as lighting, render
 from enface_plugins.datasets.heads.identity import Identity, draw_identity
 from enface_plugins.datasets.heads.mesh import Mesh, build_mesh
 from enface_plugins.datasets.heads.model import anny_model, require
@@ -51,6 +51,8 @@ class SyntheticHeads(Dataset):
     }
     mirror: ClassVar[dict[str, Any]] = {"pose": "negate", "light": lighting.MIRROR}
     region_names: ClassVar[tuple[str, ...]] = REGION_NAMES
+    view_columns: ClassVar[tuple[str, ...]] = ("identity", "pose")
+    """Columns on which :meth:`correspondence` depends."""
 
     def __init__(
         self,
@@ -107,6 +109,14 @@ class SyntheticHeads(Dataset):
     def regions(self, row: Row) -> npt.NDArray[np.uint8]:
         return _regions(self.seed, int(row["identity"]), int(row["pose"]), self.size)
 
+    def correspondence(self, source: Row, target: Row) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]] | None:
+        """Return flow and visibility between two views of a person; None for two people. Light does not matter."""
+        if source["identity"] != target["identity"]:
+            return None
+        number = int(target["identity"])
+        points = _surface(self.seed, number, int(target["pose"]), self.size)
+        return matching.correspondence(_head(self.seed, number)[1], points, int(source["pose"]))
+
 
 # Rows of the same head and pose are adjacent, so each process caches the last of each only.
 
@@ -125,3 +135,8 @@ def _view(seed: int, number: int, pose: int, size: int) -> render.View:
 @lru_cache(maxsize=1)
 def _regions(seed: int, number: int, pose: int, size: int) -> npt.NDArray[np.uint8]:
     return render.regions(_view(seed, number, pose, size))
+
+
+@lru_cache(maxsize=1)
+def _surface(seed: int, number: int, pose: int, size: int) -> matching.Surface:
+    return matching.surface(_head(seed, number)[1], pose, size)

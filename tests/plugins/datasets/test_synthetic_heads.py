@@ -30,7 +30,7 @@ def row(identity: int = 0, pose: int = 0, light: int = 7) -> dict[str, object]:
 
 
 def clear_caches() -> None:
-    for cached in (synthetic_heads._head, synthetic_heads._view, synthetic_heads._regions):
+    for cached in (synthetic_heads._head, synthetic_heads._view, synthetic_heads._surface, synthetic_heads._regions):
         cached.cache_clear()
 
 

@@ -64,7 +64,7 @@ def camera_view(person: Identity, mesh: Mesh, pose: int, size: int) -> View:
             that the nose points to the left of the image.
         size: Height and width of the image in pixels.
     """
-    origin, directions = _camera(pose, size * SUPERSAMPLING)
+    origin, directions = camera_rays(pose, size * SUPERSAMPLING)
     hits = mesh.scene.hit(np.broadcast_to(origin, directions.shape), directions)
     pixel = np.flatnonzero(hits.valid)
     values = hits.interpolate(mesh.faces, mesh.attributes)[pixel]
@@ -112,11 +112,9 @@ def regions(view: View) -> npt.NDArray[np.uint8]:
     return np.asarray(count.argmax(axis=0), np.uint8)
 
 
-def _camera(pose: int, samples: int) -> tuple[Floats, Floats]:
+def camera_rays(pose: int, samples: int) -> tuple[Floats, Floats]:
     """Origin (3,) and unit directions (samples * samples, 3), row by row from the top left."""
-    turn = np.radians(pose)
-    back = np.asarray([np.sin(turn), 0, np.cos(turn)])
-    right = np.asarray([np.cos(turn), 0, -np.sin(turn)])
+    back, right = _axes(pose)
     grid = ((np.arange(samples) + 0.5) / samples * 2 - 1) * _HALF
     across, down = np.meshgrid(grid, grid)
     directions = across[..., None] * right - down[..., None] * np.asarray([0, 1, 0]) - _DISTANCE * back
@@ -124,6 +122,20 @@ def _camera(pose: int, samples: int) -> tuple[Floats, Floats]:
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     origin = np.asarray([0, _MIDDLE_Y, _AXIS_Z]) + _DISTANCE * back
     return origin.astype(np.float32), directions.astype(np.float32)
+
+
+def project(points: npt.ArrayLike, pose: int, size: int) -> npt.NDArray[np.float64]:
+    """Places of points (N, 3) in a camera's image: (N, 2), right and down in pixels; the first pixel's centre is 0."""
+    back, right = _axes(pose)
+    offset = np.asarray(points, np.float64) - (0, _MIDDLE_Y, _AXIS_Z)
+    plane = np.stack([offset @ right, -offset[:, 1]], axis=1) * (_DISTANCE / (_DISTANCE - offset @ back))[:, None]
+    return np.asarray((plane / _HALF + 1) / 2 * size - 0.5)
+
+
+def _axes(pose: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Unit vectors from the head to the camera, and to the right of its image."""
+    turn = np.radians(pose)
+    return np.asarray([np.sin(turn), 0, np.cos(turn)]), np.asarray([np.cos(turn), 0, -np.sin(turn)])
 
 
 def _facing(normal: Floats, towards: Floats) -> Floats:
