@@ -144,7 +144,7 @@ def test_the_test_of_slow_packages_can_fail():
 HOOKS = [
     *("components", "kinds", "weights", "commands", "find_recipe", "find_run", "open_pack", "launch", "validator"),
     "complete_name",
-    "make_pack",
+    *("make_pack", "batch_columns"),
     "fetch_requirements",
     *("synchronize_batchnorm", "cache_codes"),
     *("run_created", "run_started", "stage_started", "weights_loaded", "step_ended"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from enface.errors import DataError
 from enface.plugin.schema import closest
 
 LabelFlip = Literal["negate"] | Mapping[Any, Any]
+BatchColumn = Callable[[Mapping[str, Indices], Mapping[str, CropFlip]], npt.NDArray[Any]]
+"""Returns a further column of a batch, (N, ...), for the rows of each role and the crops and flips of their images."""
 
 
 class Batches:
@@ -36,6 +38,7 @@ class Batches:
         channels_last: Return images in this memory format.
         mirror: How labels change if an image is flipped, as in a recipe's ``augment.flip.mirror``.
         sharpen: Amount by which targets are sharpened in training, as in a recipe's ``augment.sharpen``.
+        further: Columns that plugins compute, by name.
 
     Raises DataError if a mirrored label does not occur in the data.
     """
@@ -51,8 +54,10 @@ class Batches:
         channels_last: bool = False,
         mirror: Mapping[str, LabelFlip] | None = None,
         sharpen: float | None = None,
+        further: Mapping[str, BatchColumn] | None = None,
     ) -> None:
         self.pack = pack
+        self._further = further or {}
         self.roles = roles
         self.size = size
         planes = channels or dict.fromkeys(("source", "target"), pack.info.channels)
@@ -83,7 +88,7 @@ class Batches:
             names += [f"same_{name}" for name in labels]
         if self.pack.regions is not None:
             names += [f"{role}_regions" for role in self.roles]
-        return names
+        return [*names, *self._further]
 
     def batch(
         self, names: Sequence[str], rows: Mapping[str, Indices], crops: Mapping[str, CropFlip]
@@ -113,6 +118,8 @@ class Batches:
             images = self._images(rows[name], crops.get(name), self._planes[name])
             amount = self._sharpen if training and name == "target" else None
             return images if amount is None else sharpen(images, amount)
+        if name in self._further:
+            return self._tensor(self._further[name](rows, crops))
         if name.startswith("same_") and name not in self._numeric:
             column = name.removeprefix("same_")
             first, second = (self._labels(column, rows[role], crops.get(role)) for role in ("source", "partner"))
@@ -277,10 +284,7 @@ def _mirrored_labels(column: str, table: Mapping[str, npt.NDArray[Any]], how: La
     if how == "negate" and values.dtype.kind not in "iuf":
         raise DataError(f"{key}: the column is not numeric; give a map from value to value")
     known = np.unique(values.astype(object))
-    if how == "negate":
-        mirrored = {value: -value for value in known}
-    else:
-        mirrored = {value: _lookup(how, value) for value in known}
+    mirrored = {value: -value if how == "negate" else _lookup(how, value) for value in known}
     for value, other in mirrored.items():
         if other not in known:
             raise DataError(f"{key}: the mirror of {value} is {other}, which the data does not have")

@@ -216,6 +216,7 @@ class Pairs:
         rows: All rows of the split.
         sources: The rows that may be sources.
         targets: The rows that may be targets.
+        partners: The rows that may be partners; None without a rule for them.
 
     Raises DataError if a source has no target, naming identities.
     """
@@ -228,7 +229,7 @@ class Pairs:
             raise DataError(f"pairs.source: no image has {_conditions(rules.source.where)}")
         self.rows = rows
         self.targets = PairCandidates(table, rows, rules.target, "target")
-        self._partner = PairCandidates(table, rows, rules.partner, "partner") if rules.partner else None
+        self.partners = PairCandidates(table, rows, rules.partner, "partner") if rules.partner else None
         if rules.target.chance < 1:
             raise DataError("pairs.target.chance: must be 1; a target is never any image")
         lonely = table["identity"].iloc[self.sources[self.targets.counts(self.sources) == 0]].unique()
@@ -242,15 +243,15 @@ class Pairs:
     @property
     def roles(self) -> tuple[str, ...]:
         """The images of a pair."""
-        return ROLES if self._partner else ROLES[:2]
+        return ROLES if self.partners else ROLES[:2]
 
     def draw(self, sources: Indices, rng: np.random.Generator) -> dict[str, Indices]:
         """Draw rows of target and partner for each source row."""
         rows = {"source": sources, "target": self.targets.draw(sources, rng.random(len(sources)))}
-        if self._partner is not None:
-            by_rule = self._partner.draw(sources, rng.random(len(sources)))
+        if self.partners is not None:
+            by_rule = self.partners.draw(sources, rng.random(len(sources)))
             anyone = self.rows[rng.integers(len(self.rows), size=len(sources))]
-            use_rule = (rng.random(len(sources)) < self._partner.chance) & (by_rule >= 0)
+            use_rule = (rng.random(len(sources)) < self.partners.chance) & (by_rule >= 0)
             rows["partner"] = np.where(use_rule, by_rule, anyone)
         return rows
 

@@ -165,6 +165,15 @@ class Dataset(Component, ABC):
         """Return the region map of a row: uint8 (H, W) of indices into ``region_names``, or None."""
         return None
 
+    def correspondence(self, source: Row, target: Row) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]] | None:
+        """Return the place of each of the target's pixels in the source, or None if it is unknown.
+
+        Returns:
+            The way from a pixel of the target to the pixel of the source with the same point of the object, (2, H, W),
+            right and down, in pixels of :meth:`image`; and (H, W), True for pixels whose point the source shows.
+        """
+        return None
+
     def fingerprint(self) -> str:
         """Return text that changes when the dataset's files change; part of the pack's digest."""
         return ""

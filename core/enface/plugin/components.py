@@ -104,6 +104,7 @@ class Loss(nn.Module, Component):
         stateful: Buffers change during training and are saved in checkpoints. A critic of several scales has one state
             for each. All parts and processes of an update start from the same buffers, and their mean is kept.
         uncompilable_reason: Reason why ``torch.compile`` does not support it; empty if it does.
+        hints: Advice by requested name, for the message that nothing provides it.
     """
 
     unit: ClassVar[Unit] = ""
@@ -114,6 +115,7 @@ class Loss(nn.Module, Component):
     paired: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
     uncompilable_reason: ClassVar[str] = ""
+    hints: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}.forward")

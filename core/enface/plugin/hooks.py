@@ -120,6 +120,11 @@ def make_pack(loaded: Any, progress: Callable[[int, int], None] | None) -> Any:
     """Return the pack of a recipe's dataset; make it if it is not cached."""
 
 
+@hookspec
+def batch_columns(loaded: Any, pack: Any, roles: Sequence[str]) -> Mapping[str, Any]:  # type: ignore[empty-body]
+    """Return ``enface.data.batches.BatchColumn`` by name, for batches of pairs with these roles."""
+
+
 @hookspec(firstresult=True)
 def open_pack(
     address: str, progress: Callable[[int, int], None] | None, say: Callable[[str], None] | None

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -51,10 +52,15 @@ def build_generator(loaded: LoadedRecipe, data: DataInfo) -> Generator:
     return generator
 
 
-def output_of(network: nn.Module, source: Tensor) -> Tensor:
-    """Return only the output of a generator for a source in [-1, 1]."""
-    output: Tensor = network(frozenset({"output"}), source=source)["output"]
-    return output
+def values_of(
+    network: nn.Module, column: Callable[[str], Tensor], names: Iterable[str] = ("output",)
+) -> dict[str, Tensor]:
+    """Return values that a generator provides, computed from the columns that they need; images in [-1, 1]."""
+    assert isinstance(network, Generator)
+    wants = frozenset(names)
+    needed = {item for name in wants for item in network.provides[name]}
+    values: dict[str, Tensor] = network(wants, **{item: column(item) for item in sorted(needed)})
+    return values
 
 
 @contextmanager
@@ -338,7 +344,7 @@ class StageBuilder:
         sides = [loss.critic, loss.forward] if isinstance(loss, AdversarialLoss) else [function]
         requested = [argument for side in sides for argument in requested_arguments(side)]
         self._refuse_unknown_inputs(model.inputs, requested, f"loss {model.use}", "terms", name)
-        arguments = self._arguments(function, model.inputs, available, "terms", name)
+        arguments = self._arguments(function, model.inputs, available, "terms", name, hints=loss.hints)
         if model.mask and model.mask_on == "images" and not {"output", "target"} & set(arguments.values()):
             raise self._error("sees neither output nor target, so mask_on: images would change nothing", "terms", name)
         mask = self._mask(model) if model.mask else None
@@ -371,6 +377,7 @@ class StageBuilder:
         available: Sequence[str],
         *path: str,
         first: int = 0,
+        hints: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, str]:
         """Return argument -> requested name, from the ``first`` argument on; those with a default are optional."""
         arguments = {}
@@ -379,16 +386,14 @@ class StageBuilder:
             optional = parameter.default is not parameter.empty and argument not in inputs
             if optional and name not in available:
                 continue
-            self._require(name, available, *path)
+            self._require(name, available, *path, hint=hints.get(name, "a term's 'inputs' renames"))
             arguments[argument] = name
         return arguments
 
-    def _require(self, name: str, available: Iterable[str], *path: str | int) -> None:
+    def _require(self, name: str, available: Iterable[str], *path: str | int, hint: str) -> None:
         if name not in available:
             listed = ", ".join(sorted(available))
-            raise self._error(
-                f"requests {name!r}, which nothing provides; provided: {listed} (a term's 'inputs' renames)", *path
-            )
+            raise self._error(f"requests {name!r}, which nothing provides; provided: {listed} ({hint})", *path)
 
     def _check_columns(self, step: Step) -> None:
         for name in sorted(step.wants(step.phases)):

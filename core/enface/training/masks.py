@@ -21,9 +21,9 @@ def build_mask(loaded: LoadedRecipe, name: str, data: DataInfo) -> Mask:
     return mask
 
 
-def check_weights(weights: Tensor, size: int | tuple[int, int], where: str) -> None:
+def check_weights(weights: Tensor, size: tuple[int, int], where: str) -> None:
     """Refuse weights that do not fit images of a size. Raises RecipeError with a message that begins with ``where``."""
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = size
     if weights.dim() != 4 or weights.shape[1] != 1 or tuple(weights.shape[-2:]) != (height, width):
         raise RecipeError(
             f"{where}: gives weights of shape {tuple(weights.shape)}, but the images are {height} x {width}: "

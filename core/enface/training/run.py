@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from enface.data.batches import Batches
 from enface.data.images import center_crop, planes_of
 from enface.data.pack import Pack
 from enface.data.pairs import Indices, Pairs
@@ -101,6 +102,15 @@ class Run:
     def pairs(self, split: str) -> Pairs:
         """Return the pairs of a split."""
         return Pairs(self.pack.table, self.rows[split], self.recipe.pairs)
+
+    def batches(self, roles: tuple[str, ...], **options: Any) -> Batches:
+        """Return the batches of pairs with these images; the options are those of :class:`Batches`."""
+        found = self.loaded.plugins.hook.batch_columns(loaded=self.loaded, pack=self.pack, roles=roles)
+        further = {name: column for columns in found for name, column in columns.items()}
+        info = self.info
+        return Batches(
+            self.pack, roles, self.engine.device, info.size, channels=info.channels, further=further, **options
+        )
 
     def _targets(self, count: int) -> Targets:
         pairs = self.pairs("train")

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from enface.data.augment import Augment
-from enface.data.batches import Batches
 from enface.data.pairs import BatchPlan, Indices
 from enface.errors import CheckpointError, NonFiniteLossError, RecipeError
 from enface.plugin.components import Generator, Mask
@@ -24,7 +23,7 @@ from enface.system.malloc import freed_memory_kept
 from enface.system.signals import on_signals
 from enface.training import checkpoint
 from enface.training.average import new_average
-from enface.training.build import StageBuilder, build_generator, eval_mode, output_of
+from enface.training.build import StageBuilder, build_generator, eval_mode, values_of
 from enface.training.checkpoint import SUFFIX, Checkpoint
 from enface.training.ending import is_done, why_final
 from enface.training.interval import Interval
@@ -64,12 +63,8 @@ class Trainer:
         self.generator = run.engine.place(self.generator)  # type: ignore[assignment]
         self._pairs = run.pairs("train")
         flip = run.recipe.augment.flip
-        self._columns = Batches(
-            run.pack,
+        self._columns = run.batches(
             self._pairs.roles,
-            run.engine.device,
-            run.info.size,
-            channels=run.info.channels,
             channels_last=run.engine.channels_last,
             mirror=flip.mirror if flip else None,
             sharpen=run.recipe.augment.sharpen,
@@ -332,7 +327,7 @@ class Trainer:
             return
         images = {name: self._columns.gather(name, self._samples) for name in ("source", "target")}
         with eval_mode(self.network):
-            images["output"] = output_of(self.network, images["source"])
+            images |= values_of(self.network, lambda name: self._columns.gather(name, self._samples))
         shown = {name: image.float().cpu() for name, image in images.items()}
         self.run.notify("samples_ready", step=self.run.step, images=shown)
         builder.freeze()

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from enface.errors import CheckpointError
+from enface.errors import CheckpointError, EnfaceError
 from enface.plugin.components import DataInfo, Generator
 from enface.recipe.load import LoadedRecipe
 from enface.training.build import build_generator
@@ -79,6 +79,7 @@ def open_network(
 
     Raises:
         CheckpointError: if it does not exist or does not fit the recipe.
+        EnfaceError: if the output is computed from more than the source.
     """
     saved = _saved(directory, path)
     data, of_recipe = saved.state["data"], loaded.recipe.data
@@ -90,6 +91,12 @@ def open_network(
                 f"{saved.path} was trained with data.{name}: {data.get(name)}, {directory}/recipe.yaml says {value}"
             )
     network = _network(loaded, info, saved, device, raw=raw)
+    others = [column for column in network.provides["output"] if column != "source"]
+    if others:
+        raise EnfaceError(
+            f"generator {loaded.recipe.generator.use} computes its output from source and {', '.join(others)}, and "
+            "this command has only source images; 'enface evaluate' measures such a network on the run's data"
+        )
     return network.eval().requires_grad_(False), saved
 
 

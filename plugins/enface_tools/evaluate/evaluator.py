@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +14,31 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from enface.data.batches import Batches
 from enface.data.images import center_crop, planes_of
 from enface.data.pairs import Indices
+from enface.plugin.components import DataInfo
 from enface.plugin.hooks import Validation
-from enface.training.build import output_of
+from enface.training.build import build_generator, values_of
 from enface.training.checkpoint import SUFFIX, read_state
 from enface.training.run import Run
 from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import average_caveats, metric_networks, run_caveats
 from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.grid import grid, shown, to_pixels
-from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, unit
+from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, requested_names, unit
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import CheckpointInfo, SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
 from enface_tools.evaluate.regions import build_regions, region_weights
 from enface_tools.evaluate.results import Scores, write_results
-from enface_tools.evaluate.sampling import balanced, evaluation_info, fixed_pairs, fixed_targets, without_self_pairs
+from enface_tools.evaluate.sampling import (
+    balanced,
+    evaluation_info,
+    fixed_pairs,
+    fixed_partners,
+    fixed_targets,
+    without_self_pairs,
+)
 from enface_tools.evaluate.splits import evaluation_folder
 from enface_tools.evaluate.summary import Summarizer
 
@@ -38,6 +46,10 @@ GRID = 12
 
 Progress = Callable[[int, int], None]
 Keep = Callable[[Mapping[str, Tensor]], None]
+Column = Callable[[str], Tensor]
+"""Returns a column of the batch by name; images in [-1, 1]."""
+Make = Callable[[Column], Mapping[str, Tensor]]
+"""Returns the ``output`` for a batch in [-1, 1], and further values that metrics request."""
 
 
 @dataclass
@@ -71,9 +83,10 @@ class Evaluator:
         info = evaluation_info(run)
         built, self.unavailable = build_metrics(run.loaded, info)
         self.metrics = {name: metric.to(run.engine.device) for name, metric in built.items()}
-        self._measure = Measure(self.metrics, depth=info.depth)
         self.rows, self.self_pairs = self._draw()
-        self._columns = Batches(run.pack, ("source", "target"), run.engine.device, info.size, channels=info.channels)
+        self._columns = run.batches(tuple(self.rows))
+        self._values = self._requested(info)
+        self._measure = Measure(self.metrics, depth=info.depth)
         regions, absent = build_regions(run.loaded, info, self._columns.names)
         self._regions = {name: region.to(run.engine.device) for name, region in regions.items()}
         self.unavailable |= absent
@@ -90,17 +103,37 @@ class Evaluator:
             "measure; change pairs.source or pairs.target, or measure these pairs with evaluation.self_pairs: true",
         )
         chosen = kept[balanced(run.pack.table.iloc[sources[kept]], recipe.evaluation.images)]
-        return {"source": sources[chosen], "target": targets[chosen]}, self_pairs
+        partners = fixed_partners(run, pairs, sources[chosen])
+        return {"source": sources[chosen], "target": targets[chosen], **partners}, self_pairs
+
+    def _requested(self, info: DataInfo) -> list[str]:
+        """Remove metrics that request what neither generator nor data have; return the generator's values requested."""
+        requests = {name: requested_names(metric) for name, metric in self.metrics.items()}
+        if not any(requests.values()):
+            return []
+        with torch.random.fork_rng():
+            provided = build_generator(self.run.loaded, info).provides
+        known = {*provided, *self._columns.names}
+        for name, names in requests.items():
+            missing = [item for item in names if item not in known]
+            if missing:
+                del self.metrics[name]
+                self.unavailable[name] = f"it requests {missing[0]!r}, which neither the generator nor the data has"
+        return sorted({item for name in self.metrics for item in requests[name] if item in provided})
+
+    def values(self, network: nn.Module) -> Make:
+        """Return a function that computes a network's output, and what metrics request of it."""
+        return lambda column: values_of(network, column, ("output", *self._values))
 
     def validate(self, network: nn.Module) -> dict[str, Validation]:
         """Each metric's mean over the split, or its number for the whole set, with its score."""
-        scores = self.measure(lambda source: output_of(network, source), regions=False)
+        scores = self.measure(self.values(network), regions=False)
         return {name: _validation(scores, name, metric.direction) for name, metric in self.metrics.items()}
 
     @torch.no_grad()
     def measure(
         self,
-        make: Callable[[Tensor], Tensor],
+        make: Make,
         progress: Progress | None = None,
         *,
         regions: bool = True,
@@ -111,7 +144,8 @@ class Evaluator:
         Batches are distributed round-robin over ranks; every rank receives the full result.
 
         Args:
-            make: Computes outputs from sources in [-1, 1].
+            make: Computes the outputs of a batch, and what metrics request of the generator. A metric whose requests
+                it does not return is left out.
             regions: Also measure each region of the recipe's ``evaluation.regions``.
             keep: Called on the main process with the images of each batch, in order.
         """
@@ -143,16 +177,24 @@ class Evaluator:
         return shared
 
     def _measured(
-        self, make: Callable[[Tensor], Tensor], rows: Mapping[str, Indices], *, regions: bool
+        self, make: Make, rows: Mapping[str, Indices], *, regions: bool
     ) -> tuple[BatchScores, dict[str, Tensor]]:
-        def column(name: str) -> Tensor:
-            return self._columns.gather(name, rows)
-
-        source, target = column("source"), column("target")
-        images = {"source": unit(source), "output": unit(make(source)), "target": unit(target)}
+        column = partial(self._columns.gather, rows=rows)
+        made = make(column)
+        images = {"source": unit(column("source")), "output": unit(made["output"]), "target": unit(column("target"))}
         weights, undetected = region_weights(self._regions if regions else {}, column)
-        output, target = images["output"], images["target"]
-        return self._measure.batch(output, target, weights, undetected=undetected, source=images["source"]), images
+        known = {*made, *self._columns.names}
+        requested = [names for names in map(requested_names, self.metrics.values()) if known.issuperset(names)]
+        made = {**made, **{name: column(name) for names in requested for name in names if name not in made}}
+        batch = self._measure.batch(
+            images["output"],
+            images["target"],
+            weights,
+            undetected=undetected,
+            source=images["source"],
+            values=made,
+        )
+        return batch, images
 
     def __len__(self) -> int:
         return len(self.rows["source"])
@@ -162,8 +204,9 @@ class Evaluator:
         mean = mean_target(self.run).to(self.run.engine.device)
         planes = self.run.info.channels
         same = planes["source"] == planes["target"]
-        copied = {"source": self.measure(lambda source: source)} if same else {}
-        return {**copied, "mean_target": self.measure(lambda source: mean.expand(len(source), -1, -1, -1))}
+        copied = {"source": self.measure(lambda column: {"output": column("source")})} if same else {}
+        expanded = self.measure(lambda column: {"output": mean.expand(len(column("source")), -1, -1, -1)})
+        return {**copied, "mean_target": expanded}
 
     def about(self) -> pd.DataFrame:
         """The table's columns for each source image, with the key of its target."""
@@ -174,9 +217,9 @@ class Evaluator:
 
     def images(self, network: nn.Module, rows: Mapping[str, Indices]) -> dict[str, Tensor]:
         """``source``, ``output`` and ``target`` of some rows, in [0, 1] on the CPU."""
-        images = {name: self._columns.gather(name, rows) for name in ("source", "target")}
+        column = partial(self._columns.gather, rows=rows)
         with torch.no_grad():
-            images["output"] = output_of(network, images["source"])
+            images = {"source": column("source"), "target": column("target"), **values_of(network, column)}
         return {name: unit(image).cpu() for name, image in images.items()}
 
     def _batches(self) -> Iterator[dict[str, Indices]]:
@@ -233,7 +276,7 @@ def evaluate_network(
     wanted = run.recipe.evaluation.pictures and run.engine.is_main
     pictures = PictureWriter(folder, len(evaluator)) if wanted else None
     keep = pictures.add if pictures else None
-    scores = evaluator.measure(lambda source: output_of(network, source), progress, keep=keep)
+    scores = evaluator.measure(evaluator.values(network), progress, keep=keep)
     baselines = evaluator.baselines() if baselines is None else baselines
     if not run.engine.is_main:
         return None

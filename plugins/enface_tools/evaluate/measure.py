@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from enface.plugin.schema import requested_arguments
 from enface_tools.evaluate.features import Digests, FeatureSet, Flags, Numbers, digests
 from enface_tools.evaluate.metrics import FeatureMetric, GalleryMetric, Metric, SetMetric
 from enface_tools.evaluate.results import AT, Scores
@@ -67,6 +68,7 @@ class Measure:
         undetected: Mapping[str, Tensor] | None = None,
         source: Tensor | None = None,
         target_features: Mapping[str, Numbers] | None = None,
+        values: Mapping[str, Tensor] | None = None,
     ) -> BatchScores:
         """Measure a batch.
 
@@ -76,13 +78,18 @@ class Measure:
             undetected: :attr:`BatchScores.undetected`.
             source: The images that the outputs were made from, like ``output``, if known.
             target_features: :attr:`BatchScores.targets` of another batch with the same targets, to compute them once.
+            values: Further values that metrics request; a metric is left out without its own.
         """
+        values = values or {}
         scores = BatchScores(undetected={name: flags.cpu().numpy() for name, flags in (undetected or {}).items()})
         output, target = rounded(output, self._depth), rounded(target, self._depth)
         if self._digests:
             images = {"target": target} if source is None else {"target": target, "source": source}
             scores.digests = {name: digests(of_role, self._depth) for name, of_role in images.items()}
         for name, metric in self.metrics.items():
+            requested = requested_names(metric)
+            if not {*requested} <= {*values}:
+                continue
             outputs, targets = metric.fallback(output), metric.fallback(target)
             if outputs is not None and targets is not None:
                 scores.fallbacks[name] = torch.stack([outputs, targets], 1).cpu().numpy()
@@ -91,7 +98,7 @@ class Measure:
                 known = target_features
                 scores.targets[name] = _array(metric.features(target)) if known is None else known[name]
                 continue
-            scores.numbers[name] = _array(metric(output, target))
+            scores.numbers[name] = _array(metric(output, target, **{item: values[item].float() for item in requested}))
             if regions and metric.has_regional:
                 scores.numbers |= _by_region(metric, name, output, target, regions)
         return scores
@@ -150,6 +157,15 @@ def _by_region(
 def batch_for(device: torch.device, pixels: int) -> int:
     """Batch size for images of ``pixels`` pixels."""
     return max(1, min(MAX_BATCH, BATCH_PIXELS.get(device.type, BATCH_PIXELS["cpu"]) // pixels))
+
+
+def requested_names(metric: Metric) -> list[str]:
+    """Names that a metric requests beside ``output`` and ``target``: its further arguments without a default."""
+    return [
+        name
+        for name, parameter in list(requested_arguments(metric.forward).items())[2:]
+        if parameter.default is parameter.empty
+    ]
 
 
 def unit(image: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from enface_tools.evaluate.direction import Direction
 class Metric(nn.Module, Component):
     """A number per image: ``forward(output, target)`` of float32 (N, C, H, W) in [0, 1] -> (N,).
 
+    Further argument names of ``forward`` are requests, as for losses: values that the generator provides, or columns of
+    the batch. Without one of them the metric is unavailable; baselines, which no generator made, have no such metric.
+
     ``__init__`` raises :class:`~enface.errors.WeightsError` if weights are missing; the report then shows the
     reason in place of numbers.
 

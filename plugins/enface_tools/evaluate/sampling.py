@@ -45,6 +45,17 @@ def fixed_targets(run: Run, pairs: Pairs, sources: Indices) -> Indices:
     return pairs.targets.draw(sources, uniform(run.pack.table["key"].to_numpy()[sources], "target"))
 
 
+def fixed_partners(run: Run, pairs: Pairs, sources: Indices) -> dict[str, Indices]:
+    """``partner``: the row of each source's partner, drawn by the source's key; empty if pairs have no partner.
+
+    It is one that the recipe's rule allows, whatever its ``chance`` is; the source itself if the rule allows none.
+    """
+    if pairs.partners is None:
+        return {}
+    drawn = pairs.partners.draw(sources, uniform(run.pack.table["key"].to_numpy()[sources], "partner"))
+    return {"partner": np.where(drawn < 0, sources, drawn)}
+
+
 def evaluation_info(run: Run) -> DataInfo:
     """Facts for the masks of metrics and regions.
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy.typing as npt
 import pandas as pd
 
 from enface.recipe.models import Recipe, StartModel
-from enface.training.build import output_of
 from enface_tools.evaluate.caveats import average_caveats
 from enface_tools.evaluate.checkpoints import load_network, measured_weights, stage_ends
 from enface_tools.evaluate.evaluator import Evaluator, save_grid
@@ -53,7 +51,7 @@ def evaluate_stages(
     last = run.step
     for name, path in stage_ends(run.directory).items():
         network = load_network(run, path).eval()
-        tables[name] = evaluator.measure(partial(output_of, network), progress, regions=False).images
+        tables[name] = evaluator.measure(evaluator.values(network), progress, regions=False).images
         if not run.engine.is_main:
             continue
         write_table(folder / f"{name}.csv", about, tables[name])

@@ -23,7 +23,7 @@ from enface.plugin.components import Generator
 from enface.recipe.load import load_recipe
 from enface.recipe.models import DataModel, Fit
 from enface.system.messages import Progress, Reporter, Silent
-from enface.training.build import output_of
+from enface.training.build import values_of
 from enface.training.run import Run
 from enface_tools.evaluate.checkpoints import open_network
 from enface_tools.evaluate.grid import Pixels, grid as image_grid, shown, to_pixels, to_samples
@@ -315,7 +315,7 @@ class ImageTranslator:
         return list(unit(output).cpu())
 
     def _network(self, source: Tensor) -> Tensor:
-        return output_of(self.network, source)
+        return values_of(self.network, {"source": source}.__getitem__)["output"]
 
 
 @dataclass

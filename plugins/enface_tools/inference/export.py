@@ -25,7 +25,7 @@ import enface
 from enface.errors import EnfaceError
 from enface.plugin.components import Generator
 from enface.recipe.models import Recipe
-from enface.training.build import output_of
+from enface.training.build import values_of
 from enface.training.checkpoint import Checkpoint, digest
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -48,7 +48,7 @@ class OutputPath(nn.Module):
         self.generator = generator
 
     def forward(self, source: Tensor) -> Tensor:
-        return output_of(self.generator, source).float().clamp(-1, 1)
+        return values_of(self.generator, {"source": source}.__getitem__)["output"].float().clamp(-1, 1)
 
 
 def require_packages(formats: Sequence[str]) -> None:
@@ -212,7 +212,11 @@ def _traced(model: nn.Module, source: Tensor, multiple: int | None) -> ExportedP
     example = torch.zeros(2, *source.shape[1:])
     dynamic: dict[int, Any] = {0: Dim("batch", min=1)}
     if multiple is not None:
-        dynamic |= {axis: multiple * Dim(f"{name}_units", min=2) for axis, name in enumerate(SIDES, 2)}
+        # Images of any size: torch.export determines the smallest one.
+        dynamic |= {
+            axis: multiple * Dim(f"{name}_units", min=2) if multiple > 1 else Dim.AUTO
+            for axis, name in enumerate(SIDES, 2)
+        }
     return torch.export.export(model, (example,), dynamic_shapes={"source": dynamic})
 
 

@@ -426,7 +426,7 @@ def test_evaluation_and_samples_use_the_middle(new_trainer):
     trainer = new_trainer(RECIPE)
     evaluator = Evaluator(trainer.run)
     seen = []
-    evaluator.measure(lambda source: seen.append(source) or source)
+    evaluator.measure(lambda column: seen.append(column("source")) or {"output": column("source")})
     wanted = center_crop(trainer.run.pack.images[evaluator.rows["source"]], (32, 32))
     assert wanted.shape[-1] == 32 < trainer.run.pack.size[0]
     assert torch.equal(torch.cat(seen), torch.from_numpy(wanted).float() / 127.5 - 1)
@@ -471,7 +471,9 @@ def test_targets_are_sharpened_in_training_only(new_trainer):
     assert not torch.equal(trained["target"], plain["target"])
     # Evaluation and sample grids use the targets as they are.
     evaluator = Evaluator(trainer.run)
-    assert float(evaluator.measure(lambda source: source).images["mae"].min()) == 0.0, "a self-pair"
+    assert float(evaluator.measure(lambda column: {"output": column("source")}).images["mae"].min()) == 0.0, (
+        "a self-pair"
+    )
     shown = []
     trainer.run.notify = lambda hook, **arguments: (
         shown.append(arguments["images"]) if hook == "samples_ready" else None

@@ -260,7 +260,7 @@ def test_a_missing_neighbour_is_not_taken_from_another_identity():
     table = pd.DataFrame({"key": list("abcd"), "identity": list("xxyy"), "yaw": [0, 30, 15, 30]})
     rules = PairsModel.model_validate({"partner": {"adjacent": "yaw", "same": ["identity"]}})
     pairs = Pairs(table, np.arange(4), rules)
-    assert pairs._partner.counts(np.arange(4)).tolist() == [0, 0, 1, 1]
+    assert pairs.partners.counts(np.arange(4)).tolist() == [0, 0, 1, 1]
 
 
 def test_partners_without_a_rule_are_any_row_of_the_split(table):

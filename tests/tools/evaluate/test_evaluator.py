@@ -68,7 +68,7 @@ def saved(images):
 def test_numbers_are_those_computed_by_hand(run):
     prepared = run()
     evaluator = Evaluator(prepared)
-    frame = evaluator.measure(lambda source: source + 0.1).images
+    frame = evaluator.measure(lambda column: {"output": column("source") + 0.1}).images
     output = saved((unit(prepared, evaluator.rows["source"]) + 0.05).clip(0, 1))
     wanted = np.abs(output - unit(prepared, evaluator.rows["target"])).mean((1, 2, 3))
     np.testing.assert_allclose(frame["mae"], wanted, rtol=1e-4, atol=1e-6)
@@ -91,8 +91,12 @@ def test_every_test_image_but_the_targets_themselves_is_measured_once_and_no_oth
 
 
 def test_the_batch_changes_no_number(run):
-    first = Evaluator(run({"evaluation": {"batch": 64}})).measure(lambda source: source * 0.5).images
-    second = Evaluator(run({"evaluation": {"batch": 7}})).measure(lambda source: source * 0.5).images
+    first = (
+        Evaluator(run({"evaluation": {"batch": 64}})).measure(lambda column: {"output": column("source") * 0.5}).images
+    )
+    second = (
+        Evaluator(run({"evaluation": {"batch": 7}})).measure(lambda column: {"output": column("source") * 0.5}).images
+    )
     np.testing.assert_allclose(first["mae"], second["mae"], rtol=1e-6)
 
 
@@ -107,7 +111,7 @@ def test_self_pairs_are_measured_if_the_recipe_says_so(run):
     evaluator = Evaluator(prepared)
     assert sorted(evaluator.rows["source"]) == sorted(prepared.rows["test"])
     assert (evaluator.self_pairs.count, evaluator.self_pairs.measured) == (3, True)
-    copied = evaluator.measure(lambda source: source).images["mae"]
+    copied = evaluator.measure(lambda column: {"output": column("source")}).images["mae"]
     assert (copied == 0).sum() == 3
 
 

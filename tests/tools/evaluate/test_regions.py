@@ -29,14 +29,14 @@ FACE = {"use": "face_part", "part": "face"}
 def test_a_region_is_measured_where_each_target_has_it(run, tmp_path):
     trained = run({"evaluation": {"regions": {"face": FACE, "rim": {"use": "ellipse", "inside": 0, "outside": 1}}}})
     evaluator = Evaluator(trained)
-    table = evaluator.measure(lambda source: source).images
+    table = evaluator.measure(lambda column: {"output": column("source")}).images
     assert list(table.columns) == ["mae", "mae@face", "mae@rim"]
     source, target = (trained.pack.images[evaluator.rows[role]] / 255 for role in ("source", "target"))
     inside = trained.pack.regions[evaluator.rows["target"]] == 1
     wanted = [np.abs(s - t).mean(0)[face].mean() for s, t, face in zip(source, target, inside, strict=True)]
     np.testing.assert_allclose(table["mae@face"], wanted, rtol=1e-4, atol=1e-6)
     # Validation in training asks for no regions.
-    assert list(evaluator.measure(lambda source: source, regions=False).images.columns) == ["mae"]
+    assert list(evaluator.measure(lambda column: {"output": column("source")}, regions=False).images.columns) == ["mae"]
 
 
 def test_the_evaluation_writes_them(run):
@@ -59,7 +59,7 @@ def test_a_region_whose_needs_are_not_installed_is_unavailable(run, plugin):
     trained = run({"plugins": [plugin(body, brings="Far"), toy], "evaluation": {"regions": {"away": {"use": "far"}}}})
     evaluator = Evaluator(trained)
     assert evaluator.unavailable == {"region away": "pip install far"}
-    assert list(evaluator.measure(lambda source: source).images.columns) == ["mae"]
+    assert list(evaluator.measure(lambda column: {"output": column("source")}).images.columns) == ["mae"]
 
 
 SEARCHED = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from enface.training.build import build_generator, output_of
+from enface.training.build import build_generator
 from enface.training.checkpoint import load as load_checkpoint, read_state, save as save_checkpoint
 from enface_tools.evaluate.checkpoints import load_network, stage_ends
 from enface_tools.evaluate.console import report_stages
@@ -96,7 +95,7 @@ def test_every_stage_is_measured_on_the_same_images_by_the_network_it_ended_with
         frame = table(evaluator, name)
         assert frame["key"].tolist() == about["key"].tolist()
         network = load_network(evaluator.run, path).eval()
-        wanted = evaluator.measure(partial(output_of, network)).images
+        wanted = evaluator.measure(evaluator.values(network)).images
         for metric in ("mae", "psnr"):
             np.testing.assert_allclose(frame[metric], wanted[metric], rtol=1e-6)
             assert stages[name].metrics[metric].mean == pytest.approx(frame[metric].mean(), rel=1e-5)
@@ -108,7 +107,7 @@ def test_the_running_average_is_what_a_stage_is_measured_by(measured):
     evaluator, stages, _ = measured
     plain = build_generator(evaluator.run.loaded, evaluator.run.info).eval()
     load_checkpoint(stage_ends(evaluator.run.directory)["b"]).load("generator", plain)
-    raw = evaluator.measure(partial(output_of, plain)).images["mae"].mean()
+    raw = evaluator.measure(evaluator.values(plain)).images["mae"].mean()
     assert stages["b"].metrics["mae"].mean != pytest.approx(raw, rel=1e-4)
 
 

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 import enface
-from enface.training.build import output_of
+from enface.training.build import values_of
 
 PAIRS = 5
 SIZE = (32, 48)
@@ -63,7 +63,7 @@ def expected(run: Path, samples: np.ndarray, levels: int = 65535) -> np.ndarray:
     """Output of the run's network for samples (H, W, C), rounded as a file is."""
     source = torch.from_numpy(samples.astype(np.float32).transpose(2, 0, 1))[None] / (levels / 2) - 1
     with torch.inference_mode():
-        output = output_of(network_of(run), source)[0]
+        output = values_of(network_of(run), {"source": source}.__getitem__)["output"][0]
     return np.floor((output.clamp(-1, 1).numpy().transpose(1, 2, 0) + 1) / 2 * levels + 0.5)
 
 
@@ -172,7 +172,7 @@ def test_exports_accept_every_multiple(grey_to_colour, tmp_path):
     source = torch.rand(1, 1, 72, 16) * 2 - 1
     program = torch.export.load(tmp_path / "generator.pt2").module()
     with torch.inference_mode():
-        assert (program(source) - output_of(network, source)).abs().max() < 1e-4
+        assert (program(source) - values_of(network, {"source": source}.__getitem__)["output"]).abs().max() < 1e-4
 
 
 def test_many_planes_are_written_as_arrays(tmp_path):

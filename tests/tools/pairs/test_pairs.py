@@ -146,7 +146,10 @@ class Discrepancy(SetMetric):
     rows = split_rows(pack.table, loaded.recipe.data.split)
     evaluator = Evaluator(Run(tmp_path, loaded, Engine(loaded.recipe.engine), pack, rows))
     blurred = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)
-    wanted = {"output": evaluator.measure(blurred), "source": evaluator.measure(lambda source: source)}
+    wanted = {
+        "output": evaluator.measure(lambda column: {"output": blurred(column("source"))}),
+        "source": evaluator.measure(lambda column: {"output": column("source")}),
+    }
     about = evaluator.about()
     table = pack.table.reset_index().set_index("key")["index"]
     for key, target in zip(about["key"], about["target_key"], strict=True):
