@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from enface.errors import CheckpointError, DataError
+from enface.plugin.components import Generator
 from enface_tools.evaluate.checkpoints import load_network
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network, mean_target
 from enface_tools.evaluate.statistics import interval
@@ -43,7 +43,7 @@ def run(load, tmp_path):
     return build
 
 
-class Copy(torch.nn.Module):
+class Copy(Generator):
     """A network whose output is its source, brightened."""
 
     def __init__(self, more=0.0):
