@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from enface.errors import RecipeError
-from enface.plugin.components import DataInfo
+from enface.plugin.components import DataInfo, Generator
 from enface_tools.evaluate.build import MaskedMetric, build_metrics
 from enface_tools.evaluate.evaluator import Evaluator, evaluate_network
 
@@ -167,7 +167,7 @@ def test_a_run_is_measured_with_its_mask(new_trainer, plugin):
     assert set(summary.metrics["mae_sided"].baselines) == {"source", "mean_target"}
 
 
-class Copy(torch.nn.Module):
+class Copy(Generator):
     """A network whose output is its source."""
 
     def forward(self, wants, source):
