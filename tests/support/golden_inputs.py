@@ -27,7 +27,9 @@ def array(spec: Spec) -> Array | tuple[Array, ...]:
     """Build an input.
 
     ``image``: [-1, 1]. ``unit``: [0, 1]. ``smooth``: [0, 1], low frequencies only. ``map``: features or logits in
-    [-2, 2]. ``weights``: [-0.25, 0.25] (K, D). ``labels``: integers below the number. ``flags``: every second is true.
+    [-2, 2]. ``flow``: pixels in [-2, 2], none of them whole. ``visible``: 0.0 or 1.0, and all 0 in the last of several
+    images. ``masks``: positive, sum 1 over the planes. ``weights``: [-0.25, 0.25] (K, D). ``labels``: integers below
+    the number. ``flags``: every second is true.
     """
     if isinstance(spec[0], list):
         return tuple(array(item) for item in spec)
@@ -40,7 +42,17 @@ def array(spec: Spec) -> Array | tuple[Array, ...]:
         _, channel, down, across = np.indices(shape)
         return 0.5 + 0.4 * np.sin(0.15 * across + 0.1 * down + channel + number)
     values = wave(shape, number)
-    return {"image": values, "unit": (values + 1) / 2, "map": 2 * values, "weights": values / 4}[kind]
+    if kind == "visible":
+        return (values > -0.2) * (np.arange(len(values)) < max(1, len(values) - 1)).reshape(-1, 1, 1, 1).astype(float)
+    if kind == "masks":
+        return np.exp(3 * values) / np.exp(3 * values).sum(1, keepdims=True)
+    return {
+        "image": values,
+        "unit": (values + 1) / 2,
+        "map": 2 * values,
+        "flow": 2 * values + 1 / 512,
+        "weights": values / 4,
+    }[kind]
 
 
 def indices(size: int, count: int = 6) -> list[int]:

@@ -7,9 +7,12 @@ from enface_plugins.losses.color import Color
 from enface_plugins.losses.contextual import Contextual
 from enface_plugins.losses.contrastive import Contrastive
 from enface_plugins.losses.cross_entropy import CrossEntropy
+from enface_plugins.losses.cycle import Cycle
 from enface_plugins.losses.dists import DISTS
 from enface_plugins.losses.feature_matching import FeatureMatching
 from enface_plugins.losses.fft import FFT
+from enface_plugins.losses.flow_epe import FlowEpe
+from enface_plugins.losses.flow_smoothness import FlowSmoothness
 from enface_plugins.losses.focal_frequency import FocalFrequency
 from enface_plugins.losses.gradient import Gradient
 from enface_plugins.losses.gradient_penalty import GradientPenalty
@@ -22,6 +25,7 @@ from enface_plugins.losses.laplacian_pyramid import LaplacianPyramid
 from enface_plugins.losses.lecam import Lecam
 from enface_plugins.losses.lpips import LPIPS
 from enface_plugins.losses.lsgan import Lsgan
+from enface_plugins.losses.mask_entropy import MaskEntropy
 from enface_plugins.losses.ms_ssim import MsSsim
 from enface_plugins.losses.mse import MSE
 from enface_plugins.losses.patch_nce import PatchNCE
@@ -42,9 +46,12 @@ COMPONENTS = (
     Contextual,
     Contrastive,
     CrossEntropy,
+    Cycle,
     DISTS,
     FeatureMatching,
     FFT,
+    FlowEpe,
+    FlowSmoothness,
     FocalFrequency,
     Gradient,
     GradientPenalty,
@@ -57,6 +64,7 @@ COMPONENTS = (
     Lecam,
     LPIPS,
     Lsgan,
+    MaskEntropy,
     MSE,
     MsSsim,
     PatchNCE,

@@ -21,6 +21,7 @@ from enface_tools.conformance.samples import (
     COLUMN_IMAGES,
     SampleCritic,
     flat_tensors,
+    is_known_field,
     leaf_copy,
     map_tensors,
     require_close,
@@ -61,7 +62,7 @@ class Side:
         """Return True if the input ``name`` comes from the network that this side trains."""
         if self.name == "critic":
             return name == "judge" or (name.startswith(("real_", "fake_")) and not name.endswith("_image"))
-        return name not in COLUMN_IMAGES and not name.startswith(("real_", "same"))
+        return not (name in COLUMN_IMAGES or is_known_field(name) or name.startswith(("real_", "same")))
 
     def __call__(self, inputs: Mapping[str, Any], seed: int = 0) -> Tensor:
         """Compute the map, with random numbers from ``seed``.

@@ -29,6 +29,7 @@ from enface_tools.conformance.rules import RuleViolation, Skipped, rule
 from enface_tools.conformance.samples import (
     IMAGES,
     flat_tensors,
+    is_field,
     is_image,
     map_tensors,
     sample_input,
@@ -354,7 +355,11 @@ def _critic_only(fixture: Fixture) -> None:
 
 
 def _variant(fixture: Fixture, variant: Variant) -> None:
-    if not any(is_image(name) or name == "judge" for side in sides_of(shared_loss(fixture)) for name in side.requests):
+    if not any(
+        is_image(name) or is_field(name) or name == "judge"
+        for side in sides_of(shared_loss(fixture))
+        for name in side.requests
+    ):
         raise Skipped("it requests no images")
     loss: Loss | None = variant.build(fixture)
     if loss is None:

@@ -2,8 +2,9 @@
 
 ``output target source partner`` and names ending in ``_image`` are images. Names ending in ``features``, ``logits``,
 ``code``, ``regions`` or ``class`` are what they are called, those beginning with ``same`` are 0.0 or 1.0 for each
-image, and ``a b labels`` are the codes and classes that a term's ``inputs`` usually renames to them. Any other name is
-unknown (:func:`unknown_names`) and gets a column of integers (N,).
+image, and ``a b labels`` are the codes and classes that a term's ``inputs`` usually renames to them. ``flow`` is into
+:data:`FIELDS` images, which ``masks`` blend with ``painted``; names ending in ``_flow`` and ``_visible`` are what the
+data knows of them. Any other name is unknown (:func:`unknown_names`) and gets a column of integers (N,).
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ COLUMN_IMAGES = ("target", "source", "partner")
 IMAGES = ("output", *COLUMN_IMAGES)
 POSES = CLASSES["pose"]
 CODE = 12
+FIELDS = 3
+SHIFT = 6.0
+"""Largest component of a sample flow, in pixels."""
 SAME_RTOL, SAME_ATOL = 1e-4, 1e-5
 """Another order of the same float32 sums changes their last digits, and a deep network's features the fourth."""
 
@@ -54,6 +58,8 @@ def sample_input(name: str, draw: int = 0, planes: int = 3) -> Any:
         return SampleCritic(planes)
     if is_image(name):
         return smooth_images(seed, planes=planes)
+    if is_field(name):
+        return sample_field(name, draw)
     if name.endswith("features"):
         return tuple(torch.randn(BATCH, 4, 8, 8, generator=_generator(seed + layer)) for layer in range(2))
     if name in ("real_logits", "fake_logits"):
@@ -70,7 +76,28 @@ def sample_input(name: str, draw: int = 0, planes: int = 3) -> Any:
 
 def is_image(name: str) -> bool:
     """Return True if the name is of images (N, C, H, W)."""
-    return name in IMAGES or name.endswith("_image")
+    return name in (*IMAGES, "painted") or name.endswith("_image")
+
+
+def is_field(name: str) -> bool:
+    """Return True if the name is of flows, masks or visibilities, which have the images' height and width."""
+    return name in ("flow", "masks") or is_known_field(name)
+
+
+def is_known_field(name: str) -> bool:
+    """Return True if the name is of a flow or visibility that the data knows."""
+    return name.endswith(("_flow", "_visible"))
+
+
+def sample_field(name: str, draw: int = 0, size: Size = SIZE) -> Tensor:
+    """Sample flows, masks or a visibility: smooth, for images of ``size``."""
+    planes = {"flow": 2 * FIELDS, "masks": FIELDS + 1}.get(name, 1 if name.endswith("_visible") else 2)
+    values = smooth_images(sum(map(ord, name)) + 1000 * draw, size, planes=planes)
+    if name == "masks":
+        return (4 * values).softmax(1)
+    if name.endswith("_visible"):
+        return (values > -0.3).float()
+    return (SHIFT * values).unflatten(1, (FIELDS, 2)) if name == "flow" else SHIFT * values
 
 
 def unknown_names(names: Iterable[str]) -> list[str]:
@@ -80,7 +107,7 @@ def unknown_names(names: Iterable[str]) -> list[str]:
     return [
         name
         for name in names
-        if not (is_image(name) or name in known or name.endswith(endings) or name.startswith("same"))
+        if not (is_image(name) or is_field(name) or name in known or name.endswith(endings) or name.startswith("same"))
     ]
 
 

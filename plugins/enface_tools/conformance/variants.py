@@ -14,7 +14,7 @@ from enface.errors import DataError, EnfaceError, WeightsError
 from enface.plugin.components import Targets
 from enface_tools.conformance.fixture import CLASSES, SIZE, Fixture
 from enface_tools.conformance.rules import Rule, RuleViolation, Skipped, rule
-from enface_tools.conformance.samples import is_image, sample_input, smooth_images
+from enface_tools.conformance.samples import is_field, is_image, sample_field, sample_input, smooth_images
 
 TargetsOf = Callable[[int], Targets]
 
@@ -54,6 +54,8 @@ class Variant:
         if is_image(name):
             planes = self.source if name in ("source", "partner") else self.target
             return smooth_images(sum(map(ord, name)) + 1000 * draw, self.size, planes=planes)
+        if is_field(name):
+            return sample_field(name, draw, self.size)
         column = sample_input(name, draw, planes=self.target)
         if not isinstance(column, Tensor):
             return column

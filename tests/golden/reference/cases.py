@@ -10,6 +10,7 @@ from reference import critic_cases, loss_cases, metric_cases
 
 _CASES = [
     *loss_cases.PIXELS,
+    *loss_cases.FLOWS,
     *loss_cases.CODES,
     *loss_cases.NETWORKS,
     *critic_cases.CRITICS,

@@ -9,7 +9,7 @@ from typing import Any
 from golden_inputs import array
 from reference.case import KINKED, RECOGNISER, SIDE, Case, exponents, features, image, pair
 
-from reference import critics, networks, pixels
+from reference import critics, flows, networks, pixels
 
 
 def pixel(name: str, function: Callable[..., Any], source: str, inputs: Any = None, **more: Any) -> Case:
@@ -18,6 +18,69 @@ def pixel(name: str, function: Callable[..., Any], source: str, inputs: Any = No
     params = more.get("params", {})
     bound = function if isinstance(function, partial) else partial(function, **params)
     return Case("losses", name, component, bound, inputs or pair(), source, **more)
+
+
+def field(phase: float, *fields: int) -> list[Any]:
+    """Flow of three images of 7 x 6 pixels."""
+    return ["flow", [3, *fields, 2, 7, 6], phase]
+
+
+def visible(phase: float) -> list[Any]:
+    return ["visible", [3, 1, 7, 6], phase]
+
+
+def moving(name: str, component: str, source: str, inputs: Any, **more: Any) -> Case:
+    """A case of a loss of flows or masks."""
+    function = partial(getattr(flows, component), **more.get("params", {}))
+    return Case("losses", name, component, function, inputs, source, **more)
+
+
+SOURCE = {"source_flow": field(2), "source_visible": visible(3)}
+EPE = "Baker et al., IJCV 2011, end-point error, with Charbonnier's root, over the visible pixels"
+SPLAT = "Niklaus and Liu, CVPR 2020, average splatting of the output, |moved - source| over the pixels that it reaches"
+FLOWS = [
+    *[
+        moving(
+            f"flow_epe, {' '.join(images)}",
+            "flow_epe",
+            EPE,
+            {"flow": field(1, 3), **SOURCE, **more},
+            wrt=("flow",),
+            params={"images": images, "eps": 0.1},
+        )
+        for images, more in (
+            (["source", "mirror"], {}),
+            (["partner", "source"], {"partner_flow": field(4), "partner_visible": visible(5)}),
+        )
+    ],
+    moving(
+        "flow_smoothness",
+        "flow_smoothness",
+        "Godard et al., CVPR 2017; Jonschkowski et al., ECCV 2020, first order, edges averaged over planes",
+        {"flow": field(1, 2), "target": image(2, 3, 3, 7, 6)},
+        wrt=("flow",),
+        params={"alpha": 4.0},
+        step=KINKED,
+    ),
+    moving(
+        "mask_entropy",
+        "mask_entropy",
+        "Shannon entropy in nats",
+        {"masks": ["masks", [2, 3, 7, 6], 1]},
+        wrt=("masks",),
+        step=KINKED,
+    ),
+    moving(
+        "cycle",
+        "cycle",
+        SPLAT,
+        {"output": image(1, 3, 3, 7, 6), "source": image(2, 3, 3, 7, 6), "flow": field(1, 2)},
+        wrt=("output", "flow"),
+        held={"fixed_flow": "flow"},
+        params={"images": ["source", "mirror"]},
+        step=KINKED,
+    ),
+]
 
 
 PIXELS = [

@@ -387,6 +387,38 @@ def test_a_name_of_unknown_meaning_fails_no_rule(verdicts):
     assert not failures(results)
 
 
+class FineFlow(Loss):
+    unit = "per pixel"
+    non_negative = True
+
+    def forward(self, flow, source_flow, source_visible):
+        return (flow[:, 0] - source_flow).square() * source_visible
+
+
+class NoGradientToFlow(Loss):
+    def forward(self, flow, source_flow, source_visible):
+        return (flow[:, 0].round() - source_flow).square() * source_visible
+
+
+class LogOfMasks(Loss):
+    def forward(self, masks):
+        return masks.log()
+
+
+class SquareFlow(Loss):
+    unit = "per pixel"
+
+    def forward(self, flow, source_flow):
+        return (flow[:, 0] - source_flow)[..., :64, :64]
+
+
+def test_losses_of_flows_are_tested_with_flows(verdicts, failure):
+    assert not failures(verdicts(FineFlow, LOSS_RULES))
+    assert "no gradient to flow" in failure(NoGradientToFlow, LOSS_RULES, "gradient")
+    assert "masks is not finite" in failure(LogOfMasks, LOSS_RULES, "gradient at zero")
+    assert "64 x 96" in failure(SquareFlow, LOSS_RULES, "not square")
+
+
 # ------------------------------------------------------------------ samples
 
 
@@ -401,11 +433,20 @@ def test_samples_match_their_names():
     assert sample_input("target_regions").dtype == torch.int64
     assert set(sample_input("same_light").tolist()) == {0.0, 1.0}
     assert isinstance(sample_input("real_features"), tuple)
+    assert sample_input("painted").shape == (4, 3, 96, 96)
+    assert sample_input("flow").shape == (4, 3, 2, 96, 96)
+    assert 2 < float(sample_input("flow").abs().max()) < 10
+    assert sample_input("source_flow").shape == sample_input("partner_flow").shape == (4, 2, 96, 96)
+    assert sample_input("source_visible").shape == (4, 1, 96, 96)
+    assert set(sample_input("source_visible").flatten(1).unique().tolist()) == {0.0, 1.0}
+    masks = sample_input("masks")
+    assert masks.shape == (4, 4, 96, 96)
+    torch.testing.assert_close(masks.sum(1), torch.ones(4, 96, 96))
     assert sample_input("anything").shape == (4,)
     assert sample_input("step") == 3
 
 
 def test_unknown_names():
-    def function(output, real_image, pose, pose_class, identity_code, step, judge, depth): ...
+    def function(output, real_image, pose, pose_class, identity_code, step, judge, flow, partner_visible, depth): ...
 
     assert unknown_names(requested_arguments(function)) == ["depth"]
