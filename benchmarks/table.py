@@ -8,6 +8,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,11 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join([HEAD, *map(str, rows)])
 
 
-def seconds(call: Callable[[], object]) -> float:
+def seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the duration of a call."""
-    started = time.perf_counter()
+    started = clock()
     call()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,22 @@ class Ratio:
 
 
 def time_interleaved(
-    calls: Mapping[str, Callable[[], object]], rounds: int = 7, warm_up: int = 2
-) -> dict[str, list[float]]:
+    calls: Mapping[Name, Callable[[], object]],
+    rounds: int = 7,
+    warm_up: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Name, list[float]]:
     """Return seconds of several calls, timed in alternation, so that all see the same noise of the machine.
 
     Args:
         rounds: Timings of each call.
         warm_up: Rounds before these that are not timed.
+        clock: Returns seconds.
     """
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[Name, list[float]] = {name: [] for name in calls}
     for number in range(warm_up + rounds):
         for name, call in calls.items():
-            duration = seconds(call)
+            duration = seconds(call, clock)
             if number >= warm_up:
                 times[name].append(duration)
     return times
