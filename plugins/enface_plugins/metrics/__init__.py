@@ -3,6 +3,7 @@
 from enface_plugins.metrics.checkerboard import Checkerboard
 from enface_plugins.metrics.color_shift import ColorShift
 from enface_plugins.metrics.fid import FID
+from enface_plugins.metrics.flow_error import FlowError
 from enface_plugins.metrics.identity import Identity
 from enface_plugins.metrics.kid import KID
 from enface_plugins.metrics.lpips import LPIPS
@@ -16,5 +17,6 @@ from enface_plugins.metrics.ssim import SSIM
 from enface_plugins.metrics.tar import TAR
 
 COMPONENTS = (
-    *(Checkerboard, ColorShift, FID, Identity, KID, LPIPS, MAE, MsSsim, PSNR, Rank_1, Sharpness, Spectrum, SSIM, TAR),
+    *(Checkerboard, ColorShift, FID, FlowError, Identity, KID, LPIPS, MAE, MsSsim, PSNR, Rank_1, Sharpness, Spectrum),
+    *(SSIM, TAR),
 )

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from enface_tools.conformance.fixture import BATCH, SIZE, Fixture
 from enface_tools.conformance.rules import RuleViolation, Skipped, rule
-from enface_tools.conformance.samples import require_rms_close, require_unchanged, smooth_images
+from enface_tools.conformance.samples import (
+    is_field,
+    require_rms_close,
+    require_unchanged,
+    sample_field,
+    sample_input,
+    smooth_images,
+)
 from enface_tools.conformance.variants import Variant, finite, require_works, variant_rules
+from enface_tools.evaluate.measure import requested_names
 from enface_tools.evaluate.metrics import FeatureMetric, Metric
 
 STRENGTHS = (0.1, 0.4)
@@ -37,6 +46,14 @@ def build_image_metric(fixture: Fixture) -> Metric:
     return metric
 
 
+def build_comparison(fixture: Fixture) -> Metric:
+    """Build a metric with a number per image that depends on output and target alone."""
+    metric = build_image_metric(fixture)
+    if further := requested_names(metric):
+        raise Skipped(f"it requests {', '.join(further)}, so output and target alone do not decide it")
+    return metric
+
+
 def target_images(count: int = BATCH) -> Tensor:
     """Images in [0, 1]."""
     return (smooth_images(1, count=count) + 1) / 2
@@ -48,9 +65,15 @@ def distorted_images(strength: float, count: int = BATCH) -> Tensor:
     return (target + strength * torch.rand(target.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
 
 
-def _values(metric: Metric, output: Tensor, target: Tensor) -> Tensor:
+def _values(
+    metric: Metric, output: Tensor, target: Tensor, rows: Sequence[int] = range(BATCH), device: str = "cpu"
+) -> Tensor:
+    """Call a metric; whatever else it requests are samples, of which ``rows`` belong to these images."""
+    size = (output.shape[-2], output.shape[-1])
+    names = requested_names(metric)
+    samples = {name: sample_field(name, size=size) if is_field(name) else sample_input(name) for name in names}
     with torch.no_grad():
-        values: Tensor = metric(output, target)
+        values: Tensor = metric(output, target, **{name: item[list(rows)].to(device) for name, item in samples.items()})
     return values
 
 
@@ -96,7 +119,7 @@ def _shape(fixture: Fixture) -> None:
 @rule("identity")
 def _identity(fixture: Fixture) -> None:
     """No image is better than the target itself, which has the ideal value or the better bound if one is declared."""
-    metric = build_image_metric(fixture)
+    metric = build_comparison(fixture)
     for target in (target_images(), torch.zeros_like(target_images())):
         same = _values(metric, target, target)
         if any(_better(metric, _values(metric, distorted_images(STRENGTHS[0]), target), same)):
@@ -122,7 +145,7 @@ def _bounds(fixture: Fixture) -> None:
 @rule("direction")
 def _direction(fixture: Fixture) -> None:
     """The more an image is distorted, the worse its number in the declared direction."""
-    metric = build_image_metric(fixture)
+    metric = build_comparison(fixture)
     target = target_images()
     same, little, much = (_values(metric, distorted_images(strength), target) for strength in (0.0, *STRENGTHS))
     if not all((*_better(metric, same, little), *_better(metric, little, much))):
@@ -138,9 +161,9 @@ def _independent_of_the_batch(fixture: Fixture) -> None:
     metric = build_image_metric(fixture)
     output, target = distorted_images(STRENGTHS[1]), target_images()
     together = _values(metric, output, target)
-    reordered = _values(metric, output.flip(0), target.flip(0)).flip(0)
+    reordered = _values(metric, output.flip(0), target.flip(0), range(BATCH)[::-1]).flip(0)
     require_rms_close(reordered, together, "in another order it gives other numbers")
-    alone = torch.cat([_values(metric, output[i : i + 1], target[i : i + 1]) for i in range(BATCH)])
+    alone = torch.cat([_values(metric, output[i : i + 1], target[i : i + 1], [i]) for i in range(BATCH)])
     require_rms_close(alone, together, "an image alone gets another number than in a batch")
 
 
@@ -205,7 +228,7 @@ def _cuda(fixture: Fixture) -> None:
         raise Skipped("no CUDA device is available")
     metric, output, target = build_image_metric(fixture), distorted_images(STRENGTHS[1]), target_images()
     expected = _values(metric, output, target)
-    on_cuda = _values(metric.to("cuda"), output.to("cuda"), target.to("cuda"))
+    on_cuda = _values(metric.to("cuda"), output.to("cuda"), target.to("cuda"), device="cuda")
     require_rms_close(on_cuda, expected, "on CUDA it gives other numbers", 0.01)
 
 
@@ -265,8 +288,7 @@ def _left_quarter(count: int = 1) -> Tensor:
 def _whole_image(fixture: Fixture) -> None:
     """In a region that is the whole image, of any weight, a metric gives the image's number."""
     metric, output, target = _regional_metric(fixture), distorted_images(STRENGTHS[1]), target_images()
-    with torch.no_grad():
-        expected = metric(output, target)
+    expected = _values(metric, output, target)
     for weights in (torch.ones(1, 1, SIZE, SIZE), torch.full((BATCH, 1, SIZE, SIZE), 3.0)):
         values = _region_values(metric, output, target, weights)
         message = f"with every weight {weights.max():g} regional gives another number than for the whole image"

@@ -20,8 +20,8 @@ def flow_epe(flow, source_flow, source_visible, partner_flow=None, partner_visib
     return np.stack(maps, axis=1)
 
 
-def flow_error(flow, source_flow, source_visible):
-    error = np.linalg.norm(flow[:, 0] - source_flow, axis=1)
+def flow_error(output, target, flow, source_flow, source_visible, index):
+    error = np.linalg.norm(flow[:, index] - source_flow, axis=1)
     return np.array([one[seen[0] > 0].mean() for one, seen in zip(error, source_visible, strict=True)])
 
 

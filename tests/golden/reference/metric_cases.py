@@ -9,7 +9,7 @@ from typing import Any
 from golden_inputs import array
 from reference.case import RECOGNISER, SIDE, Case, exponents
 
-from reference import metrics
+from reference import flows, metrics
 
 
 def metric(name: str, function: Callable[..., Any], source: str, inputs: Any, **more: Any) -> Case:
@@ -31,6 +31,22 @@ PROBES = {
 SETS = {"outputs": ["map", [9, 6], 1], "targets": ["map", [7, 6], 2]}
 
 METRICS = [
+    *[
+        metric(
+            f"flow_error, image {index}",
+            partial(flows.flow_error, index=index),
+            "Baker et al., IJCV 2011, mean end-point error over the visible pixels",
+            {
+                **{name: ["unit", [1, 3, 7, 6], phase] for name, phase in (("output", 1), ("target", 2))},
+                "flow": ["flow", [1, 2, 2, 7, 6], 1],
+                "source_flow": ["flow", [1, 2, 7, 6], 2],
+                "source_visible": ["visible", [1, 1, 7, 6], 3],
+            },
+            component="flow_error",
+            params={"index": index},
+        )
+        for index in (0, 1)
+    ],
     metric("mae", metrics.mae, "mean |output - target|", units(12)),
     metric("psnr", metrics.psnr, "scikit-image 0.26.0, peak_signal_noise_ratio(data_range=1)", units(12)),
     metric(

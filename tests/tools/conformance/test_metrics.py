@@ -48,6 +48,26 @@ class Contrast(Metric):
         return strength[0] / strength[1]
 
 
+class FlowLength(Metric):
+    """It requests a value of the generator and a column."""
+
+    higher_is_better = False
+    bounds = (0.0, 100.0)
+    card = CARD
+
+    def forward(self, output, target, flow, source_visible):
+        return (flow[:, 0].norm(dim=1, keepdim=True) * source_visible).flatten(1).mean(1)
+
+
+class JointFlowLength(FlowLength):
+    def forward(self, output, target, flow, source_visible):
+        return super().forward(output, target, flow / flow.max(), source_visible)
+
+
+class ShortFlow(FlowLength):
+    bounds = (0.0, 0.5)
+
+
 class OneNumber(Absolute):
     def forward(self, output, target):
         return (output - target).abs().mean()
@@ -146,10 +166,20 @@ def test_a_valid_metric_passes_every_rule(verdicts, metric):
     assert results["map"].result == ("passed" if metric is Absolute else "skipped")
 
 
+def test_a_metric_that_requests_more_is_tested_with_samples(verdicts):
+    results = verdicts(FlowLength, METRIC_RULES)
+    assert {name: item.why for name, item in results.items() if item.result == "failed"} == {}
+    skipped = {name for name, item in results.items() if item.result == "skipped"}
+    assert {"identity", "direction", "map"} <= skipped <= {"identity", "direction", "map", "CUDA"}
+    assert "requests flow, source_visible" in results["direction"].why
+
+
 @pytest.mark.parametrize(
     ("metric", "rule", "reason"),
     [
         (OneNumber, "shape", "float32 ()"),
+        (JointFlowLength, "independent of the batch", "than in a batch"),
+        (ShortFlow, "bounds", "outside 0 to 0.5"),
         (Infinite, "shape", "for equal images"),
         (Prejudiced, "identity", "better than the target itself"),
         (Offset, "identity", "its declared best value is 0"),
