@@ -1,8 +1,10 @@
-"""Initialisation and size checks that generators share."""
+"""Initialisation, size checks and halving of any size that generators share."""
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from enface import DataInfo, RecipeError
 from enface_plugins.planes import nearest_sizes, recipe_size
@@ -39,3 +41,52 @@ def check_multiple(name: str, data: DataInfo, multiple: int, *, smallest: int = 
         f"{name} needs images whose height and width are a multiple of {multiple}{least}; "
         f"for size: {recipe_size(data.size)} use {nearest_sizes(data.size, multiple, smallest)}{remedy}"
     )
+
+
+def check_side(name: str, data: DataInfo, smallest: int, remedy: str) -> None:
+    """Check that height and width are at least a number.
+
+    Args:
+        name: The generator, and parameters that the number depends on, for messages.
+        remedy: Another remedy than a larger size.
+
+    Raises:
+        RecipeError: when they are not; suggests the smallest size.
+    """
+    if data.shorter_side < smallest:
+        height, width = (max(side, smallest) for side in data.size)
+        raise RecipeError(
+            f"{name} needs images of at least {smallest} px; for size: {recipe_size(data.size)} "
+            f"use {recipe_size((height, width))}{remedy}"
+        )
+
+
+def halvable(features: Tensor) -> Tensor:
+    """Append a row and a column of zeros to features (N, C, H, W) if a side is odd.
+
+    A convolution of stride 2 then rounds odd sides up. It skips what was appended to an even side.
+    """
+    # While torch.export traces a symbolic size, it must not branch on it.
+    if any(_is_symbolic(side) or side % 2 for side in features.shape[-2:]):
+        return pad(features, (0, 1, 0, 1))
+    return features
+
+
+def at_least(image: Tensor, smallest: int) -> Tensor:
+    """Repeat the last row and column of an image (N, C, H, W) until no side is smaller than a number."""
+    down, right = (0 if _is_symbolic(side) else max(smallest - side, 0) for side in image.shape[-2:])
+    return pad(image, (0, right, 0, down), mode="replicate") if down or right else image
+
+
+def crop_like(features: Tensor, other: Tensor) -> Tensor:
+    """Crop features (N, C, H, W) at the right and at the bottom to the height and width of other features."""
+    height, width = other.shape[-2:]
+    if not _is_symbolic(height):
+        return features[..., :height, :width]
+    # Slices would compare the sizes, which torch.export takes as a restriction to sizes of the same parity.
+    rows, columns = (torch.arange(side, device=features.device) for side in (height, width))
+    return features.index_select(-2, rows).index_select(-1, columns)
+
+
+def _is_symbolic(side: int | torch.SymInt) -> bool:
+    return isinstance(side, torch.SymInt)

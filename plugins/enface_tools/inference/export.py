@@ -115,7 +115,10 @@ class Exporter:
         return self._write_files(work, formats, None)
 
     def _write_files(self, work: Path, formats: Sequence[str], multiple: int | None) -> dict[str, Any]:
-        """Write files that accept the recipe's size, or all multiples of a number from two times that on."""
+        """Write files that accept the recipe's size, or all multiples of a number from two times that on.
+
+        If that number is 1, they accept the recipe's size and all larger ones.
+        """
         model = OutputPath(self.network).to(memory_format=torch.contiguous_format).eval()
         sources = self._sources(multiple)
         differences: dict[str, float] = {}
@@ -170,7 +173,7 @@ class Exporter:
     def _metadata(self, work: Path, differences: Mapping[str, float], multiple: int | None) -> dict[str, Any]:
         data, state = self.recipe.data, self.saved.state
         planes, levels = data.channels, 2**data.depth - 1
-        sides = [*data.image_size] if multiple is None else [f"{side}, a multiple of {multiple}" for side in SIDES]
+        sides = _sides(data.image_size, multiple)
 
         def image(planes: int) -> dict[str, Any]:
             colors = {1: "grey", 3: "RGB"}.get(planes, f"{planes} planes")
@@ -212,12 +215,22 @@ def _traced(model: nn.Module, source: Tensor, multiple: int | None) -> ExportedP
     example = torch.zeros(2, *source.shape[1:])
     dynamic: dict[int, Any] = {0: Dim("batch", min=1)}
     if multiple is not None:
-        # Images of any size: torch.export determines the smallest one.
+        # For images of any size, torch.export determines the smallest one.
         dynamic |= {
             axis: multiple * Dim(f"{name}_units", min=2) if multiple > 1 else Dim.AUTO
             for axis, name in enumerate(SIDES, 2)
         }
     return torch.export.export(model, (example,), dynamic_shapes={"source": dynamic})
+
+
+def _sides(size: tuple[int, int], multiple: int | None) -> list[int | str]:
+    """Height and width that the files accept, as numbers or in words."""
+    if multiple is None:
+        return [*size]
+    if multiple > 1:
+        return [f"{name}, a multiple of {multiple}" for name in SIDES]
+    # torch.export's guards also admit some smaller images, which depends on the network.
+    return [f"{name}, at least {side}" for name, side in zip(SIDES, size, strict=True)]
 
 
 def _write_onnx(program: ExportedProgram, path: Path) -> None:

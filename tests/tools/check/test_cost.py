@@ -196,8 +196,9 @@ def test_images_and_classes_of_the_data_are_counted(enface, recipe):
 
 def test_a_size_that_a_network_refuses_is_an_error_without_reading_an_image(recipe, enface):
     path = recipe({"generator": {"use": "unet", "width": 4}, "data": {"size": 36}})
-    outcome = enface("check", path, "--set", "generator.depth=3")
+    outcome = enface("check", path, "--set", "generator.depth=6")
     assert outcome.code == 2
-    assert "generator: unet with depth: 3 needs images whose height and width are a multiple of 8" in outcome.err
+    message = "unet with depth: 6 needs images of at least 64 px; for size: 36 use 64, or a smaller depth"
+    assert f"generator: {message}" in outcome.err
     assert str(path) in outcome.err
     assert "ok" not in outcome.out
