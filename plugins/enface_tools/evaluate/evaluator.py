@@ -25,6 +25,7 @@ from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import average_caveats, metric_networks, run_caveats
 from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.grid import grid, shown, to_pixels
+from enface_tools.evaluate.layers import MASKS, has_layers, layer_shares, write_layers
 from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, requested_names, unit
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import CheckpointInfo, SelfPairs, Summary
@@ -121,9 +122,9 @@ class Evaluator:
                 self.unavailable[name] = f"it requests {missing[0]!r}, which neither the generator nor the data has"
         return sorted({item for name in self.metrics for item in requests[name] if item in provided})
 
-    def values(self, network: nn.Module) -> Make:
-        """Return a function that computes a network's output, and what metrics request of it."""
-        return lambda column: values_of(network, column, ("output", *self._values))
+    def values(self, network: nn.Module, *more: str) -> Make:
+        """Return a function that computes a network's output, what metrics request of it, and some more values."""
+        return lambda column: values_of(network, column, {"output", *self._values, *more})
 
     def validate(self, network: nn.Module) -> dict[str, Validation]:
         """Each metric's mean over the split, or its number for the whole set, with its score."""
@@ -179,7 +180,7 @@ class Evaluator:
     def _measured(
         self, make: Make, rows: Mapping[str, Indices], *, regions: bool
     ) -> tuple[BatchScores, dict[str, Tensor]]:
-        column = partial(self._columns.gather, rows=rows)
+        column = self.column(rows)
         made = make(column)
         images = {"source": unit(column("source")), "output": unit(made["output"]), "target": unit(column("target"))}
         weights, undetected = region_weights(self._regions if regions else {}, column)
@@ -194,6 +195,8 @@ class Evaluator:
             source=images["source"],
             values=made,
         )
+        if MASKS in made:
+            batch.shares = layer_shares(made[MASKS], weights)
         return batch, images
 
     def __len__(self) -> int:
@@ -215,9 +218,13 @@ class Evaluator:
         about.insert(1, "target_key", table["key"].to_numpy()[self.rows["target"]])
         return about
 
+    def column(self, rows: Mapping[str, Indices]) -> Column:
+        """Return a function that gathers a column of some rows."""
+        return partial(self._columns.gather, rows=rows)
+
     def images(self, network: nn.Module, rows: Mapping[str, Indices]) -> dict[str, Tensor]:
         """``source``, ``output`` and ``target`` of some rows, in [0, 1] on the CPU."""
-        column = partial(self._columns.gather, rows=rows)
+        column = self.column(rows)
         with torch.no_grad():
             images = {"source": column("source"), "target": column("target"), **values_of(network, column)}
         return {name: unit(image).cpu() for name, image in images.items()}
@@ -276,7 +283,8 @@ def evaluate_network(
     wanted = run.recipe.evaluation.pictures and run.engine.is_main
     pictures = PictureWriter(folder, len(evaluator)) if wanted else None
     keep = pictures.add if pictures else None
-    scores = evaluator.measure(evaluator.values(network), progress, keep=keep)
+    masks = [MASKS] if has_layers(network) else []
+    scores = evaluator.measure(evaluator.values(network, *masks), progress, keep=keep)
     baselines = evaluator.baselines() if baselines is None else baselines
     if not run.engine.is_main:
         return None
@@ -309,6 +317,7 @@ def evaluate_network(
     if pictures is not None:
         pictures.close()
     save_grid(evaluator, network, about, folder / "grid.png")
+    write_layers(folder, network, evaluator.column(grid_rows(evaluator, about)), scores.shares, about)
     about_network = {} if checkpoint is None else {"checkpoint": checkpoint.file, "weights": checkpoint.weights}
     run.log("evaluated", split=evaluator.split, **about_network, values=summary.means)
     return summary
@@ -316,11 +325,15 @@ def evaluate_network(
 
 def save_grid(evaluator: Evaluator, network: nn.Module, about: pd.DataFrame, path: Path) -> None:
     """Write a grid with rows of sources, outputs and targets, and one column per identity."""
+    images = evaluator.images(network, grid_rows(evaluator, about))
+    lines = [to_pixels(shown(images[name])) for name in ("source", "output", "target")]
+    Image.fromarray(grid(lines, gap=2, border=2)).save(path)
+
+
+def grid_rows(evaluator: Evaluator, about: pd.DataFrame) -> dict[str, Indices]:
+    """Return the rows of the images in a grid, one per identity."""
     chosen = []
     for number, (_, group) in enumerate(list(about.groupby("identity"))[:GRID]):
         # A stride coprime to most counts of poses and lights, so that neighbours differ in pose and light.
         chosen.append(int(group.index[number * 7 % len(group)]))
-    rows = {role: indices[chosen] for role, indices in evaluator.rows.items()}
-    images = evaluator.images(network, rows)
-    lines = [to_pixels(shown(images[name])) for name in ("source", "output", "target")]
-    Image.fromarray(grid(lines, gap=2, border=2)).save(path)
+    return {role: indices[chosen] for role, indices in evaluator.rows.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from enface_tools.evaluate.results import AT, Scores
 BATCH_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 20}
 MAX_BATCH = 64
 
+Array = TypeVar("Array", Flags, Numbers)
+
 
 @dataclass
 class BatchScores:
@@ -32,6 +35,7 @@ class BatchScores:
         digests: Digests of the pixels of each ``target`` and, if known, ``source``, (N,); empty if nothing needs them.
         fallbacks: For metrics with a fallback, True for each output and target that needed it, (N, 2).
         undetected: For regions that are searched for, True for each image in whose target nothing was found, (N,).
+        shares: Each layer's share of every image, (N, L), and by name of each region, if the generator has layers.
     """
 
     numbers: dict[str, Numbers] = field(default_factory=dict)
@@ -40,6 +44,7 @@ class BatchScores:
     digests: dict[str, Digests] = field(default_factory=dict)
     fallbacks: dict[str, Flags] = field(default_factory=dict)
     undetected: dict[str, Flags] = field(default_factory=dict)
+    shares: dict[str, Numbers] = field(default_factory=dict)
 
 
 class Measure:
@@ -127,9 +132,11 @@ class Measure:
             caveats += [f"{name} {sentence}" for sentence in images.caveats(metric)]
         # In the order of the metrics, each followed by its regions.
         order = [column for name in self.metrics for column in columns if column.partition(AT)[0] == name]
-        fallbacks = _joined_flags([batch.fallbacks for batch in batches])
-        undetected = _joined_flags([batch.undetected for batch in batches])
-        return Scores(pd.DataFrame({name: columns[name] for name in order}), sets, caveats, fallbacks, undetected)
+        fallbacks = _joined_by_name([batch.fallbacks for batch in batches])
+        undetected = _joined_by_name([batch.undetected for batch in batches])
+        shares = _joined_by_name([batch.shares for batch in batches])
+        table = pd.DataFrame({name: columns[name] for name in order})
+        return Scores(table, sets, caveats, fallbacks, undetected, shares)
 
 
 def _feature_set(metric: str, batches: Sequence[BatchScores], identities: npt.NDArray[np.object_] | None) -> FeatureSet:
@@ -189,7 +196,7 @@ def _joined(arrays: list[Numbers]) -> Numbers:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _joined_flags(batches: Sequence[Mapping[str, Flags]]) -> dict[str, Flags]:
+def _joined_by_name(batches: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     return {name: np.concatenate([batch[name] for batch in batches]) for name in (batches[0] if batches else ())}
 
 

@@ -296,6 +296,46 @@ class PictureIndex(FileModel):
         return self
 
 
+class LayerShares(FileModel):
+    """Mean share of each layer in the outputs of some images, or in one region of them.
+
+    Attributes:
+        images: Images that have a number.
+        shares: Name of a layer -> share, in [0, 1]; the means sum to 1.
+    """
+
+    images: int
+    shares: dict[str, Estimate]
+
+
+class LayerSummary(FileModel):
+    """``layers.json``: the layers that a generator blends into its output.
+
+    Attributes:
+        layers: Names of the images that it samples, and last ``painted``.
+        rows: Names of the rows of ``layers.png``, a grid with a column for each image.
+        longest_flow: Length in pixels of the flow that has the full colour; None without a flow.
+        all: Of all images and pixels.
+        regions: Of the pixels of a region, by its name.
+        by: Label -> value -> shares.
+    """
+
+    layers: list[str]
+    rows: list[str]
+    longest_flow: float | None
+    all: LayerShares
+    regions: dict[str, LayerShares] = {}
+    by: dict[str, dict[str, LayerShares]] = {}
+
+    @model_validator(mode="after")
+    def _has_every_share(self) -> LayerSummary:
+        groups = [group for values in self.by.values() for group in values.values()]
+        for item in [self.all, *self.regions.values(), *groups]:
+            if list(item.shares) != self.layers:
+                raise ValueError(f"shares of {', '.join(item.shares)} are not those of {', '.join(self.layers)}")
+        return self
+
+
 def parse(text: str, kind: type[T], name: str, remedy: str = "evaluate again") -> T:
     """Validate the text of a JSON file.
 

@@ -41,6 +41,7 @@ class Scores:
         caveats: Sentences to read before the numbers, such as those of too few images.
         fallbacks: For metrics with a fallback, True for each output and target that needed it, (N, 2).
         undetected: For regions that are searched for, True for each image in whose target nothing was found, (N,).
+        shares: Each layer's share of every image, (N, L), and by name of each region, if the generator has layers.
     """
 
     images: pd.DataFrame
@@ -48,6 +49,7 @@ class Scores:
     caveats: list[str] = field(default_factory=list)
     fallbacks: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
     undetected: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    shares: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def mean(self, column: str) -> float:
         """The mean over the images that have a number; NaN if none has."""

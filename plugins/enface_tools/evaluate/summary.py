@@ -125,7 +125,7 @@ class Summarizer:
         distances = {"output": self._scores.images, **tables} if direction.ideal is not None else {}
         mean = self._estimate(np.where(rows, values, np.nan))
         return Measured(
-            **_within(mean, self._metrics[column.partition(AT)[0]].bounds).dump(),
+            **within(mean, self._metrics[column.partition(AT)[0]].bounds).dump(),
             images=int(known.sum()),
             identities=self._people(known),
             baselines={key: finite(table[column][rows].mean()) for key, table in tables.items()},
@@ -204,7 +204,7 @@ def estimate(values: npt.NDArray[Any], identities: npt.NDArray[Any]) -> Estimate
     return Estimate(mean=finite(item.mean), low=finite(low), high=finite(high))
 
 
-def _within(item: Estimate, bounds: tuple[float, float] | None) -> Estimate:
+def within(item: Estimate, bounds: tuple[float, float] | None) -> Estimate:
     """An interval without the numbers that a metric cannot have."""
     if bounds is None or item.low is None or item.high is None:
         return item
