@@ -50,6 +50,7 @@ NETWORKS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 NAMES = tuple(NETWORKS["wall-clock"])
 REFERENCE = "wall-clock/warp"
 """The network whose number of images all networks of ``parameters`` are trained on."""
+METRICS = ("ssim", "lpips", "sharpness")
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 RATE_SEED = 100
 """Seed of the runs that choose a learning rate; none of those that are reported."""
@@ -163,30 +164,29 @@ class Job:
         runs = runs_in(self.folder / self.setup.name)
         return runs[-1] if runs else None
 
-    def evaluation(self, split: str) -> Path:
-        """Return the folder of the stages' evaluations.
-
-        Raises:
-            SystemExit: if the run has none, naming the command to make it.
-        """
-        run = self.run
-        if run is None or not self.is_measured(split):
-            command = "runs" if split == "val" else "test"
-            raise SystemExit(f"{self.folder}/{self.setup.name} has no evaluation of {split} people; run: {command}")
-        return evaluation_folder(run, split)
-
     def is_measured(self, split: str) -> bool:
         """Return True if both stages were evaluated."""
         return self.run is not None and (evaluation_folder(self.run, split) / "checkpoints.json").is_file()
 
     def stage_folder(self, stage: str, split: str) -> Path:
-        """Return the folder of a stage's evaluation. Raises as :meth:`evaluation` does."""
+        """Return the folder of a stage's evaluation.
+
+        Raises:
+            SystemExit: if the run has none, naming the subcommand that makes it.
+        """
+        run = self.run
+        if run is None or not self.is_measured(split):
+            command = "runs" if split == "val" else "test"
+            raise SystemExit(
+                f"{self.folder / self.setup.name} has no evaluation of {split} people; "
+                f"run: python benchmarks/generators.py {command}"
+            )
         names = list(self.content["stages"])
         steps = sum(self.content["stages"][name]["steps"] for name in names[: names.index(stage) + 1])
-        return self.evaluation(split) / "checkpoints" / f"step-{steps:08d}"
+        return evaluation_folder(run, split) / "checkpoints" / f"step-{steps:08d}"
 
     def summary(self, stage: str, split: str) -> dict[str, Any]:
-        """Return ``summary.json`` of a stage. Raises as :meth:`evaluation` does."""
+        """Return ``summary.json`` of a stage. Raises as :meth:`stage_folder` does."""
         return read_json(self.stage_folder(stage, split) / "summary.json")
 
 

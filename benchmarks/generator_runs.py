@@ -7,14 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import rankdata
 
 from enface_tools.evaluate.splits import is_evaluated
-from generator_plan import RATE_SEED, STAGES, Job, Setup, read_json, recipe, stage_steps
+from generator_plan import METRICS, RATE_SEED, STAGES, Job, Setup, read_json, recipe, stage_steps
 
 Scores = Mapping[float, Mapping[str, float]]
 """Mean of each metric over validation people, by learning rate."""
@@ -42,11 +41,24 @@ def run_job(
     return Job(setup, out / "runs" / setup.size / f"seed-{seed}", content)
 
 
-def train_all(jobs: Sequence[Job], *, workers: int, threads: int) -> None:
-    """Train and evaluate runs that are not finished; resume those that were interrupted."""
+def train_all(jobs: Sequence[Job], *, workers: int, threads: int, may_fail: bool = False) -> None:
+    """Train and evaluate runs that are not finished; resume those that were interrupted.
+
+    Args:
+        may_fail: Report a run that fails and go on, because a high learning rate may diverge.
+    """
     for job in jobs:
         _write_recipe(job, threads)
-    in_parallel(jobs, partial(_train, threads=threads), workers)
+
+    def work(job: Job) -> None:
+        try:
+            _train(job, threads)
+        except SystemExit as error:
+            if not may_fail:
+                raise
+            print(error, flush=True)
+
+    in_parallel(jobs, work, workers)
 
 
 def open_test_people(jobs: Sequence[Job], *, workers: int, threads: int, pictures: int) -> None:
@@ -88,12 +100,18 @@ def chosen_rate(scores: Scores) -> float:
 
 
 def rate_scores(jobs: Mapping[float, Job]) -> dict[float, dict[str, float]]:
-    """Return the means over validation people of the runs of several learning rates."""
+    """Return the means over validation people of the runs of several learning rates, without runs that failed.
+
+    Raises:
+        SystemExit: if all failed.
+    """
     scores = {}
     for rate, job in jobs.items():
-        assert job.run is not None, f"{job.folder} was not trained"
-        metrics = read_json(job.run / "evaluation" / "val" / "summary.json")["metrics"]
-        scores[rate] = {name: metrics[name]["mean"] for name in ("ssim", "lpips", "sharpness")}
+        if job.run is not None and is_evaluated(job.run):
+            metrics = read_json(job.run / "evaluation" / "val" / "summary.json")["metrics"]
+            scores[rate] = {name: metrics[name]["mean"] for name in METRICS}
+    if not scores:
+        raise SystemExit(f"every learning rate of {next(iter(jobs.values())).setup} failed")
     return scores
 
 

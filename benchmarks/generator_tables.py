@@ -16,9 +16,9 @@ from enface_tools.compare.groups import Group
 from enface_tools.compare.outcomes import MeanInterval
 from enface_tools.evaluate.models import PictureIndex, parse
 from enface_tools.evaluate.results import Results
-from generator_plan import NAMES, STAGES, Job, Setup
+from enface_tools.evaluate.splits import Split
+from generator_plan import METRICS, NAMES, STAGES, Job, Setup
 
-METRICS = ("ssim", "lpips", "sharpness")
 TITLES = ("SSIM", "LPIPS", "sharpness")
 BASELINES = {"source": "copying the source", "mean_target": "mean face"}
 LABEL_WIDTH = 70
@@ -53,7 +53,7 @@ def cost_table(
     return _markdown(columns, rows)
 
 
-def result_tables(jobs: Sequence[Job], split: str) -> str:
+def result_tables(jobs: Sequence[Job], split: Split) -> str:
     """Return the tables of one size: means after each stage, differences to the best, and gains by stage.
 
     Raises:
@@ -87,7 +87,7 @@ def _seeds(jobs: Sequence[Job]) -> list[int]:
     return sorted({job.content["seed"] for job in jobs})
 
 
-def _stage_comparison(jobs: Sequence[Job], stage: str, split: str) -> Comparison:
+def _stage_comparison(jobs: Sequence[Job], stage: str, split: Split) -> Comparison:
     best = best_network(jobs, stage)
     control = next(job for job in jobs if job.setup.name == best)
     paths = [job.stage_folder(stage, split) for job in jobs]
@@ -105,7 +105,7 @@ def _mean_rows(comparison: Comparison, stage: str, names: Sequence[str]) -> list
     return [[f"`{name}`", f"`{stage}`", *cells[name]] for name in names]
 
 
-def _baseline_rows(job: Job, split: str) -> list[list[str]]:
+def _baseline_rows(job: Job, split: Split) -> list[list[str]]:
     metrics = Results.read(job.stage_folder(STAGES[-1], split)).summary.metrics
     return [
         [title, "", *(f"{metrics[metric].baselines[name]:.3f}" for metric in METRICS)]
@@ -121,7 +121,7 @@ def _difference_rows(comparison: Comparison, names: Sequence[str]) -> list[list[
     return [[f"`{name}`", *rows[name]] for name in names]
 
 
-def _gain_row(jobs: Sequence[Job], name: str, split: str) -> list[str]:
+def _gain_row(jobs: Sequence[Job], name: str, split: Split) -> list[str]:
     own = [job for job in jobs if job.setup.name == name]
     paths = [job.stage_folder(stage, split) for stage in STAGES for job in own]
     (item,) = compare(paths, split=split, metrics=METRICS).comparisons
@@ -138,7 +138,7 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write_picture(jobs: Sequence[Job], stage: str, split: str, people: int, path: Path) -> None:
+def write_picture(jobs: Sequence[Job], stage: str, split: Split, people: int, path: Path) -> None:
     """Write a picture of sources, each network's outputs and targets, one column per person.
 
     Args:

@@ -8,7 +8,7 @@
     python benchmarks/generators.py picture    outputs for eleven test people
 
 Each subcommand needs the files of those before it. `rates`, `runs` and `test` skip finished runs and resume those that
-were interrupted. With --quick every subcommand takes a few steps on few people, to test that it runs.
+were interrupted. With --quick every subcommand takes single steps on few people, to test that it runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from generator_plan import NAMES, RATES, SIZES, STAGES, Job, read_json, setups, stage_steps, write_json
+from generator_plan import NAMES, RATES, REFERENCE, SIZES, STAGES, Job, read_json, setups, stage_steps, write_json
 
 DEFAULT_OUT = Path("runs/generators")
 QUICK_SECONDS = 1e-6
@@ -28,7 +28,7 @@ Arguments = argparse.Namespace
 
 
 def speed(arguments: Arguments) -> None:
-    """Measure speed, cost and memory; print the steps that follow."""
+    """Measure speed, cost and memory."""
     from generator_speed import measure_speed
 
     rounds = 1 if arguments.quick else arguments.rounds
@@ -61,7 +61,7 @@ def rates(arguments: Arguments) -> None:
         for setup in chosen
     }
     every = [job for by_rate in jobs.values() for job in by_rate.values()]
-    train_all(every, workers=arguments.workers, threads=arguments.threads)
+    train_all(every, workers=arguments.workers, threads=arguments.threads, may_fail=True)
     path = arguments.out / "rates.json"
     result: dict[str, Any] = read_json(path) if path.is_file() else {}
     for setup, by_rate in jobs.items():
@@ -125,6 +125,10 @@ def _jobs(arguments: Arguments) -> list[Job]:
 
 def _speeds(arguments: Arguments) -> dict[str, Any]:
     networks: dict[str, Any] = read_json(arguments.out / "speed.json")["networks"]
+    needed = [str(setup) for setup in setups(arguments.sizes, arguments.only)]
+    missing = [name for name in (*needed, REFERENCE) if name not in networks]
+    if missing:
+        raise SystemExit(f"{arguments.out}/speed.json lacks {', '.join(missing)}; measure without --only and --sizes")
     return networks
 
 
@@ -163,28 +167,32 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(call.__name__, help=str(call.__doc__), description=call.__doc__)
         command.set_defaults(call=call)
         _add_common(command)
-        if call is speed:
-            command.add_argument("--rounds", type=int, default=9, help="timings of each network and stage")
-        if call is rates:
-            command.add_argument("--rates", type=_list(float), default=list(RATES), help="learning rates to try")
+        if call is not speed:
+            command.add_argument("--seconds", type=float, default=100, help="training time of the first stage")
+            command.add_argument("--seconds-adversarial", type=float, default=75, help="of the second stage")
+        if call in (rates, runs, test):
+            command.add_argument("--workers", type=int, default=2, help="runs at a time")
+        if call in (runs, test, table, picture):
+            command.add_argument("--seeds", type=_list(int), default=list(range(5)), help="seeds of the runs, as 0,1")
         if call in (table, picture):
             command.add_argument("--split", choices=["val", "test"], default="test")
-        if call is picture:
-            command.add_argument("--stage", choices=STAGES, default=STAGES[-1])
-            command.add_argument("--people", type=int, default=11)
-            command.add_argument("--picture", type=Path, default=Path("docs/images/generators.png"))
+    _option(commands, "speed", "--rounds", type=int, default=9, help="timings of each network and stage")
+    _option(commands, "rates", "--rates", type=_list(float), default=list(RATES), help="learning rates to try")
+    _option(commands, "picture", "--stage", choices=STAGES, default=STAGES[-1])
+    _option(commands, "picture", "--people", type=int, default=11)
+    _option(commands, "picture", "--picture", type=Path, default=Path("docs/images/generators.png"))
     return top
+
+
+def _option(commands: Any, name: str, option: str, **settings: Any) -> None:
+    commands.choices[name].add_argument(option, **settings)
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, help="folder of files and runs (default: runs/generators)")
     command.add_argument("--only", type=_list(str, *NAMES), default=list(NAMES), help="networks, as warp,unet")
     command.add_argument("--sizes", type=_list(str, *SIZES), default=list(SIZES), help="wall-clock, parameters or both")
-    command.add_argument("--seeds", type=_list(int), default=list(range(5)), help="seeds of the runs, as 0,1")
-    command.add_argument("--seconds", type=float, default=100, help="training time of the first stage")
-    command.add_argument("--seconds-adversarial", type=float, default=75, help="training time of the second stage")
     command.add_argument("--threads", type=int, default=1, help="threads of each process, on which bits depend")
-    command.add_argument("--workers", type=int, default=2, help="runs at a time")
     command.add_argument("--quick", action="store_true", help="only test that everything runs")
 
 
