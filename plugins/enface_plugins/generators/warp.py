@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample
+from torch.nn.functional import avg_pool2d
 
 from enface import DataInfo, Generator, GeneratorBuilder, RecipeError
+from enface_plugins.generators.blocks import crop_like
+from enface_plugins.generators.moved_features import MovedFeatures
+from enface_plugins.generators.sampling import sample
 
-Image = Literal["source", "mirror"]
-PROVIDED = ("output", "flow", "masks", "painted")
+Image = Literal["source", "mirror", "partner"]
+PROVIDED = ("output", "flow", "masks", "painted", "moved")
 SHARPNESS = 8.0
 """Factor from the trunk's range [-1, 1] to the logits of the masks."""
+FEATURES = 16
+"""Default width of the moved features, from 128 px on."""
 
 
 class Warp(Generator):
@@ -29,37 +34,53 @@ class Warp(Generator):
     warping for face frontalization with illumination inconsistent supervision" (FFWM), ECCV 2020; masks that choose
     between moved and painted pixels: Siarohin et al., "First order motion model for image animation", NeurIPS 2019.
 
+    The flow is a sum over ``levels``: each has half the resolution of the level before, so that large moves are smooth.
+    With ``features``, features of the images are moved, too, as FFWM does: at the flow's end, and decoded, coarse to
+    fine, into corrections of flow, masks and painted image. They are worth their time at 128 px and more.
+
     Provides, for K images: ``output`` (N, C, H, W) in [-1, 1]; ``flow`` (N, K, 2, H, W), the way from each pixel to the
-    place it is sampled at, right and down, in pixels; ``masks`` (N, K + 1, H, W), the weights of the images and, last,
-    of ``painted``, with sum 1; ``painted`` (N, C, H, W) in [-1, 1]. Parts: those of the trunk.
+    place it is sampled at, right and down, in pixels; ``moved`` (N, K, C, H, W), the images sampled along it; beyond
+    their edge, the edge is repeated; ``masks`` (N, K + 1, H, W), the weights of the images and, last, of ``painted``,
+    with sum 1; ``painted`` (N, C, H, W) in [-1, 1]. Parts: those of the trunk, and ``features``.
 
     Args:
-        trunk: The network that computes flows, masks and the painted image from its own columns.
-        images: Images to sample: the ``source`` and its ``mirror`` image.
+        trunk: The network that computes flows, masks and the painted image from its own columns; if ``images`` names
+            the partner, from the planes of source and partner.
+        images: Images to sample: the ``source``, its ``mirror`` image, and the ``partner`` of a pair.
+        levels: Number of resolutions of the flow; 1 is the trunk's own.
+        features: Channels of the moved features at full size; 0 for none. Default: 16 if the shorter side is 128 px or
+            more, else 0.
 
     Raises:
-        RecipeError: when source and target have another number of planes, or ``images`` is empty or repeats one.
+        RecipeError: when source and target have another number of planes, ``images`` is empty or repeats one, the trunk
+            does not give one value per pixel, or the images are too small for the levels.
     """
 
     def __init__(
-        self, *, trunk: GeneratorBuilder, images: tuple[Image, ...] = ("source", "mirror"), data: DataInfo
+        self,
+        *,
+        trunk: GeneratorBuilder,
+        images: tuple[Image, ...] = ("source", "mirror"),
+        levels: Annotated[int, Ge(1), Le(6)] = 1,
+        features: Annotated[int, Ge(0)] | None = None,
+        data: DataInfo,
     ) -> None:
         super().__init__()
         planes = data.channels["target"]
-        if data.channels["source"] != planes:
-            raise RecipeError(
-                f"warp moves pixels from source to target, so both need the same planes; source has "
-                f"{data.channels['source']} and target {planes}"
-            )
-        if not images or len(set(images)) < len(images):
-            raise RecipeError(f"warp: images must name different images, not {list(images)}")
+        _check(data, images, levels)
         self.images = images
-        # Per image 2 planes of flow and 1 of its mask; the painted image and its mask.
-        self._split = (2 * len(images), planes, len(images) + 1)
-        self.trunk = trunk(replace(data, channels={**data.channels, "target": sum(self._split)}))
+        self._levels = levels
+        # Per image 2 planes of flow at each level and 1 of its mask; the painted image and its mask.
+        self._split = (2 * len(images) * levels, planes, len(images) + 1)
+        self._partners = ("partner",) if "partner" in images else ()
+        channels = {"source": planes * (1 + len(self._partners)), "target": sum(self._split)}
+        self.trunk = trunk(replace(data, channels=channels))
+        _check_trunk(self.trunk, channels, data.size)
+        width = features if features is not None else FEATURES if data.shorter_side >= 128 else 0
+        self.features = MovedFeatures(planes, width, (2 * len(images), planes, len(images) + 1)) if width else None
         self.multiple = self.trunk.multiple
-        columns = self.trunk.provides["output"]
-        self.provides = dict.fromkeys(PROVIDED, columns) | {"output": tuple(dict.fromkeys([*columns, "source"]))}
+        columns = tuple(dict.fromkeys([*self.trunk.provides["output"], "source", *self._partners]))
+        self.provides = dict.fromkeys(PROVIDED, columns)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
@@ -67,40 +88,85 @@ class Warp(Generator):
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:
-        return self.trunk.parts
+        return {**self.trunk.parts, **({"features": self.features} if self.features is not None else {})}
 
     def forward(self, wants: frozenset[str], **columns: Tensor) -> dict[str, Tensor]:
         if not wants:
             return {}
         own = {name: columns[name] for name in self.trunk.provides["output"]}
+        source, *partners = (columns[name] for name in ("source", *self._partners))
+        if partners:
+            own["source"] = torch.cat([source, *partners], dim=1)
         # In float32, because bfloat16 places a pixel of a large image only to within several pixels.
         planes = self.trunk(frozenset({"output"}), **own)["output"].float()
-        steps, painted, logits = torch.split(planes, self._split, dim=1)
-        masks = (SHARPNESS * logits).softmax(1)
-        flow = steps.unflatten(1, (len(self.images), 2))
+        fields, painted, logits = torch.split(planes, self._split, dim=1)
+        flow, logits = _coarse_to_fine(fields.chunk(self._levels, dim=1)), SHARPNESS * logits
+        images = torch.stack([self._image(name, source, *partners) for name in self.images], dim=1).float()
+        if self.features is not None:
+            flow, painted, logits = self.features(images, flow, painted, logits)
+        masks, flow = logits.softmax(1), flow.unflatten(1, (len(self.images), 2))
         made = {"masks": masks, "painted": painted}
         if "flow" in wants:
             half = flow.new_tensor([flow.shape[-1] / 2, flow.shape[-2] / 2])
             made["flow"] = flow * half[:, None, None]
-        if "output" in wants:
-            source = columns["source"].float()
-            sampled = [source.flip(-1) if name == "mirror" else source for name in self.images]
-            moved = [_sample(image, flow[:, index]) for index, image in enumerate(sampled)]
-            layers = zip(chain(moved, [painted]), masks.split(1, dim=1), strict=True)
-            made["output"] = sum((mask * layer for layer, mask in layers), start=torch.zeros_like(painted))
+        if {"output", "moved"} & wants:
+            made["moved"] = sample(images.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, flow.shape[:2])
+            layers = torch.cat([made["moved"], painted[:, None]], dim=1)
+            made["output"] = (masks[:, :, None] * layers).sum(1)
         return {name: made[name] for name in wants}
 
+    def _image(self, name: Image, source: Tensor, partner: Tensor | None = None) -> Tensor:
+        if name == "mirror":
+            return source.flip(-1)
+        return source if name == "source" or partner is None else partner
 
-def _sample(image: Tensor, flow: Tensor) -> Tensor:
-    """Sample an image at every pixel plus its flow, bilinearly; beyond the edge, the edge is repeated.
 
-    Args:
-        image: (N, C, H, W).
-        flow: (N, 2, H, W), right and down, in halves of width and height.
+def _coarse_to_fine(fields: tuple[Tensor, ...]) -> Tensor:
+    """Add fields (N, F, H, W), finest first, each averaged to half the resolution of the one before: (N, F, H, W)."""
+    pooled = [avg_pool2d(field, 2**level, ceil_mode=True) if level else field for level, field in enumerate(fields)]
+    *finer, total = pooled
+    for field in reversed(finer):
+        total = field + crop_like(_doubled(_doubled(total).mT).mT, field)
+    return total
+
+
+def _doubled(field: Tensor) -> Tensor:
+    """Interpolate a field linearly to twice its width; beyond the edge, the edge is repeated.
+
+    By slices, because the gradient of torch's interpolation is not deterministic on CUDA.
     """
-    height, width = flow.shape[-2:]
-    across, down = (
-        (torch.arange(side, device=flow.device, dtype=flow.dtype) + 0.5) * (2 / side) - 1 for side in (width, height)
-    )
-    grid = torch.stack(torch.broadcast_tensors(across[None, :], down[:, None]), dim=-1)
-    return grid_sample(image, grid + flow.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+    before = torch.cat([field[..., :1], field[..., :-1]], dim=-1)
+    after = torch.cat([field[..., 1:], field[..., -1:]], dim=-1)
+    return torch.stack([field.lerp(before, 0.25), field.lerp(after, 0.25)], dim=-1).flatten(-2)
+
+
+def _check(data: DataInfo, images: tuple[Image, ...], levels: int) -> None:
+    planes = data.channels["target"]
+    if data.channels["source"] != planes:
+        raise RecipeError(
+            f"warp moves pixels from source to target, so both need the same planes; source has "
+            f"{data.channels['source']} and target {planes}"
+        )
+    if not images or len(set(images)) < len(images):
+        raise RecipeError(f"warp: images must name different images, not {list(images)}")
+    if data.shorter_side < 2 ** (levels - 1):
+        raise RecipeError(
+            f"warp: images of {data.shorter_side} px cannot be halved {levels - 1} times; use fewer levels"
+        )
+
+
+def _check_trunk(trunk: Generator, channels: Mapping[str, int], size: tuple[int, int]) -> None:
+    """Refuse a trunk whose output is not one value per pixel and plane."""
+    if "output" not in trunk.provides:
+        raise RecipeError(f"warp: the trunk provides no output, only {', '.join(trunk.provides)}; use another trunk")
+    if trunk.provides["output"] != ("source",):
+        return
+    with torch.no_grad():
+        output = trunk.eval()(frozenset({"output"}), source=torch.zeros(1, channels["source"], *size))["output"]
+    trunk.train()
+    wanted = (1, channels["target"], *size)
+    if output.shape != wanted:
+        raise RecipeError(
+            f"warp needs a trunk that gives a value for each pixel: {wanted} for an image, not {tuple(output.shape)}; "
+            "use another trunk"
+        )

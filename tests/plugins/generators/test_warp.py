@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from scipy.ndimage import map_coordinates
 
 from enface import DataInfo, RecipeError
 from enface_plugins.generators.resnet import Resnet
+from enface_plugins.generators.sampling import sample, sample_by_index
 from enface_plugins.generators.unet import Unet
-from enface_plugins.generators.warp import Warp, _sample
+from enface_plugins.generators.warp import Warp, _coarse_to_fine
 
-EVERYTHING = frozenset({"output", "flow", "masks", "painted"})
+EVERYTHING = frozenset({"output", "flow", "masks", "painted", "moved"})
 
 
 def build(size=(16, 16), **params) -> Warp:
@@ -33,6 +35,7 @@ class Planes(torch.nn.Module):
         self.planes = planes
 
     def forward(self, wants, source):
+        self.seen = source
         return {"output": self.planes.expand(len(source), -1, -1, -1)}
 
 
@@ -62,14 +65,60 @@ def test_the_output_is_the_blend_of_moved_and_painted_images():
     torch.testing.assert_close(provided["painted"], planes[:, 4:7])
 
 
-def test_sampling_is_bilinear_with_repeated_edges():
+@pytest.mark.parametrize("function", [sample, sample_by_index])
+def test_sampling_is_bilinear_with_repeated_edges(function):
     torch.manual_seed(1)
     image = torch.rand(1, 1, 7, 9)
-    flow = torch.rand(1, 2, 7, 9) - 0.5
+    # Up to half the image, so that many places are beyond an edge.
+    flow = torch.rand(1, 2, 7, 9) * 2 - 1
     y, x = torch.meshgrid(torch.arange(7.0), torch.arange(9.0), indexing="ij")
     places = torch.stack([y + flow[0, 1] * 3.5, x + flow[0, 0] * 4.5]).numpy()
     expected = map_coordinates(image[0, 0].numpy(), places, order=1, mode="nearest")
-    torch.testing.assert_close(_sample(image, flow)[0, 0], torch.from_numpy(expected), atol=1e-5, rtol=0)
+    torch.testing.assert_close(function(image, flow)[0, 0], torch.from_numpy(expected), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (96, 50), (33, 47), (7, 1)])
+@pytest.mark.parametrize("function", [sample, sample_by_index])
+def test_no_flow_returns_the_image_bit_for_bit(function, size):
+    image = torch.randn(2, 3, *size)
+    assert torch.equal(function(image, torch.zeros(2, 2, *size)), image)
+
+
+@pytest.mark.parametrize("function", [sample, sample_by_index])
+def test_far_beyond_an_edge_the_edge_is_sampled(function):
+    image = torch.randn(1, 2, 6, 10)
+    for far, column in ((1e6, -1), (-1e6, 0)):
+        flow = torch.zeros(1, 2, 6, 10)
+        flow[:, 0] = far
+        assert torch.equal(function(image, flow), image[..., [column] * 10])
+
+
+@pytest.mark.parametrize("function", [sample, sample_by_index])
+def test_the_gradient_of_sampling_is_that_of_finite_differences(function):
+    torch.manual_seed(2)
+    image = torch.rand(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+    # Between pixels and within the image: bilinear sampling has kinks at pixels and edges.
+    steps = torch.randint(-1, 1, (2, 2, 5, 6)) + 0.3 + 0.4 * torch.rand(2, 2, 5, 6, dtype=torch.float64)
+    flow = (steps / torch.tensor([3, 2.5], dtype=torch.float64)[:, None, None]).requires_grad_()
+    assert torch.autograd.gradcheck(function, (image, flow))
+
+
+def test_a_known_shift_is_recovered():
+    """Trained on one image and its copy three pixels to the right, the flow into the source is three to the left."""
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.interpolate(torch.rand(4, 3, 8, 8) * 2 - 1, size=(32, 32), mode="bicubic").clamp(-1, 1)
+    target = smooth.roll(3, dims=-1)
+    network = build((32, 32), images=("source",), levels=3).train()
+    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+    for _ in range(150):
+        provided = network(frozenset({"moved", "flow"}), source=smooth)
+        loss = (provided["moved"][:, 0] - target)[..., 4:-4].abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    inside = provided["flow"][:, 0, :, 8:-8, 8:-8]
+    assert (inside[:, 0].median() + 3).abs() < 0.3
+    assert inside[:, 1].median().abs() < 0.3
 
 
 def test_only_what_is_wanted_is_returned_and_all_of_it_trains():
@@ -91,14 +140,76 @@ def test_the_images_that_are_sampled(images):
     torch.testing.assert_close(provided["masks"].sum(1), torch.ones(1, 16, 16))
 
 
+def test_the_partner_is_sampled_and_seen_by_the_trunk():
+    planes = torch.zeros(1, 10, 4, 4)
+    # Nearly all weight on the partner, which is not moved.
+    planes[:, 8] = 10.0
+    network = with_planes(planes, images=("source", "partner"))
+    assert network.provides["output"] == ("source", "partner")
+    source, partner = torch.randn(2, 2, 3, 4, 4)
+    provided = network(EVERYTHING, source=source, partner=partner)
+    torch.testing.assert_close(provided["output"], partner)
+    assert torch.equal(network.trunk.seen, torch.cat([source, partner], dim=1))
+    assert torch.equal(provided["moved"][:, 0], source)
+
+
+def test_each_level_of_the_flow_is_the_mean_over_its_pixels():
+    planes = torch.zeros(1, 2 * 2 + 3 + 2, 4, 4)
+    planes[:, 0] = 0.25
+    # The second level's field is its mean over 2 x 2 pixels, which is 0.5 everywhere.
+    planes[:, 2] = torch.tensor([0.0, 1.0]).repeat(2)
+    provided = with_planes(planes, images=("source",), levels=2)(EVERYTHING, source=torch.randn(1, 3, 4, 4))
+    torch.testing.assert_close(provided["flow"][0, 0, 0], torch.full((4, 4), (0.25 + 0.5) * 2))
+
+
+def test_coarse_levels_are_enlarged_bilinearly():
+    coarse = torch.rand(1, 2, 8, 12)
+    fields = torch.nn.functional.interpolate(coarse, scale_factor=2, mode="nearest")
+    expected = torch.nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")
+    total = _coarse_to_fine((torch.zeros(1, 2, 16, 24), fields))
+    torch.testing.assert_close(total, expected)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (20, 18)])
+def test_moved_features_start_without_an_effect_and_learn(size):
+    source = torch.randn(2, 3, *size)
+    plain, network = build(size), build(size, features=4)
+    # The trunk is built first, from the same seed.
+    for name, value in plain(EVERYTHING, source=source).items():
+        torch.testing.assert_close(network(EVERYTHING, source=source)[name], value)
+    optimizer = torch.optim.SGD(network.features.parameters(), 0.1)
+    network.train()(EVERYTHING, source=source)["output"].square().mean().backward()
+    optimizer.step()
+    assert not torch.equal(
+        network.eval()(EVERYTHING, source=source)["output"], plain(EVERYTHING, source=source)["output"]
+    )
+    assert set(network.parts) == {"encoder", "decoder", "features"}
+
+
+@pytest.mark.parametrize(("size", "moved"), [((64, 64), False), ((128, 128), True), ((128, 64), False)])
+def test_features_are_moved_from_128_px_on(size, moved):
+    assert (build(size).features is not None) == moved
+    assert build(size, features=0).features is None
+
+
+@pytest.mark.parametrize("params", [{}, {"levels": 3}, {"features": 4}])
+def test_compiling_changes_nothing(params):
+    network = build((32, 32), **params)
+    source = torch.randn(2, 3, 32, 32)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    for name, value in compiled(EVERYTHING, source=source).items():
+        torch.testing.assert_close(value, network(EVERYTHING, source=source)[name], atol=1e-5, rtol=0)
+
+
 def test_any_size_that_its_trunk_takes():
     network = build()
     assert network.multiple == build().trunk.multiple
     assert network(EVERYTHING, source=torch.randn(1, 3, 32, 48))["output"].shape == (1, 3, 32, 48)
 
 
-def test_sampling_stays_in_float32_under_autocast():
-    network = build((64, 64))
+@pytest.mark.parametrize("params", [{}, {"levels": 3}, {"features": 4}])
+def test_sampling_stays_in_float32_under_autocast(params):
+    network = build((64, 64), **params)
     source = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         provided = network(EVERYTHING, source=source)
@@ -111,6 +222,24 @@ def test_wrong_planes_and_images_are_refused():
     for images in ((), ("source", "source")):
         with pytest.raises(RecipeError, match="different images"):
             build(images=images)
+    with pytest.raises(RecipeError, match="16 px cannot be halved 5 times; use fewer levels"):
+        build(levels=6)
+
+
+def test_a_trunk_without_a_value_per_pixel_is_refused():
+    class Halving(torch.nn.Module):
+        provides: ClassVar = {"output": ("source",)}
+
+        def forward(self, wants, source):
+            return {"output": torch.zeros(len(source), 10, 8, 8)}
+
+    class Codes(torch.nn.Module):
+        provides: ClassVar = {"code": ("source",)}
+
+    with pytest.raises(RecipeError, match=r"each pixel: \(1, 10, 16, 16\) for an image, not \(1, 10, 8, 8\)"):
+        Warp(trunk=lambda data: Halving(), data=DataInfo((16, 16)))
+    with pytest.raises(RecipeError, match="provides no output, only code"):
+        Warp(trunk=lambda data: Codes(), data=DataInfo((16, 16)))
 
 
 def test_another_trunk():
