@@ -24,7 +24,7 @@ from enface.plugin.components import Generator
 from enface.training.build import values_of
 from enface_tools.evaluate.grid import grid, shown, to_pixels
 from enface_tools.evaluate.measure import unit
-from enface_tools.evaluate.models import LayerShares, LayerSummary
+from enface_tools.evaluate.models import LayerGroup, LayerShares, LayerSummary
 from enface_tools.evaluate.results import label_columns
 from enface_tools.evaluate.summary import estimate, within
 
@@ -201,24 +201,22 @@ def layer_shares(masks: Tensor, regions: Mapping[str, Tensor]) -> dict[str, npt.
 def summarized(
     shares: Shares, names: Sequence[str], about: pd.DataFrame, *, rows: list[str], longest: float | None
 ) -> LayerSummary:
-    """Mean shares of all images, by region and by label, with intervals over people."""
+    """Mean shares of all images and by label, over all pixels and by region, with intervals over people."""
+    groups = {region: _group(share, names, about) for region, share in shares.items()}
+    return LayerSummary(layers=list(names), rows=rows, longest_flow=longest, pixels=groups.pop(WHOLE), regions=groups)
+
+
+def _group(shares: npt.NDArray[np.float32], names: Sequence[str], about: pd.DataFrame) -> LayerGroup:
     people = about["identity"].to_numpy().astype(str)
-    every = np.ones(len(people), bool)
-    regions = {name: _means(share, names, people, every) for name, share in shares.items() if name != WHOLE}
-    by = {
-        label: {
-            str(value): _means(shares[WHOLE], names, people, (about[label] == value).to_numpy())
-            for value in about[label].dropna().unique()
-        }
-        for label in label_columns(about)
-    }
-    return LayerSummary(
-        layers=list(names),
-        rows=rows,
-        longest_flow=longest,
-        all=_means(shares[WHOLE], names, people, every),
-        regions=regions,
-        by=by,
+    return LayerGroup(
+        all=_means(shares, names, people, np.ones(len(people), bool)),
+        by={
+            label: {
+                str(value): _means(shares, names, people, (about[label] == value).to_numpy())
+                for value in about[label].dropna().unique()
+            }
+            for label in label_columns(about)
+        },
     )
 
 

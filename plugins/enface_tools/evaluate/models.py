@@ -308,6 +308,13 @@ class LayerShares(FileModel):
     shares: dict[str, Estimate]
 
 
+class LayerGroup(FileModel):
+    """Shares of all pixels, or of those in a region: of all images, and label -> value -> of the images with it."""
+
+    all: LayerShares
+    by: dict[str, dict[str, LayerShares]] = {}
+
+
 class LayerSummary(FileModel):
     """``layers.json``: the layers that a generator blends into its output.
 
@@ -315,24 +322,22 @@ class LayerSummary(FileModel):
         layers: Names of the images that it samples, and last ``painted``.
         rows: Names of the rows of ``layers.png``, a grid with a column for each image.
         longest_flow: Length in pixels of the flow that has the full colour; None without a flow.
-        all: Of all images and pixels.
-        regions: Of the pixels of a region, by its name.
-        by: Label -> value -> shares.
+        pixels: Shares of all pixels.
+        regions: Name of a region -> shares of its pixels.
     """
 
     layers: list[str]
     rows: list[str]
     longest_flow: float | None
-    all: LayerShares
-    regions: dict[str, LayerShares] = {}
-    by: dict[str, dict[str, LayerShares]] = {}
+    pixels: LayerGroup
+    regions: dict[str, LayerGroup] = {}
 
     @model_validator(mode="after")
     def _has_every_share(self) -> LayerSummary:
-        groups = [group for values in self.by.values() for group in values.values()]
-        for item in [self.all, *self.regions.values(), *groups]:
-            if list(item.shares) != self.layers:
-                raise ValueError(f"shares of {', '.join(item.shares)} are not those of {', '.join(self.layers)}")
+        for group in (self.pixels, *self.regions.values()):
+            for item in (group.all, *(item for values in group.by.values() for item in values.values())):
+                if list(item.shares) != self.layers:
+                    raise ValueError(f"shares of {', '.join(item.shares)} are not those of {', '.join(self.layers)}")
         return self
 
 

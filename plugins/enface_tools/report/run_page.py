@@ -17,6 +17,7 @@ from enface_tools.report.claims import read_claim
 from enface_tools.report.curves import read_log, training_plots
 from enface_tools.report.files import FolderReader, PageWriter, make_folder
 from enface_tools.report.gallery import gallery
+from enface_tools.report.layers import layer_section
 from enface_tools.report.numbers import KeyNumber, baseline_names, digits_by_metric, key_numbers, labelled, verdicts
 from enface_tools.report.pictures import error_scale, sample_grids, sprite_sheet
 from enface_tools.report.progress import progress_of
@@ -31,6 +32,7 @@ DOWNLOADS = {
     "source.csv": "the same for the source images",
     "mean_target.csv": "the same for the mean target",
     "stages.json": "metrics of each stage",
+    "layers.json": "shares of what was moved and painted",
     "checkpoints.json": "metrics of the other checkpoints",
     OPENINGS: "every look at the test people",
 }
@@ -128,6 +130,7 @@ def _evaluation(
         "heat": tables.heat_maps(summary) if summary else {},
         "recognition": tables.recognition(summary) if summary else [],
         **_stages(reader, page, folder, numbers, size),
+        "layers": layer_section(reader, page, folder, split, size),
         "checkpoints": _checkpoints(reader, folder, directions),
     }
 
@@ -218,6 +221,7 @@ def _parts(contents: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("numbers", "Key numbers"),
         *([("stages", "Stages")] if contents["stage_rows"] else []),
+        *([("layers", "Layers")] if contents["layers"] else []),
         ("images", "Images"),
         *([("where", "Breakdown")] if contents["summary"] else []),
         *([("training", "Training"), ("samples", "Samples")] if training else []),

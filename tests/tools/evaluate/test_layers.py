@@ -132,14 +132,14 @@ def test_means_have_intervals_over_people_and_stay_between_0_and_1():
     painted = np.array([0, 0.2, 0, 0.4, 0, 0.3, 0, 0.3, 0, 0.3, 0.01, 0.3], np.float32)
     shares = {"": np.stack([1 - painted, painted], 1), "eyes": np.full((12, 2), np.nan, np.float32)}
     summary = summarized(shares, ["source", "painted"], about, rows=["masks"], longest=None)
-    assert summary.all.images == 12
-    assert summary.all.shares["painted"].mean == pytest.approx(1.81 / 12)
-    front, side = (summary.by["pose"][pose].shares["painted"] for pose in ("0", "60"))
+    assert summary.pixels.all.images == 12
+    assert summary.pixels.all.shares["painted"].mean == pytest.approx(1.81 / 12)
+    front, side = (summary.pixels.by["pose"][pose].shares["painted"] for pose in ("0", "60"))
     assert (front.mean, side.mean) == (pytest.approx(0.01 / 6), pytest.approx(0.3))
     # Six people: 0.3 -+ t(5) sd / sqrt(6), with sd of (0.2, 0.4, 0.3, 0.3, 0.3, 0.3) = 0.0632.
     assert (side.low, side.high) == (pytest.approx(0.3 - 2.571 * 0.0258, abs=1e-3), pytest.approx(0.3664, abs=1e-3))
     assert front.low == 0
-    assert summary.regions["eyes"].dump() == {
+    assert summary.regions["eyes"].all.dump() == {
         "images": 0,
         "shares": {name: {"mean": None, "low": None, "high": None} for name in ("source", "painted")},
     }
@@ -147,7 +147,7 @@ def test_means_have_intervals_over_people_and_stay_between_0_and_1():
 
 def test_shares_of_other_layers_are_refused():
     shares = {"images": 1, "shares": {"source": {"mean": 1.0, "low": None, "high": None}}}
-    content = {"layers": ["source", "painted"], "rows": [], "longest_flow": None, "all": shares}
+    content = {"layers": ["source", "painted"], "rows": [], "longest_flow": None, "pixels": {"all": shares}}
     with pytest.raises(DataError, match=r"layers.json is damaged \(shares of source are not those of source, painted"):
         parse(json.dumps(content), LayerSummary, "layers.json")
 
@@ -174,11 +174,11 @@ def test_an_evaluation_writes_the_layers_of_every_image(run):
     light = prepared.pack.images[evaluator.rows["source"]].astype(np.float64).mean((1, 2, 3)) / 255
     poses = prepared.pack.table["pose"].to_numpy()[evaluator.rows["source"]]
     assert summary.layers == ["source", "mirror", "painted"]
-    assert summary.all.images == len(light) == 27
-    assert summary.all.shares["source"].mean == pytest.approx(light.mean(), rel=1e-4)
-    assert summary.all.shares["mirror"].mean == 0
-    assert list(summary.by) == ["pose", "light"]
-    for pose, part in summary.by["pose"].items():
+    assert summary.pixels.all.images == len(light) == 27
+    assert summary.pixels.all.shares["source"].mean == pytest.approx(light.mean(), rel=1e-4)
+    assert summary.pixels.all.shares["mirror"].mean == 0
+    assert list(summary.pixels.by) == ["pose", "light"]
+    for pose, part in summary.pixels.by["pose"].items():
         assert part.shares["painted"].mean == pytest.approx(1 - light[poses == int(pose)].mean(), rel=1e-4)
     grid = np.asarray(Image.open(folder / "layers.png"))
     images = grid[2:, 2:].reshape(len(summary.rows), 34, 3, 34, 3)[:, :32, :, :32].transpose(0, 2, 1, 3, 4)
@@ -202,7 +202,7 @@ def test_parts_of_the_face_have_shares_of_their_own(run):
     face = prepared.pack.regions[evaluator.rows["target"]] == 1
     light = prepared.pack.images[evaluator.rows["source"]].astype(np.float64).mean(1) / 255
     wanted = np.mean([image[mask].mean() for image, mask in zip(light, face, strict=True)])
-    assert summary.regions["face"].shares["source"].mean == pytest.approx(wanted, rel=1e-4)
+    assert summary.regions["face"].all.shares["source"].mean == pytest.approx(wanted, rel=1e-4)
 
 
 def test_a_generator_without_masks_has_no_layers(run):
