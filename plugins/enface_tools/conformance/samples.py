@@ -97,7 +97,7 @@ def sample_field(name: str, draw: int = 0, size: Size = SIZE) -> Tensor:
         return (4 * values).softmax(1)
     if name.endswith("_visible"):
         return (values > -0.3).float()
-    return (SHIFT * values).unflatten(1, (FIELDS, 2)) if name == "flow" else SHIFT * values
+    return SHIFT * (values.reshape(BATCH, FIELDS, 2, *values.shape[-2:]) if name == "flow" else values)
 
 
 def unknown_names(names: Iterable[str]) -> list[str]:

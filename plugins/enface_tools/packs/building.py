@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,9 @@ class PackBuilder:
     def of(cls, recipe: Recipe, catalog: Catalog) -> PackBuilder:
         """Return the builder for a recipe. Raise DataError if there is nothing to read."""
         data = recipe.data
-        info = data.info(data.packed_size)
-        arguments = catalog.arguments("dataset", data.use, data.params, info)
-        component = catalog.get("dataset", data.use).component
-        dataset = with_format(component(**arguments), info)
-        reference = DatasetRef.of(component, arguments)
-        spec = ReadSpec(tuple(recipe.plugins), data.use, data.params, ImageFormat.of(data), info, reference)
+        dataset, spec = build_dataset(recipe, catalog, data.use, data.params)
         digest = _digest(spec, dataset, data.on_error)
-        folder = cache_folder() / "packs" / f"{data.use}-{'x'.join(map(str, info.size))}-{digest}"
+        folder = cache_folder() / "packs" / f"{data.use}-{'x'.join(map(str, spec.format.size))}-{digest}"
         return cls(dataset, spec, data.on_error, digest, folder)
 
     @property
@@ -145,6 +141,20 @@ class PackBuilder:
         )
         (work / INFO_FILE).write_bytes(info.dump())
         publish_folder(work, self.folder, INFO_FILE)
+
+
+def build_dataset(recipe: Recipe, catalog: Catalog, use: str, params: Mapping[str, Any]) -> tuple[Dataset, ReadSpec]:
+    """Return a dataset that reads images for the recipe's pack, and what other processes need to build it.
+
+    Raises what the dataset raises for these parameters.
+    """
+    data = recipe.data
+    info = data.info(data.packed_size)
+    arguments = catalog.arguments("dataset", use, params, info)
+    component = catalog.get("dataset", use).component
+    dataset = with_format(component(**arguments), info)
+    reference = DatasetRef.of(component, arguments)
+    return dataset, ReadSpec(tuple(recipe.plugins), use, params, ImageFormat.of(data), info, reference)
 
 
 def make_pack(recipe: Recipe, catalog: Catalog, progress: Progress | None = None) -> Pack:

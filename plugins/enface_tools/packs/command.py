@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from enface.system.messages import Progress
 from enface.system.signals import raise_on_signals
 
 if TYPE_CHECKING:
+    from enface.data.batches import BatchColumn
     from enface.data.pack import Pack
     from enface.recipe.load import LoadedRecipe
 
@@ -107,6 +108,15 @@ def make_pack(loaded: LoadedRecipe, progress: Progress | None) -> Pack:
     from enface_tools.packs import building
 
     return building.make_pack(loaded.recipe, loaded.catalog, progress)
+
+
+@hookimpl
+def batch_columns(loaded: LoadedRecipe, pack: Pack, roles: Sequence[str]) -> Mapping[str, BatchColumn]:
+    """Return the true flow between the images of a pair, if the dataset knows it."""
+    from enface.system.messages import Silent
+    from enface_tools.packs.flow_columns import flow_columns
+
+    return flow_columns(loaded, pack, roles, Silent())
 
 
 @hookimpl

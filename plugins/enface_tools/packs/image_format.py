@@ -64,6 +64,21 @@ class ImageFormat:
         """Return a region map (H, W) fitted like its image, by nearest neighbour; all background (0) for None."""
         return np.zeros(self.size, np.uint8) if regions is None else self._fitted(regions, _resized, 0)
 
+    def flow(self, flow: npt.NDArray[np.float16]) -> npt.NDArray[np.float16]:
+        """Return a flow (2, H, W) in pixels, between two images of one size, fitted and scaled as they are.
+
+        By nearest neighbour; 0 in the padding.
+        """
+        size = flow.shape[-2:]
+        before, after = {
+            "crop": (_largest_within(size, self.size), self.size),
+            "pad": (size, _largest_within(self.size, size)),
+            "stretch": (size, self.size),
+        }[self.fit]
+        planes = [self._fitted(plane, _resized, 0) for plane in flow.astype(np.float32)]
+        down, across = (new / old for new, old in zip(after, before, strict=True))
+        return np.stack([planes[0] * across, planes[1] * down]).astype(np.float16)
+
     def lost(self, size: Size) -> float:
         """Return the share of an image of this size that is cropped, or of the result that is padding.
 

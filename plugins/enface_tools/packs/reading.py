@@ -6,14 +6,15 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 CHUNK = 60
 """Images that a process is given together; neighbours, which may share what is expensive to compute."""
 AHEAD = 4
-"""Chunks per process that are handed out at a time, which bounds the memory."""
+"""Jobs per process that are handed out at a time, which bounds the memory."""
 LOST = "lost.npy"
 """Array of the share of each image that fitting changes, float32 (N,); only while a pack is made."""
+T = TypeVar("T")
 Failures = dict[int, str]
 """Error messages of unreadable images, by their place in the table."""
 
@@ -113,8 +115,6 @@ def with_format(dataset: Any, data: DataInfo) -> Dataset:
 def fill_arrays(folder: Path, table: pd.DataFrame, spec: ReadSpec, dataset: Dataset) -> Iterator[tuple[int, Failures]]:
     """Read every image of a table into the existing ``images.npy``, and its regions into ``regions.npy``.
 
-    Memory does not grow with the table: at most :data:`AHEAD` chunks per process are handed out at a time.
-
     Args:
         dataset: Read from if one process suffices.
 
@@ -123,22 +123,44 @@ def fill_arrays(folder: Path, table: pd.DataFrame, spec: ReadSpec, dataset: Data
 
     Raises DataError if a process dies.
     """
-    chunks = [(start, min(start + CHUNK, len(table))) for start in range(0, len(table), CHUNK)]
-    workers = min(cores(), len(chunks))
+    starts = range(0, len(table), CHUNK)
+    jobs = ((start, _records(table, start, min(start + CHUNK, len(table)))) for start in starts)
+    yield from run_jobs(jobs, len(starts), spec, dataset, partial(PackReader, folder))
+
+
+def run_jobs(
+    jobs: Iterable[tuple[Any, ...]], count: int, spec: ReadSpec, dataset: Dataset, make: Callable[..., Callable[..., T]]
+) -> Iterator[T]:
+    """Call a function that reads a dataset once per job, in this process or in several.
+
+    Memory does not grow with the number of jobs: at most :data:`AHEAD` per process are handed out at a time.
+
+    Args:
+        jobs: Arguments of each call.
+        count: Number of jobs.
+        dataset: Read from if one process suffices.
+        make: Returns the function of a process, from a dataset and the pack's format; other processes unpickle it.
+
+    Yields:
+        The function's results, in the order of completion.
+
+    Raises DataError if a process dies.
+    """
+    workers = min(cores(), count)
     if workers == 1:
-        reader = PackReader(folder, dataset, spec.format)
-        for start, stop in chunks:
-            yield stop - start, reader(start, _records(table, start, stop))
+        call = make(dataset, spec.format)
+        yield from (call(*job) for job in jobs)
         return
     # A forked child of a process with running torch threads can hang; a spawned one cannot.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_init_worker, initargs=(folder, spec)) as pool:
-        pending: dict[Future[Failures], int] = {}
+    with ProcessPoolExecutor(workers, context, initializer=_init_worker, initargs=(make, spec)) as pool:
+        pending: set[Future[T]] = set()
         try:
-            for start, stop in chunks:
+            for job in jobs:
+                pending.add(pool.submit(_call, *job))
+                # Before the next job is made.
                 if len(pending) >= AHEAD * workers:
                     yield from _completed(pending)
-                pending[pool.submit(_read_chunk, start, _records(table, start, stop))] = stop - start
             while pending:
                 yield from _completed(pending)
         except BrokenProcessPool as error:
@@ -147,10 +169,11 @@ def fill_arrays(folder: Path, table: pd.DataFrame, spec: ReadSpec, dataset: Data
             pool.shutdown(cancel_futures=True)
 
 
-def _completed(pending: dict[Future[Failures], int]) -> Iterator[tuple[int, Failures]]:
-    """Wait for at least one chunk, and remove those that are done from ``pending``."""
+def _completed(pending: set[Future[T]]) -> Iterator[T]:
+    """Wait for at least one job, and remove those that are done from ``pending``."""
     for future in wait(pending, return_when=FIRST_COMPLETED).done:
-        yield pending.pop(future), future.result()
+        pending.remove(future)
+        yield future.result()
 
 
 def _records(table: pd.DataFrame, start: int, stop: int) -> list[dict[str, Any]]:
@@ -167,8 +190,12 @@ class PackReader:
         regions = folder / "regions.npy"
         self._regions = np.lib.format.open_memmap(regions, "r+") if dataset.region_names else None
 
-    def __call__(self, first: int, rows: list[dict[str, Any]]) -> Failures:
-        """Read the images of some rows, the first of which has index ``first``; return error messages by index."""
+    def __call__(self, first: int, rows: list[dict[str, Any]]) -> tuple[int, Failures]:
+        """Read the images of some rows, the first of which has index ``first``.
+
+        Returns:
+            Their number, and error messages by index.
+        """
         failed = {}
         for index, row in enumerate(rows, first):
             try:
@@ -181,14 +208,14 @@ class PackReader:
                 failed[index] = str(error)
             except Exception as error:
                 failed[index] = f"image {row['key']}: {type(error).__name__}: {error}"
-        return failed
+        return len(rows), failed
 
 
-_reader: PackReader | None = None
+_function: Callable[..., Any] | None = None
 
 
-def _init_worker(folder: Path, spec: ReadSpec) -> None:
-    global _reader
+def _init_worker(make: Callable[..., Callable[..., Any]], spec: ReadSpec) -> None:
+    global _function
     # Ctrl-C reaches every process of the terminal; only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # One thread each, because there is a process for each core: for a torch that is loaded later, or already.
@@ -196,9 +223,9 @@ def _init_worker(folder: Path, spec: ReadSpec) -> None:
     dataset = spec.build()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    _reader = PackReader(folder, dataset, spec.format)
+    _function = make(dataset, spec.format)
 
 
-def _read_chunk(first: int, rows: list[dict[str, Any]]) -> Failures:
-    assert _reader is not None
-    return _reader(first, rows)
+def _call(*job: Any) -> Any:
+    assert _function is not None
+    return _function(*job)
