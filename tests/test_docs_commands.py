@@ -172,6 +172,7 @@ def test_overrides_in_the_docs_fit_their_recipes(recipe, keys):
 # Commands that are not run here, by a part of them, and the reason.
 NOT_RUN = {
     "recipes/seed/|recipes/artifacts/|nine_seeds.yaml|artifacts-longer|seed-small-frmdb": "trains for hours",
+    "recipes/photos/|recipes/frmdb": "photographs that are not part of enface; tests/benchmarks/test_photos.py",
     "evaluate runs/.seed|results/": "tests/tools/evaluate, tests/tools/compare, tests/tools/report",
     "s3://|weights fetch": "needs a network; tests/tools/packs and tests/tools/weights have local servers and files",
     "--launcher slurm": "needs Slurm; tests/tools/sweep has a stand-in",
