@@ -22,28 +22,23 @@ def initialize(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def check_multiple(name: str, data: DataInfo, multiple: int, *, smallest: int = 0, remedy: str = "") -> None:
+def check_multiple(name: str, data: DataInfo, multiple: int) -> None:
     """Check that height and width are multiples of a number.
 
     Args:
-        name: The generator, and parameters that the number depends on, for messages.
-        smallest: Smallest height and width (default: ``multiple``).
-        remedy: Another remedy than a size.
+        name: The generator, for messages.
 
     Raises:
         RecipeError: when they are not; suggests the nearest sizes.
     """
-    smallest = smallest or multiple
-    if all(side % multiple == 0 and side >= smallest for side in data.size):
-        return
-    least = f" and at least {smallest}" if smallest > multiple else ""
-    raise RecipeError(
-        f"{name} needs images whose height and width are a multiple of {multiple}{least}; "
-        f"for size: {recipe_size(data.size)} use {nearest_sizes(data.size, multiple, smallest)}{remedy}"
-    )
+    if any(side % multiple for side in data.size):
+        raise RecipeError(
+            f"{name} needs images whose height and width are a multiple of {multiple}; "
+            f"for size: {recipe_size(data.size)} use {nearest_sizes(data.size, multiple, multiple)}"
+        )
 
 
-def check_side(name: str, data: DataInfo, smallest: int, remedy: str) -> None:
+def check_side(name: str, data: DataInfo, smallest: int, remedy: str = "") -> None:
     """Check that height and width are at least a number.
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from enface import DataInfo, Generator, RecipeError
-from enface_plugins.generators.blocks import check_multiple
+from enface_plugins.generators.blocks import check_side, crop_like, halvable
 from enface_plugins.generators.gradient_checkpointing import CheckpointedSequential
 
 Counts = Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)]
@@ -24,7 +24,14 @@ class Nafnet(Generator):
     Each block normalises over channels, convolves depthwise, weights its channels by their means over the image, and
     adds the result to its input with a factor that starts at 0, so a new network consists of the convolutions between
     sizes. Skips are sums. After Chen, Chu, Zhang and Sun, "Simple baselines for image restoration", ECCV 2022, who use
-    ``encoder_blocks: [1, 1, 1, 28]``, ``middle_blocks: 1``, ``decoder_blocks: [1, 1, 1, 1]`` for deblurring.
+    ``encoder_blocks: [1, 1, 1, 28]``, ``middle_blocks: 1``, ``decoder_blocks: [1, 1, 1, 1]`` for deblurring. Images of
+    any size: each halving rounds odd sides up, and the decoder crops.
+
+    The default has about as many operations as that of ``unet``, to compare both at equal cost; the paper's networks
+    of this width have three times as many.
+
+    By default: 6.82 M parameters, 0.722 GFLOP per image of 64 x 64 px; 6.82 M, 2.89 GFLOP of 128 x 128 px; 6.82 M,
+    11.5 GFLOP of 256 x 256 px (a multiply-add counts as two).
 
     Provides: ``output`` (N, C, H, W) of ``source``. Parts: ``encoder``, ``middle``, ``decoder``.
 
@@ -40,23 +47,25 @@ class Nafnet(Generator):
             more time, same results.
 
     Raises:
-        RecipeError: when encoder and decoder have different numbers of sizes, height or width is not a multiple of
-            2^sizes, or ``residual`` cannot add the source's planes to the output's.
+        RecipeError: when encoder and decoder have different numbers of sizes, height or width is less than 2^sizes, or
+            ``residual`` cannot add the source's planes to the output's.
     """
+
+    multiple = 1
 
     def __init__(
         self,
         *,
         width: Annotated[int, Ge(1)] = 32,
-        encoder_blocks: Counts = (2, 2, 4, 8),
-        middle_blocks: Annotated[int, Ge(0)] = 12,
-        decoder_blocks: Counts = (2, 2, 2, 2),
+        encoder_blocks: Counts = (1, 1, 1, 2),
+        middle_blocks: Annotated[int, Ge(0)] = 2,
+        decoder_blocks: Counts = (1, 1, 1, 1),
         residual: bool = False,
         checkpoint_gradients: bool = False,
         data: DataInfo,
     ) -> None:
         super().__init__()
-        self.multiple = _checked_multiple(data, len(encoder_blocks), len(decoder_blocks))
+        _check_sizes(data, len(encoder_blocks), len(decoder_blocks))
         source_planes, target_planes = data.channels["source"], data.channels["target"]
         if residual and source_planes not in (1, target_planes):
             raise RecipeError(
@@ -103,7 +112,7 @@ class Encoder(nn.Module):
         features, skips = self.first(image), []
         for level, down in zip(self.levels, self.downs, strict=True):
             skips.append(level(features))
-            features = down(skips[-1])
+            features = down(halvable(skips[-1]))
         return [*skips, features]
 
 
@@ -122,7 +131,7 @@ class Decoder(nn.Module):
 
     def forward(self, features: Tensor, skips: Sequence[Tensor]) -> Tensor:
         for level, up, skip in zip(self.levels, self.ups, reversed(skips), strict=True):
-            features = level(up(features) + skip)
+            features = level(crop_like(up(features), skip) + skip)
         return self.last(features)
 
 
@@ -185,9 +194,7 @@ class ChannelAttention(nn.Module):
         return features * self.weigh(features.mean((2, 3), keepdim=True))
 
 
-def _checked_multiple(data: DataInfo, down: int, up: int) -> int:
-    """Return the factor between the largest and the smallest size of the features."""
+def _check_sizes(data: DataInfo, down: int, up: int) -> None:
     if down != up:
         raise RecipeError(f"nafnet: encoder_blocks has {down} sizes and decoder_blocks {up}; both need the same number")
-    check_multiple(f"nafnet with {down} sizes", data, 2**down, remedy=", or shorter lists of blocks")
-    return int(2**down)
+    check_side(f"nafnet with {down} sizes", data, 2**down, ", or shorter lists of blocks")

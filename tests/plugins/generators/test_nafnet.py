@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional
@@ -13,9 +15,10 @@ OUTPUT = frozenset({"output"})
 SMALL = {"width": 4, "encoder_blocks": (1, 2), "middle_blocks": 1, "decoder_blocks": (1, 1)}
 
 
-def build(size: int = 32, **params) -> Nafnet:
+def build(size: int | tuple[int, int] = 32, **params) -> Nafnet:
     torch.manual_seed(0)
-    return Nafnet(data=DataInfo.square(size=size), **{**SMALL, **params})
+    data = replace(DataInfo.square(size=64), size=(size, size) if isinstance(size, int) else size)
+    return Nafnet(data=data, **{**SMALL, **params})
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,10 @@ def test_every_parameter_learns():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"size": 30}, "multiple of 4; for size: 30 use 28 or 32"),
+        (
+            {"size": 3},
+            "nafnet with 2 sizes needs images of at least 4 px; for size: 3 use 4, or shorter lists",
+        ),
         ({"size": 8, "encoder_blocks": (1,) * 4, "decoder_blocks": (1,) * 4}, "use 16"),
         ({"decoder_blocks": (1,)}, "encoder_blocks has 2 sizes and decoder_blocks 1"),
     ],
@@ -102,3 +108,27 @@ def test_channels_last_and_autocast():
     torch.testing.assert_close(network(OUTPUT, source=source)["output"], plain, rtol=1e-3, atol=1e-5)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert network(OUTPUT, source=source)["output"].isfinite().all()
+
+
+def test_weights_and_outputs_at_multiples_stay_as_recorded():
+    # Before sizes other than multiples were accepted: sum of the weights, sum of the output, one pixel.
+    network = build(48, encoder_blocks=(1, 1))
+    source = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    output = network(OUTPUT, source=source)["output"].detach()
+    assert sum(p.detach().double().sum().item() for p in network.parameters()) == pytest.approx(64.322666, abs=1e-4)
+    assert output.double().sum().item() == pytest.approx(-1202.25379, abs=1e-2)
+    assert output[0, 0, 3, 5].item() == pytest.approx(0.053805, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(33, 47), (4, 5), (101, 64)])
+def test_any_size(size):
+    network = build(size)
+    source = torch.rand(2, 3, *size)
+    output = network(OUTPUT, source=source)["output"]
+    assert output.shape == source.shape
+    (output - 1).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+    *skips, smallest = network.encoder(source)
+    height, width = size
+    assert smallest.shape[2:] == (-(-height // 4), -(-width // 4))
+    assert [item.shape[2:] for item in skips] == [(height, width), (-(-height // 2), -(-width // 2))]

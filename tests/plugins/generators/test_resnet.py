@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -13,9 +15,10 @@ from enface_plugins.generators.resnet import Block, ReflectionPad, Resnet
 OUTPUT = frozenset({"output"})
 
 
-def build(size: int = 32, **params) -> Resnet:
+def build(size: int | tuple[int, int] = 32, **params) -> Resnet:
     torch.manual_seed(0)
-    return Resnet(data=DataInfo.square(size=size), **{"width": 4, **params})
+    data = replace(DataInfo.square(size=64), size=(size, size) if isinstance(size, int) else size)
+    return Resnet(data=data, **{"width": 4, **params})
 
 
 @pytest.mark.parametrize(("size", "blocks", "millions"), [(256, 9, 11.378), (128, 6, 7.838)])
@@ -87,10 +90,36 @@ def test_computes_only_the_requested_names():
     assert calls == ["blocks", "decoder"]
 
 
-@pytest.mark.parametrize(("size", "message"), [(98, "use 96 or 100"), (4, "use 8"), (10, "use 8 or 12")])
-def test_a_wrong_size_is_an_error_that_names_the_nearest_right_ones(size, message):
-    with pytest.raises(RecipeError, match=message):
+@pytest.mark.parametrize(("size", "message"), [(4, "size: 4 use 5"), ((100, 3), r"size: \[100, 3\] use \[100, 5\]")])
+def test_a_size_that_is_too_small_is_an_error_that_names_the_smallest(size, message):
+    with pytest.raises(RecipeError, match=f"resnet needs images of at least 5 px; for {message}"):
         build(size)
+
+
+def test_weights_and_outputs_at_multiples_stay_as_recorded():
+    # Before sizes other than multiples were accepted: sum of the weights, sum of the output, one pixel.
+    network = build(48, blocks=2)
+    source = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    output = network(OUTPUT, source=source)["output"].detach()
+    assert sum(p.detach().double().sum().item() for p in network.parameters()) == pytest.approx(-3.54449, abs=1e-4)
+    assert output.double().sum().item() == pytest.approx(-661.761274, abs=1e-2)
+    assert output[0, 0, 3, 5].item() == pytest.approx(-0.08071, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(33, 47), (5, 6), (101, 64)])
+def test_any_size(size):
+    network = build(size)
+    source = torch.rand(2, 3, *size) * 2 - 1
+    provided = network(frozenset(network.provides), source=source)
+    assert provided["output"].shape == source.shape
+    height, width = size
+    for name in ("features", "output_features"):
+        assert [item.shape[2:] for item in provided[name]] == [
+            (-(-height // factor), -(-width // factor)) for factor in (1, 2, 4)
+        ]
+    (provided["output"] - 1).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+    assert network.eval()(OUTPUT, source=torch.zeros(1, 3, 2, 3))["output"].shape == (1, 3, 2, 3)
 
 
 def test_channels_last_and_autocast():

@@ -122,7 +122,7 @@ RECORDED = [
 
 
 @pytest.mark.parametrize(("size", "params", "weights", "total", "pixel"), RECORDED)
-def test_weights_and_outputs_at_multiples_are_those_of_the_paper_s_network(size, params, weights, total, pixel):
+def test_weights_and_outputs_at_multiples_stay_as_recorded(size, params, weights, total, pixel):
     network = build(size, **params)
     state = hashlib.sha256(b"".join(item.numpy().tobytes() for item in network.state_dict().values()))
     assert state.hexdigest().startswith(weights)
