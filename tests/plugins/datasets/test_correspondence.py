@@ -126,3 +126,56 @@ def test_light_does_not_matter_and_two_people_have_no_correspondence(heads):
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
     assert heads.correspondence(row(1, 30), row(2, 0)) is None
+
+
+def test_the_columns_of_a_batch_move_the_source_onto_the_target(tmp_path, monkeypatch):
+    """Under crops, shifts and flips of both images, sampling by the flow agrees as well as without any."""
+    from enface.data.augment import CropFlip
+    from enface.recipe.load import load_mapping
+    from enface.training.prepare import prepare_run
+
+    monkeypatch.setenv("ENFACE_CACHE", str(tmp_path))
+    data = {"identities": 2, "lights": 1, "size": [48, 40], "load_size": [56, 48]}
+    split = {"by": "identity", "train": 1, "val": 0}
+    run = prepare_run(
+        load_mapping(
+            {
+                "data": {"use": "synthetic_heads", **data, "split": split},
+                "pairs": {"target": {"same": ["identity"], "where": {"pose": 0}}},
+                "generator": {"use": "unet"},
+                "stages": {"main": {"steps": 1, "terms": {"l1": {}}}},
+            }
+        )
+    )
+    columns, poses = run.batches(("source", "target")), run.pack.table["pose"].to_numpy()
+    sources = np.flatnonzero(abs(poses) == 30)
+    rows = {"source": sources, "target": np.repeat(np.flatnonzero(poses == 0), 2)}
+    rng = np.random.default_rng(0)
+
+    def errors(crops) -> tuple[float, float]:
+        source, target, flow, visible = (
+            columns.gather(name, rows, crops).numpy() for name in ("source", "target", "source_flow", "source_visible")
+        )
+        down, across = np.mgrid[: source.shape[2], : source.shape[3]]
+        moved = np.stack(
+            [
+                [map_coordinates(plane, (down + way[1], across + way[0]), order=1, mode="nearest") for plane in image]
+                for image, way in zip(source, flow, strict=True)
+            ]
+        )
+        seen = np.broadcast_to(visible > 0, moved.shape)
+        assert 0.3 < visible.mean() < 0.8
+        return abs(moved - target)[seen].mean(), abs(source - target)[seen].mean()
+
+    plain, before = errors(None)
+    assert plain < 0.08
+    assert before > 2 * plain
+    for seed in range(3):
+        draws = [rng.integers(-3, 11, size=(2, 4)) for _ in range(2)]
+        crops = {
+            name: CropFlip(top, left, np.arange(4) % 2 == (seed + number) % 2)
+            for number, (name, (top, left)) in enumerate(zip(("source", "target"), draws, strict=True))
+        }
+        moved, before = errors(crops)
+        assert moved < 1.3 * plain
+        assert before > 2 * moved
