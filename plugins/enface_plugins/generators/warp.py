@@ -47,7 +47,7 @@ class Warp(Generator):
         trunk: The network that computes flows, masks and the painted image from its own columns; if ``images`` names
             the partner, from the planes of source and partner.
         images: Images to sample: the ``source``, its ``mirror`` image, and the ``partner`` of a pair.
-        levels: Number of resolutions of the flow; 1 is the trunk's own.
+        levels: Number of resolutions of the flow.
         features: Channels of the moved features at full size; 0 for none. Default: 16 if the shorter side is 128 px or
             more, else 0.
 
@@ -61,7 +61,7 @@ class Warp(Generator):
         *,
         trunk: GeneratorBuilder,
         images: tuple[Image, ...] = ("source", "mirror"),
-        levels: Annotated[int, Ge(1), Le(6)] = 1,
+        levels: Annotated[int, Ge(1), Le(6)] = 3,
         features: Annotated[int, Ge(0)] | None = None,
         data: DataInfo,
     ) -> None:

@@ -21,7 +21,7 @@ EVERYTHING = frozenset({"output", "flow", "masks", "painted", "moved"})
 def build(size=(16, 16), **params) -> Warp:
     torch.manual_seed(0)
     trunk = partial(lambda data: Unet(width=4, data=data))
-    return Warp(trunk=trunk, data=DataInfo(size), **params).eval()
+    return Warp(trunk=trunk, data=DataInfo(size), **{"levels": 1, **params}).eval()
 
 
 class Planes(torch.nn.Module):
@@ -40,7 +40,7 @@ class Planes(torch.nn.Module):
 
 
 def with_planes(planes: torch.Tensor, **params) -> Warp:
-    return Warp(trunk=lambda data: Planes(planes), data=DataInfo(tuple(planes.shape[-2:])), **params)
+    return Warp(trunk=lambda data: Planes(planes), data=DataInfo(tuple(planes.shape[-2:])), **{"levels": 1, **params})
 
 
 def test_the_output_is_the_blend_of_moved_and_painted_images():
@@ -237,7 +237,7 @@ def test_a_trunk_without_a_value_per_pixel_is_refused():
         provides: ClassVar = {"code": ("source",)}
 
     with pytest.raises(RecipeError, match=r"each pixel: \(1, 10, 16, 16\) for an image, not \(1, 10, 8, 8\)"):
-        Warp(trunk=lambda data: Halving(), data=DataInfo((16, 16)))
+        Warp(trunk=lambda data: Halving(), levels=1, data=DataInfo((16, 16)))
     with pytest.raises(RecipeError, match="provides no output, only code"):
         Warp(trunk=lambda data: Codes(), data=DataInfo((16, 16)))
 
