@@ -21,7 +21,7 @@ from generator_plan import METRICS, NAMES, STAGES, Job, Setup
 
 TITLES = ("SSIM", "LPIPS", "sharpness")
 BASELINES = {"source": "copying the source", "mean_target": "mean face"}
-LABEL_WIDTH = 70
+LABEL_WIDTH = 90
 
 
 def cost_table(
