@@ -108,6 +108,11 @@ def moved(image: Tensor, flow: Tensor) -> Tensor:
 # ------------------------------------------------------------------ pictures
 
 
+def layer_requests(network: Generator) -> list[str]:
+    """Return the values of a generator that the pictures of the layers show."""
+    return [name for name in ("output", MASKS, "flow", PAINTED) if name in network.provides]
+
+
 def layer_values(network: nn.Module, column: Column, images: Sequence[str] = ("source",)) -> dict[str, Tensor]:
     """Compute what the pictures of the layers need.
 
@@ -120,9 +125,8 @@ def layer_values(network: nn.Module, column: Column, images: Sequence[str] = ("s
         ``output``, ``masks`` and, if provided, ``flow`` and ``painted``, and the columns; float32 on the CPU.
     """
     assert isinstance(network, Generator)
-    names = [name for name in ("output", MASKS, "flow", PAINTED) if name in network.provides]
     with torch.no_grad():
-        values = values_of(network, column, names)
+        values = values_of(network, column, layer_requests(network))
     values |= {name: column(name) for name in images}
     return {name: value.float().cpu() for name, value in values.items()}
 

@@ -27,6 +27,7 @@ from enface.training.build import values_of
 from enface.training.run import Run
 from enface_tools.evaluate.checkpoints import open_network
 from enface_tools.evaluate.grid import Pixels, grid as image_grid, shown, to_pixels, to_samples
+from enface_tools.evaluate.layers import has_layers, layer_names, layer_requests, layer_rows, layer_values
 from enface_tools.evaluate.measure import unit
 from enface_tools.evaluate.run import require_run
 from enface_tools.inference.tiles import Tiling
@@ -37,6 +38,8 @@ THREADS = min(8, os.cpu_count() or 1)
 SIZES = ("trained", "native")
 GRID_COLUMNS = 10
 GRID_GAP = 4
+LAYERS = ".layers.png"
+LAYERS_GAP = 2
 GRID_MAX_PAIRS = 100
 GRID_MAX_PIXELS = 50_000_000
 
@@ -53,6 +56,7 @@ def apply(
     tile: int | None = None,
     overlap: int = 64,
     grid: bool = False,
+    layers: bool = False,
     batch: int = 32,
     device: str = "auto",
     progress: Reporter | None = None,
@@ -71,6 +75,8 @@ def apply(
         tile: Height and width of the tiles into which large images are cut; only with ``native``; default: none.
         overlap: Pixels that neighbouring tiles share.
         grid: Also write ``grid.png`` with inputs above outputs.
+        layers: Also write ``NAME.layers.png``: the source, what was moved, mirrored and painted, the masks, the flow
+            and the output, side by side. Only for a generator that provides ``masks``, such as ``warp``.
         batch: Images per batch.
         device: ``cpu``, ``cuda`` or ``auto``.
         progress: Receives messages and progress; default: silent.
@@ -83,7 +89,8 @@ def apply(
             not be read, after all others were written.
         CheckpointError: if there is no checkpoint, or it does not fit the recipe.
         EnfaceError: if ``run`` is not a run directory, ``fit`` or ``size`` is unknown or not possible, ``tile`` is
-            given without ``native``, or the device is not available or has too little memory.
+            given without ``native`` or with ``layers``, the generator has no layers or needs more than the source, or
+            the device is not available or has too little memory.
     """
     directory, reporter = run.directory if isinstance(run, Run) else Path(run), progress or Silent()
     require_run(directory)
@@ -92,16 +99,19 @@ def apply(
             raise EnfaceError(f"no {name} is called {value!r}; known: {', '.join(filter(None, known))}")
     if tile is not None and size != "native":
         raise EnfaceError("tiles are cut at an image's own size; add --size native, or leave out --tile")
+    if tile is not None and layers:
+        raise EnfaceError("layers are not drawn in tiles; leave out --tile or --layers")
     folder = directory / "outputs" if out is None else Path(out)
     paths = [images] if isinstance(images, Path | str) else images
     grid_path = folder / "grid.png" if grid else None
     loaded, target = load_recipe(directory), device_of(device)
     data = loaded.recipe.data
-    with_arrays = data.channels.target not in (1, 3)
-    tasks = plan_tasks([Path(path) for path in paths], folder, grid_path, arrays=with_arrays)
+    beside = [".npy"] * (data.channels.target not in (1, 3)) + [LAYERS] * layers
+    tasks = plan_tasks([Path(path) for path in paths], folder, grid_path, beside)
     network, _ = open_network(loaded, directory, Path(checkpoint) if checkpoint else None, target, raw=not average)
     tiling = _tiling(network, loaded.recipe.generator.use, tile, overlap) if size == "native" else None
-    translator = ImageTranslator(network, data, target, fit, batch, tiling)
+    check_columns(network, loaded.recipe.generator.use, layers=layers)
+    translator = ImageTranslator(network, data, target, fit, batch, tiling, layers)
     pairs = PairGrid(len(tasks), data.image_size) if grid else None
     with reporter.progress("applying") as report:
         errors = translator(tasks, pairs, report)
@@ -112,6 +122,8 @@ def apply(
         action = {"crop": "cropped to", "pad": "padded to", "stretch": "stretched to"}[fit or data.fit]
         remedy = "" if network.multiple is None else "; --size native keeps their own size"
         reporter.say(f"{translator.fitted} images were {action} the shape of {px(data.image_size)} px{remedy}")
+    if translator.pictures:
+        reporter.say(f"layers: NAME{LAYERS} shows {', '.join(translator.pictures)}, from left to right")
     reporter.say(f"{len(written)} images written to {folder}")
     if errors:
         reasons = "\n  ".join(errors.values())
@@ -125,6 +137,16 @@ def _tiling(network: Generator, name: str, tile: int | None, overlap: int) -> Ti
     return Tiling(network.multiple, tile, overlap)
 
 
+def check_columns(network: Generator, name: str, *, layers: bool) -> None:
+    """Raise EnfaceError if a generator has no layers to draw, or needs more than the source."""
+    if layers and not has_layers(network):
+        raise EnfaceError(f"generator {name} has no layers (it provides no masks, as warp does); leave out --layers")
+    values = layer_requests(network) if layers else ["output"]
+    more = [column for value in values for column in network.provides[value] if column != "source"]
+    if more:
+        raise EnfaceError(f"generator {name} needs {more[0]} beside the source, which an image file does not have")
+
+
 @dataclass(frozen=True)
 class ImageTask:
     """An image file and the file of its output."""
@@ -133,7 +155,9 @@ class ImageTask:
     output: Path
 
 
-def plan_tasks(images: Sequence[Path], out: Path, grid: Path | None = None, *, arrays: bool = False) -> list[ImageTask]:
+def plan_tasks(
+    images: Sequence[Path], out: Path, grid: Path | None = None, beside: Sequence[str] = ()
+) -> list[ImageTask]:
     """A task for each image file; files of a folder keep their paths within it.
 
     If ``out`` lies within one of the folders, its content is not used as input.
@@ -141,10 +165,10 @@ def plan_tasks(images: Sequence[Path], out: Path, grid: Path | None = None, *, a
     Args:
         images: Image files, and folders to search.
         grid: A further file that will be written.
-        arrays: A NumPy file will be written beside each output.
+        beside: Suffixes of further files that will be written beside each output.
 
     Raises:
-        DataError: if a path does not exist or has no image, two images have the same output, or an output would
+        DataError: if a path does not exist or has no image, two files that will be written are the same, or one would
             overwrite an input, naming them.
     """
     if out.exists() and not out.is_dir():
@@ -161,7 +185,7 @@ def plan_tasks(images: Sequence[Path], out: Path, grid: Path | None = None, *, a
                 )
     if not tasks:
         raise DataError("no image is given; name image files or folders of them")
-    _refuse_overwriting(list(tasks.values()), grid, arrays)
+    _refuse_overwriting(list(tasks.values()), grid, beside)
     return list(tasks.values())
 
 
@@ -183,13 +207,15 @@ def _sources(path: Path, out: Path) -> Iterator[tuple[Path, str]]:
     yield from ((path / name, name) for name in names)
 
 
-def _refuse_overwriting(tasks: Sequence[ImageTask], grid: Path | None, arrays: bool) -> None:
+def _refuse_overwriting(tasks: Sequence[ImageTask], grid: Path | None, beside: Sequence[str]) -> None:
     if grid is not None and any(task.output == grid for task in tasks):
         raise DataError(f"an output and the grid would both be written to {grid}; rename that image, or omit --grid")
     inputs = {_file_id(task.source): task.source for task in tasks}
-    outputs = [task.output for task in tasks]
-    outputs += [output.with_suffix(".npy") for output in outputs] if arrays else []
-    for output in [*outputs, *([grid] if grid else [])]:
+    outputs = {task.output: task.source for task in tasks}
+    others = {task.output.with_suffix(suffix): task.source for task in tasks for suffix in beside}
+    for path in outputs.keys() & others.keys():
+        raise DataError(f"{outputs[path]} and {others[path]} would both write {path}; rename one")
+    for output in [*outputs, *others, *([grid] if grid else [])]:
         file_id = _file_id(output)
         if file_id is not None and file_id in inputs:
             raise DataError(f"{output} would overwrite the input {inputs[file_id]}; give --out another folder")
@@ -236,9 +262,11 @@ class ImageTranslator:
         fit: Way to fit images; default: that of ``data``.
         batch: Images per batch.
         tiling: Keeps the size of images instead, one by one.
+        layers: Also write ``NAME.layers.png``; not in tiles.
 
     Attributes:
         fitted: Number of images whose shape was changed so far.
+        pictures: Names of the pictures of the layers, from left to right.
     """
 
     network: Generator
@@ -247,7 +275,9 @@ class ImageTranslator:
     fit: Fit | None = None
     batch: int = 32
     tiling: Tiling | None = None
+    layers: bool = False
     fitted: int = field(init=False, default=0)
+    pictures: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._half = (2**self.data.depth - 1) / 2
@@ -275,11 +305,13 @@ class ImageTranslator:
                 read = dict(zip(part, pool.map(self._read, [tasks[index].source for index in part]), strict=True))
                 errors |= {tasks[index]: item for index, item in read.items() if isinstance(item, str)}
                 sources = {index: item for index, item in read.items() if not isinstance(item, str)}
-                results = self._outputs([image for image, _ in sources.values()])
+                results, sheets = self._outputs([image for image, _ in sources.values()])
                 self.fitted += sum(fitted for _, fitted in sources.values())
                 outputs = dict(zip(sources, results, strict=True))
                 samples = [to_samples(output[None], self.data.depth)[0] for output in outputs.values()]
-                list(pool.map(write_image, [tasks[index].output for index in outputs], samples))
+                paths = [tasks[index].output for index in outputs]
+                list(pool.map(write_image, paths, samples))
+                list(pool.map(write_image, [path.with_suffix(LAYERS) for path in paths], sheets))
                 if grid is not None:
                     grid.add({index: unit(image) for index, (image, _) in sources.items()}, outputs)
                 if progress is not None:
@@ -299,23 +331,39 @@ class ImageTranslator:
         # A copy, because torch warns of arrays of Pillow, which are read-only.
         return torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1).float().div_(self._half).sub_(1), fitted
 
-    def _outputs(self, sources: list[Tensor]) -> list[Tensor]:
-        """Outputs (C, H, W) in [0, 1] on the CPU."""
+    def _outputs(self, sources: list[Tensor]) -> tuple[list[Tensor], list[Pixels]]:
+        """Outputs (C, H, W) in [0, 1] on the CPU, and the pictures of the layers if these are drawn."""
         if not sources:
-            return []
+            return [], []
+        network = self._with_layers if self.layers else self._network
         try:
             with torch.inference_mode():
                 source = torch.stack(sources).contiguous().to(self.device)
-                output = self.tiling(self._network, source) if self.tiling else self._network(source)
+                result = self.tiling(network, source) if self.tiling else network(source)
         except torch.OutOfMemoryError as error:
             choice = "--tile" if self.tiling else "--batch"
             raise EnfaceError(
                 f"{len(sources)} images do not fit into the memory of {self.device}; choose a smaller {choice}"
             ) from error
-        return list(unit(output).cpu())
+        result, planes = unit(result).cpu(), self.data.channels.target
+        # Three planes for each picture follow those of the output.
+        pictures = [to_pixels(image) for image in torch.split(result[:, planes:], 3, dim=1)] if self.layers else []
+        sheets = [image_grid([row], gap=LAYERS_GAP) for row in zip(*pictures, strict=True)]
+        return list(result[:, :planes]), sheets
 
     def _network(self, source: Tensor) -> Tensor:
         return values_of(self.network, {"source": source}.__getitem__)["output"]
+
+    def _with_layers(self, source: Tensor) -> Tensor:
+        """The output and, in further planes, the pictures of the layers: (N, C + 3 P, H, W) in [-1, 1]."""
+        values = layer_values(self.network, {"source": source}.__getitem__)
+        names = layer_names(self.network, values["masks"].shape[1])
+        # One by one, because each image has a scale of its own for the flow.
+        single = [{name: value[place : place + 1] for name, value in values.items()} for place in range(len(source))]
+        rows = [layer_rows(one, names)[0] for one in single]
+        self.pictures = list(rows[0])
+        pictures = torch.cat([torch.cat(list(row.values()), dim=1) for row in rows])
+        return torch.cat([values["output"], 2 * pictures - 1], dim=1)
 
 
 @dataclass

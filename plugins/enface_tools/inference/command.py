@@ -61,6 +61,10 @@ def apply(
     ] = None,
     overlap: Annotated[int, typer.Option("--overlap", min=0, metavar="PX", help="Overlap of the tiles.")] = 64,
     grid: Annotated[bool, typer.Option("--grid", help="Also write DIR/grid.png with inputs above outputs.")] = False,
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", help="Also write DIR/NAME.layers.png: what was moved, mirrored and painted."),
+    ] = False,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images per batch.")] = 32,
     raw: Raw = False,
     device: Annotated[Device, typer.Option("--device", help="Device of the network.")] = Device.auto,
@@ -83,6 +87,7 @@ def apply(
         tile=tile,
         overlap=overlap,
         grid=grid,
+        layers=layers,
         batch=batch,
         device=device.value,
         progress=Terminal(),
@@ -98,6 +103,9 @@ def export(
     raw: Raw = False,
     format_: Annotated[
         list[Format] | None, typer.Option("--format", help="A format to write; repeatable; default: both.")
+    ] = None,
+    opset: Annotated[
+        int | None, typer.Option("--opset", min=1, metavar="N", help="Version of ONNX's operators; default: torch's.")
     ] = None,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -117,7 +125,7 @@ def export(
     require_packages(formats)
     loaded = load_recipe(run)
     network, saved = open_network(loaded, run, checkpoint, torch.device("cpu"), raw=raw)
-    metadata = Exporter(loaded.recipe, network, saved, raw)(folder, formats)
+    metadata = Exporter(loaded.recipe, network, saved, raw, opset)(folder, formats)
     for format_name, difference in metadata["largest_difference"].items():
         say(f"{format_name}: differs from the network by {difference:.1e} at most")
     say(f"{', '.join(metadata['files'])} and export.json written to {folder}")

@@ -34,7 +34,7 @@ from enface_tools.evaluate.sampling import without_self_pairs
 from enface_tools.evaluate.summary import Summarizer
 from enface_tools.inference.apply import device_of
 from enface_tools.pairs.checks import CheckedImages, check
-from enface_tools.pairs.files import GRID as GRID_FILE, scan, without_grid
+from enface_tools.pairs.files import listed, scan, without_extras
 from enface_tools.pairs.labels import label_table
 from enface_tools.pairs.matching import Indices, MatchedImages, match
 from enface_tools.pairs.output import WORK, check_folders, claim, results_folder
@@ -97,9 +97,9 @@ class PairsEvaluation:
         check_folders(self.folders)
         self.folder = results_folder(self.out, self.folders)
         files = {role: scan(path, role) for role, path in self.folders.items()}
-        outputs = without_grid(files["outputs"], files["targets"])
-        if outputs != files["outputs"]:
-            self.reporter.say(f"{GRID_FILE} of 'enface apply --grid' is no output and is left out")
+        outputs = without_extras(files["outputs"], files["targets"])
+        if extras := [name for name in files["outputs"].names if name not in outputs.names]:
+            self.reporter.say(f"left out, because 'enface apply' writes it beside outputs: {listed(extras)}")
             files["outputs"] = outputs
         self._matched = match(
             files["outputs"], files["targets"], files.get("sources"), options.key, subset=options.subset

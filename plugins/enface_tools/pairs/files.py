@@ -14,6 +14,7 @@ from enface.errors import DataError
 # GIF files are listed, too, so that they are refused by name instead of ignored; arrays lie beside their pictures.
 EXTENSIONS = (*(extension for extension in IMAGE_EXTENSIONS if extension != "npy"), "gif")
 GRID = "grid.png"
+LAYERS = ".layers.png"
 MAX_LISTED = 10
 MAX_LENGTH = 240
 
@@ -59,12 +60,18 @@ def scan(root: Path, role: str) -> ImageFiles:
     return ImageFiles(role, root, tuple(names), stems)
 
 
-def without_grid(outputs: ImageFiles, targets: ImageFiles) -> ImageFiles:
-    """Leave out ``grid.png``, which ``enface apply --grid`` writes among its outputs, unless it has a target."""
-    if GRID not in outputs.names or "grid" in targets.stems:
-        return outputs
-    kept = [(name, stem) for name, stem in zip(outputs.names, outputs.stems, strict=True) if name != GRID]
-    return replace(outputs, names=tuple(name for name, _ in kept), stems=tuple(stem for _, stem in kept))
+def without_extras(outputs: ImageFiles, targets: ImageFiles) -> ImageFiles:
+    """Leave out pictures that ``enface apply`` writes beside its outputs, unless they have a target.
+
+    These are ``grid.png`` with ``--grid``, and ``NAME.layers.png`` with ``--layers``.
+    """
+    names = dict(zip(outputs.names, outputs.stems, strict=True))
+    kept = {
+        name: stem
+        for name, stem in names.items()
+        if stem in targets.stems or (name != GRID and not name.endswith(LAYERS))
+    }
+    return replace(outputs, names=tuple(kept), stems=tuple(kept.values()))
 
 
 def require_folder(root: Path, role: str) -> None:

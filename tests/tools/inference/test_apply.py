@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ from PIL import Image
 from enface.errors import DataError, EnfaceError
 from enface.plugin.components import Generator
 from enface.recipe.models import DataModel
-from enface_tools.inference.apply import ImageTask, ImageTranslator, PairGrid, device_of, plan_tasks
+from enface_tools.inference.apply import (
+    ImageTask,
+    ImageTranslator,
+    PairGrid,
+    check_columns,
+    device_of,
+    plan_tasks,
+)
+from enface_tools.inference.tiles import Tiling
 
 CPU = torch.device("cpu")
 
@@ -228,3 +237,68 @@ def test_the_size_of_the_grid_is_bounded():
 def test_an_empty_grid_is_not_written(tmp_path):
     assert not PairGrid(3, (8, 8)).save(tmp_path / "grid.png")
     assert not (tmp_path / "grid.png").exists()
+
+
+# ------------------------------------------------------------------ layers
+
+
+class Layered(Generator):
+    """Its output is half the source shifted by a pixel, and half painted white."""
+
+    provides: ClassVar = dict.fromkeys(("output", "masks", "flow", "painted"), ("source",))
+    images = ("source",)
+    multiple = 8
+
+    def forward(self, wants, source):
+        assert torch.is_inference_mode_enabled()
+        moved = torch.cat([source[..., 1:], source[..., -1:]], dim=-1)
+        flow = source.new_tensor([1.0, 0.0]).view(1, 1, 2, 1, 1).expand(len(source), -1, -1, *source.shape[2:])
+        masks = torch.full_like(source[:, :2], 0.5)
+        return {"output": (moved + 1) / 2, "masks": masks, "flow": flow, "painted": torch.ones_like(source)}
+
+
+@pytest.mark.parametrize(("tiling", "shape"), [(None, (16, 16)), (Tiling(8), (13, 10))])
+def test_layers_are_drawn_beside_each_output(tmp_path, tiling, shape):
+    source = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    Image.fromarray(source).save(tmp_path / "face.png")
+    task = ImageTask(tmp_path / "face.png", tmp_path / "out" / "face.png")
+    draw = translator(Layered(), tiling=tiling, layers=True)
+    assert draw([task]) == {}
+    sheet = pixels_of(tmp_path / "out" / "face.layers.png")
+    height, width = shape
+    assert sheet.shape == (height, 6 * width + 5 * 2, 3)
+    parts = [sheet[:, start : start + width] for start in range(0, sheet.shape[1], width + 2)]
+    rows = dict(zip(draw.pictures, parts, strict=True))
+    assert list(rows) == ["source", "moved", "painted", "masks", "flow", "output"]
+    np.testing.assert_array_equal(rows["source"], source)
+    np.testing.assert_array_equal(rows["moved"][:, :-1], source[:, 1:])
+    assert (rows["painted"] == 255).all()
+    # Half blue (0, 114, 178), half vermilion (213, 94, 0).
+    assert (rows["masks"] == (107, 104, 89)).all()
+    assert (rows["flow"][..., 0] == 255).all()
+    assert (rows["flow"][..., 1:] <= 1).all(), "to the right is red"
+    np.testing.assert_array_equal(rows["output"], pixels_of(task.output))
+
+
+def test_files_of_layers_are_planned(tmp_path):
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "a.layers.jpg")
+    with pytest.raises(DataError, match=r"a\.layers\.jpg and .*a\.png would both write .*out/a\.layers\.png"):
+        plan_tasks([tmp_path], tmp_path / "out", beside=[".layers.png"])
+    assert len(plan_tasks([tmp_path], tmp_path / "out")) == 2
+    picture(tmp_path / "out" / "b.layers.png")
+    (tmp_path / "link.png").hardlink_to(tmp_path / "out" / "b.layers.png")
+    images = [picture(tmp_path / "b.png"), tmp_path / "link.png"]
+    with pytest.raises(DataError, match=r"out/b\.layers\.png would overwrite the input .*link\.png"):
+        plan_tasks(images, tmp_path / "out", beside=[".layers.png"])
+
+
+def test_a_generator_without_layers_or_of_more_than_the_source_is_refused():
+    check_columns(Layered(), "mine", layers=True)
+    with pytest.raises(EnfaceError, match=r"generator mine has no layers .* leave out --layers"):
+        check_columns(Negative(), "mine", layers=True)
+    paired = Layered()
+    paired.provides = {"output": ("source",), "masks": ("source", "partner")}
+    check_columns(paired, "mine", layers=False)
+    with pytest.raises(EnfaceError, match="generator mine needs partner beside the source"):
+        check_columns(paired, "mine", layers=True)

@@ -212,6 +212,8 @@ def test_mistakes_are_reported_before_anything_is_written(trained, enface, tmp_p
         ([tmp_path / "gone.png"], "does not exist"),
         ([one, "--checkpoint", stranger], "truncated or damaged"),
         ([one, "--checkpoint", tmp_path / "gone"], "does not exist"),
+        ([one, "--layers"], "has no layers"),
+        ([one, "--layers", "--size", "native", "--tile", 32], "layers are not drawn in tiles"),
     ]:
         outcome = enface("apply", trained.run, *arguments, "--out", out)
         assert (outcome.code, out.exists()) == (2, False)

@@ -67,12 +67,13 @@ def test_it_measures_and_reports(enface, pair, tmp_path):
     assert "p2_5" in Path("evaluations/outputs/report/index.html").read_text(encoding="utf-8")
 
 
-def test_the_grid_of_apply_is_no_output(enface, pair):
+def test_the_grid_and_the_layers_of_apply_are_no_outputs(enface, pair):
     outputs, targets = pair
-    shutil.copy(outputs / "p0_0.png", outputs / "grid.png")
+    for name in ("grid.png", "p0_0.layers.png"):
+        shutil.copy(outputs / "p0_0.png", outputs / name)
     outcome = enface("pairs", outputs, targets, "--metrics", "mae")
     assert outcome.code == 0, outcome.err
-    assert "grid.png of 'enface apply --grid' is no output and is left out\n" in outcome.out
+    assert "left out, because 'enface apply' writes it beside outputs: grid.png, p0_0.layers.png\n" in outcome.out
     assert "6 outputs match their targets" in outcome.out
 
 
