@@ -231,7 +231,7 @@ def test_the_summary_of_the_component_describes_the_package():
         ("loss", "Charbonnier", "a loss called 'charbonnier' is already installed, from"),
         ("loss", "plugins", "a package enface_plugins is already installed"),
         ("loss", "tensor", "'Tensor' has another meaning in src/enface_tensor/tensor.py"),
-        ("generator", "encoder", "'Encoder' has another meaning in src/enface_encoder/encoder.py"),
+        ("generator", "sample", "'sample' has another meaning in src/enface_sample/sample.py"),
         ("loss", "hookimpl", "'hookimpl' has another meaning in src/enface_hookimpl/__init__.py"),
         ("loss", "fixture", "'Fixture' has another meaning in tests/test_fixture.py"),
     ],
