@@ -31,7 +31,7 @@ Call = Callable[[], object]
 def measure_speed(
     chosen: Sequence[Setup], folder: Path, *, rounds: int, threads: int, quick: bool
 ) -> dict[str, dict[str, Any]]:
-    """Return speed, cost and memory of each network.
+    """Return speed and cost of each network, and write its recipe.
 
     All networks and stages are timed in alternation in this process. On one thread the time is the processor's, which
     other programs disturb little; on several it is that of the wall clock.
@@ -53,14 +53,32 @@ def measure_speed(
         rates = sorted(batch / duration for duration in durations)
         low, middle, high = (round(value, 2) for value in (rates[0], statistics.median(rates), rates[-1]))
         result[name][kind] = {"images_per_second": middle, "low": low, "high": high}
-    for name, file in files.items():
-        result[name]["memory_mib"] = {stage: _memory(file, stage) for stage in STAGES}
     return result
+
+
+def measure_memory(setup: Setup, folder: Path) -> dict[str, float]:
+    """Return the memory of training each stage, in MiB, measured in a process of its own.
+
+    Args:
+        folder: Of the recipes that :func:`measure_speed` wrote.
+    """
+    program = Path(__file__).with_name("generator_memory.py")
+    memory = {}
+    for stage in STAGES:
+        command = [sys.executable, str(program), str(recipe_file(setup, folder)), stage]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        memory[stage] = round(int(output.split()[-1]) / 2**20, 1)
+    return memory
+
+
+def recipe_file(setup: Setup, folder: Path) -> Path:
+    """Return the file of a network's recipe."""
+    return folder / setup.size / f"{setup.name}.yaml"
 
 
 def write_recipe(setup: Setup, folder: Path, quick: bool) -> Path:
     """Write a network's recipe; its steps are not taken."""
-    path = folder / setup.size / f"{setup.name}.yaml"
+    path = recipe_file(setup, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = recipe(setup, dict.fromkeys(STAGES, 1000), 1e-3, 0, quick=quick)
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -95,11 +113,3 @@ def _inference(trainer: Trainer) -> Call:
         network(frozenset({"output"}), **columns)
 
     return call
-
-
-def _memory(file: Path, stage: str) -> float:
-    """Return the memory of training a stage, in MiB, measured in a process of its own."""
-    program = Path(__file__).with_name("generator_memory.py")
-    command = [sys.executable, str(program), str(file), stage]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return round(int(output.split()[-1]) / 2**20, 1)

@@ -29,23 +29,23 @@ Arguments = argparse.Namespace
 
 def speed(arguments: Arguments) -> None:
     """Measure speed, cost and memory."""
-    from generator_speed import measure_speed
+    from generator_speed import measure_memory, measure_speed
 
-    rounds = 1 if arguments.quick else arguments.rounds
-    measured = measure_speed(
-        setups(arguments.sizes, arguments.only),
-        arguments.out / "speed",
-        rounds=rounds,
-        threads=arguments.threads,
-        quick=arguments.quick,
-    )
+    rounds, folder = 1 if arguments.quick else arguments.rounds, arguments.out / "speed"
+    chosen = setups(arguments.sizes, arguments.only)
+    measured = measure_speed(chosen, folder, rounds=rounds, threads=arguments.threads, quick=arguments.quick)
     path = arguments.out / "speed.json"
     known = read_json(path)["networks"] if path.is_file() else {}
-    write_json(path, {"threads": arguments.threads, "rounds": rounds, "networks": known | measured})
-    for name, item in measured.items():
-        rates = ", ".join(f"{stage} {item[stage]['images_per_second']:.1f}" for stage in (*STAGES, "inference"))
+    content = {"threads": arguments.threads, "rounds": rounds, "networks": known | measured}
+    # Before the memory, which takes longer and which no step depends on.
+    write_json(path, content)
+    for setup in chosen:
+        item = measured[str(setup)]
+        item["memory_mib"] = measure_memory(setup, folder)
+        speeds = ", ".join(f"{kind} {item[kind]['images_per_second']:.1f}" for kind in (*STAGES, "inference"))
         memory = " and ".join(f"{value:.0f}" for value in item["memory_mib"].values())
-        print(f"{name}: {item['parameters']:,} parameters, {item['gflop']} GFLOP; images/s: {rates}; {memory} MiB")
+        print(f"{setup}: {item['parameters']:,} parameters, {item['gflop']} GFLOP; images/s: {speeds}; {memory} MiB")
+    write_json(path, content)
 
 
 def rates(arguments: Arguments) -> None:
