@@ -121,8 +121,8 @@ def make_pack(loaded: Any, progress: Callable[[int, int], None] | None) -> Any:
 
 
 @hookspec
-def batch_columns(loaded: Any, pack: Any, roles: Sequence[str]) -> Mapping[str, Any]:  # type: ignore[empty-body]
-    """Return ``enface.data.batches.BatchColumn`` by name, for batches of pairs with these roles."""
+def batch_columns(loaded: Any, pack: Any, roles: Sequence[str], reporter: Reporter) -> Any:
+    """Return a map from names to ``enface.data.batches.BatchColumn``, for batches of pairs with these roles."""
 
 
 @hookspec(firstresult=True)

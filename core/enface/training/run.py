@@ -105,12 +105,10 @@ class Run:
 
     def batches(self, roles: tuple[str, ...], **options: Any) -> Batches:
         """Return the batches of pairs with these images; the options are those of :class:`Batches`."""
-        found = self.loaded.plugins.hook.batch_columns(loaded=self.loaded, pack=self.pack, roles=roles)
-        further = {name: column for columns in found for name, column in columns.items()}
-        info = self.info
-        return Batches(
-            self.pack, roles, self.engine.device, info.size, channels=info.channels, further=further, **options
-        )
+        hook, info = self.loaded.plugins.hook, self.info
+        found = hook.batch_columns(loaded=self.loaded, pack=self.pack, roles=roles, reporter=self.reporter)
+        options["further"] = {name: column for columns in found for name, column in columns.items()}
+        return Batches(self.pack, roles, self.engine.device, info.size, channels=info.channels, **options)
 
     def _targets(self, count: int) -> Targets:
         pairs = self.pairs("train")

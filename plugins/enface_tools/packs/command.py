@@ -11,7 +11,7 @@ import typer
 from enface import hookimpl
 from enface.cli.options import Overrides, RecipePath, Terminal, progress_bar, say
 from enface.errors import EnfaceError
-from enface.system.messages import Progress
+from enface.system.messages import Progress, Reporter
 from enface.system.signals import raise_on_signals
 
 if TYPE_CHECKING:
@@ -111,12 +111,13 @@ def make_pack(loaded: LoadedRecipe, progress: Progress | None) -> Pack:
 
 
 @hookimpl
-def batch_columns(loaded: LoadedRecipe, pack: Pack, roles: Sequence[str]) -> Mapping[str, BatchColumn]:
+def batch_columns(
+    loaded: LoadedRecipe, pack: Pack, roles: Sequence[str], reporter: Reporter
+) -> Mapping[str, BatchColumn]:
     """Return the true flow between the images of a pair, if the dataset knows it."""
-    from enface.system.messages import Silent
     from enface_tools.packs.flow_columns import flow_columns
 
-    return flow_columns(loaded, pack, roles, Silent())
+    return flow_columns(loaded, pack, roles, reporter)
 
 
 @hookimpl
