@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from enface.training.build import values_of
 from enface.training.checkpoint import Checkpoint, digest
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+SPLIT_COUNT = 18
+"""First opset whose Split has an attribute ``num_outputs``."""
 FILES = {"onnx": "generator.onnx", "torch": "generator.pt2"}
 """File name of each format."""
 METADATA = "export.json"
@@ -71,12 +73,14 @@ class Exporter:
             exporter cannot trace that.
         saved: The checkpoint of its weights.
         raw: True if these are the plain weights although the checkpoint may have a running average.
+        opset: Version of the ONNX operators; None for the exporter's default.
     """
 
     recipe: Recipe
     network: Generator
     saved: Checkpoint
     raw: bool = False
+    opset: int | None = None
 
     def __call__(self, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
         """Write a file for each format and ``export.json`` into a folder, all or none.
@@ -88,10 +92,13 @@ class Exporter:
             Content of ``export.json``.
 
         Raises:
-            EnfaceError: if packages are missing, the generator cannot be exported, or a file's outputs differ from
-                the network's by more than 1e-4.
+            EnfaceError: if packages are missing, the generator cannot be exported, it does not fit the opset, or a
+                file's outputs differ from the network's by more than 1e-4.
         """
         require_packages(formats)
+        if self.opset is not None:
+            self._check_opset(self.opset, formats)
+        new = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
@@ -101,6 +108,10 @@ class Exporter:
                     os.replace(path, folder / path.name)
         except OSError as error:
             raise EnfaceError(f"cannot write to {folder} ({error.strerror or error})") from error
+        except EnfaceError:
+            if new:
+                folder.rmdir()
+            raise
         return content
 
     def _write(self, work: Path, formats: Sequence[str]) -> dict[str, Any]:
@@ -112,7 +123,42 @@ class Exporter:
             except EnfaceError:
                 # Written for one size below, or refused.
                 pass
-        return self._write_files(work, formats, None)
+        try:
+            return self._write_files(work, formats, None)
+        except EnfaceError as error:
+            raise self._refusal_of_opset(work) or error from error
+
+    def _check_opset(self, opset: int, formats: Sequence[str]) -> None:
+        if "onnx" not in formats:
+            raise EnfaceError("--opset is a version of ONNX operators; add --format onnx, or remove it")
+        newest = int(importlib.import_module("onnx").defs.onnx_opset_version())
+        if opset > newest:
+            raise EnfaceError(
+                f"--opset {opset}: onnx {metadata.version('onnx')} knows opsets up to {newest}; use one of these, or a "
+                "newer onnx"
+            )
+
+    def _refusal_of_opset(self, work: Path) -> EnfaceError | None:
+        """Return the error that names an opset that works; None if the opset is not the reason."""
+        if self.opset is None:
+            return None
+        refused = f"--opset {self.opset}: generator {self.recipe.generator.use} cannot be written"
+        if not self._works_with(None, work):
+            return None
+        default, needed, operator = _opsets(work / FILES["onnx"])
+        if self.opset > default:
+            return EnfaceError(f"{refused}, or onnxruntime does not know it; use --opset {default}")
+        reason = f"{operator} needs {needed}" if self.opset < needed else "the exporter cannot convert it"
+        between = range(max(self.opset + 1, needed), default)
+        works = next((opset for opset in between if self._works_with(opset, work)), default)
+        return EnfaceError(f"{refused} ({reason}); the smallest opset that works is {works}")
+
+    def _works_with(self, opset: int | None, work: Path) -> bool:
+        try:
+            replace(self, opset=opset)._write_files(work, ["onnx"], None)
+        except EnfaceError:
+            return False
+        return True
 
     def _write_files(self, work: Path, formats: Sequence[str], multiple: int | None) -> dict[str, Any]:
         """Write files that accept the recipe's size, or all multiples of a number from two times that on.
@@ -126,7 +172,7 @@ class Exporter:
             program = self._attempt("torch", _traced, model, sources[0], multiple)
             for kind in dict.fromkeys(formats):
                 path = work / FILES[kind]
-                self._attempt(kind, WRITERS[kind], program, path)
+                self._attempt(kind, WRITERS[kind], program, path, *([self.opset] if kind == "onnx" else []))
                 differences[kind] = self._compare(model, kind, path, sources)
         content = self._metadata(work, differences, multiple)
         (work / METADATA).write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -202,6 +248,7 @@ class Exporter:
             "digest": digest(self.network),
             "checked": {"batches": list(BATCHES), "limit": LIMIT},
             "largest_difference": dict(differences),
+            **({"opset": _opsets(work / FILES["onnx"])[0]} if "onnx" in differences else {}),
             "files": {path.name: _file(path) for path in sorted(work.iterdir())},
             "versions": {"enface": enface.__version__, **_versions(differences)},
         }
@@ -233,11 +280,35 @@ def _sides(size: tuple[int, int], multiple: int | None) -> list[int | str]:
     return [f"{name}, at least {side}" for name, side in zip(SIDES, size, strict=True)]
 
 
-def _write_onnx(program: ExportedProgram, path: Path) -> None:
-    model = torch.onnx.export(program, dynamo=True, input_names=["source"], output_names=["output"], verbose=False)
+def _write_onnx(program: ExportedProgram, path: Path, opset: int | None = None) -> None:
+    model = torch.onnx.export(
+        program, dynamo=True, input_names=["source"], output_names=["output"], verbose=False, opset_version=opset
+    )
     assert model is not None
+    if opset is not None and opset < SPLIT_COUNT:
+        # onnx's conversion to older opsets keeps it.
+        for node in model.model.graph:
+            if node.op_type == "Split":
+                node.attributes.pop("num_outputs", None)
     # A single file, which ONNX limits to 2 GB.
     model.save(path, external_data=False)
+    # The exporter only logs that it cannot convert.
+    if opset is not None and _opsets(path)[0] != opset:
+        raise EnfaceError(f"opset {opset} is not supported")
+
+
+def _opsets(path: Path) -> tuple[int, int, str]:
+    """Return the opset of an ONNX file, the first one that has all of its operators, and the last of these."""
+    onnx = importlib.import_module("onnx")
+    model = onnx.load(path)
+    (opset,) = (item.version for item in model.opset_import if not item.domain)
+    kinds = {node.op_type for node in model.graph.node if not node.domain}
+    first = {
+        kind: min(item.since_version for item in onnx.defs.get_all_schemas_with_history() if item.name == kind)
+        for kind in kinds
+    }
+    last = max(sorted(first), key=first.__getitem__)
+    return int(opset), int(first[last]), str(last)
 
 
 def _write_torch(program: ExportedProgram, path: Path) -> None:
@@ -266,7 +337,7 @@ def _read_torch(path: Path) -> Callable[[Tensor], Tensor]:
     return call
 
 
-WRITERS: Mapping[str, Callable[[ExportedProgram, Path], None]] = {"onnx": _write_onnx, "torch": _write_torch}
+WRITERS: Mapping[str, Callable[..., None]] = {"onnx": _write_onnx, "torch": _write_torch}
 READERS: Mapping[str, Callable[[Path], Callable[[Tensor], Tensor]]] = {"onnx": _read_onnx, "torch": _read_torch}
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import logging
 import warnings
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -29,20 +30,22 @@ PATH = Path("checkpoints/step-00000007.safetensors")
 def exporter(load):
     """Build an exporter of a network whose outputs are spread over the whole range, as after training."""
 
-    def build(generator, network=None, raw=False, places=("generator",)):
-        loaded = load({"generator": generator})
-        module = network or build_generator(loaded, INFO)
+    def build(
+        generator, network=None, raw=False, places=("generator",), size=(32, 32), variance=(0.001, 0.01), **options
+    ):
+        loaded = load({"generator": generator, "data": {"size": [*size]}})
+        module = network or build_generator(loaded, replace(INFO, size=size))
         torch.manual_seed(1)
         for name, value in module.state_dict().items():
             if name.endswith("running_mean"):
                 value.normal_(0, 0.1)
             elif name.endswith("running_var"):
-                value.uniform_(0.001, 0.01)
+                value.uniform_(*variance)
             elif value.dim() == 4:
                 value.normal_(0, 0.1)
         module.eval().requires_grad_(False)
         tensors = {f"{place}/x": torch.zeros(1) for place in places}
-        return Exporter(loaded.recipe, module, Checkpoint(PATH, tensors, {"step": 7}), raw)
+        return Exporter(loaded.recipe, module, Checkpoint(PATH, tensors, {"step": 7}), raw, **options)
 
     return build
 
@@ -80,6 +83,82 @@ def test_both_files_give_the_networks_outputs(exporter, generator, tmp_path):
             with torch.inference_mode():
                 assert (call(source) - expected).abs().max() < 1e-4
     assert all(0 <= content["largest_difference"][kind] < 1e-4 for kind in ("onnx", "torch"))
+
+
+WARP = {"use": "warp", "trunk": {"use": "unet", "width": 4, "depth": 3}, "levels": 2, "features": 4}
+# With a smaller variance the flow leaves the image by thousands of pixels, which magnifies rounding.
+MODERATE = (0.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("params", "size"),
+    [({"features": 0}, (32, 32)), ({"levels": 1}, (32, 48)), ({"levels": 3}, (45, 33))],
+    ids=["levels", "features", "odd"],
+)
+def test_the_files_of_a_warping_generator_give_its_outputs_at_all_sizes(exporter, params, size, tmp_path):
+    pytest.importorskip("onnxruntime")
+    export_network = exporter({**WARP, **params}, size=size, variance=MODERATE)
+    content = export_network(tmp_path, ["onnx", "torch"])
+    assert content["source"]["shape"][2:] == [f"height, at least {size[0]}", f"width, at least {size[1]}"]
+    files = [onnx_call(tmp_path / "generator.onnx"), torch.export.load(tmp_path / "generator.pt2").module()]
+    for count, higher, wider in ((1, 0, 0), (3, 0, 0), (1, 19, 32)):
+        source = torch.rand(count, 3, size[0] + higher, size[1] + wider) * 2 - 1
+        with torch.inference_mode():
+            provided = export_network.network(frozenset({"output", "flow"}), source=source)
+            assert provided["flow"].abs().mean() > 0.5, "an image that is not moved would hide a difference"
+            for call in files:
+                assert (call(source) - provided["output"]).abs().max() < 1e-4
+
+
+def opset_of(path: Path) -> int:
+    import onnx
+
+    (opset,) = (item.version for item in onnx.load(path).opset_import if not item.domain)
+    return opset
+
+
+@pytest.mark.parametrize("opset", [None, 16, 17, 22])
+def test_the_opset_is_that_of_the_option(exporter, opset, tmp_path):
+    pytest.importorskip("onnxruntime")
+    export_network = exporter(WARP, opset=opset, variance=MODERATE)
+    content = export_network(tmp_path, ["onnx"])
+    assert content["opset"] == opset_of(tmp_path / "generator.onnx")
+    assert opset in (None, content["opset"])
+    source = torch.rand(2, 3, 32, 32) * 2 - 1
+    expected = values_of(export_network.network, {"source": source}.__getitem__)["output"]
+    assert (onnx_call(tmp_path / "generator.onnx")(source) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("opset", "message"),
+    [
+        (
+            15,
+            r"--opset 15: generator warp cannot be written \(GridSample needs 16\); .*that works is 16",
+        ),
+        (1000, r"--opset 1000: onnx .* knows opsets up to \d+; use one of these"),
+    ],
+)
+def test_an_opset_that_cannot_hold_the_network_is_refused(exporter, opset, message, tmp_path):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(EnfaceError, match=message):
+        exporter({**WARP, "levels": 1, "features": 0}, opset=opset)(tmp_path / "out", ["torch", "onnx"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_opset_that_the_exporter_cannot_convert_to_is_refused(exporter, tmp_path):
+    """Every operator of the U-Net is in opset 14, but onnx does not convert its Pad or ReduceMean from 18 to it."""
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(EnfaceError, match=r"--opset 14: .* \(the exporter cannot convert it\).* works is 1[5-8]"):
+        exporter({"use": "unet", "width": 4, "depth": 2}, opset=14)(tmp_path / "out", ["onnx"])
+
+
+def test_an_opset_without_onnx_or_of_a_network_that_no_opset_holds(exporter, tmp_path):
+    with pytest.raises(EnfaceError, match="--opset is a version of ONNX operators; add --format onnx, or remove it"):
+        exporter({"use": "unet", "width": 4}, opset=18)(tmp_path / "out", ["torch"])
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(EnfaceError, match="unet cannot be exported"):
+        exporter({"use": "unet", "width": 4}, network=DataDependent(), opset=15)(tmp_path / "out", ["onnx"])
 
 
 def test_the_metadata_describe_inputs_outputs_and_files(exporter, tmp_path):
