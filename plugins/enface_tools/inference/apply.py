@@ -89,8 +89,8 @@ def apply(
             not be read, after all others were written.
         CheckpointError: if there is no checkpoint, or it does not fit the recipe.
         EnfaceError: if ``run`` is not a run directory, ``fit`` or ``size`` is unknown or not possible, ``tile`` is
-            given without ``native`` or with ``layers``, the generator has no layers or needs more than the source, or
-            the device is not available or has too little memory.
+            given without ``native`` or with ``layers``, the generator has no layers or
+            needs more than the source, or the device is not available or has too little memory.
     """
     directory, reporter = run.directory if isinstance(run, Run) else Path(run), progress or Silent()
     require_run(directory)
@@ -110,7 +110,8 @@ def apply(
     tasks = plan_tasks([Path(path) for path in paths], folder, grid_path, beside)
     network, _ = open_network(loaded, directory, Path(checkpoint) if checkpoint else None, target, raw=not average)
     tiling = _tiling(network, loaded.recipe.generator.use, tile, overlap) if size == "native" else None
-    check_columns(network, loaded.recipe.generator.use, layers=layers)
+    if layers:
+        check_layers(network, loaded.recipe.generator.use)
     translator = ImageTranslator(network, data, target, fit, batch, tiling, layers)
     pairs = PairGrid(len(tasks), data.image_size) if grid else None
     with reporter.progress("applying") as report:
@@ -137,14 +138,13 @@ def _tiling(network: Generator, name: str, tile: int | None, overlap: int) -> Ti
     return Tiling(network.multiple, tile, overlap)
 
 
-def check_columns(network: Generator, name: str, *, layers: bool) -> None:
-    """Raise EnfaceError if a generator has no layers to draw, or needs more than the source."""
-    if layers and not has_layers(network):
+def check_layers(network: Generator, name: str) -> None:
+    """Raise EnfaceError if a generator has no layers to draw, or needs more than the source for them."""
+    if not has_layers(network):
         raise EnfaceError(f"generator {name} has no layers (it provides no masks, as warp does); leave out --layers")
-    values = layer_requests(network) if layers else ["output"]
-    more = [column for value in values for column in network.provides[value] if column != "source"]
+    more = [column for value in layer_requests(network) for column in network.provides[value] if column != "source"]
     if more:
-        raise EnfaceError(f"generator {name} needs {more[0]} beside the source, which an image file does not have")
+        raise EnfaceError(f"the layers of generator {name} need {more[0]} beside the source; leave out --layers")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from enface_tools.inference.apply import (
     ImageTask,
     ImageTranslator,
     PairGrid,
-    check_columns,
+    check_layers,
     device_of,
     plan_tasks,
 )
@@ -293,12 +293,11 @@ def test_files_of_layers_are_planned(tmp_path):
         plan_tasks(images, tmp_path / "out", beside=[".layers.png"])
 
 
-def test_a_generator_without_layers_or_of_more_than_the_source_is_refused():
-    check_columns(Layered(), "mine", layers=True)
+def test_a_generator_without_layers_or_with_layers_of_more_than_the_source_is_refused():
+    check_layers(Layered(), "mine")
     with pytest.raises(EnfaceError, match=r"generator mine has no layers .* leave out --layers"):
-        check_columns(Negative(), "mine", layers=True)
+        check_layers(Negative(), "mine")
     paired = Layered()
     paired.provides = {"output": ("source",), "masks": ("source", "partner")}
-    check_columns(paired, "mine", layers=False)
-    with pytest.raises(EnfaceError, match="generator mine needs partner beside the source"):
-        check_columns(paired, "mine", layers=True)
+    with pytest.raises(EnfaceError, match="the layers of generator mine need partner beside the source"):
+        check_layers(paired, "mine")
