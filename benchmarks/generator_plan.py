@@ -53,10 +53,10 @@ NAMES = tuple(NETWORKS["wall-clock"])
 REFERENCE = "wall-clock/warp"
 """The network whose number of images all networks of ``parameters`` are trained on."""
 METRICS = ("ssim", "lpips", "sharpness")
-RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3)
 RATE_SEED = 100
 """Seed of the runs that choose a learning rate; none of those that are reported."""
-END, WARM_UP = 0.1, 20
+END, WARM_UP = 0.1, 40
 """Last learning rate of the first stage relative to its highest, and steps of its warm-up."""
 ADVERSARIAL = (0.3, 0.025)
 """First and last learning rate of the second stage, relative to the highest of the first."""

@@ -168,8 +168,8 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(call=call)
         _add_common(command)
         if call is not speed:
-            command.add_argument("--seconds", type=float, default=100, help="training time of the first stage")
-            command.add_argument("--seconds-adversarial", type=float, default=75, help="of the second stage")
+            command.add_argument("--seconds", type=float, default=50, help="training time of the first stage")
+            command.add_argument("--seconds-adversarial", type=float, default=35, help="of the second stage")
         if call in (rates, runs, test):
             command.add_argument("--workers", type=int, default=2, help="runs at a time")
         if call in (runs, test, table, picture):

@@ -46,16 +46,16 @@ def job(programs: SimpleNamespace, out: Path, name: str, seed: int = 0, **more: 
 
 
 def test_steps_follow_from_seconds_and_speed(programs):
-    # 100 s of 80 images/s are 250 batches of 32; 75 s of 40 are 187.5 batches of 16.
+    # 100 s of 80 images/s are 500 batches of 16; 75 s of 40 are 187.5 batches of 16.
     steps = programs.plan.stage_steps(SPEEDS, programs.plan.Setup("wall-clock", "unet"), SECONDS)
-    assert steps == {"pixels": 250, "adversarial": 188}
+    assert steps == {"pixels": 500, "adversarial": 188}
     assert programs.plan.steps_in(1e-6, 100.0, 32) == 1
 
 
 def test_equal_parameters_are_trained_on_the_images_of_the_reference(programs):
-    # 100 s of 120 images/s: 375 batches of 32; 75 s of 48: 225 batches of 16, whatever the network's own speed.
+    # 100 s of 120 images/s: 750 batches of 16; 75 s of 48: 225 batches of 16, whatever the network's own speed.
     steps = programs.plan.stage_steps(SPEEDS, programs.plan.Setup("parameters", "unet"), SECONDS)
-    assert steps == {"pixels": 375, "adversarial": 225}
+    assert steps == {"pixels": 750, "adversarial": 225}
 
 
 def test_recipes_are_valid_and_their_learning_rates_follow_from_one(programs, tmp_path):
@@ -65,7 +65,7 @@ def test_recipes_are_valid_and_their_learning_rates_follow_from_one(programs, tm
         file.write_text(yaml.safe_dump(programs.plan.recipe(setup, steps, 2e-3, 7, quick=False)))
         recipe = load_recipe(file).recipe
         pixels, adversarial = (recipe.stages[name].optimizer.lr.model_dump() for name in ("pixels", "adversarial"))
-        assert pixels == {"use": "cosine", "start": 2e-3, "end": 2e-4, "over": 400, "warmup": 20}
+        assert pixels == {"use": "cosine", "start": 2e-3, "end": 2e-4, "over": 400, "warmup": 40}
         assert adversarial == {"use": "cosine", "start": 6e-4, "end": 5e-5, "over": 300}
         assert (recipe.seed, recipe.name, recipe.generator.use) == (7, setup.name, setup.generator["use"])
         assert (recipe.stages["pixels"].steps, recipe.stages["adversarial"].steps) == (400, 300)
