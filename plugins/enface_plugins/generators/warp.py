@@ -46,7 +46,8 @@ class Warp(Generator):
     Args:
         trunk: The network that computes flows, masks and the painted image from its own columns; if ``images`` names
             the partner, from the planes of source and partner.
-        images: Images to sample: the ``source``, its ``mirror`` image, and the ``partner`` of a pair.
+        images: Images to sample: the ``source``, its ``mirror`` image, and the ``partner`` of a pair. Let partners be
+            of the same person (``pairs.partner.same: [identity]``), because another person's pixels mislead.
         levels: Number of resolutions of the flow.
         features: Channels of the moved features at full size; 0 for none. Default: 16 if the shorter side is 128 px or
             more, else 0.
@@ -74,8 +75,7 @@ class Warp(Generator):
         self._split = (2 * len(images) * levels, planes, len(images) + 1)
         self._partners = ("partner",) if "partner" in images else ()
         channels = {"source": planes * (1 + len(self._partners)), "target": sum(self._split)}
-        self.trunk = trunk(replace(data, channels=channels))
-        _check_trunk(self.trunk, channels, data.size)
+        self.trunk = _built(trunk, replace(data, channels=channels))
         width = features if features is not None else FEATURES if data.shorter_side >= 128 else 0
         self.features = MovedFeatures(planes, width, (2 * len(images), planes, len(images) + 1)) if width else None
         self.multiple = self.trunk.multiple
@@ -99,7 +99,9 @@ class Warp(Generator):
             own["source"] = torch.cat([source, *partners], dim=1)
         # In float32, because bfloat16 places a pixel of a large image only to within several pixels.
         planes = self.trunk(frozenset({"output"}), **own)["output"].float()
-        fields, painted, logits = torch.split(planes, self._split, dim=1)
+        if own.keys() > {"source"}:
+            _require_per_pixel(planes, (len(source), sum(self._split), *source.shape[2:]))
+        fields, painted, logits = torch.split(planes, [*self._split], dim=1)
         flow, logits = _coarse_to_fine(fields.chunk(self._levels, dim=1)), SHARPNESS * logits
         images = torch.stack([self._image(name, source, *partners) for name in self.images], dim=1).float()
         if self.features is not None:
@@ -148,25 +150,41 @@ def _check(data: DataInfo, images: tuple[Image, ...], levels: int) -> None:
             f"{data.channels['source']} and target {planes}"
         )
     if not images or len(set(images)) < len(images):
-        raise RecipeError(f"warp: images must name different images, not {list(images)}")
+        raise RecipeError(f"warp: images must name at least one image, and each once, not {list(images)}")
     if data.shorter_side < 2 ** (levels - 1):
         raise RecipeError(
             f"warp: images of {data.shorter_side} px cannot be halved {levels - 1} times; use fewer levels"
         )
 
 
-def _check_trunk(trunk: Generator, channels: Mapping[str, int], size: tuple[int, int]) -> None:
-    """Refuse a trunk whose output is not one value per pixel and plane."""
-    if "output" not in trunk.provides:
-        raise RecipeError(f"warp: the trunk provides no output, only {', '.join(trunk.provides)}; use another trunk")
-    if trunk.provides["output"] != ("source",):
-        return
-    with torch.no_grad():
-        output = trunk.eval()(frozenset({"output"}), source=torch.zeros(1, channels["source"], *size))["output"]
-    trunk.train()
-    wanted = (1, channels["target"], *size)
+def _built(trunk: GeneratorBuilder, data: DataInfo) -> Generator:
+    """Build the trunk, and refuse one whose output is not one value per pixel and plane."""
+    planes, size = data.channels, data.size
+    try:
+        built = trunk(data)
+    except RecipeError as error:
+        raise RecipeError(f"trunk, from {planes['source']} to {planes['target']} planes: {error}") from error
+    if "output" not in built.provides:
+        raise RecipeError(f"trunk: provides no output, only {', '.join(built.provides)}; use another one")
+    if built.provides["output"] != ("source",):
+        # Its other columns are unknown here.
+        return built
+    try:
+        with torch.no_grad():
+            output = built.eval()(frozenset({"output"}), source=torch.zeros(1, planes["source"], *size))["output"]
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise RecipeError(
+            f"trunk: fails for images of {size[0]} x {size[1]} px ({reason}); use another size or another trunk"
+        ) from error
+    built.train()
+    _require_per_pixel(output, (1, planes["target"], *size))
+    return built
+
+
+def _require_per_pixel(output: Tensor, wanted: tuple[int, ...]) -> None:
     if output.shape != wanted:
         raise RecipeError(
-            f"warp needs a trunk that gives a value for each pixel: {wanted} for an image, not {tuple(output.shape)}; "
-            "use another trunk"
+            f"trunk: must give a value for each pixel, (N, {', '.join(map(str, wanted[1:]))}) for N images, not "
+            f"(N, {', '.join(map(str, output.shape[1:]))}); use another one"
         )

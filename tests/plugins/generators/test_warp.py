@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
 
 import pytest
 import torch
@@ -220,26 +219,59 @@ def test_wrong_planes_and_images_are_refused():
     with pytest.raises(RecipeError, match="source has 1 and target 3"):
         Warp(trunk=lambda data: Unet(width=4, data=data), data=DataInfo((16, 16), channels={"source": 1, "target": 3}))
     for images in ((), ("source", "source")):
-        with pytest.raises(RecipeError, match="different images"):
+        with pytest.raises(RecipeError, match="at least one image, and each once"):
             build(images=images)
     with pytest.raises(RecipeError, match="16 px cannot be halved 5 times; use fewer levels"):
         build(levels=6)
 
 
+class Trunk(torch.nn.Module):
+    """A trunk whose output is a function of the image, and of nothing else."""
+
+    multiple = None
+
+    def __init__(self, call, provides=None) -> None:
+        super().__init__()
+        self.call, self.provides = call, provides or {"output": ("source",)}
+
+    def forward(self, wants, source, **others):
+        return {"output": self.call(source)}
+
+
+def refused(trunk, size=(16, 16)) -> str:
+    """The message of the error about a trunk."""
+    with pytest.raises(RecipeError) as error:
+        Warp(trunk=lambda data: trunk, data=DataInfo(size), levels=1)
+    return str(error.value)
+
+
 def test_a_trunk_without_a_value_per_pixel_is_refused():
-    class Halving(torch.nn.Module):
-        provides: ClassVar = {"output": ("source",)}
+    half = lambda source: torch.zeros(len(source), 10, 8, 8)  # noqa: E731
+    expected = r"trunk: must give a value for each pixel, (N, 10, 16, 16) for N images, not (N, 10, 8, 8)"
+    assert expected in refused(Trunk(half))
+    assert "trunk: provides no output, only code" in refused(Trunk(half, {"code": ("source",)}))
+    # With columns that are unknown until there is a batch.
+    network = Warp(trunk=lambda data: Trunk(half, {"output": ("source", "pose")}), data=DataInfo((16, 16)), levels=1)
+    with pytest.raises(RecipeError, match=r"not \(N, 10, 8, 8\)"):
+        network(EVERYTHING, source=torch.zeros(2, 3, 16, 16), pose=torch.zeros(2))
 
-        def forward(self, wants, source):
-            return {"output": torch.zeros(len(source), 10, 8, 8)}
 
-    class Codes(torch.nn.Module):
-        provides: ClassVar = {"code": ("source",)}
+def test_a_trunk_that_fails_for_the_size_is_refused():
+    def with_skip(source):
+        return torch.nn.functional.avg_pool2d(source, 2).repeat_interleave(2, -1).repeat_interleave(2, -2) + source
 
-    with pytest.raises(RecipeError, match=r"each pixel: \(1, 10, 16, 16\) for an image, not \(1, 10, 8, 8\)"):
-        Warp(trunk=lambda data: Halving(), levels=1, data=DataInfo((16, 16)))
-    with pytest.raises(RecipeError, match="provides no output, only code"):
-        Warp(trunk=lambda data: Codes(), data=DataInfo((16, 16)))
+    message = refused(Trunk(with_skip), (16, 15))
+    assert message.startswith("trunk: fails for images of 16 x 15 px (The size of tensor a (14) must match")
+    assert message.endswith("use another size or another trunk")
+
+
+def test_an_error_of_the_trunk_names_the_trunk_and_its_planes():
+    with pytest.raises(RecipeError, match=r"trunk, from 3 to 10 planes: warp .* source has 3 and target 10"):
+        Warp(
+            trunk=lambda data: Warp(trunk=lambda inner: Unet(width=4, data=inner), data=data),
+            data=DataInfo((16, 16)),
+            levels=1,
+        )
 
 
 def test_another_trunk():
