@@ -4,7 +4,7 @@ Every crop shows the detector's box at the size and place that it has in renderi
 network pretrained on these finds faces where it expects them. One scale in both directions, no rotation.
 
 The box places a face rather than landmarks, because dlib's landmark models miss profiles and faces seen from above:
-they follow the outline of the cheek. If the model with 5 points sees both eyes from the front, they refine the box,
+they follow the outline of the cheek, or see a front in it. At yaw 0 the eyes of the model with 5 points refine the box,
 whose size is otherwise rounded to a step of the detector's pyramid, a fifth. Both models are free for any use; dlib's
 model with 68 points is not. King, "Max-margin object detection", arXiv:1502.00046, 2015.
 """
@@ -35,7 +35,7 @@ BOX_X = {0: 0.5, 45: 0.575, 90: 0.62}
 """Centre of the box by yaw; mirrored if the nose points to the left (a negative yaw)."""
 SIDES = (192, 210)
 """Sides of the enlargements that are searched. The mean of two boxes halves the error of rounding their sizes."""
-BOX_IN_EYES = 2.35
+BOX_IN_EYES = 2.2
 """Side of the box, in distances of the eyes; measured, like the next one, on frontal photographs of FRMDB's 001-048."""
 DROP_IN_EYES = 0.28
 """Centre of the box below the eyes, in distances of the eyes."""
@@ -60,7 +60,7 @@ def mean_box(boxes: Sequence[Box]) -> Box:
 
 
 def refined(box: Box, points: Points) -> Box:
-    """Return the box that the eyes imply if they are seen from the front, else ``box`` itself.
+    """Return the box that the eyes imply if the face is seen from the front, else ``box`` itself.
 
     Args:
         box: The detector's box.
@@ -104,7 +104,7 @@ def detect(file: Path) -> Box | None:
     if not found:
         return None
     box = mean_box([box for box, _ in found])
-    return refined(box, np.mean([points for _, points in found], axis=0))
+    return refined(box, np.mean([points for _, points in found], axis=0)) if pose(file)[0] == 0 else box
 
 
 def photographs(folder: Path) -> list[Path]:
