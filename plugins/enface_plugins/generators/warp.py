@@ -18,7 +18,7 @@ from enface_plugins.generators.moved_features import MovedFeatures
 from enface_plugins.generators.sampling import sample
 
 Image = Literal["source", "mirror", "partner"]
-PROVIDED = ("output", "flow", "masks", "painted", "moved")
+PROVIDED = ("output", "flow", "masks", "painted")
 SHARPNESS = 8.0
 """Factor from the trunk's range [-1, 1] to the logits of the masks."""
 FEATURES = 16
@@ -39,9 +39,10 @@ class Warp(Generator):
     fine, into corrections of flow, masks and painted image. They are worth their time at 128 px and more.
 
     Provides, for K images: ``output`` (N, C, H, W) in [-1, 1]; ``flow`` (N, K, 2, H, W), the way from each pixel to the
-    place it is sampled at, right and down, in pixels; ``moved`` (N, K, C, H, W), the images sampled along it; beyond
-    their edge, the edge is repeated; ``masks`` (N, K + 1, H, W), the weights of the images and, last, of ``painted``,
-    with sum 1; ``painted`` (N, C, H, W) in [-1, 1]. Parts: those of the trunk, and ``features``.
+    place it is sampled at, right and down, in pixels; ``moved_IMAGE`` (N, C, H, W), such as ``moved_mirror``, the image
+    sampled along it; beyond its edge, the edge is repeated; ``masks`` (N, K + 1, H, W), the weights of the images and,
+    last, of ``painted``, with sum 1; ``painted`` (N, C, H, W) in [-1, 1]. A term on one of them is, for example,
+    ``painted: {use: l1, inputs: {output: painted}}``. Parts: those of the trunk, and ``features``.
 
     Args:
         trunk: The network that computes flows, masks and the painted image from its own columns; if ``images`` names
@@ -80,7 +81,8 @@ class Warp(Generator):
         self.features = MovedFeatures(planes, width, (2 * len(images), planes, len(images) + 1)) if width else None
         self.multiple = self.trunk.multiple
         columns = tuple(dict.fromkeys([*self.trunk.provides["output"], "source", *self._partners]))
-        self.provides = dict.fromkeys(PROVIDED, columns)
+        self._moved = tuple(f"moved_{name}" for name in images)
+        self.provides = dict.fromkeys([*PROVIDED, *self._moved], columns)
 
     @classmethod
     def example(cls, folder: Path) -> Mapping[str, Any]:
@@ -111,10 +113,10 @@ class Warp(Generator):
         if "flow" in wants:
             half = flow.new_tensor([flow.shape[-1] / 2, flow.shape[-2] / 2])
             made["flow"] = flow * half[:, None, None]
-        if {"output", "moved"} & wants:
-            made["moved"] = sample(images.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, flow.shape[:2])
-            layers = torch.cat([made["moved"], painted[:, None]], dim=1)
-            made["output"] = (masks[:, :, None] * layers).sum(1)
+        if {"output", *self._moved} & wants:
+            moved = sample(images.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, flow.shape[:2])
+            made |= zip(self._moved, moved.unbind(1), strict=True)
+            made["output"] = (masks[:, :, None] * torch.cat([moved, painted[:, None]], dim=1)).sum(1)
         return {name: made[name] for name in wants}
 
     def _image(self, name: Image, source: Tensor, partner: Tensor | None = None) -> Tensor:
