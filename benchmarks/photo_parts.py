@@ -17,7 +17,7 @@ from enface_tools.evaluate.splits import is_evaluated
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 METRICS = ("ssim", "lpips", "sharpness")
 LOG_LINES = 15
-UNET = {"use": "unet", "width": 32, "norm": "batch"}
+UNET = {"use": "unet", "width": 32}
 SIAMESE = {"use": "siamese", "width": 0.25}
 FEW_PEOPLE = {"data.split.train": ["0000-0095"]}
 NO_FLOW = {"stages.pixels.terms.flow_epe": False}
