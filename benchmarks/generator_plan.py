@@ -54,6 +54,8 @@ REFERENCE = "wall-clock/warp"
 """The network whose number of images all networks of ``parameters`` are trained on."""
 METRICS = ("ssim", "lpips", "sharpness")
 RATES = (1e-3, 2e-3, 4e-3)
+RATE_SIZE = "wall-clock"
+"""The size at which a network's learning rate is chosen; it has the same at the other."""
 RATE_SEED = 100
 """Seed of the runs that choose a learning rate; none of those that are reported."""
 END, WARM_UP = 0.1, 40

@@ -34,10 +34,10 @@ def run_job(
 ) -> Job:
     """Return the run of both stages with the chosen learning rate."""
     rates = read_json(out / "rates.json")
-    if str(setup) not in rates:
-        raise SystemExit(f"{out}/rates.json lacks {setup}; run: python benchmarks/generators.py rates")
+    if setup.name not in rates:
+        raise SystemExit(f"{out}/rates.json lacks {setup.name}; run: python benchmarks/generators.py rates")
     steps = stage_steps(speeds, setup, seconds)
-    content = recipe(setup, steps, rates[str(setup)]["rate"], seed, quick=quick)
+    content = recipe(setup, steps, rates[setup.name]["rate"], seed, quick=quick)
     return Job(setup, out / "runs" / setup.size / f"seed-{seed}", content)
 
 

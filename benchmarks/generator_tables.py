@@ -46,7 +46,7 @@ def cost_table(
         item, taken = speeds[str(setup)], steps[str(setup)]
         speed = [f"{item[kind]['images_per_second']:.0f}" for kind in (*STAGES, "inference")]
         memory = ", ".join(f"{value:.0f}" for value in item.get("memory_mib", {}).values())
-        rate = f"{rates[str(setup)]['rate']:g}" if str(setup) in rates else ""
+        rate = f"{rates[setup.name]['rate']:g}" if setup.name in rates else ""
         counts = ", ".join(f"{taken[stage]:,}" for stage in STAGES)
         rows.append([f"`{setup.name}`, {setup.size}", f"{item['parameters'] / 1e6:.2f} M", f"{item['gflop']:.2f}"])
         rows[-1] += [*speed, memory, rate, counts]

@@ -18,7 +18,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from generator_plan import NAMES, RATES, REFERENCE, SIZES, STAGES, Job, read_json, setups, stage_steps, write_json
+from generator_plan import (
+    NAMES,
+    RATE_SIZE,
+    RATES,
+    REFERENCE,
+    SIZES,
+    STAGES,
+    Job,
+    read_json,
+    setups,
+    stage_steps,
+    write_json,
+)
 
 DEFAULT_OUT = Path("runs/generators")
 QUICK_SECONDS = 1e-6
@@ -53,7 +65,7 @@ def rates(arguments: Arguments) -> None:
     from generator_runs import chosen_rate, rate_job, rate_scores, train_all
 
     speeds, seconds = _speeds(arguments), _seconds(arguments)
-    chosen = setups(arguments.sizes, arguments.only)
+    chosen = setups([RATE_SIZE], arguments.only)
     jobs = {
         setup: {
             rate: rate_job(arguments.out, setup, speeds, seconds, rate, arguments.quick) for rate in arguments.rates
@@ -67,10 +79,10 @@ def rates(arguments: Arguments) -> None:
     for setup, by_rate in jobs.items():
         scores = rate_scores(by_rate)
         best = chosen_rate(scores)
-        result[str(setup)] = {"rate": best, "scores": {f"{rate:g}": values for rate, values in scores.items()}}
+        result[setup.name] = {"rate": best, "scores": {f"{rate:g}": values for rate, values in scores.items()}}
         listed = ", ".join(f"{rate:g}: {item['ssim']:.3f} / {item['lpips']:.3f}" for rate, item in scores.items())
         edge = "; it is the end of the list, so extend it with --rates" if best in _ends(arguments.rates) else ""
-        print(f"{setup}: {best:g} (SSIM / LPIPS by rate: {listed}){edge}")
+        print(f"{setup.name}: {best:g} (SSIM / LPIPS by rate: {listed}){edge}")
     write_json(path, result)
 
 

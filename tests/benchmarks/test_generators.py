@@ -234,7 +234,7 @@ def test_the_costs_are_those_measured(programs):
     item |= {name: {"images_per_second": rate} for name, rate in (("pixels", 120.4), ("adversarial", 46.6))}
     item |= {"inference": {"images_per_second": 365.1}}
     table = programs.tables.cost_table(
-        [setup], {str(setup): item}, {str(setup): {"pixels": 1375, "adversarial": 225}}, {str(setup): {"rate": 2e-3}}
+        [setup], {str(setup): item}, {str(setup): {"pixels": 1375, "adversarial": 225}}, {"warp": {"rate": 2e-3}}
     )
     row = table.splitlines()[-1]
     assert row == "| `warp`, wall-clock | 7.32 M | 0.20 | 120 | 47 | 365 | 266, 272 | 0.002 | 1,375, 225 |"
