@@ -54,14 +54,17 @@ class MovedFeatures(nn.Module):
         """
         count = images.shape[1]
         features, masks = images.flatten(0, 1), logits.softmax(1)[:, :count]
+        flows = flow.unflatten(1, (count, 2)).flatten(0, 1)
+        fields = [_averaged(flows, level) for level in range(SIZES)]
         levels = []
         for level, layer in enumerate(self.encoder):
-            features = layer(halvable(features) if level else features)
+            # Cropped, because torch.export traces an odd size as padded whatever it is.
+            features = crop_like(layer(halvable(features) if level else features), fields[level])
             levels.append(features)
         decoded: Tensor | None = None
         for level in reversed(range(SIZES)):
-            field, weights = (_averaged(item, level) for item in (flow.unflatten(1, (count, 2)).flatten(0, 1), masks))
-            moved = sample(levels[level].float(), field).unflatten(0, (-1, count))
+            moved = sample(levels[level].float(), fields[level]).unflatten(0, (-1, count))
+            weights = _averaged(masks, level)
             joined = (moved * weights[:, :, None]).sum(1)
             if decoded is not None:
                 joined = torch.cat([joined, crop_like(interpolate(decoded, scale_factor=2.0), joined)], dim=1)
