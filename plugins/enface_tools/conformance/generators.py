@@ -144,6 +144,56 @@ def _sizes(fixture: Fixture) -> None:
             raise RuleViolation(f"for images of {size} px the output is {tuple(output.shape)}")
 
 
+@rule("layers")
+def _layers(fixture: Fixture) -> None:
+    """Masks, one for each image of the flow and one for ``painted``, sum to 1 and blend them into the output.
+
+    They are never negative. Also if weights a hundred times as large move pixels far beyond the edges, all numbers are
+    finite, and the output is within the range of its layers.
+    """
+    generator: Generator = fixture.build().eval()
+    names = {"masks", "flow", "painted"} & set(generator.provides)
+    if "masks" not in names:
+        raise Skipped("it provides no masks")
+    inputs = _inputs(generator, [*names, "output"])
+    for factor in (1, 100):
+        with torch.no_grad():
+            for parameter in generator.parameters():
+                parameter.mul_(factor)
+            provided = generator(frozenset({*names, "output"}), **inputs)
+        words = f"with weights {factor} times as large, " if factor > 1 else ""
+        _require_masks(provided, words)
+        if "painted" in names:
+            _require_blend(provided["output"], [provided["painted"], *inputs.values()], words)
+
+
+def _require_masks(provided: Mapping[str, Tensor], words: str) -> None:
+    masks, shape = provided["masks"], tuple(provided["masks"].shape)
+    if masks.dim() != 4 or masks.shape[0] != BATCH or masks.shape[2:] != (SIZE, SIZE):
+        raise RuleViolation(f"its masks are {shape}, not (N, images + 1, H, W)")
+    for name, value in provided.items():
+        if not finite(value):
+            raise RuleViolation(f"{words}{name} is not finite; limit it, as sampling limits places to the image")
+    if float(masks.min()) < 0 or float((masks.sum(1) - 1).abs().max()) > 1e-4:
+        raise RuleViolation(f"{words}its masks are not weights that sum to 1 at each pixel; use a softmax over them")
+    if "flow" in provided:
+        expected = (BATCH, masks.shape[1] - 1, 2, SIZE, SIZE)
+        if provided["flow"].shape != expected:
+            raise RuleViolation(f"with masks {shape}, the flow is {tuple(provided['flow'].shape)}, not {expected}")
+
+
+def _require_blend(output: Tensor, layers: Iterable[Tensor], words: str) -> None:
+    """Raise RuleViolation if an image's output leaves the range of its layers, which are unmoved here."""
+    images = torch.stack([layer.flatten(1) for layer in layers if layer.shape == output.shape])
+    least, most = images.amin((0, 2)), images.amax((0, 2))
+    values = output.flatten(1)
+    excess = torch.maximum(least - values.amin(1), values.amax(1) - most).max()
+    if float(excess) > 1e-4:
+        raise RuleViolation(
+            f"{words}the output exceeds the range of its layers by {float(excess):.3g}; blend them by the masks"
+        )
+
+
 def _variant(fixture: Fixture, variant: Variant) -> None:
     generator: Any = variant.build(fixture)
     if generator is None:
@@ -177,7 +227,7 @@ def _multiple(fixture: Fixture) -> None:
 
 
 GENERATOR_RULES = (
-    *(_provides, _output, _no_unwanted_computation, _parts, _codes, _learns, _sizes, _multiple),
+    *(_provides, _output, _no_unwanted_computation, _parts, _codes, _learns, _layers, _sizes, _multiple),
     *variant_rules(_variant, MIXED_PLANES),
     *network_rules(_trial),
 )

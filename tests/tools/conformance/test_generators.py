@@ -228,11 +228,77 @@ class Breaking(Small):
         return super().draw(source)
 
 
-@pytest.mark.parametrize("generator", [Small, Encoding, Dropping, Choosy, Coded])
+class Moving(Small):
+    """Blends the image itself, and one painted over it."""
+
+    provides: ClassVar[dict[str, Any]] = dict.fromkeys(("output", "flow", "masks", "painted"), ("source",))
+
+    def forward(self, wants, source=None):
+        if not wants:
+            return {}
+        painted = self.draw(source)
+        masks = self.masks(torch.stack([painted[:, 0], source[:, 0] + 0 * painted[:, 0]], dim=1))
+        made = {"masks": masks, "painted": painted}
+        made["output"] = self.blend(masks[:, :1] * source + masks[:, 1:] * painted)
+        made["flow"] = self.flow(painted)
+        return {name: made[name] for name in wants}
+
+    def masks(self, logits):
+        return logits.softmax(1)
+
+    def blend(self, output):
+        return output
+
+    def flow(self, painted):
+        return 5 * painted[:, None, :2]
+
+
+class NotSumming(Moving):
+    def masks(self, logits):
+        return logits.sigmoid()
+
+
+class Negative(Moving):
+    def masks(self, logits):
+        return torch.cat([logits[:, :1], 1 - logits[:, :1]], dim=1)
+
+
+class ManyFlows(Moving):
+    def flow(self, painted):
+        return super().flow(painted).repeat(1, 3, 1, 1, 1)
+
+
+class FlatMasks(Moving):
+    def masks(self, logits):
+        return logits.softmax(1)[:, :, :48]
+
+    def blend(self, output):
+        return output.repeat_interleave(2, 2)
+
+    def draw(self, source):
+        return super().draw(source)[:, :, :48]
+
+    def forward(self, wants, source=None):
+        return super().forward(wants, source[:, :, :48] if source is not None else source)
+
+
+class Overflowing(Moving):
+    def flow(self, painted):
+        # Finite for the weights as they are built.
+        return (20 * self.up.weight.abs().max()).exp() * painted[:, None, :2]
+
+
+class Brighter(Moving):
+    def blend(self, output):
+        return (output + 1).clamp(max=1)
+
+
+@pytest.mark.parametrize("generator", [Small, Encoding, Dropping, Choosy, Coded, Moving])
 def test_a_valid_generator_passes_every_rule(verdicts, generator):
     results = verdicts(generator, GENERATOR_RULES)
     assert {name: item.why for name, item in results.items() if item.result == "failed"} == {}
-    assert {name for name, item in results.items() if item.result == "skipped"} <= {"CUDA"}
+    assert {name for name, item in results.items() if item.result == "skipped"} <= {"CUDA", "layers"}
+    assert (results["layers"].result == "passed") == (generator is Moving)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +319,12 @@ def test_a_valid_generator_passes_every_rule(verdicts, generator):
         (Cut, "learns", "detached"),
         (Unused, "learns", "up.spare.weight"),
         (Steep, "learns", "up.bias"),
+        (NotSumming, "layers", "not weights that sum to 1"),
+        (Negative, "layers", "not weights that sum to 1"),
+        (ManyFlows, "layers", "with masks (4, 2, 96, 96), the flow is (4, 3, 2, 96, 96), not (4, 1, 2, 96, 96)"),
+        (FlatMasks, "layers", "its masks are (4, 2, 48, 96), not (N, images + 1, H, W)"),
+        (Overflowing, "layers", "with weights 100 times as large, flow is not finite"),
+        (Brighter, "layers", "exceeds the range of its layers"),
         (OneSize, "sizes", "for images of 16 px the output is (4, 3, 96, 96)"),
         (Curt, "sizes", "does not name that size"),
         (InPlace, "no in-place change", "source in place"),
@@ -267,3 +339,22 @@ def test_a_valid_generator_passes_every_rule(verdicts, generator):
 )
 def test_a_violation_is_reported_with_its_reason(failure, generator, rule, reason):
     assert reason in failure(generator, GENERATOR_RULES, rule)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"levels": 2, "features": 2}, {"images": ["source", "mirror", "partner"]}],
+    ids=["features", "partner"],
+)
+def test_a_warping_generator_passes_every_rule(params):
+    """As ``enface test-plugin warp --with KEY=VALUE`` does."""
+    from enface.plugin.catalog import Catalog
+    from enface.plugin.manager import load_plugins
+    from enface_tools.conformance.fixture import fixture_for
+    from enface_tools.conformance.suite import run_rule
+
+    catalog = Catalog(load_plugins())
+    with fixture_for(catalog.get("generator", "warp"), catalog, params, "aot_eager") as fixture:
+        results = {rule.name: run_rule(rule, fixture) for rule in GENERATOR_RULES}
+    assert {name: item.why for name, item in results.items() if item.result == "failed"} == {}
+    assert {name for name, item in results.items() if item.result == "skipped"} <= {"CUDA"}
