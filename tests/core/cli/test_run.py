@@ -195,12 +195,16 @@ COMPILED = (
 )
 
 
-def test_a_compiled_network_trains(recipe, tmp_path):
+UNET = {"use": "unet", "width": 2, "depth": 2}
+
+
+@pytest.mark.parametrize("generator", [UNET, {"use": "warp", "trunk": UNET, "levels": 2}], ids=["unet", "warp"])
+def test_a_compiled_network_trains(recipe, generator, tmp_path):
     path = recipe(
         {
             "engine": {"compile": True, "device": "cpu"},
             "data": {"size": 16},
-            "generator": {"use": "unet", "width": 2, "depth": 2},
+            "generator": generator,
             "stages": {"main": {"steps": 2, "batch": 4}},
             "log": {"observers": []},
         }
