@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from enface_plugins.generators.blocks import crop_like, halvable
+from enface_plugins.generators.blocks import crop_like
 from enface_plugins.generators.sampling import sample
 
 SIZES = 3
@@ -57,9 +57,8 @@ class MovedFeatures(nn.Module):
         flows = flow.unflatten(1, (count, 2)).flatten(0, 1)
         fields = [_averaged(flows, level) for level in range(SIZES)]
         levels = []
-        for level, layer in enumerate(self.encoder):
-            # Cropped, because torch.export traces an odd size as padded whatever it is.
-            features = crop_like(layer(halvable(features) if level else features), fields[level])
+        for layer in self.encoder:
+            features = layer(features)
             levels.append(features)
         decoded: Tensor | None = None
         for level in reversed(range(SIZES)):
