@@ -21,6 +21,8 @@ UNET = {"use": "unet", "width": 32}
 SIAMESE = {"use": "siamese", "width": 0.25}
 FEW_PEOPLE = {"data.split.train": ["0000-0095"]}
 NO_FLOW = {"stages.pixels.terms.flow_epe": False}
+# A network without a flow has no error of it.
+OTHER_NETWORK = {**NO_FLOW, "metrics": list(METRICS)}
 QUICK_PRETRAINING = {
     "data.identities": 8,
     "data.lights": 1,
@@ -70,14 +72,14 @@ PARTS = (
     Part("scratch", "no synthetic people", None),
     Part("no-flow", "without supervision of the flow", "photos-pretrain-no-flow", synthetic=NO_FLOW),
     # Networks without a flow cannot be supervised by it: compare them with the row above.
-    Part("unet", "unet, without a flow", "photos-pretrain-unet", {"generator": UNET}, NO_FLOW),
+    Part("unet", "unet, without a flow", "photos-pretrain-unet", {"generator": UNET}, OTHER_NETWORK),
     Part(
         "siamese",
         "siamese, without a flow",
         "photos-pretrain-siamese",
         {"generator": SIAMESE},
         # The learning rate of its own recipes.
-        {**NO_FLOW, "stages.pixels.optimizer.lr.start": 1e-3},
+        {**OTHER_NETWORK, "stages.pixels.optimizer.lr.start": 1e-3},
         # Photographs have other classes of pose and no light, so the heads do not fit.
         start={"parts": ["encoder", "decoder"]},
     ),

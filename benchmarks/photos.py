@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     made[parts].add_argument("--out", type=Path, help=f"folder of runs (default: {OUT})")
     made[parts].add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="some of the runs")
     made[parts].add_argument("--steps", type=int, default=300, help="on photographs")
-    made[parts].add_argument("--pretraining-steps", type=int, default=700, help="on synthetic people")
+    made[parts].add_argument("--pretraining-steps", type=int, default=1500, help="on synthetic people")
     made[parts].add_argument("--seed", type=int, default=0)
     made[parts].add_argument("--threads", type=int, default=2, help="threads of a run, on which the last bits depend")
     made[parts].add_argument("--quick", action="store_true", help="only test that everything runs")
