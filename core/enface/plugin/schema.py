@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from enface.plugin.components import DataInfo, GeneratorBuilder, Schedulable
 
@@ -117,7 +117,8 @@ def explain(item: Any, known: Iterable[str]) -> tuple[tuple[str | int, ...], str
         return path, f"unknown key {path[-1]!r}{closest(str(path[-1]), known)}"
     if item["type"] == "missing":
         return path, "is required and missing"
-    if item["type"].startswith("model_") and (keys := ", ".join(known)):
+    keys = "use, and parameters of that component" if path[-1:] and path[-1] in known else ", ".join(known)
+    if item["type"].startswith("model_") and keys:
         return path, f"must be a map with some of the keys {keys} (given: {item['input']!r})"
     message = str(item["msg"]).removeprefix("Value error, ")
     return path, f"{message[0].lower()}{message[1:]} (given: {item['input']!r})"
@@ -142,5 +143,5 @@ def _schema_type(hint: Any) -> Any:
         # Bounds apply to plain numbers; the values of a schedule are known only step by step.
         return Annotated[float, *bounds] | ScheduleSpec if inner == Schedulable else hint
     if hint == GeneratorBuilder:
-        return GeneratorSpec
+        return Annotated[GeneratorSpec, BeforeValidator(lambda v: {"use": v} if isinstance(v, str) else v)]
     return float | ScheduleSpec if hint == Schedulable else hint

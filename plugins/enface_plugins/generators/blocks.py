@@ -59,7 +59,8 @@ def check_side(name: str, data: DataInfo, smallest: int, remedy: str = "") -> No
 def halvable(features: Tensor) -> Tensor:
     """Append a row and a column of zeros to features (N, C, H, W) if a side is odd.
 
-    A convolution of stride 2 then rounds odd sides up. It skips what was appended to an even side.
+    A convolution of stride 2 then rounds odd sides up. One with an even kernel skips what was appended to an even side,
+    which happens while torch.export traces a symbolic size.
     """
     # While torch.export traces a symbolic size, it must not branch on it.
     if any(_is_symbolic(side) or side % 2 for side in features.shape[-2:]):

@@ -45,6 +45,13 @@ def test_mistakes_in_a_list_of_metrics_hide_no_others(recipe):
     assert [line.partition(":")[0] for line in found] == ["metrics", "generator.use"]
 
 
+def test_a_component_within_another_may_be_its_name(recipe):
+    loaded = load_recipe(recipe({"generator": {"use": "warp", "trunk": "unet"}}))
+    assert loaded.recipe.generator.params["trunk"] == {"use": "unet"}
+    found = mistakes(recipe({"generator": {"use": "warp", "trunk": "unett"}}))
+    assert found == ["generator.trunk.use: no generator is called 'unett'; did you mean 'unet'?"]
+
+
 def test_consequences_of_a_mistake_are_no_mistakes(recipe):
     path = recipe(
         {
@@ -68,6 +75,10 @@ def test_consequences_of_a_mistake_are_no_mistakes(recipe):
             "data.split: no split is called 'train' (toy_faces has no named splits); a split",
         ),
         ({"data": {"use": "none_such", "split": "train"}}, "data.split: must be a map with some of the keys by, where"),
+        (
+            {"generator": {"use": "warp", "trunk": ["unet"]}},
+            "generator.trunk: must be a map with some of the keys use, and parameters of that component",
+        ),
     ],
 )
 def test_text_in_the_place_of_a_map_is_refused_with_the_keys_of_the_map(recipe, content, expected):
