@@ -252,7 +252,7 @@ LOSS = "class Mine(Loss):\n    '''Mine.'''\n    def forward(self, output, target
         (
             "@hookimpl\ndef xyz(): return []\n",
             "",
-            "no hook 'xyz'; known: cache_codes, checkpoint_saved, commands, complete_name, ",
+            "no hook 'xyz'; known: batch_columns, cache_codes, checkpoint_saved, commands, complete_name, ",
         ),
         (
             "@hookimpl\ndef components(): return [Mine]  # here\n",
