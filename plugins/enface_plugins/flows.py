@@ -24,6 +24,12 @@ HINTS = MappingProxyType(
 """Advice on requests that the recipe's generator or data does not provide."""
 
 
+def require_distinct(images: tuple[str, ...], component: str) -> None:
+    """Raise RecipeError if ``images`` is empty or repeats one."""
+    if not images or len(set(images)) < len(images):
+        raise RecipeError(f"{component}: images must name different images, not {list(images)}")
+
+
 def fields_of(flow: Tensor, images: tuple[str, ...], component: str) -> Tensor:
     """Return the fields into the first K of a generator's images, (N, K, 2, H, W).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, pad
 
 from enface import DataInfo, RecipeError
 from enface_plugins.planes import nearest_sizes, recipe_size
@@ -72,6 +72,11 @@ def at_least(image: Tensor, smallest: int) -> Tensor:
     """Repeat the last row and column of an image (N, C, H, W) until no side is smaller than a number."""
     down, right = (0 if _is_symbolic(side) else max(smallest - side, 0) for side in image.shape[-2:])
     return pad(image, (0, right, 0, down), mode="replicate") if down or right else image
+
+
+def averaged(field: Tensor, level: int) -> Tensor:
+    """Halve a field (N, C, H, W) ``level`` times by averaging its pixels; odd sides are rounded up."""
+    return avg_pool2d(field, 2**level, ceil_mode=True) if level else field
 
 
 def crop_like(features: Tensor, other: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
-from enface_plugins.generators.blocks import crop_like
+from enface_plugins.generators.blocks import averaged, crop_like
 from enface_plugins.generators.sampling import sample
 
 SIZES = 3
@@ -55,7 +55,7 @@ class MovedFeatures(nn.Module):
         count = images.shape[1]
         features, masks = images.flatten(0, 1), logits.softmax(1)[:, :count]
         flows = flow.unflatten(1, (count, 2)).flatten(0, 1)
-        fields = [_averaged(flows, level) for level in range(SIZES)]
+        fields = [averaged(flows, level) for level in range(SIZES)]
         levels = []
         for layer in self.encoder:
             features = layer(features)
@@ -63,7 +63,7 @@ class MovedFeatures(nn.Module):
         decoded: Tensor | None = None
         for level in reversed(range(SIZES)):
             moved = sample(levels[level].float(), fields[level]).unflatten(0, (-1, count))
-            weights = _averaged(masks, level)
+            weights = averaged(masks, level)
             joined = (moved * weights[:, :, None]).sum(1)
             if decoded is not None:
                 joined = torch.cat([joined, crop_like(interpolate(decoded, scale_factor=2.0), joined)], dim=1)
@@ -76,7 +76,3 @@ class MovedFeatures(nn.Module):
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def _averaged(field: Tensor, level: int) -> Tensor:
-    return avg_pool2d(field, 2**level, ceil_mode=True) if level else field

@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
 
 from enface import DataInfo, Generator, GeneratorBuilder, RecipeError
-from enface_plugins.generators.blocks import crop_like
+from enface_plugins.generators.blocks import averaged, crop_like
 from enface_plugins.generators.moved_features import MovedFeatures
 from enface_plugins.generators.sampling import sample
 
@@ -132,8 +131,7 @@ class Warp(Generator):
 
 def _coarse_to_fine(fields: tuple[Tensor, ...]) -> Tensor:
     """Add fields (N, F, H, W), finest first, each averaged to half the resolution of the one before: (N, F, H, W)."""
-    pooled = [avg_pool2d(field, 2**level, ceil_mode=True) if level else field for level, field in enumerate(fields)]
-    *finer, total = pooled
+    *finer, total = [averaged(field, level) for level, field in enumerate(fields)]
     for field in reversed(finer):
         total = field + crop_like(_doubled(_doubled(total).mT).mT, field)
     return total

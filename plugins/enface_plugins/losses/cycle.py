@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from enface import Loss, RecipeError
-from enface_plugins.flows import HINTS, fields_of, over_visible, splat
+from enface import Loss
+from enface_plugins.flows import HINTS, fields_of, over_visible, require_distinct, splat
 
 LEAST = 1e-6
 """Least weight to divide by; a pixel with less counts for nothing."""
@@ -27,7 +27,7 @@ class Cycle(Loss):
     part count as much. The map's mean is the mean over the reached pixels of an image.
 
     In the cycle loss of Zhu et al., "Unpaired image-to-image translation using cycle-consistent adversarial networks",
-    ICCV 2017, a second generator leads back. Here there is none, because the inverse of a flow is known.
+    ICCV 2017, a second generator leads back. A flow needs none, because its inverse is known.
 
     An output that is only moved has an error near 0, whatever the flow, so the loss does not train a flow alone: it
     keeps painted and blended pixels at what the source shows. Where source and target differ in light, it keeps the
@@ -50,8 +50,7 @@ class Cycle(Loss):
 
     def __init__(self, *, images: tuple[Image, ...] = ("source",)) -> None:
         super().__init__()
-        if not images or len(set(images)) < len(images):
-            raise RecipeError(f"cycle: images must name different images, not {list(images)}")
+        require_distinct(images, "cycle")
         self.images = images
 
     def forward(self, output: Tensor, source: Tensor, flow: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from enface import Loss, RecipeError
-from enface_plugins.flows import HINTS, fields_of, mirrored_field, over_visible
+from enface import Loss
+from enface_plugins.flows import HINTS, fields_of, mirrored_field, over_visible, require_distinct
 
 Image = Literal["source", "mirror", "partner"]
 Truth = tuple[Tensor, Tensor]
@@ -53,8 +53,7 @@ class FlowEpe(Loss):
         self, *, images: tuple[Image, ...] = ("source", "mirror"), eps: Annotated[float, Gt(0)] = 0.01
     ) -> None:
         super().__init__()
-        if not images or len(set(images)) < len(images):
-            raise RecipeError(f"flow_epe: images must name different images, not {list(images)}")
+        require_distinct(images, "flow_epe")
         self.images, self.eps = images, eps
         if "partner" in images:
             # An argument is a request, and only these images need the partner's columns.

@@ -19,7 +19,6 @@ from enface_tools.conformance.samples import (
     smooth_images,
 )
 from enface_tools.conformance.variants import Variant, finite, require_works, variant_rules
-from enface_tools.evaluate.measure import requested_names
 from enface_tools.evaluate.metrics import FeatureMetric, Metric
 
 STRENGTHS = (0.1, 0.4)
@@ -49,8 +48,8 @@ def build_image_metric(fixture: Fixture) -> Metric:
 def build_comparison(fixture: Fixture) -> Metric:
     """Build a metric with a number per image that depends on output and target alone."""
     metric = build_image_metric(fixture)
-    if further := requested_names(metric):
-        raise Skipped(f"it requests {', '.join(further)}, so output and target alone do not decide it")
+    if metric.requests:
+        raise Skipped(f"it requests {', '.join(metric.requests)}, so output and target alone do not decide it")
     return metric
 
 
@@ -70,8 +69,9 @@ def _values(
 ) -> Tensor:
     """Call a metric; whatever else it requests are samples, of which ``rows`` belong to these images."""
     size = (output.shape[-2], output.shape[-1])
-    names = requested_names(metric)
-    samples = {name: sample_field(name, size=size) if is_field(name) else sample_input(name) for name in names}
+    samples = {
+        name: sample_field(name, size=size) if is_field(name) else sample_input(name) for name in metric.requests
+    }
     with torch.no_grad():
         values: Tensor = metric(output, target, **{name: item[list(rows)].to(device) for name, item in samples.items()})
     return values

@@ -25,8 +25,8 @@ from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import average_caveats, metric_networks, run_caveats
 from enface_tools.evaluate.direction import Direction
 from enface_tools.evaluate.grid import grid, shown, to_pixels
-from enface_tools.evaluate.layers import MASKS, has_layers, layer_shares, write_layers
-from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, requested_names, unit
+from enface_tools.evaluate.layers import MASKS, Column, has_layers, layer_shares, write_layers
+from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, unit
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import CheckpointInfo, SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
@@ -47,8 +47,6 @@ GRID = 12
 
 Progress = Callable[[int, int], None]
 Keep = Callable[[Mapping[str, Tensor]], None]
-Column = Callable[[str], Tensor]
-"""Returns a column of the batch by name; images in [-1, 1]."""
 Make = Callable[[Column], Mapping[str, Tensor]]
 """Returns the ``output`` for a batch in [-1, 1], and further values that metrics request."""
 
@@ -109,7 +107,7 @@ class Evaluator:
 
     def _requested(self, info: DataInfo) -> list[str]:
         """Remove metrics that request what neither generator nor data have; return the generator's values requested."""
-        requests = {name: requested_names(metric) for name, metric in self.metrics.items()}
+        requests = {name: metric.requests for name, metric in self.metrics.items()}
         if not any(requests.values()):
             return []
         with torch.random.fork_rng():
@@ -185,8 +183,8 @@ class Evaluator:
         images = {"source": unit(column("source")), "output": unit(made["output"]), "target": unit(column("target"))}
         weights, undetected = region_weights(self._regions if regions else {}, column)
         known = {*made, *self._columns.names}
-        requested = [names for names in map(requested_names, self.metrics.values()) if known.issuperset(names)]
-        made = {**made, **{name: column(name) for names in requested for name in names if name not in made}}
+        requests = [metric.requests for metric in self.metrics.values() if known.issuperset(metric.requests)]
+        made = {**made, **{name: column(name) for names in requests for name in names if name not in made}}
         batch = self._measure.batch(
             images["output"],
             images["target"],

@@ -17,11 +17,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample, pad
+from torch.nn.functional import pad
 from torchvision.utils import flow_to_image
 
 from enface.plugin.components import Generator
 from enface.training.build import values_of
+from enface_plugins.generators.sampling import sample
 from enface_tools.evaluate.grid import grid, shown, to_pixels
 from enface_tools.evaluate.measure import unit
 from enface_tools.evaluate.models import LayerGroup, LayerShares, LayerSummary
@@ -45,6 +46,7 @@ STRONGEST = 0.99
 
 Shares = Mapping[str, npt.NDArray[np.float32]]
 Column = Callable[[str], Tensor]
+"""Returns a column of the batch by name; images in [-1, 1]."""
 
 
 def has_layers(network: nn.Module) -> bool:
@@ -97,12 +99,9 @@ def longest_flow(flow: Tensor) -> float:
 
 
 def moved(image: Tensor, flow: Tensor) -> Tensor:
-    """Return an image (N, C, H, W) sampled at each pixel plus its flow (N, 2, H, W); its edge is repeated outside."""
-    height, width = flow.shape[-2:]
-    down, across = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    size = flow.new_tensor([width, height])
-    places = (torch.stack([across, down], -1).to(flow) + flow.permute(0, 2, 3, 1) + 0.5) * (2 / size) - 1
-    return grid_sample(image.to(flow), places, padding_mode="border", align_corners=False)
+    """Return an image (N, C, H, W) sampled at each pixel plus its flow (N, 2, H, W) in pixels."""
+    half = flow.new_tensor([flow.shape[-1] / 2, flow.shape[-2] / 2])
+    return sample(image.to(flow), flow / half[:, None, None])
 
 
 # ------------------------------------------------------------------ pictures

@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from enface.plugin.schema import requested_arguments
 from enface_tools.evaluate.features import Digests, FeatureSet, Flags, Numbers, digests
 from enface_tools.evaluate.metrics import FeatureMetric, GalleryMetric, Metric, SetMetric
 from enface_tools.evaluate.results import AT, Scores
@@ -92,8 +91,7 @@ class Measure:
             images = {"target": target} if source is None else {"target": target, "source": source}
             scores.digests = {name: digests(of_role, self._depth) for name, of_role in images.items()}
         for name, metric in self.metrics.items():
-            requested = requested_names(metric)
-            if not {*requested} <= {*values}:
+            if not values.keys() >= {*metric.requests}:
                 continue
             outputs, targets = metric.fallback(output), metric.fallback(target)
             if outputs is not None and targets is not None:
@@ -103,7 +101,9 @@ class Measure:
                 known = target_features
                 scores.targets[name] = _array(metric.features(target)) if known is None else known[name]
                 continue
-            scores.numbers[name] = _array(metric(output, target, **{item: values[item].float() for item in requested}))
+            scores.numbers[name] = _array(
+                metric(output, target, **{item: values[item].float() for item in metric.requests})
+            )
             if regions and metric.has_regional:
                 scores.numbers |= _by_region(metric, name, output, target, regions)
         return scores
@@ -164,15 +164,6 @@ def _by_region(
 def batch_for(device: torch.device, pixels: int) -> int:
     """Batch size for images of ``pixels`` pixels."""
     return max(1, min(MAX_BATCH, BATCH_PIXELS.get(device.type, BATCH_PIXELS["cpu"]) // pixels))
-
-
-def requested_names(metric: Metric) -> list[str]:
-    """Names that a metric requests beside ``output`` and ``target``: its further arguments without a default."""
-    return [
-        name
-        for name, parameter in list(requested_arguments(metric.forward).items())[2:]
-        if parameter.default is parameter.empty
-    ]
 
 
 def unit(image: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from enface.plugin.bases import Component
+from enface.plugin.schema import requested_arguments
 from enface_tools.evaluate.direction import Direction
 
 
@@ -34,6 +36,12 @@ class Metric(nn.Module, Component):
     bounds: ClassVar[tuple[float, float] | None] = None
     unit: ClassVar[str] = ""
     default: ClassVar[bool] = False
+
+    @cached_property
+    def requests(self) -> tuple[str, ...]:
+        """Names that it requests beside ``output`` and ``target``: its further arguments without a default."""
+        arguments = list(requested_arguments(self.forward).items())[2:]
+        return tuple(name for name, parameter in arguments if parameter.default is parameter.empty)
 
     @property
     def direction(self) -> Direction:

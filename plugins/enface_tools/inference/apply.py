@@ -38,7 +38,8 @@ THREADS = min(8, os.cpu_count() or 1)
 SIZES = ("trained", "native")
 GRID_COLUMNS = 10
 GRID_GAP = 4
-LAYERS = ".layers.png"
+# Pictures beside the outputs: of all of them, and the suffix of those of each one.
+GRID, LAYERS = "grid.png", ".layers.png"
 LAYERS_GAP = 2
 GRID_MAX_PAIRS = 100
 GRID_MAX_PIXELS = 50_000_000
@@ -103,7 +104,7 @@ def apply(
         raise EnfaceError("layers are not drawn in tiles; leave out --tile or --layers")
     folder = directory / "outputs" if out is None else Path(out)
     paths = [images] if isinstance(images, Path | str) else images
-    grid_path = folder / "grid.png" if grid else None
+    grid_path = folder / GRID if grid else None
     loaded, target = load_recipe(directory), device_of(device)
     data = loaded.recipe.data
     beside = [".npy"] * (data.channels.target not in (1, 3)) + [LAYERS] * layers

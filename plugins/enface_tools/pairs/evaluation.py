@@ -24,7 +24,7 @@ from enface_tools.evaluate.build import build_metrics
 from enface_tools.evaluate.caveats import metric_networks
 from enface_tools.evaluate.features import Digests
 from enface_tools.evaluate.grid import grid, to_pixels
-from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, card_of, requested_names
+from enface_tools.evaluate.measure import BatchScores, Measure, batch_for, card_of
 from enface_tools.evaluate.metrics import Metric
 from enface_tools.evaluate.models import SelfPairs, Summary
 from enface_tools.evaluate.pictures import PictureWriter
@@ -168,8 +168,8 @@ class PairsEvaluation:
         info = DataInfo((height, width))
         optional = default_metrics(loaded.catalog) if self.options.metrics is None else ()
         metrics, self.unavailable = build_metrics(loaded, info, optional)
-        for name in [name for name, metric in metrics.items() if requested_names(metric)]:
-            self.unavailable[name] = f"it requests {requested_names(metrics.pop(name))[0]!r}, which image files lack"
+        for name in [name for name, metric in metrics.items() if metric.requests]:
+            self.unavailable[name] = f"it requests {metrics.pop(name).requests[0]!r}, which image files lack"
         if not metrics:
             reasons = "\n  ".join(f"{name}: {reason}" for name, reason in self.unavailable.items())
             raise EnfaceError(f"no metric can be measured:\n  {reasons}")

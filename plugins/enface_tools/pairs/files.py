@@ -10,11 +10,10 @@ from pathlib import Path
 
 from enface import IMAGE_EXTENSIONS, list_images
 from enface.errors import DataError
+from enface_tools.inference.apply import GRID, LAYERS
 
 # GIF files are listed, too, so that they are refused by name instead of ignored; arrays lie beside their pictures.
 EXTENSIONS = (*(extension for extension in IMAGE_EXTENSIONS if extension != "npy"), "gif")
-GRID = "grid.png"
-LAYERS = ".layers.png"
 MAX_LISTED = 10
 MAX_LENGTH = 240
 
